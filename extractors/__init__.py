@@ -1,0 +1,1 @@
+"""Encoders, loaded by name from the table in demure_extractors.table."""
