@@ -1,0 +1,187 @@
+"""Full ranking: score users against every item in blocks, rank, and measure.
+
+How the corners are treated:
+
+- ties: equal scores rank by the lower item index first, whatever the machine;
+- seen items are no candidates: they are neither recommended nor counted as relevant;
+- a score of -inf means "never recommend": such an item takes no place and is never a hit;
+- users without a relevant item are left out; relevant items listed twice count once;
+- k may exceed the number of items: the ranks that cannot be filled hold no hit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from demure.errors import DemureError
+from demure.evaluation.metrics import METRICS
+from demure.progress import Listener, Progress, silent
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from demure.data.dataset import Histories
+
+Scorer = Callable[[np.ndarray], np.ndarray]
+"""Users (B,) int64 -> scores (B, I) float32, one column per item; -inf = never recommend."""
+
+DEFAULT_KS = (5, 10, 20, 50)
+_BLOCK_SCORES = 16_000_000  # a block of scores stays near 64 MB, whatever the number of items
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one scorer reached, user by user.
+
+    ``users`` (n,) int64, ascending; ``per_user`` metric name, such as ``recall@20``, -> (n,) float64.
+    """
+
+    users: np.ndarray
+    per_user: dict[str, np.ndarray]
+
+    def means(self) -> dict[str, float]:
+        """Each metric's mean over the users; NaN if there is no user."""
+        return {name: float(values.mean()) if len(values) else float("nan") for name, values in self.per_user.items()}
+
+    def frame(self, user_ids: np.ndarray) -> pd.DataFrame:
+        """One row per user, ``user_id`` and every metric; ``user_ids`` (U,) maps a user's index to its id."""
+        import pandas as pd
+
+        return pd.DataFrame({"user_id": user_ids[self.users], **self.per_user})
+
+
+def evaluate(
+    scorer: Scorer,
+    relevant: Histories,
+    seen: Histories,
+    ks: Sequence[int] = DEFAULT_KS,
+    n_items: int | None = None,
+    *,
+    batch: int | None = None,
+    listener: Listener = silent,
+) -> Evaluation:
+    """Rank all items for every user of ``relevant`` but those in ``seen``, and measure at each k.
+
+    ``relevant`` and ``seen`` are over the same U users. ``n_items``, where given, is what the scorer must return as the
+    number of columns. ``batch`` users are scored at a time (chosen from the number of items where None).
+
+    Raises ``DemureError`` for a k below 1, for histories of different numbers of users, and for scores of another shape
+    or with NaN among them.
+    """
+    cuts = check_ks(ks)
+    if len(relevant.indptr) != len(seen.indptr):
+        raise DemureError(
+            f"relevant items of {len(relevant.indptr) - 1} users, seen items of {len(seen.indptr) - 1}",
+            where="evaluate",
+            remedy="both must come from the same dataset",
+        )
+    candidates = np.flatnonzero(np.diff(relevant.indptr)).astype(np.int64)
+    kept: list[np.ndarray] = []
+    collected: dict[str, list[np.ndarray]] = {f"{name}@{k}": [] for name in METRICS for k in cuts}
+    for users, scores in _blocks(scorer, candidates, n_items, batch):
+        width = scores.shape[1]
+        seen_keys = _keys(seen, users, width)
+        wanted = np.setdiff1d(_keys(relevant, users, width), seen_keys, assume_unique=True)
+        scores.reshape(-1)[seen_keys] = -np.inf
+        counts = np.bincount(wanted // width, minlength=len(users))
+        items, values = top_k(scores, min(max(cuts), width))
+        hits = _contains(wanted, np.arange(len(users))[:, None] * width + items) & (values > -np.inf)
+        some = counts > 0
+        kept.append(users[some])
+        for name, metric in METRICS.items():
+            for k in cuts:
+                collected[f"{name}@{k}"].append(metric(hits[some], counts[some], k))
+        listener(Progress("evaluate", int(np.searchsorted(candidates, users[-1])) + 1, len(candidates)))
+    return Evaluation(
+        users=np.concatenate([np.empty(0, np.int64), *kept]),
+        per_user={name: np.concatenate([np.empty(0), *parts]) for name, parts in collected.items()},
+    )
+
+
+def check_ks(ks: Sequence[int]) -> list[int]:
+    """The cuts, ascending and each once; raise ``DemureError`` for none at all or one below 1."""
+    cuts = sorted({int(k) for k in ks})
+    if not cuts or cuts[0] < 1:
+        given = ", ".join(str(k) for k in ks) or "none"
+        raise DemureError(f"k must be 1 or more, got {given}", where="k", remedy="give cuts such as 5,10,20,50")
+    return cuts
+
+
+def top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k best items of each row, best first, ties by the lower index.
+
+    ``scores`` (B, I) float32 without NaN, k <= I. Returns items (B, k) int64 and their scores (B, k).
+    """
+    import torch
+
+    n_items = scores.shape[1]
+    found = torch.topk(torch.from_numpy(scores), min(k + 1, n_items), dim=1)
+    values, items = found.values.numpy()[:, :k].copy(), found.indices.numpy()[:, :k].copy()
+    if k < n_items:
+        # torch promises nothing among equals, so rows whose k-th score goes on beyond the cut choose theirs anew.
+        torn = np.flatnonzero(values[:, k - 1] == found.values.numpy()[:, k])
+        if len(torn):
+            items[torn] = _lowest_among_equals(scores[torn], values[torn, k - 1 :], k)
+            values[torn] = np.take_along_axis(scores[torn], items[torn], axis=1)
+    order = np.lexsort((items, -values), axis=1)
+    return np.take_along_axis(items, order, axis=1), np.take_along_axis(values, order, axis=1)
+
+
+def _lowest_among_equals(scores: np.ndarray, last: np.ndarray, k: int) -> np.ndarray:
+    above, equal = scores > last, scores == last
+    room = k - above.sum(axis=1, keepdims=True)
+    chosen = above | (equal & (equal.cumsum(axis=1, dtype=np.int32) <= room))
+    return np.nonzero(chosen)[1].reshape(-1, k)
+
+
+def _blocks(
+    scorer: Scorer, users: np.ndarray, n_items: int | None, batch: int | None
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Users (B,) and a copy of their scores (B, I); the first block of a scorer of unknown width is one user."""
+    start, width = 0, n_items
+    while start < len(users):
+        size = batch or (1 if width is None else int(np.clip(_BLOCK_SCORES // max(width, 1), 1, 1024)))
+        block = users[start : start + size]
+        scores = np.array(scorer(block), dtype=np.float32, order="C")
+        if scores.ndim != 2 or len(scores) != len(block) or (width is not None and scores.shape[1] != width):
+            raise DemureError(
+                f"scores of shape {scores.shape} for {len(block)} users and {width or 'any number of'} items",
+                where="evaluate",
+                remedy="a scorer returns one row per user and one column per item",
+            )
+        bad = np.isnan(scores)
+        if bad.any():
+            row, column = np.argwhere(bad)[0]
+            raise DemureError(
+                f"{int(bad.sum())} scores are NaN, the first for user {block[row]} and item {column}",
+                where="evaluate",
+                remedy="the model diverged: train with a lower learning rate",
+            )
+        width = scores.shape[1]
+        yield block, scores
+        start += size
+
+
+def _keys(histories: Histories, users: np.ndarray, n_items: int) -> np.ndarray:
+    """row * n_items + item, ascending and each once, for the items of ``users``; row is the place within ``users``."""
+    starts, lengths = histories.indptr[users], np.diff(histories.indptr)[users]
+    offsets = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    items = histories.items[np.repeat(starts, lengths) + offsets]
+    if len(items) and items.max() >= n_items:
+        raise DemureError(
+            f"item index {int(items.max())} where only {n_items} items are scored",
+            where="evaluate",
+            remedy="the scorer and the dataset must be over the same items",
+        )
+    return np.unique(np.repeat(np.arange(len(users)), lengths) * n_items + items)
+
+
+def _contains(sorted_keys: np.ndarray, keys: np.ndarray) -> np.ndarray:
+    if not len(sorted_keys):
+        return np.zeros(keys.shape, bool)
+    place = np.minimum(np.searchsorted(sorted_keys, keys), len(sorted_keys) - 1)
+    return sorted_keys[place] == keys

@@ -1,0 +1,51 @@
+import math
+
+import numpy as np
+import pytest
+
+from demure.evaluation.metrics import METRICS
+
+# A list of four with hits at ranks 2 and 4, for a user with three relevant items.
+HITS, RELEVANT = np.array([[False, True, False, True]]), np.array([3])
+LOG = [math.log2(rank + 1) for rank in range(1, 6)]
+
+
+@pytest.mark.parametrize(
+    ("name", "k", "expected"),
+    [
+        ("recall", 1, 0),
+        ("recall", 2, 1 / 3),
+        ("recall", 4, 2 / 3),
+        ("recall", 9, 2 / 3),
+        ("precision", 2, 1 / 2),
+        ("precision", 4, 2 / 4),
+        ("precision", 8, 2 / 8),
+        ("hit", 1, 0),
+        ("hit", 2, 1),
+        ("mrr", 1, 0),
+        ("mrr", 4, 1 / 2),
+        ("map", 2, (1 / 2) / 2),
+        ("map", 4, (1 / 2 + 2 / 4) / 3),
+        ("ndcg", 1, 0),
+        ("ndcg", 2, (1 / LOG[1]) / (1 / LOG[0] + 1 / LOG[1])),
+        ("ndcg", 4, (1 / LOG[1] + 1 / LOG[3]) / (1 / LOG[0] + 1 / LOG[1] + 1 / LOG[2])),
+        ("ndcg", 9, (1 / LOG[1] + 1 / LOG[3]) / (1 / LOG[0] + 1 / LOG[1] + 1 / LOG[2])),
+    ],
+)
+def test_by_hand(name, k, expected):
+    assert METRICS[name](HITS, RELEVANT, k) == pytest.approx([expected])
+
+
+@pytest.mark.parametrize("name", ["recall", "ndcg", "hit", "mrr", "map"])
+def test_a_perfect_list_scores_one(name):
+    assert METRICS[name](np.array([[True, True, False]]), np.array([2]), 3) == pytest.approx([1.0])
+
+
+@pytest.mark.parametrize("name", ["ndcg", "map", "precision"])
+def test_k_below_the_relevant_items_can_still_be_perfect(name):
+    assert METRICS[name](np.array([[True, True]]), np.array([7]), 2) == pytest.approx([1.0])
+
+
+@pytest.mark.parametrize("name", list(METRICS))
+def test_no_hit_scores_nothing(name):
+    assert METRICS[name](np.zeros((2, 3), bool), np.array([1, 2]), 3).tolist() == [0.0, 0.0]
