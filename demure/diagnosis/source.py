@@ -1,0 +1,138 @@
+"""The files a diagnosis is read from: three tables of a run folder, and the item titles of its dataset."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from demure.errors import DatasetError, RunError
+from demure.files import read_json
+
+EXPORT_COLUMNS = ("user_id", "item_id", "modality", "poi_probability", "evidence", "verdict")
+VERDICTS = ("poi", "noise", "missing")
+_TITLE_COLUMNS = ("title", "text", "description")
+_NEAREST_AMONG = 20_000
+
+
+@dataclass(frozen=True)
+class DiagnosisSource:
+    """A run that carries a diagnosis; ``open`` checks that it does."""
+
+    run: Path
+    manifest: dict[str, Any]
+    dataset: Path
+
+    @classmethod
+    def open(cls, run: Path | str) -> DiagnosisSource:
+        """Raises ``RunError`` if ``run`` is no run folder, or one without a diagnosis; ``DatasetError`` if its dataset
+        is gone or is no longer the one the run was made from."""
+        run = Path(run)
+        manifest_path = run / "run.json"
+        if not manifest_path.is_file():
+            raise RunError("is not a run folder (no run.json)", where=run, remedy="make one with `demure train`")
+        manifest = read_json(manifest_path)
+        if not (run / "diagnosis.parquet").is_file():
+            raise RunError(
+                f"has no diagnosis: recipe {manifest.get('recipe', '?')!r} does not judge modalities",
+                where=run,
+                remedy="train with a recipe that does (`demure recipes` lists them)",
+            )
+        recorded = manifest["dataset"]
+        source = cls(run, manifest, Path(recorded["path"]))
+        source._check_dataset(recorded.get("identity", {}))
+        return source
+
+    def _check_dataset(self, identity: dict[str, str]) -> None:
+        manifest = self.dataset / "dataset.json"
+        if not manifest.is_file():
+            raise DatasetError(
+                "the dataset of this run is gone", where=self.dataset, remedy=f"prepare it again, for {self.run}"
+            )
+        hashes = read_json(manifest).get("hashes", {})
+        changed = [name for name, value in identity.items() if hashes.get(name, value) != value]
+        if changed:
+            raise DatasetError(
+                f"is not what {self.run} was made from ({', '.join(changed)} changed)",
+                where=self.dataset,
+                remedy="train again, or prepare the dataset as it was",
+            )
+
+    def diagnosis(self, columns: Sequence[str], **equal: str) -> pa.Table:
+        """Columns of diagnosis.parquet, of the rows where each named column equals the value given."""
+        return self._read("diagnosis.parquet", columns, equal)
+
+    def supports(self, **equal: str) -> pd.DataFrame:
+        """Rows of supports.parquet: which other items of the user spoke for a modality, best first."""
+        columns = ["user_id", "item_id", "position", "modality", "support_rank", "support_item_id", "weight"]
+        frame = self._read("supports.parquet", columns, equal).to_pandas()
+        return frame.sort_values(["position", "modality", "support_rank"], kind="stable", ignore_index=True)
+
+    def reliance(self, **equal: str) -> pd.DataFrame:
+        """Rows of reliance.parquet: a user's expected share of choices caused by each modality, and by none."""
+        return self._read("reliance.parquet", ["user_id", "modality", "reliance"], equal).to_pandas()
+
+    def _read(self, name: str, columns: Sequence[str], equal: dict[str, str]) -> pa.Table:
+        filters = [(column, "==", value) for column, value in equal.items()] or None
+        try:
+            return pq.read_table(self.run / name, columns=list(columns), filters=filters)
+        except (OSError, pa.ArrowException) as error:
+            raise RunError(f"cannot be read ({error})", where=self.run / name, remedy="train the run again") from error
+
+    @cached_property
+    def modalities(self) -> list[str]:
+        """Names of the modalities, in the order in which the run judged them."""
+        column = self.diagnosis(["modality"]).column("modality")
+        return [str(name) for name in column.unique().to_pylist()]
+
+    @cached_property
+    def items(self) -> pd.DataFrame:
+        """The dataset's items table, one row per item."""
+        return pd.read_parquet(self.dataset / "items.parquet")
+
+    @cached_property
+    def titles(self) -> dict[str, str]:
+        """Item id to the first of title, text and description that the dataset has; empty where it has none."""
+        frame = self.items
+        column = next((name for name in _TITLE_COLUMNS if name in frame.columns), None)
+        if column is None:
+            return {}
+        known = frame[column].notna()
+        return dict(zip(frame["item_id"][known].astype(str), frame[column][known].astype(str), strict=True))
+
+    def times(self, user_id: str) -> list[Any]:
+        """Timestamps (seconds) of a user's training interactions in time order; empty if the data has none."""
+        path = self.dataset / "interactions.parquet"
+        if "timestamp" not in pq.read_schema(path).names:
+            return []
+        table = pq.read_table(
+            path, columns=["timestamp"], filters=[("user_id", "==", user_id), ("split", "==", "train")]
+        )
+        return table.column("timestamp").to_pylist()
+
+    def unknown(self, kind: str, name: str) -> RunError:
+        """The error for a ``kind`` (user or item) without a single judged interaction."""
+        table, column = f"{kind}s.parquet", f"{kind}_id"
+        known = pq.read_table(self.dataset / table, columns=[column]).column(column).to_pylist()
+        if name in set(known):
+            return RunError(f"{kind} {name!r} has no training interaction, so nothing was judged", where=self.run)
+        near = nearest(name, known)
+        return RunError(
+            f"no {kind} {name!r} in this run",
+            where=self.run,
+            remedy=f"nearest: {', '.join(near)}" if near else f"{kind} ids look like {', '.join(map(str, known[:3]))}",
+        )
+
+
+def nearest(name: str, known: Iterable[object], count: int = 3) -> list[str]:
+    """The ids most like ``name``: spelled alike; compares with at most some thousand of similar length."""
+    alike = (str(other) for other in known if abs(len(str(other)) - len(name)) <= 2)
+    candidates = [other for other, _ in zip(alike, range(_NEAREST_AMONG), strict=False)]
+    return difflib.get_close_matches(name, candidates, n=count, cutoff=0.5)

@@ -1,0 +1,141 @@
+import math
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from runs_by_hand import small_run
+
+from demure.diagnosis import tables
+from demure.diagnosis.source import nearest
+from demure.errors import DatasetError, DemureError, RunError
+from demure.files import read_json, write_json
+
+
+@pytest.fixture
+def run(tmp_path):
+    return small_run(tmp_path)
+
+
+def test_overview_counts_each_verdict(run):
+    seen = tables.overview(run)
+    assert (seen.users, seen.items, seen.interactions) == (3, 3, 6)
+    image, text = seen.modalities.to_dict("records")
+    assert image["modality"] == "image"
+    assert (image["poi"], image["noise"], image["missing"]) == pytest.approx((3 / 6, 2 / 6, 1 / 6))
+    assert image["mean_probability"] == pytest.approx((3 * 0.9 + 2 * 0.2) / 5)  # the missing one does not count
+    assert (text["poi"], text["noise"], text["missing"]) == pytest.approx((3 / 6, 3 / 6, 0))
+
+
+def test_overview_users_by_what_they_rely_on(run):
+    rows = {row["modality"]: row for row in tables.overview(run).reliance.to_dict("records")}
+    assert list(rows) == ["image", "text", "none"]
+    assert [rows[name]["users"] for name in rows] == [1, 1, 1]
+    assert rows["image"]["mean_reliance"] == pytest.approx((0.6 + 0.4 + 0.2) / 3)
+    assert sum(row["mean_reliance"] for row in rows.values()) == pytest.approx(1)
+
+
+def test_overview_flags_items_with_enough_interactions(run):
+    flagged = tables.overview(run, min_count=3).flagged
+    assert flagged[["item_id", "modality", "interactions"]].values.tolist() == [["i1", "image", 3], ["i1", "text", 3]]
+    assert flagged["noise"].tolist() == pytest.approx([2 / 3, 2 / 3])
+    assert flagged["title"].tolist() == ["Alien", "Alien"]
+    assert tables.overview(run, min_count=4).flagged.empty
+    assert len(tables.overview(run, min_count=1, top=1).flagged) == 1
+
+
+def test_shares_of_an_item_whose_modality_is_missing_count_present_ones_only(run):
+    flagged = tables.overview(run, min_count=1).flagged
+    assert "i3" not in flagged[flagged["modality"] == "image"]["item_id"].tolist()
+
+
+def test_user_view_is_in_time_order_with_what_spoke_for_it(run):
+    seen = tables.user_view(run, "ann")
+    assert [row["item_id"] for row in seen.history] == ["i1", "i2", "i3"]
+    assert [row["title"] for row in seen.history] == ["Alien", "Brazil", ""]
+    first = seen.history[0]["verdicts"]
+    assert first["image"]["verdict"] == "poi"
+    assert first["image"]["poi_probability"] == pytest.approx(0.9)
+    assert [(s["item_id"], s["title"], s["weight"]) for s in first["image"]["supports"]] == [
+        ("i2", "Brazil", 0.8),
+        ("i3", "", 0.2),
+    ]
+    assert first["text"]["supports"] == []
+    assert seen.history[2]["verdicts"]["image"]["verdict"] == "missing"
+    assert seen.reliance == {"image": 0.6, "text": 0.3, "none": 0.1}
+    assert seen.history[1]["time"] - seen.history[0]["time"] == 86_400
+
+
+def test_user_view_without_timestamps(tmp_path):
+    assert all(math.isnan(row["time"]) for row in tables.user_view(small_run(tmp_path, timestamps=False), "ann").history)
+
+
+def test_item_view_says_who_chose_it_for_what(run):
+    seen = tables.item_view(run, "i1")
+    assert seen.title == "Alien"
+    assert {row["user_id"] for row in seen.chosen_by} == {"ann", "bob", "cid"}
+    assert seen.modalities.set_index("modality").loc["image", "noise"] == pytest.approx(2 / 3)
+
+
+def test_unknown_ids_name_the_nearest(run):
+    with pytest.raises(RunError, match=r"no user 'anna' in this run; nearest: ann"):
+        tables.user_view(run, "anna")
+    with pytest.raises(RunError, match=r"no item 'i9' in this run; nearest: i"):
+        tables.item_view(run, "i9")
+    with pytest.raises(RunError, match=r"'i4' has no training interaction"):
+        tables.item_view(run, "i4")
+    with pytest.raises(RunError, match=r"ids look like ann, bob, cid"):
+        tables.user_view(run, "???????????????")
+
+
+def test_nearest_compares_only_ids_of_like_length():
+    assert nearest("1000", ["1", "10000", "1001", "999999999"])[0] in ("10000", "1001")
+    assert nearest("x", []) == []
+
+
+def test_export_has_exactly_the_columns_of_the_interface(run, tmp_path):
+    out = tmp_path / "deep" / "verdicts.parquet"
+    done = tables.export(run, out)
+    frame = pd.read_parquet(out)
+    assert list(frame.columns) == ["user_id", "item_id", "modality", "poi_probability", "evidence", "verdict"]
+    assert done.rows == len(frame) == 12
+    assert [str(field.type) for field in pq.read_schema(out)] == ["string"] * 3 + ["double"] * 2 + ["string"]
+    assert frame["poi_probability"].between(0, 1).all()
+    assert set(frame["verdict"]) == {"poi", "noise", "missing"}
+    assert not frame.duplicated(["user_id", "item_id", "modality"]).any()
+
+
+@pytest.mark.parametrize("name", ["verdicts.csv", "verdicts"])
+def test_export_to_another_format_is_refused(run, tmp_path, name):
+    with pytest.raises(DemureError, match="ends in .parquet"):
+        tables.export(run, tmp_path / name)
+    assert not (tmp_path / name).exists()
+
+
+def test_a_baseline_has_no_diagnosis(run):
+    (run / "diagnosis.parquet").unlink()
+    with pytest.raises(RunError, match=r"has no diagnosis: recipe 'default' does not judge"):
+        tables.overview(run)
+
+
+def test_no_run_and_no_dataset(run, tmp_path):
+    with pytest.raises(RunError, match=r"is not a run folder"):
+        tables.overview(tmp_path / "nowhere")
+    (run.parent / "dataset").rename(tmp_path / "elsewhere")
+    with pytest.raises(DatasetError, match="gone"):
+        tables.overview(run)
+
+
+def test_a_dataset_that_changed_is_refused(run):
+    path = run.parent / "dataset" / "dataset.json"
+    manifest = read_json(path)
+    manifest["hashes"]["split"] = "other"
+    write_json(path, manifest)
+    with pytest.raises(DatasetError, match=r"split changed"):
+        tables.user_view(run, "ann")
+
+
+def test_a_damaged_table_is_one_line(run):
+    (run / "reliance.parquet").write_bytes(b"not parquet")
+    with pytest.raises(RunError, match=r"reliance.parquet: cannot be read") as caught:
+        tables.overview(run)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,115 @@
+"""A run folder written by hand, for everything that reads one: no training, every number known."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from PIL import Image
+
+from demure.files import write_json
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One (interaction, modality) of the table that a test writes."""
+
+    user: str
+    position: int
+    item: str
+    modality: str
+    verdict: str
+    probability: float
+
+
+def write_run(
+    folder: Path, judged: Sequence[Judged], items: pd.DataFrame, *, reliance: pd.DataFrame | None = None,
+    supports: Sequence[tuple[str, str, int, str, int, str, float]] = (), timestamps: bool = True,
+    pictures: bool = True, recipe: str = "default",
+) -> Path:
+    """Write ``folder/dataset`` and ``folder/run``; return the run."""
+    dataset, run = folder / "dataset", folder / "run"
+    dataset.mkdir(parents=True)
+    run.mkdir()
+    diagnosis = pd.DataFrame(
+        [
+            {
+                "user_id": row.user, "item_id": row.item, "modality": row.modality,
+                "poi_probability": row.probability, "evidence": 4 * row.probability - 2, "verdict": row.verdict,
+                "position": row.position,
+            }
+            for row in judged
+        ]
+    )
+    diagnosis.to_parquet(run / "diagnosis.parquet", index=False)
+    columns = ["user_id", "item_id", "position", "modality", "support_rank", "support_item_id", "weight"]
+    pd.DataFrame(list(supports), columns=columns).astype(
+        {"position": int, "support_rank": int, "weight": float}
+    ).to_parquet(run / "supports.parquet", index=False)
+    if reliance is None:
+        names = [*diagnosis["modality"].unique(), "none"]
+        reliance = pd.DataFrame(
+            [(user, name, 1 / len(names)) for user in diagnosis["user_id"].unique() for name in names],
+            columns=["user_id", "modality", "reliance"],
+        )
+    reliance.to_parquet(run / "reliance.parquet", index=False)
+    chosen = diagnosis.drop_duplicates(["user_id", "position"]).sort_values(["user_id", "position"])
+    interactions = chosen[["user_id", "item_id"]].assign(split="train")
+    if timestamps:
+        interactions["timestamp"] = 874_965_478.0 + 86_400.0 * chosen["position"]
+    interactions.to_parquet(dataset / "interactions.parquet", index=False)
+    pd.DataFrame({"user_id": diagnosis["user_id"].unique()}).to_parquet(dataset / "users.parquet", index=False)
+    if pictures:
+        (folder / "images").mkdir()
+        for k, item in enumerate(items["item_id"]):
+            Image.new("RGB", (60, 90), (40 * k % 256, 90, 160)).save(folder / "images" / f"{k}.png")
+        items = items.assign(image=[f"{k}.png" for k in range(len(items))])
+    items.to_parquet(dataset / "items.parquet", index=False)
+    hashes = {"interactions": "aa", "split": "bb", "items": "cc"}
+    write_json(dataset / "dataset.json", {"format_version": 1, "hashes": hashes, "images_root": str(folder / "images")})
+    write_json(
+        run / "run.json",
+        {
+            "format_version": 1, "demure_version": "0.1.0", "recipe": recipe, "seed": 0, "best_epoch": 2,
+            "dataset": {"path": str(dataset), "identity": hashes},
+        },
+    )
+    (run / "recipe.yaml").write_text("model:\n  width: 64\n")
+    epochs = [{"epoch": k, "loss": 5 / k, "valid": {"recall@20": 0.1 * k, "ndcg@20": 0.05 * k}} for k in (1, 2, 3)]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(epoch) + "\n" for epoch in epochs))
+    return run
+
+
+def small_run(folder: Path, **options: Any) -> Path:
+    """Three users, four items, two modalities; shares and supports that a reader can count."""
+    poi, noise, missing = ("poi", 0.9), ("noise", 0.2), ("missing", 0.0)
+    told: dict[tuple[str, int, str], tuple[tuple[str, float], tuple[str, float]]] = {  # image, text
+        ("ann", 0, "i1"): (poi, noise),
+        ("ann", 1, "i2"): (poi, noise),
+        ("ann", 2, "i3"): (missing, poi),
+        ("bob", 0, "i2"): (poi, poi),
+        ("bob", 1, "i1"): (noise, noise),
+        ("cid", 0, "i1"): (noise, poi),
+    }
+    judged = [
+        Judged(user, position, item, modality, *verdict)
+        for (user, position, item), verdicts in told.items()
+        for modality, verdict in zip(("image", "text"), verdicts, strict=True)
+    ]
+    items = pd.DataFrame(
+        {"item_id": ["i1", "i2", "i3", "i4"], "title": ["Alien", "Brazil", None, "Dune"], "description": ["a", "b", "c", "d"]}
+    )
+    reliance = pd.DataFrame(
+        [
+            ("ann", "image", 0.6), ("ann", "text", 0.3), ("ann", "none", 0.1),
+            ("bob", "image", 0.4), ("bob", "text", 0.5), ("bob", "none", 0.1),
+            ("cid", "image", 0.2), ("cid", "text", 0.2), ("cid", "none", 0.6),
+        ],
+        columns=["user_id", "modality", "reliance"],
+    )
+    supports = [("ann", "i1", 0, "image", 1, "i2", 0.8), ("ann", "i1", 0, "image", 2, "i3", 0.2)]
+    return write_run(folder, judged, items, reliance=reliance, supports=supports, **options)
