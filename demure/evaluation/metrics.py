@@ -26,7 +26,7 @@ def precision(hits: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:
 
 def hit(hits: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:
     """hit@k = 1 if the first k hold a relevant item, else 0."""
-    return hits[:, :k].any(axis=1).astype(np.float64)
+    return np.asarray(hits[:, :k].any(axis=1), np.float64)
 
 
 def mrr(hits: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:
