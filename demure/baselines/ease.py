@@ -1,0 +1,60 @@
+"""EASE: the linear item-to-item model with a closed form (H. Steck, WWW 2019, arXiv 1905.03375)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from demure.baselines.history import history_matrix, product_scorer
+from demure.errors import DemureError
+
+if TYPE_CHECKING:
+    from demure.data.dataset import Histories
+    from demure.evaluation.ranking import Scorer
+
+MOST_ITEMS = 30_000
+"""The dense (I, I) matrix and its inverse, in float32, take 7 GB at this number of items."""
+
+
+@dataclass(frozen=True)
+class EaseOptions:
+    """``regularisation`` > 0 is the paper's lambda; ``decay`` >= 0 is how fast the history fades (0: not at all)."""
+
+    regularisation: float = 200.0
+    decay: float = 0.0
+
+
+class Ease:
+    """B = I - P diag(P)^-1 with P = (X'X + regularisation * I)^-1 (equation 8); scores are the history times B.
+
+    X (U, I) is binary. With ``decay`` above 0 the history a user is scored by fades as distance ** -decay, which the
+    paper does not have; the fit stays the same.
+    """
+
+    def __init__(self, options: EaseOptions | None = None) -> None:
+        self.options = options or EaseOptions()
+
+    def fit(self, train: Histories, n_items: int) -> None:
+        """Invert the (I, I) Gram matrix: cubic in the items. Raises ``DemureError`` above ``MOST_ITEMS``."""
+        from scipy.linalg import cho_factor, cho_solve
+
+        if self.options.regularisation <= 0:
+            raise DemureError("regularisation must be above 0", where="ease", remedy="200 is a good start")
+        if n_items > MOST_ITEMS:
+            raise DemureError(
+                f"{n_items} items need a dense matrix of {n_items**2 * 4 / 2**30:.0f} GiB",
+                where="ease",
+                remedy=f"use item-knn above {MOST_ITEMS} items",
+            )
+        interactions = history_matrix(train, n_items)
+        gram = (interactions.T @ interactions).toarray()
+        gram[np.diag_indices(n_items)] += self.options.regularisation
+        precision = cho_solve(cho_factor(gram, lower=True, overwrite_a=True), np.eye(n_items, dtype=np.float32))
+        weights = precision / -np.diag(precision)
+        np.fill_diagonal(weights, 0.0)
+        self._weights = weights
+
+    def scorer(self, histories: Histories) -> Scorer:
+        return product_scorer(history_matrix(histories, len(self._weights), decay=self.options.decay), self._weights)

@@ -1,0 +1,86 @@
+"""Item-to-item neighbourhoods: who chose this also chose that, and, in the decayed form, close to it in time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from demure.baselines.history import history_matrix, product_scorer
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+    from demure.data.dataset import Histories
+    from demure.evaluation.ranking import Scorer
+
+
+@dataclass(frozen=True)
+class ItemKNNOptions:
+    """``neighbours`` kept per item (0 = all); ``decay`` >= 0 of a pair by its gap; ``window``: the widest gap."""
+
+    neighbours: int = 0
+    decay: float = 0.0
+    window: int = 50
+
+
+class ItemKNN:
+    """Score = history times K, where K(i, j) = c(i, j) / sqrt(n_i n_j) and K(i, i) = 0.
+
+    n_i is the number of users of item i. Without decay c(i, j) is the number of users of both: cosine similarity. With
+    decay each of them counts gap ** -decay, where gap is how many steps apart the two are in that user's history, up to
+    ``window`` steps; and the history a user is scored by fades in the same way. ``neighbours`` keeps each item's most
+    similar ones only (0 = all).
+    """
+
+    def __init__(self, options: ItemKNNOptions | None = None) -> None:
+        self.options = options or ItemKNNOptions()
+
+    def fit(self, train: Histories, n_items: int) -> None:
+        from scipy.sparse import diags_array
+
+        # Asked for with decay, so that histories without an order are refused here and not first when scoring.
+        users_of = np.bincount(history_matrix(train, n_items, decay=self.options.decay).indices, minlength=n_items)
+        decay, window = self.options.decay, self.options.window
+        together = _near(train, n_items, decay, window) if decay else _together(train, n_items)
+        scale = diags_array(np.maximum(users_of, 1).astype(np.float32) ** -0.5)
+        kernel = (scale @ together @ scale).tocsr()
+        self._kernel = _strongest(kernel, self.options.neighbours) if self.options.neighbours else kernel
+
+    def scorer(self, histories: Histories) -> Scorer:
+        return product_scorer(history_matrix(histories, self._kernel.shape[0], decay=self.options.decay), self._kernel)
+
+
+def _together(train: Histories, n_items: int) -> csr_array:
+    interactions = history_matrix(train, n_items)
+    counts = (interactions.T @ interactions).tocsr()
+    counts.setdiag(0)
+    counts.eliminate_zeros()
+    return counts
+
+
+def _near(train: Histories, n_items: int, decay: float, window: int) -> csr_array:
+    """(I, I) symmetric: the sum over users and pairs of gap ** -decay, one pass over all histories for each gap."""
+    from scipy.sparse import csr_array
+
+    users = np.repeat(np.arange(len(train.indptr) - 1), np.diff(train.indptr))
+    longest = int(np.diff(train.indptr).max(initial=0))
+    total = csr_array((n_items, n_items), dtype=np.float32)
+    for gap in range(1, min(window, longest - 1) + 1):
+        early, late = train.items[:-gap], train.items[gap:]
+        pair = (users[:-gap] == users[gap:]) & (early != late)
+        weights = np.full(int(pair.sum()), float(gap) ** -decay, dtype=np.float32)
+        total = total + csr_array((weights, (early[pair], late[pair])), shape=total.shape)
+    return (total + total.T).tocsr()
+
+
+def _strongest(kernel: csr_array, neighbours: int) -> csr_array:
+    """Only the ``neighbours`` largest entries of each row, the lower column first among equals."""
+    from scipy.sparse import csr_array
+
+    rows = np.repeat(np.arange(kernel.shape[0]), np.diff(kernel.indptr))
+    order = np.lexsort((kernel.indices, -kernel.data, rows))
+    place = np.arange(len(order)) - kernel.indptr[rows[order]]
+    kept = order[place < neighbours]
+    return csr_array((kernel.data[kept], (rows[kept], kernel.indices[kept])), shape=kernel.shape)

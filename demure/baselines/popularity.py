@@ -1,0 +1,30 @@
+"""Everybody is shown what most people chose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from demure.data.dataset import Histories
+    from demure.evaluation.ranking import Scorer
+
+
+@dataclass(frozen=True)
+class PopularityOptions:
+    """There is nothing to choose."""
+
+
+class Popularity:
+    """Score of an item = its number of training interactions, for every user alike."""
+
+    def __init__(self, options: PopularityOptions | None = None) -> None:
+        self.options = options or PopularityOptions()
+
+    def fit(self, train: Histories, n_items: int) -> None:
+        self._counts = np.bincount(train.items, minlength=n_items).astype(np.float32)
+
+    def scorer(self, histories: Histories) -> Scorer:
+        return lambda users: np.tile(self._counts, (len(users), 1))
