@@ -27,9 +27,15 @@ class Judged:
 
 
 def write_run(
-    folder: Path, judged: Sequence[Judged], items: pd.DataFrame, *, reliance: pd.DataFrame | None = None,
-    supports: Sequence[tuple[str, str, int, str, int, str, float]] = (), timestamps: bool = True,
-    pictures: bool = True, recipe: str = "default",
+    folder: Path,
+    judged: Sequence[Judged],
+    items: pd.DataFrame,
+    *,
+    reliance: pd.DataFrame | None = None,
+    supports: Sequence[tuple[str, str, int, str, int, str, float]] = (),
+    timestamps: bool = True,
+    pictures: bool = True,
+    recipe: str = "default",
 ) -> Path:
     """Write ``folder/dataset`` and ``folder/run``; return the run."""
     dataset, run = folder / "dataset", folder / "run"
@@ -38,8 +44,12 @@ def write_run(
     diagnosis = pd.DataFrame(
         [
             {
-                "user_id": row.user, "item_id": row.item, "modality": row.modality,
-                "poi_probability": row.probability, "evidence": 4 * row.probability - 2, "verdict": row.verdict,
+                "user_id": row.user,
+                "item_id": row.item,
+                "modality": row.modality,
+                "poi_probability": row.probability,
+                "evidence": 4 * row.probability - 2,
+                "verdict": row.verdict,
                 "position": row.position,
             }
             for row in judged
@@ -65,7 +75,7 @@ def write_run(
     pd.DataFrame({"user_id": diagnosis["user_id"].unique()}).to_parquet(dataset / "users.parquet", index=False)
     if pictures:
         (folder / "images").mkdir()
-        for k, item in enumerate(items["item_id"]):
+        for k in range(len(items)):
             Image.new("RGB", (60, 90), (40 * k % 256, 90, 160)).save(folder / "images" / f"{k}.png")
         items = items.assign(image=[f"{k}.png" for k in range(len(items))])
     items.to_parquet(dataset / "items.parquet", index=False)
@@ -74,7 +84,11 @@ def write_run(
     write_json(
         run / "run.json",
         {
-            "format_version": 1, "demure_version": "0.1.0", "recipe": recipe, "seed": 0, "best_epoch": 2,
+            "format_version": 1,
+            "demure_version": "0.1.0",
+            "recipe": recipe,
+            "seed": 0,
+            "best_epoch": 2,
             "dataset": {"path": str(dataset), "identity": hashes},
         },
     )
@@ -101,13 +115,23 @@ def small_run(folder: Path, **options: Any) -> Path:
         for modality, verdict in zip(("image", "text"), verdicts, strict=True)
     ]
     items = pd.DataFrame(
-        {"item_id": ["i1", "i2", "i3", "i4"], "title": ["Alien", "Brazil", None, "Dune"], "description": ["a", "b", "c", "d"]}
+        {
+            "item_id": ["i1", "i2", "i3", "i4"],
+            "title": ["Alien", "Brazil", None, "Dune"],
+            "description": ["a", "b", "c", "d"],
+        }
     )
     reliance = pd.DataFrame(
         [
-            ("ann", "image", 0.6), ("ann", "text", 0.3), ("ann", "none", 0.1),
-            ("bob", "image", 0.4), ("bob", "text", 0.5), ("bob", "none", 0.1),
-            ("cid", "image", 0.2), ("cid", "text", 0.2), ("cid", "none", 0.6),
+            ("ann", "image", 0.6),
+            ("ann", "text", 0.3),
+            ("ann", "none", 0.1),
+            ("bob", "image", 0.4),
+            ("bob", "text", 0.5),
+            ("bob", "none", 0.1),
+            ("cid", "image", 0.2),
+            ("cid", "text", 0.2),
+            ("cid", "none", 0.6),
         ],
         columns=["user_id", "modality", "reliance"],
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import functools
+import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from demure.errors import DatasetError, RunError
@@ -80,8 +83,19 @@ class DiagnosisSource:
         return self._read("reliance.parquet", ["user_id", "modality", "reliance"], equal).to_pandas()
 
     def _read(self, name: str, columns: Sequence[str], equal: dict[str, str]) -> pa.Table:
-        filters = [(column, "==", value) for column, value in equal.items()] or None
+        chosen = [pc.field(column) == value for column, value in equal.items()]
+        return self._rows(name, columns, functools.reduce(operator.and_, chosen) if chosen else None)
+
+    def of_users(self, name: str, columns: Sequence[str], users: Sequence[str]) -> pd.DataFrame:
+        """Columns of ``name``.parquet (diagnosis, supports or reliance), of the rows of ``users``."""
+        wanted = pc.is_in(pc.field("user_id"), pa.array(users, pa.string()))
+        return self._rows(f"{name}.parquet", columns, wanted).to_pandas()
+
+    def _rows(self, name: str, columns: Sequence[str], filters: pc.Expression | None) -> pa.Table:
         try:
+            file = pq.ParquetFile(self.run / name)
+            if not file.metadata.num_rows:  # its columns may have no type to compare with
+                return file.read(columns=list(columns))
             return pq.read_table(self.run / name, columns=list(columns), filters=filters)
         except (OSError, pa.ArrowException) as error:
             raise RunError(f"cannot be read ({error})", where=self.run / name, remedy="train the run again") from error

@@ -50,8 +50,8 @@ class Overview:
 @dataclass(frozen=True)
 class UserView:
     """One user's history. ``history``: one row per training interaction in time order (``position``, ``item_id``,
-    ``title``, ``time`` in seconds or NaN, ``verdicts``: modality -> verdict, poi_probability, evidence and supports, the
-    other items that spoke for it with their share of that evidence). ``reliance``: modality -> share of choices."""
+    ``title``, ``time`` in seconds or NaN, ``verdicts``: modality -> verdict, poi_probability, evidence and supports,
+    the other items that spoke for it with their share of that evidence). ``reliance``: modality -> share of choices."""
 
     run: str
     user_id: str
@@ -62,8 +62,8 @@ class UserView:
 
 @dataclass(frozen=True)
 class ItemView:
-    """One item. ``modalities``: as in ``Overview``, for this item; ``chosen_by``: one row per training interaction, with
-    ``user_id`` and ``verdicts`` (modality -> verdict, poi_probability, evidence), surest first."""
+    """One item. ``modalities``: as in ``Overview``, for this item; ``chosen_by``: one row per training interaction,
+    with ``user_id`` and ``verdicts`` (modality -> verdict, poi_probability, evidence), surest first."""
 
     run: str
     item_id: str
@@ -158,9 +158,9 @@ def user_view(run: Path | str, user_id: str) -> UserView:
         raise source.unknown("user", user_id)
     titles, times = source.titles, source.times(user_id)
     spoke: dict[tuple[int, str], list[dict[str, Any]]] = {}
-    for row in source.supports(user_id=user_id).itertuples():
-        support = {"item_id": row.support_item_id, "title": titles.get(str(row.support_item_id), "")}
-        spoke.setdefault((int(row.position), str(row.modality)), []).append({**support, "weight": float(row.weight)})
+    for row in source.supports(user_id=user_id).to_dict("records"):
+        support = {"item_id": row["support_item_id"], "title": titles.get(row["support_item_id"], "")}
+        spoke.setdefault((int(row["position"]), row["modality"]), []).append(support | {"weight": float(row["weight"])})
     history = []
     for position, group in rows.groupby("position", sort=True):
         item = str(group["item_id"].iloc[0])
@@ -189,23 +189,27 @@ def item_view(run: Path | str, item_id: str) -> ItemView:
     table = source.diagnosis(columns, item_id=item_id)
     if not table.num_rows:
         raise source.unknown("item", item_id)
-    chosen = [
+    chosen: list[dict[str, Any]] = [
         {"user_id": str(user), "verdicts": _verdicts(group)}
         for (user, _), group in table.to_pandas().groupby(["user_id", "position"], sort=True)
     ]
-    chosen.sort(key=lambda row: -max(verdict["poi_probability"] for verdict in row["verdicts"].values()))
+    chosen.sort(key=_surest)
     counts = _counts(table, ["modality"]).set_index("modality").loc[source.modalities].reset_index()
     return ItemView(str(run), item_id, source.titles.get(item_id, ""), counts, chosen)
 
 
+def _surest(row: dict[str, Any]) -> float:
+    return -max(float(verdict["poi_probability"]) for verdict in row["verdicts"].values())
+
+
 def _verdicts(group: pd.DataFrame) -> dict[str, dict[str, Any]]:
     return {
-        str(row.modality): {
-            "verdict": str(row.verdict),
-            "poi_probability": float(row.poi_probability),
-            "evidence": float(row.evidence),
+        row["modality"]: {
+            "verdict": row["verdict"],
+            "poi_probability": float(row["poi_probability"]),
+            "evidence": float(row["evidence"]),
         }
-        for row in group.itertuples()
+        for row in group.to_dict("records")
     }
 
 

@@ -66,7 +66,9 @@ def test_user_view_is_in_time_order_with_what_spoke_for_it(run):
 
 
 def test_user_view_without_timestamps(tmp_path):
-    assert all(math.isnan(row["time"]) for row in tables.user_view(small_run(tmp_path, timestamps=False), "ann").history)
+    assert all(
+        math.isnan(row["time"]) for row in tables.user_view(small_run(tmp_path, timestamps=False), "ann").history
+    )
 
 
 def test_item_view_says_who_chose_it_for_what(run):
@@ -106,7 +108,7 @@ def test_export_has_exactly_the_columns_of_the_interface(run, tmp_path):
 
 @pytest.mark.parametrize("name", ["verdicts.csv", "verdicts"])
 def test_export_to_another_format_is_refused(run, tmp_path, name):
-    with pytest.raises(DemureError, match="ends in .parquet"):
+    with pytest.raises(DemureError, match=r"ends in \.parquet"):
         tables.export(run, tmp_path / name)
     assert not (tmp_path / name).exists()
 

@@ -1,0 +1,143 @@
+"""The page's charts, as plotly figures in JSON. Colours are named so that light and dark themes can fill them in."""
+
+from __future__ import annotations
+
+import html
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from demure.diagnosis.source import VERDICTS
+
+VERDICT_COLOURS = {"poi": "#1a9c6b", "noise": "#d9822b", "missing": "#8b929c"}
+PALETTE = ("#3f7fd9", "#c2578f", "#8a6fd1", "#2aa3b5", "#b58a2a", "#6b8f2a")
+NONE_COLOUR = "#8b929c"
+_BINS = 20
+
+
+def colours(modalities: Sequence[str]) -> dict[str, str]:
+    """One colour per modality, and grey for none."""
+    return {name: NONE_COLOUR if name == "none" else PALETTE[k % len(PALETTE)] for k, name in enumerate(modalities)}
+
+
+def verdict_shares(modalities: pd.DataFrame) -> dict[str, Any]:
+    """Stacked bars: of each modality's interactions the share of each verdict."""
+    figure = go.Figure()
+    names = [_text(name) for name in modalities["modality"]][::-1]
+    for word in VERDICTS:
+        shares = [round(100 * share, 2) for share in modalities[word]][::-1]
+        figure.add_bar(
+            y=names, x=shares, name=word, orientation="h", marker_color=VERDICT_COLOURS[word],
+            hovertemplate="%{y}: %{x:.1f} % " + word + "<extra></extra>",
+        )  # fmt: skip
+    figure.update_layout(barmode="stack", xaxis={"title": {"text": "% of interactions"}, "range": [0, 100]})
+    return _figure(figure, height=110 + 44 * len(names))
+
+
+def reliance(frame: pd.DataFrame, order: Sequence[str]) -> dict[str, Any]:
+    """How many users rely on each modality, and how much: a line per modality over the share of their choices."""
+    figure = go.Figure()
+    edges = np.linspace(0, 1, _BINS + 1)
+    middles = [round(50 * float(low + high), 2) for low, high in itertools.pairwise(edges)]
+    palette = colours(order)
+    for name in order:
+        values = frame.loc[frame["modality"] == name, "reliance"].to_numpy(float)
+        counts, _ = np.histogram(values, edges)
+        figure.add_scatter(
+            x=middles, y=counts.tolist(), name=_text(name), mode="lines", line={"color": palette[name], "shape": "hvh"},
+            hovertemplate="%{y} users owe about %{x:.0f} % of their choices to " + _text(name) + "<extra></extra>",
+        )  # fmt: skip
+    figure.update_layout(
+        xaxis={"title": {"text": "% of a user's choices"}, "range": [0, 100]}, yaxis={"title": {"text": "users"}}
+    )
+    return _figure(figure)
+
+
+def probabilities(histogram: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """How sure the verdicts are: interactions over the probability of a point of interest, a line per modality."""
+    figure = go.Figure()
+    palette = colours(list(histogram))
+    for name, counts in histogram.items():
+        edges = np.linspace(0, 1, len(counts) + 1)
+        middles = [round(float(low + high) / 2, 4) for low, high in itertools.pairwise(edges)]
+        figure.add_scatter(
+            x=middles, y=[int(count) for count in counts], name=_text(name), mode="lines",
+            line={"color": palette[name], "shape": "hvh"},
+            hovertemplate="%{y} interactions near %{x:.2f}<extra>" + _text(name) + "</extra>",
+        )  # fmt: skip
+    figure.update_layout(
+        xaxis={"title": {"text": "probability of a point of interest"}, "range": [0, 1]},
+        yaxis={"title": {"text": "interactions"}},
+    )
+    return _figure(figure)
+
+
+def epochs(run: Path) -> list[tuple[str, dict[str, Any]]]:
+    """A chart of the losses and one of every other number that metrics.jsonl holds per epoch; none without the file."""
+    path = run / "metrics.jsonl"
+    if not path.is_file():
+        return []
+    rows = [_flat(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    names = list(dict.fromkeys(name for row in rows for name in row if name != "epoch"))
+    groups = {
+        "Loss per epoch": [name for name in names if _is_loss(name)],
+        "Validation per epoch": [name for name in names if _is_metric(name)],
+    }
+    return [(title, _lines(rows, chosen)) for title, chosen in groups.items() if chosen]
+
+
+def _is_loss(name: str) -> bool:
+    return "loss" in name or "nll" in name or "likelihood" in name
+
+
+def _is_metric(name: str) -> bool:
+    return "@" in name
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+    flat: dict[str, float] = {}
+    for name, item in value.items():
+        if isinstance(item, Mapping):
+            flat |= _flat(item, f"{prefix}{name} ")
+        elif isinstance(item, int | float) and not isinstance(item, bool):
+            flat[prefix + name] = item
+    return flat
+
+
+def _lines(rows: list[dict[str, float]], names: list[str]) -> dict[str, Any]:
+    figure = go.Figure()
+    for k, name in enumerate(names):
+        points = [(row.get("epoch", at), row[name]) for at, row in enumerate(rows, start=1) if name in row]
+        figure.add_scatter(
+            x=[epoch for epoch, _ in points], y=[value for _, value in points], name=_text(name),
+            mode="lines+markers", line={"color": PALETTE[k % len(PALETTE)]},
+        )  # fmt: skip
+    figure.update_layout(xaxis={"title": {"text": "epoch"}})
+    return _figure(figure)
+
+
+def _text(name: object) -> str:
+    """Names come from the data, and plotly reads a little HTML in its texts."""
+    return html.escape(str(name)).replace("%{", "% {")
+
+
+def _figure(figure: go.Figure, height: int = 300) -> dict[str, Any]:
+    figure.update_layout(
+        template=None,
+        height=height,
+        margin={"l": 8, "r": 20, "t": 8, "b": 8},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        showlegend=True,
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "traceorder": "normal"},
+    )
+    figure.update_xaxes(automargin=True, zeroline=False)
+    figure.update_yaxes(automargin=True, zeroline=False, rangemode="tozero")
+    loaded: dict[str, Any] = json.loads(figure.to_json())
+    return loaded

@@ -1,0 +1,146 @@
+import base64
+import gzip
+import json
+import re
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+from runs_by_hand import Judged, small_run, write_run
+
+from demure.diagnosis.source import DiagnosisSource
+from demure.errors import DemureError, RunError
+from demure.report import gather
+from demure.report.build import report
+
+HOSTILE = '</script><script>alert("x")</script><img src=x onerror=alert(1)>{{ 7*7 }}<!--'
+
+
+class Elements(HTMLParser):
+    """The elements that a parser which is not ours finds in a page."""
+
+    def __init__(self):
+        super().__init__()
+        self.tags = []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+
+
+def embedded(page):
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)
+    data = json.loads(found.group(1))
+    data["histories"] = json.loads(gzip.decompress(base64.b64decode(data["histories"])))
+    return data
+
+
+def without_plotly(page):
+    parts = re.split(r'(<script nonce="[^"]*">)', page)
+    return parts[0] + "".join(part.split("</script>", 1)[1] for part in parts[2::2])
+
+
+@pytest.fixture
+def page(tmp_path):
+    done = report(small_run(tmp_path), tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert done.bytes == (tmp_path / "page.html").stat().st_size
+    assert (done.users, done.users_total) == (3, 3)
+    return text
+
+
+def test_the_page_tells_the_verdicts_of_the_parquet(page):
+    data = embedded(page)
+    ann = [user[0] for user in data["users"]].index("ann")
+    item, day, image, text = data["histories"][ann][0]
+    assert data["items"][item][:2] == ["i1", "Alien"]
+    assert day == 874_965_478 // 86_400
+    assert data["verdicts"][image[0]] == "poi"
+    assert image[1] == 90
+    assert [data["items"][k][0] for k in image[2:]] == ["i2", "i3"]
+    assert data["verdicts"][text[0]] == "noise"
+    assert data["users"][ann][1:] == [3, [60, 30, 10]]
+
+
+def test_the_page_needs_nothing_from_outside(page):
+    rest = without_plotly(page)
+    assert not re.search(r"""(src|href)\s*=\s*["']?(https?:|//)""", rest)
+    assert "@import" not in rest
+    assert "default-src 'none'" in page
+    assert page.count("plotly.js v") <= 1
+
+
+def test_pictures_are_inlined(page):
+    pictures = [item[3] for item in embedded(page)["items"]]
+    assert len(pictures) == 3
+    assert all(picture.startswith("data:image/webp;base64,") for picture in pictures)
+
+
+def test_same_run_same_page(tmp_path):
+    run = small_run(tmp_path)
+    for name in ("a.html", "b.html"):
+        report(run, tmp_path / name)
+    assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
+
+
+def test_hostile_texts_and_ids_stay_text(tmp_path):
+    judged = [Judged(HOSTILE, k, f"{HOSTILE}{k}", HOSTILE, "noise", 0.1) for k in range(2)]
+    items = pd.DataFrame({"item_id": [row.item for row in judged], "title": HOSTILE, "description": HOSTILE})
+    run = write_run(tmp_path, judged, items, recipe=HOSTILE)
+    (run / "recipe.yaml").write_text(HOSTILE)
+    report(run, tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "<script>alert" not in page
+    assert "<img src=x" not in page
+    seen = Elements()
+    seen.feed(page)
+    assert seen.tags.count("script") == 3
+    assert seen.tags.count("img") == 0 + page.count('<img src="data:')
+    data = embedded(page)
+    assert data["users"][0][0] == HOSTILE
+    assert data["items"][0][1] == HOSTILE
+    assert "<" not in data["charts"]["shares"]["data"][0]["y"][0]
+
+
+def test_users_give_way_when_the_page_would_grow_too_large(tmp_path):
+    judged = [Judged(f"u{k:04}", 0, f"i{k}", "image", "poi", 0.5 + k % 50 / 100) for k in range(3000)]
+    items = pd.DataFrame(
+        {"item_id": [f"i{k}" for k in range(3000)], "title": [f"A title for {k} " * 20 for k in range(3000)]}
+    )
+    run = write_run(tmp_path, judged, items, pictures=False)
+    told = gather.histories(DiagnosisSource.open(run), ["image", "none"], at_most_bytes=4000, at_most_rows=10_000)
+    assert len(told.packed) <= 4000
+    assert 0 < len(told.users) < told.total == 3000
+    ids = [user[0] for user in told.users]
+    assert ids[0] == "u0000"
+    assert ids[-1] == "u2999"
+    assert ids == sorted(ids)
+
+
+def test_a_run_without_epochs_pictures_or_timestamps(tmp_path):
+    run = small_run(tmp_path, pictures=False, timestamps=False)
+    (run / "metrics.jsonl").unlink()
+    done = report(run, tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert done.pictures == 0
+    assert "recorded no epochs" in page
+    assert embedded(page)["histories"][0][0][1] is None
+
+
+def test_pictures_outside_the_images_folder_are_not_read(tmp_path):
+    run = small_run(tmp_path)
+    items = tmp_path / "dataset" / "items.parquet"
+    frame = pd.read_parquet(items)
+    (tmp_path / "images" / "0.png").rename(tmp_path / "secret.png")
+    frame["image"] = ["../secret.png", "1.png", "nowhere.png", None]
+    frame.to_parquet(items)
+    assert report(run, tmp_path / "page.html").pictures == 1
+
+
+def test_refusals(tmp_path):
+    run = small_run(tmp_path)
+    with pytest.raises(DemureError, match=r"ends in .html"):
+        report(run, tmp_path / "page.pdf")
+    (run / "diagnosis.parquet").unlink()
+    with pytest.raises(RunError, match="no diagnosis"):
+        report(run, tmp_path / "page.html")
+    assert not (tmp_path / "page.html").exists()
