@@ -28,7 +28,8 @@ class Knobs:
 
     ``length`` and ``interests`` (per modality) are ranges, both ends included. ``alpha`` is the Dirichlet concentration
     of a user's reliance on the modalities: below 1 most users rely on one. ``noise`` is how far items spread around
-    their cluster's centre, whose own spread is 1; ``feature_noise`` is added to every feature. ``nats`` is how much an interest tells about an item where there are no clusters. Popularity falls as rank ** -``zipf``.
+    their cluster's centre, whose own spread is 1; ``feature_noise`` is added to every feature. ``nats`` is
+    how much an interest tells about an item where there are no clusters. Popularity falls as rank ** -``zipf``.
     ``missing`` is the share of items without a modality, drawn for each modality apart: such a modality causes nothing
     and its feature row is zero.
     """
