@@ -1,0 +1,60 @@
+"""`demure recipes`: the recipes that ship."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from demure_cli.common import Quiet, Verbose, command
+from demure_cli.terminal import terminal
+
+recipes = typer.Typer(help="The recipes that ship: list them, show one, copy one to change it.")
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A recipe that `demure recipes` lists.")]
+
+
+def _show_list(result: Any) -> None:
+    from demure_cli.making_tables import show_recipes
+
+    show_recipes(result)
+
+
+@recipes.callback(invoke_without_command=True)
+def default(context: typer.Context, quiet: Quiet = False, verbose: Verbose = False) -> None:
+    """The recipes that ship: list them, show one, copy one to change it."""
+    terminal.configure(quiet=quiet, verbose=verbose)
+    if context.invoked_subcommand is None:
+        list_(quiet=quiet, verbose=verbose)
+
+
+@recipes.command("list")
+@command(_show_list)
+def list_() -> Any:
+    """Name every recipe, with what it is for."""
+    from demure.recipe.shipped import list_recipes
+
+    return {"recipes": list_recipes()}
+
+
+@recipes.command("show")
+@command(lambda result: terminal.raw(result["yaml"]))
+def show(name: Name) -> Any:
+    """Print a recipe's YAML."""
+    from demure.recipe.shipped import recipe_text
+
+    return {"recipe": name, "yaml": recipe_text(name)}
+
+
+@recipes.command("copy")
+@command(lambda result: terminal.note(f"wrote {result['written']}"))
+def copy(
+    name: Name,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="Where to write it; must not exist yet.")],
+) -> Any:
+    """Copy a recipe to a file of your own, to change it and train with `--recipe FILE`."""
+    from pathlib import Path
+
+    from demure.recipe.shipped import copy_recipe
+
+    copy_recipe(name, Path(file))
+    return {"recipe": name, "written": file}

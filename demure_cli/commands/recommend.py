@@ -1,0 +1,42 @@
+"""`demure recommend`: top-k items for users."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from demure_cli.common import Device, Run, command, flag
+from demure_cli.terminal import terminal
+
+
+def _show(result: Any) -> None:
+    from demure_cli.making_tables import show_recommended
+
+    show_recommended(result)
+
+
+@command(_show)
+def recommend(
+    run: Run,
+    out: Annotated[
+        str, typer.Option(metavar="FILE.parquet", help="Where to write user_id, rank, item_id, score and because.")
+    ],
+    user: Annotated[
+        list[str] | None, typer.Option(metavar="ID", help="A user to recommend to; may be given repeatedly.")
+    ] = None,
+    all: Annotated[bool, flag("--all", help="Recommend to every user of the dataset.")] = False,
+    k: Annotated[int, typer.Option("--k", min=1, metavar="N", help="Items per user.")] = 20,
+    device: Device = "auto",
+) -> Any:
+    """Recommend the k best new items to users, with scores and the modality that carries each."""
+    from pathlib import Path
+
+    from demure.errors import DemureError
+
+    if bool(user) == all:
+        raise DemureError("takes either --user ID (repeatedly) or --all", where="recommend", remedy="say which users")
+    from demure.training.recommend import recommend as recommend_items
+
+    with terminal.progress() as listener:
+        return recommend_items(Path(run), Path(out), users=user or None, k=k, device=device, listener=listener)

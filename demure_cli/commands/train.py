@@ -1,0 +1,51 @@
+"""`demure train`: a dataset folder into a run folder."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from demure_cli.common import DatasetFolder, Device, command, flag
+from demure_cli.terminal import terminal
+
+
+def _show(result: Any) -> None:
+    from demure_cli.making_tables import show_trained
+
+    show_trained(result)
+
+
+@command(_show, kept="the epochs so far are kept beside {out}; the same command with --resume goes on from there")
+def train(
+    dataset: DatasetFolder,
+    out: Annotated[str, typer.Option(metavar="RUN", help="The run folder to write.")],
+    recipe: Annotated[
+        str, typer.Option(metavar="NAME|FILE", help="A recipe that ships (`demure recipes`), or a YAML file of yours.")
+    ] = "default",
+    set: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Change one value of the recipe; may be given repeatedly."),
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="The same seed gives the same weights on a CPU.")] = 0,
+    device: Device = "auto",
+    resume: Annotated[bool, flag("--resume", help="Go on with an interrupted training in RUN.")] = False,
+    overwrite: Annotated[bool, flag("--overwrite", help="Replace the run folder if it exists.")] = False,
+) -> Any:
+    """Train on a dataset, keep the best epoch by the validation split, and write a run folder with its diagnosis."""
+    from pathlib import Path
+
+    from demure.training.train import train as train_run
+
+    with terminal.progress() as listener:
+        return train_run(
+            Path(dataset),
+            out=Path(out),
+            recipe=recipe,
+            overrides=set or [],
+            seed=seed,
+            device=device,
+            resume=resume,
+            overwrite=overwrite,
+            listener=listener,
+        )

@@ -1,0 +1,90 @@
+"""Imports go one way only; the library neither prints nor parses; nothing is a pickle; no module grows without end."""
+
+import ast
+
+import pytest
+from guards.tree import ROOT, imported, modules
+
+LEVELS = [
+    {"demure.errors", "demure.progress", "demure.files", "demure"},
+    {"demure.runs", "demure.recipe", "demure_recipes"},
+    {"demure.data"},
+    {"demure.features"},
+    {"demure.evaluation"},  # first: it defines the scoring interface that models and baselines offer
+    {"demure.model", "demure.baselines"},
+    {"demure.training"},
+    {"demure.diagnosis"},
+    {"demure.report"},
+    {"demure.demo"},
+    {"demure_cli"},
+]
+LEVEL = {part: level for level, parts in enumerate(LEVELS) for part in parts}
+OURS = ("demure", "demure_cli", "demure_extractors", "demure_recipes")
+ALL = modules()
+
+
+def part(module):
+    """The part of the arrow a module belongs to: demure.data.x -> demure.data."""
+    package, _, rest = module.partition(".")
+    return f"{package}.{rest.split('.')[0]}" if package == "demure" and rest else package
+
+
+def ours(name, path):
+    return [(module, line) for module, line in imported(name, path) if module.split(".")[0] in OURS]
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if part(name) != "demure_extractors"])
+def test_imports_follow_the_arrow(name):
+    mine = part(name)
+    assert mine in LEVEL, f"{mine} has no place in the arrow: give it one here and in docs/architecture.md"
+    for module, line in ours(name, ALL[name]):
+        other = part(module)
+        where = f"{ALL[name].relative_to(ROOT)}:{line} imports {module}"
+        assert other != "demure_extractors", f"{where}: extractors are loaded by name from their table"
+        assert other == mine or LEVEL[other] < LEVEL[mine] or LEVEL[other] == LEVEL[mine] == 0, where
+
+
+@pytest.mark.parametrize("name", modules("demure_extractors"))
+def test_extractors_know_only_errors_and_features(name):
+    for module, line in ours(name, ALL[name]):
+        assert part(module) in {"demure.errors", "demure.features", "demure_extractors"}, f"{name}:{line} {module}"
+
+
+@pytest.mark.parametrize("name", modules("demure", "demure_extractors", "demure_recipes"))
+def test_the_library_does_not_print_nor_parse(name):
+    for module, line in imported(name, ALL[name]):
+        assert module.split(".")[0] not in {"typer", "click", "rich", "argparse", "tqdm"}, f"{name}:{line} {module}"
+    for node in ast.walk(ast.parse(ALL[name].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            assert node.func.id != "print", f"{name}:{node.lineno} prints"
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "sys":
+            assert node.attr not in {"argv", "stdout", "stderr"}, f"{name}:{node.lineno} sys.{node.attr}"
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_nothing_is_a_pickle(name):
+    for module, line in imported(name, ALL[name]):
+        assert module.split(".")[0] not in {"pickle", "joblib", "dill", "cloudpickle", "shelve"}, f"{name}:{line}"
+    for node in ast.walk(ast.parse(ALL[name].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            called = f"{node.value.id}.{node.attr}"
+            assert called not in {"torch.load", "torch.save", "pd.read_pickle", "pandas.read_pickle"}, name
+        if isinstance(node, ast.keyword) and node.arg == "allow_pickle":
+            assert isinstance(node.value, ast.Constant) and node.value.value is False, f"{name}: allow_pickle"  # noqa: PT018
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_no_module_is_longer_than_400_lines(name):
+    assert len(ALL[name].read_text(encoding="utf-8").splitlines()) <= 400
+
+
+def test_only_the_terminal_prints():
+    for name, path in modules("demure_cli").items():
+        if name == "demure_cli.terminal":
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute):
+                called = ast.unparse(node.func)
+                assert called not in {"print", "typer.echo", "typer.secho", "sys.stdout.write", "sys.stderr.write"}, (
+                    name
+                )
