@@ -101,9 +101,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         terminal.error("interrupted")
         return 130
     except BrokenPipeError:
-        # The interpreter flushes standard output once more when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+        return _unread()
+    except SystemExit as end:  # rich's way to say that nobody reads on; also how shell completion ends
+        return _unread() if end.code == 1 else int(end.code or 0)
     except OSError as error:
         place = "" if error.filename is None else f"{error.filename}: "
         return _unforeseen(error, 2, f"{place}{error.strerror or error}")
@@ -121,6 +121,12 @@ def _usage(error: Any) -> str:
     message = error.format_message().strip().rstrip(".")
     context = error.ctx
     return message if context is None else f"{message}; see `{context.command_path} --help`"
+
+
+def _unread() -> int:
+    # The interpreter flushes standard output once more when it ends.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 141
 
 
 def _unforeseen(error: BaseException, status: int, line: str) -> int:

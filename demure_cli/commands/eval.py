@@ -31,14 +31,12 @@ def eval_(
     """Judge runs by ranking all items for every user with something to find in the split."""
     from pathlib import Path
 
-    from demure.training.evaluate import evaluate_runs
-
     ks = lengths(k)
     out = None if per_user is None else Path(per_user)
+    from demure.training.judge import judge
+
     with terminal.progress() as listener:
-        return evaluate_runs(
-            [Path(run) for run in runs], split=split, ks=ks, per_user=out, device=device, listener=listener
-        )
+        return judge([Path(run) for run in runs], split=split, ks=ks, per_user=out, device=device, listener=listener)
 
 
 def lengths(text: str) -> list[int]:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from demure_cli.common import command, flag
+from demure_cli.terminal import terminal
 
 
 def _show(result: Any) -> None:
@@ -48,6 +49,7 @@ def prepare(
     """Read raw data, check it, filter it, split it, and write a dataset folder."""
     from pathlib import Path
 
+    feature_files = named_files(features or [])
     from demure.data.prepare import PrepareOptions
 
     from demure.features import prepare_with_features
@@ -57,15 +59,13 @@ def prepare(
         out=Path(out),
         items=None if items is None else Path(items),
         images=None if images is None else Path(images),
-        features=named_files(features or []),
+        features=feature_files,
         split=split,
         k_core=k_core,
         format=format,
         seed=seed,
         overwrite=overwrite,
     )
-    from demure_cli.terminal import terminal
-
     with terminal.progress() as listener:
         return prepare_with_features(options, listener)
 
