@@ -134,7 +134,7 @@ def plant(knobs: Knobs, features: Mapping[str, np.ndarray] | None = None) -> Pla
 
     if knobs.clusters:
         cluster = np.stack([random.permutation(np.arange(knobs.items) % knobs.clusters) for _ in knobs.modalities])
-        liked = np.stack([pick_interests(knobs.users, knobs.clusters, knobs.interests, random) for _ in cluster])
+        liked = [pick_interests(knobs.users, knobs.clusters, knobs.interests, random) for _ in cluster]
         affinity = cluster_tastes(cluster, liked, present)
         latents = [_around_centres(cluster[m], knobs, random) for m in range(n_modalities)]
     else:

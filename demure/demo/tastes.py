@@ -8,6 +8,8 @@ the item that it makes a user choose (the mean Kullback-Leibler divergence from 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from demure.demo.choices import Affinity
@@ -25,8 +27,8 @@ def pick_interests(users: int, n: int, span: tuple[int, int], random: np.random.
     return random.random((users, n)).argsort(axis=1).argsort(axis=1) < counts[:, None]
 
 
-def cluster_tastes(cluster: np.ndarray, liked: np.ndarray, present: np.ndarray) -> Affinity:
-    """Drawn to the items of liked clusters: ``cluster`` (M, I), ``liked`` (M, U, clusters), ``present`` (M, I)."""
+def cluster_tastes(cluster: np.ndarray, liked: Sequence[np.ndarray], present: np.ndarray) -> Affinity:
+    """Drawn to the items of liked clusters: ``cluster`` (M, I), ``liked`` M times (U, clusters), ``present`` (M, I)."""
 
     def affinity(users: np.ndarray) -> np.ndarray:
         each = [liked[m][users][:, cluster[m]] * present[m] for m in range(len(cluster))]
