@@ -103,8 +103,9 @@ class DiagnosisSource:
     @cached_property
     def modalities(self) -> list[str]:
         """Names of the modalities, in the order in which the run judged them."""
-        column = self.diagnosis(["modality"]).column("modality")
-        return [str(name) for name in column.unique().to_pylist()]
+        file = pq.ParquetFile(self.run / "diagnosis.parquet")
+        first = next(file.iter_batches(batch_size=10_000, columns=["modality"]), None)  # every interaction has them all
+        return [] if first is None else [str(name) for name in first.column("modality").unique().to_pylist()]
 
     @cached_property
     def items(self) -> pd.DataFrame:

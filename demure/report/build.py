@@ -23,7 +23,7 @@ from demure.report import charts, gather
 from demure.report.thumbnails import thumbnails
 
 MEGABYTE = 1_000_000
-_MOST_ROWS = 2_000_000
+_MOST_ROWS = 600_000
 
 
 @dataclass(frozen=True)
