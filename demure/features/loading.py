@@ -1,0 +1,80 @@
+"""From an encoder's name to the encoder: the table in ``demure_extractors``, and what may go wrong on the way."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.metadata
+from typing import Any, cast
+
+from demure.errors import DemureError, ExtractorError, MachineError
+from demure.features.protocol import Family, Spec, parse
+
+
+def families() -> dict[str, Family]:
+    """Name -> family, in the order of the table."""
+    return cast("dict[str, Family]", importlib.import_module("demure_extractors.table").FAMILIES)
+
+
+def choose(text: str, kind: str) -> tuple[Spec, Family]:
+    """Read an encoder's name for ``kind`` ``"text"`` or ``"image"``; raise ``ExtractorError`` if none is meant."""
+    known, spec = families(), parse(text)
+    family = known.get(spec.family)
+    where = f"--{kind}"
+    fitting = [one.name for one in known.values() if one.target(kind)]
+    if family is None:
+        near = difflib.get_close_matches(spec.family, list(known), n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ExtractorError(
+            f"unknown encoder {text!r}",
+            where=where,
+            remedy=f"{hint}there are: {', '.join(fitting)} (`demure extractors`)",
+        )
+    if not family.target(kind):
+        raise ExtractorError(
+            f"{spec.family!r} does not encode {kind}s", where=where, remedy=f"use {', '.join(fitting)}"
+        )
+    if family.built_in and spec.model:
+        raise ExtractorError(f"{spec.family!r} takes no model, got {spec.model!r}", where=where, remedy=spec.family)
+    if not family.built_in and not spec.model:
+        raise ExtractorError(f"{text!r} names no model", where=where, remedy=f"for example {family.example}")
+    return spec, family
+
+
+def load_encoder(spec: Spec, family: Family, kind: str, device: str) -> Any:
+    """The encoder, ready to use. Raises ``ExtractorError`` if it cannot be had, ``MachineError`` for broken packages."""
+    module, _, name = (family.target(kind) or "").partition(":")
+    try:
+        if family.built_in:
+            return getattr(importlib.import_module(module), name)()
+        return getattr(importlib.import_module(module), name)(spec.model, spec.revision, device)
+    except DemureError:
+        raise
+    except Exception as error:
+        raise understood(error, spec) from error
+
+
+def understood(error: Exception, spec: Spec) -> DemureError:
+    """One line for whatever loading raised."""
+    text = " ".join(str(error).split())
+    if "torchvision::" in text or ("torchvision" in text and "undefined symbol" in text):
+        found = " and ".join(f"{name} {_version(name)}" for name in ("torch", "torchvision"))
+        return MachineError(
+            f"{found} do not fit together",
+            where=str(spec),
+            remedy="install a matching pair: pip install --upgrade --force-reinstall torch torchvision",
+        )
+    if isinstance(error, ImportError):
+        package = (error.name or "").split(".")[0]
+        what = f"package {package!r} is not installed" if package else f"an import failed ({text[:200]})"
+        return MachineError(what, where=str(spec), remedy="pip install 'demure' again, with all it depends on")
+    return ExtractorError(
+        f"cannot be loaded: {type(error).__name__}: {text[:300]}", where=str(spec), remedy="check the model's files"
+    )
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "(absent)"

@@ -1,0 +1,120 @@
+"""What an encoder is, how a family of encoders is listed, and how a name such as ``clip:ViT-B-32/openai`` is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from PIL import Image
+
+from demure.errors import ExtractorError
+
+BUILT_IN = {"text": "tfidf", "image": "color"}
+
+
+class Encoder(Protocol):
+    """Common to all: ``dim`` is d, ``batch`` how many inputs one call to ``encode`` should have."""
+
+    dim: int
+    batch: int
+
+    def identity(self) -> dict[str, Any]:
+        """JSON-able facts that decide the vectors: weights, revision, preprocessing, pooling, what was assumed."""
+        ...
+
+
+class TextEncoder(Encoder, Protocol):
+    """Texts to vectors."""
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        """(n, d) float32. A row of zeros says that the text has nothing the encoder knows."""
+        ...
+
+
+@runtime_checkable
+class FittedEncoder(Protocol):
+    """A text encoder that looks at the whole catalogue first (TF-IDF); ``dim`` is known after ``fit``."""
+
+    def fit(self, texts: Sequence[str]) -> None:
+        """``texts`` are the catalogue's distinct texts, in item order."""
+        ...
+
+
+class ImageEncoder(Encoder, Protocol):
+    """Images to vectors, in two halves, so that decoding and preprocessing overlap with the encoder."""
+
+    def prepare(self, image: Image.Image) -> Any:
+        """An RGB image as ``encode`` takes it. Runs in several threads."""
+        ...
+
+    def encode(self, prepared: Sequence[Any]) -> np.ndarray:
+        """(n, d) float32 from n results of ``prepare``."""
+        ...
+
+
+@dataclass(frozen=True)
+class Family:
+    """One line of ``demure extractors``. ``text`` and ``image`` are ``"module:Class"`` or None.
+
+    A class takes ``(model, revision, device)``; ``needs`` are the packages it imports; ``built_in`` families take no
+    model.
+    """
+
+    name: str
+    about: str
+    example: str
+    text: str | None = None
+    image: str | None = None
+    needs: tuple[str, ...] = ()
+    built_in: bool = False
+
+    def target(self, kind: str) -> str | None:
+        """``"module:Class"`` for ``kind`` ``"text"`` or ``"image"``."""
+        return self.text if kind == "text" else self.image
+
+
+@dataclass(frozen=True)
+class Spec:
+    """``family:model[@revision]``, taken apart."""
+
+    family: str
+    model: str = ""
+    revision: str | None = None
+
+    def __str__(self) -> str:
+        name = f"{self.family}:{self.model}" if self.model else self.family
+        return f"{name}@{self.revision}" if self.revision else name
+
+
+def parse(text: str) -> Spec:
+    """Read ``family[:model[@revision]]``. A model that is a path here may itself hold colons and ``@``.
+
+    Raises ``ExtractorError`` for an empty part, for a path that is not there and for a revision of a local folder.
+    """
+    family, colon, model = text.strip().partition(":")
+    if not family or (colon and not model):
+        raise _malformed(text)
+    path = Path(model).expanduser()
+    if not model or path.exists():
+        return Spec(family, str(path) if model else "")
+    name, at, revision = model.rpartition("@")
+    if at and name and Path(name).expanduser().exists():
+        raise ExtractorError(
+            f"{model!r} asks for revision {revision!r} of a local folder, which has none",
+            where=family,
+            remedy="leave out @revision",
+        )
+    if model.startswith(("/", "./", "../", "~")):
+        raise ExtractorError(f"{model!r} is not there", where=family, remedy="give an existing file or folder")
+    if at and not (name and revision):
+        raise _malformed(text)
+    return Spec(family, name, revision) if at else Spec(family, model)
+
+
+def _malformed(text: str) -> ExtractorError:
+    return ExtractorError(
+        f"{text!r} is not an encoder", remedy="write family:model[@revision]; `demure extractors` lists the families"
+    )

@@ -1,0 +1,160 @@
+"""The encoders that need no download: ``tfidf`` for texts, ``color`` for images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+# Words of two letters and more; scripts that are written without spaces go by character.
+WORDS = r"(?u)[^\W\u3040-\u30ff\u3400-\u9fff]{2,}|[\u3040-\u30ff\u3400-\u9fff]"
+
+
+class Tfidf:
+    """Latent semantic analysis: TF-IDF with logarithmic counts, truncated SVD, rows of length 1.
+
+    d = at most 64, and one for 12 texts: more directions than that fit the words of single items.
+    """
+
+    batch = 512
+
+    def __init__(self, most: int = 64, texts_per_dimension: int = 12) -> None:
+        self.most, self.texts_per_dimension = most, texts_per_dimension
+        self.dim = 0
+
+    def fit(self, texts: Sequence[str]) -> None:
+        """Learn the vocabulary, the weights of its words and the directions from the distinct texts."""
+        from sklearn.decomposition import TruncatedSVD
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
+        n = len(texts)
+        self.words: Any = TfidfVectorizer(
+            token_pattern=WORDS,
+            strip_accents="unicode",
+            sublinear_tf=True,
+            min_df=2 if n >= 50 else 1,
+            max_df=0.5 if n >= 50 else 1.0,
+            dtype=np.float64,
+        )
+        try:
+            counted = self.words.fit_transform(texts)
+        except ValueError:
+            # No word is left by the limits (or there is none at all): every text is then empty to this encoder.
+            self.words, self.dim = None, 1
+            return
+        self.dim = max(1, min(self.most, max(2, n // self.texts_per_dimension), *(side - 1 for side in counted.shape)))
+        self.svd = TruncatedSVD(self.dim, algorithm="randomized", n_iter=7, random_state=0)
+        self.svd.fit(counted)
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        """(n, d) float32; zero where no word of the vocabulary occurs."""
+        if self.words is None:
+            return np.zeros((len(texts), self.dim), dtype=np.float32)
+        dense = self.svd.transform(self.words.transform(texts))
+        lengths = np.linalg.norm(dense, axis=1, keepdims=True)
+        return np.where(lengths > 1e-9, dense / np.maximum(lengths, 1e-9), 0).astype(np.float32)
+
+    def identity(self) -> dict[str, Any]:
+        import sklearn
+
+        return {
+            "library": f"scikit-learn {sklearn.__version__}",
+            "version": 1,
+            "dim": self.dim,
+            "preprocessing": "lower case, accents stripped; words in two texts or more and at most half of them",
+        }
+
+
+class Color:
+    """A visual descriptor: which colours, where they are, and which way edges run.
+
+    Four blocks of equal weight, each of length 1: a joint Lab histogram (5 x 5 x 5 bins, soft), hue and lightness
+    histograms on a 3 x 3 grid, an 8 x 8 Lab thumbnail, and edge orientations on a 4 x 4 grid. Histograms enter as square roots
+    (Hellinger), so that a dot product compares them as distributions.
+    """
+
+    batch = 64
+    side = 64
+    dim = 125 + 9 * 12 + 192 + 16 * 9
+
+    def identity(self) -> dict[str, Any]:
+        return {"version": 1, "preprocessing": f"squashed to {self.side} x {self.side}, box filter, D65 Lab"}
+
+    def prepare(self, image: Image.Image) -> np.ndarray:
+        """(64, 64, 3) uint8."""
+        return np.asarray(image.convert("RGB").resize((self.side, self.side), Image.Resampling.BOX))
+
+    def encode(self, prepared: Sequence[np.ndarray]) -> np.ndarray:
+        """(n, d) float32."""
+        lab = _lab(np.stack(prepared).astype(np.float32) / 255)
+        blocks = [_joint(lab), _grid(lab), _thumbnail(lab), _edges(lab[..., 0])]
+        return np.concatenate([_unit(block) for block in blocks], axis=1).astype(np.float32) / 2
+
+
+def _lab(rgb: np.ndarray) -> np.ndarray:
+    """(..., 3) sRGB in [0, 1] to CIE Lab (D65), scaled to about [0, 1] and [-1, 1]."""
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    matrix = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]], dtype=np.float32)
+    xyz = linear @ (matrix / matrix.sum(axis=1, keepdims=True)).T
+    cube = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    lightness = 1.16 * cube[..., 1] - 0.16
+    return np.stack([lightness, 5 * (cube[..., 0] - cube[..., 1]), 2 * (cube[..., 1] - cube[..., 2])], axis=-1).astype(
+        np.float32
+    )
+
+
+def _soft(values: np.ndarray, low: float, high: float, bins: int) -> np.ndarray:
+    """(..., bins): each value shared by its two nearest bin centres."""
+    place = np.clip((values - low) / (high - low), 0, 1) * (bins - 1)
+    return np.maximum(1 - np.abs(place[..., None] - np.arange(bins, dtype=np.float32)), 0)
+
+
+def _joint(lab: np.ndarray) -> np.ndarray:
+    n = len(lab)
+    pixels = lab[:, ::2, ::2].reshape(n, -1, 3)
+    lightness, a, b = (
+        _soft(pixels[..., 0], 0, 1, 5),
+        _soft(pixels[..., 1], -0.6, 0.6, 5),
+        _soft(pixels[..., 2], -0.6, 0.6, 5),
+    )
+    chroma = (a[..., :, None] * b[..., None, :]).reshape(n, -1, 25)
+    return np.sqrt(np.matmul(lightness.transpose(0, 2, 1), chroma).reshape(n, 125) / pixels.shape[1])
+
+
+def _grid(lab: np.ndarray) -> np.ndarray:
+    n = len(lab)
+    chroma = np.hypot(lab[..., 1], lab[..., 2])
+    turn = (np.arctan2(lab[..., 2], lab[..., 1]) / (2 * np.pi)) % 1 * 8
+    away = np.abs(turn[..., None] - np.arange(8, dtype=np.float32))
+    hue = np.maximum(1 - np.minimum(away, 8 - away), 0) * chroma[..., None]
+    both = np.concatenate([hue, _soft(lab[..., 0], 0, 1, 4)], axis=-1)
+    edges = np.linspace(0, lab.shape[1], 4).astype(int)
+    cells = [
+        both[:, edges[r] : edges[r + 1], edges[c] : edges[c + 1]].mean(axis=(1, 2)) for r in range(3) for c in range(3)
+    ]
+    return np.sqrt(np.stack(cells, axis=1).reshape(n, -1))
+
+
+def _thumbnail(lab: np.ndarray) -> np.ndarray:
+    n, side = len(lab), lab.shape[1] // 8
+    small = lab.reshape(n, 8, side, 8, side, 3).mean(axis=(2, 4))
+    return (small - np.array([0.5, 0, 0], dtype=np.float32)).reshape(n, -1)
+
+
+def _edges(lightness: np.ndarray) -> np.ndarray:
+    """Gradient strength by direction (8 bins of half a turn) on a 4 x 4 grid, and a bin for no edge at all."""
+    n, side = len(lightness), lightness.shape[1] // 4
+    down, right = np.gradient(lightness, axis=(1, 2))
+    strength = np.hypot(down, right)
+    turn = (np.arctan2(down, right) / np.pi) % 1 * 8
+    away = np.abs(turn[..., None] - np.arange(8, dtype=np.float32))
+    oriented = np.maximum(1 - np.minimum(away, 8 - away), 0) * strength[..., None]
+    flat = np.full((*strength.shape, 1), 0.02, dtype=np.float32)
+    cells = np.concatenate([oriented, flat], axis=-1).reshape(n, 4, side, 4, side, 9).mean(axis=(2, 4))
+    return np.sqrt(cells / cells.sum(axis=-1, keepdims=True)).reshape(n, -1)
+
+
+def _unit(block: np.ndarray) -> np.ndarray:
+    return block / np.maximum(np.linalg.norm(block, axis=1, keepdims=True), 1e-9)
