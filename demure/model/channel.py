@@ -1,0 +1,119 @@
+"""One modality: its latent space, its two kinds of expert, and the gate that weighs them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from demure.model.context import Context
+from demure.model.latent import Latent
+from demure.model.points import Points, Seeds
+from demure.model.themes import Shares, start_themes, theme_space
+
+
+@dataclass(frozen=True)
+class View:
+    """What a channel knows of all items under its present parameters; ``candidates_N`` stand for the catalogue in a
+    softmax, with ``log_weight_N`` their log-probabilities; ``share`` of the choices fall on items with the modality."""
+
+    z_ID: Tensor
+    q_IC: Tensor
+    prior_C: Tensor
+    candidates_N: Tensor
+    log_weight_N: Tensor
+    share: Tensor
+
+
+@dataclass
+class Opened:
+    """A channel's state on one batch."""
+
+    present_BT: Tensor
+    decay_BTT: Tensor
+    seeds: Seeds
+    shares: Shares
+
+
+class Channel(nn.Module):
+    """Density ratios of one modality. ``ordered``: let the weight of a source fall with its distance in steps."""
+
+    coordinates_ID: Tensor
+    themes_ID: Tensor
+    present_I: Tensor
+
+    def __init__(self, latent: Latent, themes: int, *, ordered: bool, seed: int) -> None:
+        super().__init__()
+        self.register_buffer("coordinates_ID", torch.as_tensor(latent.coordinates))
+        self.register_buffer("themes_ID", torch.as_tensor(theme_space(latent.coordinates, latent.spread)))
+        self.register_buffer("present_I", torch.as_tensor(latent.present, dtype=torch.float32))
+        self.points = Points(latent.coordinates.shape[1])
+        self.themes = start_themes(latent.coordinates, latent.spread, latent.present, themes, seed)
+        self.gate = nn.Parameter(torch.tensor(0.0))
+        self.absence = nn.Parameter(torch.tensor(0.0))
+        self.fading = nn.Parameter(torch.tensor(-3.0), requires_grad=ordered)
+        self.ordered = ordered
+
+    def view(self, popularity_I: Tensor, candidates: int, generator: torch.Generator | None) -> View:
+        """``popularity_I`` sums to 1. All present items are candidates, or ``candidates`` of them drawn by the square
+        root of their popularity and corrected for it (logQ) where a ``generator`` is given."""
+        own = popularity_I * self.present_I
+        share = own.sum().clamp(min=1e-6)
+        own = own / share
+        if generator is not None and candidates < int(self.present_I.sum()):
+            proposal = own.sqrt()
+            chosen = torch.multinomial(proposal, candidates, generator=generator)
+            log_weight = own[chosen].log() - proposal[chosen].log()
+        else:
+            chosen = torch.where(own > 0)[0]
+            log_weight = own[chosen].log()
+        q_IC, prior_C = self.themes.memberships(self.themes_ID, own)
+        z_ID = self.points.embed(self.coordinates_ID, self.present_I)
+        return View(z_ID, q_IC, prior_C, chosen, log_weight - log_weight.logsumexp(0), share)
+
+    def open(self, view: View, context: Context) -> Opened:
+        """Start on a batch: seeds and shares from each item alone."""
+        return Opened(
+            self.present_I[context.items_BT] * context.valid_BT,
+            (-F.softplus(self.fading) * context.log_gap_BTT).exp() * context.reach_BTT,
+            self.points.open(view.z_ID, context.items_BT, view.candidates_N, view.log_weight_N),
+            self.themes.open(view.q_IC, view.prior_C, context.items_BT),
+        )
+
+    def ratio(self, opened: Opened, view: View, context: Context, r_BT: Tensor) -> Tensor:
+        """p_m(i_t | others) / p_0(i_t) (B, T), with the others counted by their responsibilities ``r_BT``.
+
+        A target without the modality gets the constant of :meth:`_complete`. Updates ``opened.shares``.
+        """
+        weight_BTT = opened.decay_BTT * (r_BT * context.known_BT * opened.present_BT)[..., None]
+        mass_BT = weight_BTT.sum(1)
+        gate = torch.sigmoid(self.gate)
+        points = self.points.ratio(opened.seeds, weight_BTT, mass_BT)
+        themes, opened.shares = self.themes.ratio(opened.shares, view.prior_C, weight_BTT, mass_BT)
+        return self._complete(gate * points + (1 - gate) * themes, opened.present_BT, view)
+
+    def shift(self, opened: Opened, view: View, context: Context, r_BT: Tensor) -> None:
+        """Move the seeds by what is now believed of the history."""
+        opened.seeds = self.points.shift(
+            opened.seeds, view.z_ID, context, r_BT * opened.present_BT, view.candidates_N, view.log_weight_N
+        )
+
+    def over_catalogue(self, opened: Opened, view: View, context: Context, r_BT: Tensor) -> Tensor:
+        """p_m(i | history) / p_0(i) for all items (B, I)."""
+        fading = (-F.softplus(self.fading) * context.log_age_BT).exp() if self.ordered else 1.0
+        weight_BT = r_BT * context.known_BT * opened.present_BT * fading
+        gate = torch.sigmoid(self.gate)
+        points = self.points.over_catalogue(opened.seeds, view.z_ID, weight_BT)
+        themes = self.themes.over_catalogue(opened.shares, view.q_IC, view.prior_C, weight_BT)
+        return self._complete(gate * points + (1 - gate) * themes, self.present_I, view)
+
+    def _complete(self, ratio: Tensor, present: Tensor, view: View) -> Tensor:
+        """Give items without the modality a constant ratio, so that the whole stays a density.
+
+        Between 0 (what is not there causes nothing) and 1 (it is there for the user, only hidden from us): which of the
+        two holds differs by data set and is learned.
+        """
+        hidden = torch.sigmoid(self.absence)
+        return torch.where(present > 0, ratio * (1 - hidden * (1 - view.share)) / view.share, hidden)

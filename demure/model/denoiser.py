@@ -1,0 +1,154 @@
+"""The denoiser: what caused each interaction, inferred from all the others of the same user.
+
+An interaction is caused by one modality, by two at once, or by none that we see (then popularity explains it):
+
+    p(i | u, t) / p_0(i) = pi_0 + pi_1 sum_m pi_ut^m rho^m + pi_2 sum_{m<n} pi_ut^mn rho^m rho^n
+
+with rho^m the density ratio of channel m (``demure.model.channel``) and pi_ut^m the user's reliance on m, the smoothed
+count of responsibilities over the other interactions. The responsibility r^m is the posterior that m was among the
+causes, a Bernoulli probability for each modality: two can be high, or none. Responsibilities weigh the history that the
+channels see, so both are found together, by fixed-point iteration (EM for the mixture; CVB0 for reliance and themes).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from demure.model.channel import Channel, Opened, View
+from demure.model.context import Context
+from demure.model.latent import Latent
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What is fixed before learning. ``rounds`` fixed-point steps before and after the seeds move; with ``denoise`` off
+    every modality of every interaction counts in full and users do not differ in reliance."""
+
+    themes: int = 16
+    rounds: int = 5
+    candidates: int = 800
+    denoise: bool = True
+
+
+@dataclass
+class Inferred:
+    """``r_BTM`` responsibilities, ``ratio_BTM`` density ratios, ``total_BT`` p(i)/p_0(i) of the mixture."""
+
+    r_BTM: Tensor
+    ratio_BTM: Tensor
+    total_BT: Tensor
+    opened: list[Opened]
+
+
+class Denoiser(nn.Module):
+    """The mixture over modalities. ``latents`` by name; ``popularity`` (I,) counts of the training interactions."""
+
+    popularity_I: Tensor
+
+    def __init__(
+        self, latents: Mapping[str, Latent], popularity: np.ndarray, shape: Shape, *, ordered: bool, seed: int = 0
+    ) -> None:
+        super().__init__()
+        self.names = list(latents)
+        self.shape = shape
+        self.ordered = ordered
+        self.channels = nn.ModuleDict(
+            {
+                f"m{k}": Channel(latent, shape.themes, ordered=ordered, seed=seed)
+                for k, latent in enumerate(latents.values())
+            }
+        )
+        smoothed = torch.as_tensor(popularity, dtype=torch.float32) + 1.0
+        self.register_buffer("popularity_I", smoothed / smoothed.sum())
+        self.pairs = list(combinations(range(len(self.names)), 2))
+        two = 0.05 if self.pairs else 1e-9
+        self.causes = nn.Parameter(torch.tensor([math.log(0.05), math.log(0.9), math.log(two)]))
+        self.log_reliance = nn.Parameter(torch.full((len(self.names),), math.log(0.5)))
+
+    def experts(self) -> list[Channel]:
+        """The channels in the order of ``names``."""
+        return [channel for channel in self.channels.values() if isinstance(channel, Channel)]
+
+    def views(self, generator: torch.Generator | None = None) -> list[View]:
+        """What every channel knows of all items; with a ``generator``, softmaxes run over sampled candidates."""
+        return [c.view(self.popularity_I, self.shape.candidates, generator) for c in self.experts()]
+
+    def infer(self, context: Context, views: list[View]) -> Inferred:
+        """Responsibilities of every position of the batch given the known others; targets get theirs without being
+        evidence for anything."""
+        experts = self.experts()
+        opened = [channel.open(view, context) for channel, view in zip(experts, views, strict=True)]
+        present = torch.stack([state.present_BT for state in opened], -1)
+        prior = present / max(len(experts), 1) if self.shape.denoise else present
+        r, ratio, total = prior, present, present.sum(-1)
+        rounds = self.shape.rounds if self.shape.denoise else 1
+        for phase in range(2):
+            for _ in range(rounds):
+                weights = r if self.shape.denoise else prior
+                ratio = torch.stack(
+                    [
+                        channel.ratio(state, view, context, weights[..., m])
+                        for m, (channel, state, view) in enumerate(zip(experts, opened, views, strict=True))
+                    ],
+                    -1,
+                )
+                r, total = self.posterior(ratio, self.reliance(r, context), present)
+            if phase == 0:
+                weights = r if self.shape.denoise else prior
+                for m, (channel, state, view) in enumerate(zip(experts, opened, views, strict=True)):
+                    channel.shift(state, view, context, weights[..., m])
+        return Inferred(r, ratio, total, opened)
+
+    def reliance(self, r_BTM: Tensor, context: Context) -> Tensor:
+        """pi_ut (B, T, M): smoothed mean of the responsibilities of the positions that reach t, with a learned prior."""
+        prior = self.log_reliance.exp()
+        if not self.shape.denoise:
+            return (prior / prior.sum()).expand_as(r_BTM)
+        counts = torch.einsum("bjt,bjm->btm", context.reach_BTT, r_BTM) + prior
+        return counts / counts.sum(-1, keepdim=True)
+
+    def posterior(self, ratio_BTM: Tensor, reliance_BTM: Tensor, present_BTM: Tensor) -> tuple[Tensor, Tensor]:
+        """Probability of each modality to be among the causes (B, T, M), and p(i)/p_0(i) (B, T)."""
+        none, one, two = torch.softmax(self.causes, 0)
+        single = one * reliance_BTM * ratio_BTM
+        total = none + single.sum(-1)
+        among = single
+        if self.pairs:
+            first, second = (torch.tensor(side, device=single.device) for side in zip(*self.pairs, strict=True))
+            share = reliance_BTM[..., first] * reliance_BTM[..., second]
+            share = share / share.sum(-1, keepdim=True).clamp(min=1e-9)
+            joint = two * share * ratio_BTM[..., first] * ratio_BTM[..., second]
+            total = total + joint.sum(-1)
+            among = among.index_add(-1, first, joint).index_add(-1, second, joint)
+        else:
+            total = total + two
+        return among / total[..., None] * present_BTM, total
+
+    def log_likelihood(self, context: Context, views: list[View]) -> tuple[Tensor, Tensor]:
+        """log p(i_t)/p_0(i_t) of the held-out positions (valid, not known), flat, and the positions' mask (B, T)."""
+        held = (context.valid_BT > 0) & (context.known_BT == 0)
+        return self.infer(context, views).total_BT[held].clamp(min=1e-12).log(), held
+
+    def over_catalogue(self, context: Context, views: list[View]) -> tuple[Tensor, Tensor]:
+        """p(i | history) / p_0(i) for every item (B, I), and the terms of the single causes (B, M, I)."""
+        found = self.infer(context, views)
+        weights = found.r_BTM if self.shape.denoise else torch.stack([o.present_BT for o in found.opened], -1)
+        ratio_BIM = torch.stack(
+            [
+                channel.over_catalogue(state, view, context, weights[..., m])
+                for m, (channel, state, view) in enumerate(zip(self.experts(), found.opened, views, strict=True))
+            ],
+            -1,
+        )
+        prior = self.log_reliance.exp()
+        counts = (found.r_BTM * context.known_BT[..., None]).sum(1) * float(self.shape.denoise) + prior
+        reliance_BIM = (counts / counts.sum(-1, keepdim=True))[:, None, :].expand_as(ratio_BIM)
+        r_BIM, total_BI = self.posterior(ratio_BIM, reliance_BIM, torch.ones_like(ratio_BIM))
+        return total_BI, (r_BIM * total_BI[..., None]).transpose(1, 2)

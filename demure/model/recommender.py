@@ -1,0 +1,97 @@
+"""The whole model: what the denoised content says, and what is taken together, in one score.
+
+    score(i | u) = v log p_id(i | u) + (1 - v) log p_0(i) + w log rho_content(i | u)
+
+a log-linear pool (Genest and Zidek, "Combining probability distributions", Statistical Science 1986). With v = 0 and w = 1
+it is the content mixture of the paper itself. The diagnosis reads the content mixture alone: co-occurrence is a
+consequence of what people look at, not a rival cause. v, w and the two numbers of the ``id`` channel are chosen on the
+validation split (``demure.training.pool``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from demure.model.channel import View
+from demure.model.context import Context
+from demure.model.denoiser import Denoiser
+from demure.model.neighbours import Neighbours
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Weights of the log-linear pool: ``collaborative`` v, ``content`` w; ``exponent`` and ``fading`` of ``id``."""
+
+    collaborative: float = 1.0
+    content: float = 0.1
+    exponent: float = 0.4
+    fading: float = 1.0
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Log density ratios to the popularity, (B, I) each: of the ``id`` channel and of the content mixture; ``modality``
+    (B, I) is the index of the modality with the largest term."""
+
+    collaborative: np.ndarray
+    content: np.ndarray
+    modality: np.ndarray
+
+
+class Recommender:
+    """Scores of all items for padded histories. ``neighbours`` is None where the recipe leaves ``id`` out."""
+
+    def __init__(self, denoiser: Denoiser, neighbours: Neighbours | None, pool: Pool, *, longest: int) -> None:
+        self.denoiser, self.pool, self.longest = denoiser, pool, longest
+        self.neighbours = None
+        if neighbours is not None:
+            self.neighbours = replace(neighbours, exponent=pool.exponent, fading=pool.fading)
+        self.log_popularity = denoiser.popularity_I.log().cpu().numpy()
+        self._views: list[View] | None = None
+
+    def collaborative(self, items_BT: np.ndarray) -> np.ndarray:
+        """log p_id / p_0 (B, I) from histories padded with -1 at the end."""
+        if self.neighbours is None:
+            return np.zeros((len(items_BT), len(self.log_popularity)))
+        valid = items_BT >= 0
+        age = valid.sum(1, keepdims=True) - np.arange(items_BT.shape[1])
+        fading = np.maximum(age, 1.0) ** -self.neighbours.fading if self.denoiser.ordered else 1.0
+        density = self.neighbours.density(np.maximum(items_BT, 0), valid * fading)
+        return np.log(density) - self.log_popularity
+
+    @torch.no_grad()
+    def content(self, items_BT: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """log rho_content (B, I) and the modality with the largest term (B, I), from the last ``longest`` interactions."""
+        if self._views is None:
+            self._views = self.denoiser.views()
+        device = self.denoiser.popularity_I.device
+        items = torch.as_tensor(_last(items_BT, self.longest), device=device)
+        total, terms = self.denoiser.over_catalogue(Context.of(items, ordered=self.denoiser.ordered), self._views)
+        return total.clamp(min=1e-12).log().cpu().numpy(), terms.argmax(1).cpu().numpy()
+
+    def terms(self, items_BT: np.ndarray) -> Terms:
+        """Both parts of the score."""
+        return Terms(self.collaborative(items_BT), *self.content(items_BT))
+
+    def score(self, terms: Terms) -> np.ndarray:
+        """The pooled score (B, I), float32."""
+        pooled = self.pool.collaborative * terms.collaborative + self.pool.content * terms.content
+        return (pooled + self.log_popularity).astype(np.float32)
+
+    def because(self, terms: Terms) -> np.ndarray:
+        """(B, I): the modality that carries the item, or M where the history (``id``, popularity) carries more."""
+        content, history = self.pool.content * terms.content, self.pool.collaborative * terms.collaborative
+        return np.where((content > history) & (content > 0), terms.modality, len(self.denoiser.names))
+
+
+def _last(items_BT: np.ndarray, longest: int) -> np.ndarray:
+    """The last ``longest`` interactions of each padded row."""
+    if items_BT.shape[1] <= longest:
+        return items_BT
+    length = (items_BT >= 0).sum(1, keepdims=True)
+    start = np.maximum(length - longest, 0)
+    column = start + np.arange(longest)
+    return np.where(column < length, np.take_along_axis(items_BT, np.minimum(column, items_BT.shape[1] - 1), 1), -1)

@@ -1,0 +1,81 @@
+"""Interests as themes: soft clusters of items, learned from what users take together.
+
+Item i belongs to theme c with q_ic = softmax_c(W y_i + b); the expert of a user with theme shares theta_c is
+p(i) / p_0(i) = sum_c theta_c q_ic / qbar_c, with qbar_c = sum_i p_0(i) q_ic. It is a normalised density whatever the
+parameters. theta is the collapsed posterior (CVB0; Teh et al., NIPS 2006; Asuncion et al., UAI 2009) of a sparse mixture
+over the user's other interactions, each counted by its responsibility.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+
+@dataclass
+class Shares:
+    """``affinity_BTC`` q_ic / qbar_c of every position; ``share_BTC`` its current posterior over the themes."""
+
+    affinity_BTC: Tensor
+    share_BTC: Tensor
+
+
+class Themes(nn.Module):
+    """Cluster expert of one modality. ``centres`` (C, D) and ``variance`` start the soft clusters as a k-means mixture."""
+
+    def __init__(self, centres: np.ndarray, variance: float) -> None:
+        super().__init__()
+        mu = torch.as_tensor(centres, dtype=torch.float32)
+        self.weight = nn.Parameter(mu / variance)
+        self.bias = nn.Parameter(-0.5 * mu.square().sum(1) / variance)
+        self.log_smoothing = nn.Parameter(torch.tensor(math.log(1.0)))
+
+    def memberships(self, coordinates_ID: Tensor, popularity_I: Tensor) -> tuple[Tensor, Tensor]:
+        """q (I, C) and its mean under the popularity, qbar (C,)."""
+        q_IC = torch.softmax(coordinates_ID @ self.weight.T + self.bias, dim=1)
+        return q_IC, (popularity_I[:, None] * q_IC).sum(0).clamp(min=1e-8)
+
+    def open(self, q_IC: Tensor, prior_C: Tensor, items_BT: Tensor) -> Shares:
+        """Every position starts with the memberships of its item."""
+        q_BTC = q_IC[items_BT]
+        return Shares(q_BTC / prior_C, q_BTC)
+
+    def ratio(self, shares: Shares, prior_C: Tensor, weight_BTT: Tensor, mass_BT: Tensor) -> tuple[Tensor, Shares]:
+        """Density ratio (B, T) of every target given the weighted others, and the updated posterior over themes."""
+        smoothing = self.log_smoothing.exp()
+        counts_BTC = torch.einsum("bjt,bjc->btc", weight_BTT, shares.share_BTC)
+        theta_BTC = (counts_BTC + smoothing * prior_C) / (mass_BT[..., None] + smoothing)
+        joint_BTC = theta_BTC * shares.affinity_BTC
+        ratio_BT = joint_BTC.sum(-1)
+        return ratio_BT, Shares(shares.affinity_BTC, joint_BTC / ratio_BT[..., None].clamp(min=1e-9))
+
+    def over_catalogue(self, shares: Shares, q_IC: Tensor, prior_C: Tensor, weight_BT: Tensor) -> Tensor:
+        """The same ratio for every item of the catalogue (B, I)."""
+        smoothing = self.log_smoothing.exp()
+        counts_BC = torch.einsum("bt,btc->bc", weight_BT, shares.share_BTC)
+        theta_BC = (counts_BC + smoothing * prior_C) / (weight_BT.sum(1, keepdim=True) + smoothing)
+        return (theta_BC / prior_C) @ q_IC.T
+
+
+def start_themes(coordinates: np.ndarray, spread: np.ndarray, present: np.ndarray, count: int, seed: int) -> Themes:
+    """k-means over the latent coordinates, each scaled by its spread (so that strong components count more)."""
+    from sklearn.cluster import KMeans
+
+    scaled = theme_space(coordinates, spread)[present]
+    sample = scaled
+    if len(scaled) > 100_000:
+        sample = scaled[np.random.default_rng(seed).choice(len(scaled), 100_000, replace=False)]
+    count = max(1, min(count, len(np.unique(sample, axis=0))))
+    found = KMeans(count, n_init=4, random_state=seed).fit(sample)
+    variance = float(((sample - found.cluster_centers_[found.labels_]) ** 2).mean())
+    return Themes(found.cluster_centers_, max(variance, 1e-3))
+
+
+def theme_space(coordinates: np.ndarray, spread: np.ndarray) -> np.ndarray:
+    """Coordinates (I, D) with their natural proportions, of mean square 1."""
+    scale = spread / np.sqrt(np.mean(np.square(spread)))
+    return (coordinates * scale).astype(np.float32)
