@@ -71,8 +71,8 @@ class Color:
     """A visual descriptor: which colours, where they are, and which way edges run.
 
     Four blocks of equal weight, each of length 1: a joint Lab histogram (5 x 5 x 5 bins, soft), hue and lightness
-    histograms on a 3 x 3 grid, an 8 x 8 Lab thumbnail, and edge orientations on a 4 x 4 grid. Histograms enter as square roots
-    (Hellinger), so that a dot product compares them as distributions.
+    histograms on a 3 x 3 grid, an 8 x 8 Lab thumbnail, and edge orientations on a 4 x 4 grid. Histograms enter as
+    square roots (Hellinger), so that a dot product compares them as distributions.
     """
 
     batch = 64

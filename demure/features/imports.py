@@ -32,14 +32,12 @@ def import_features(
     elif suffix in {".parquet", ".pq"}:
         raw, facts = _from_parquet(file, ids)
     else:
-        raise FeatureError(
-            f"{suffix or 'no suffix'!r} is not a feature file", where=file, remedy="give .npy or .parquet"
-        )
+        raise FeatureError(f"{suffix!r} is no kind of feature file", where=file, remedy="give .npy or .parquet")
     with np.errstate(over="ignore", invalid="ignore"):
         vectors = raw.astype(np.float32)
     finite = np.isfinite(vectors).all(axis=1)
     infinite = ~finite & np.isinf(vectors).any(axis=1)
-    present = finite & vectors.any(axis=1)
+    present = np.logical_and(finite, vectors.any(axis=1))
     if not present.any():
         raise FeatureError(
             f"all {len(vectors)} rows are zero or not finite", where=file, remedy="leave out this modality"

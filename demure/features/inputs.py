@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 from collections.abc import Callable
@@ -19,9 +20,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 JOIN = "all text columns in the order of the items file, one line each; '|' in genres and categories read as ', '"
-MOST_PIXELS = 100_000_000
+MOST_PIXELS = 89_000_000
 # EPS and PDF, for instance, would run other programs.
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM", "ICO", "TGA")
+Problem = tuple[int, str, str]
 
 
 class Unusable(Exception):
@@ -41,7 +43,7 @@ class Inputs:
 
     keys: list[str]
     index: np.ndarray
-    problems: list[tuple[int, str, str]]
+    problems: list[Problem]
     load: Callable[[int], Any]
     facts: dict[str, Any]
 
@@ -140,7 +142,7 @@ def locate(root: Path, value: Any) -> Path:
 def decode(data: bytes) -> Image.Image:
     """The first frame as upright RGB, whatever the file's suffix says; raises ``Unusable``."""
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = Image.open(io.BytesIO(data), formats=_formats())
         if image.width * image.height > MOST_PIXELS:
             raise Unusable("too many pixels", f"{image.width} x {image.height}")
         image.load()
@@ -154,6 +156,13 @@ def decode(data: bytes) -> Image.Image:
     except Exception as error:  # decoders of damaged files raise nearly anything
         kind = "truncated image" if "truncated" in str(error).lower() else "damaged image"
         raise Unusable(kind, " ".join(str(error).split())[:200]) from error
+
+
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    """Those of ``FORMATS`` that this Pillow was built with."""
+    Image.init()
+    return tuple(one for one in FORMATS if one in Image.OPEN)
 
 
 def _rgb(image: Image.Image) -> Image.Image:

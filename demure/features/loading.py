@@ -28,7 +28,7 @@ def choose(text: str, kind: str) -> tuple[Spec, Family]:
         raise ExtractorError(
             f"unknown encoder {text!r}",
             where=where,
-            remedy=f"{hint}there are: {', '.join(fitting)} (`demure extractors`)",
+            remedy=f"{hint}there are: {', '.join(fitting)}",
         )
     if not family.target(kind):
         raise ExtractorError(
@@ -42,7 +42,7 @@ def choose(text: str, kind: str) -> tuple[Spec, Family]:
 
 
 def load_encoder(spec: Spec, family: Family, kind: str, device: str) -> Any:
-    """The encoder, ready to use. Raises ``ExtractorError`` if it cannot be had, ``MachineError`` for broken packages."""
+    """The encoder, ready. Raises ``ExtractorError`` if it cannot be had, ``MachineError`` for broken packages."""
     module, _, name = (family.target(kind) or "").partition(":")
     try:
         if family.built_in:

@@ -59,8 +59,9 @@ class ImageEncoder(Encoder, Protocol):
 class Family:
     """One line of ``demure extractors``. ``text`` and ``image`` are ``"module:Class"`` or None.
 
-    A class takes ``(model, revision, device)``; ``needs`` are the packages it imports; ``built_in`` families take no
-    model.
+    A class takes ``(model, revision, device)``; ``needs`` are the packages it imports, ``known`` some hub names
+    to correct typing errors by, ``packaged`` pairs of a model and an installable package that carries its weights;
+    ``built_in`` families take no model.
     """
 
     name: str
@@ -69,6 +70,8 @@ class Family:
     text: str | None = None
     image: str | None = None
     needs: tuple[str, ...] = ()
+    known: tuple[str, ...] = ()
+    packaged: tuple[tuple[str, str], ...] = ()
     built_in: bool = False
 
     def target(self, kind: str) -> str | None:

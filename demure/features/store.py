@@ -1,9 +1,9 @@
-"""Features in a dataset folder: ``features/NAME/features.safetensors`` beside ``features.json``, which says what made them."""
+"""Features in a dataset folder: ``features/NAME/features.safetensors``, and ``features.json`` on what made it."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ def item_ids(dataset_path: Path) -> np.ndarray:
         ) from error
 
 
-def ids_hash(ids: np.ndarray) -> str:
+def ids_hash(ids: Iterable[str]) -> str:
     """Hex digest of the item ids in their order."""
     return sha256_bytes(*(str(one).encode() for one in ids))
 
@@ -128,6 +128,12 @@ def manifest(dataset_path: Path, name: str) -> dict[str, Any]:
             remedy="run `demure extract --no-resume` again",
         )
     return found
+
+
+def intact(dataset_path: Path, name: str) -> bool:
+    """Whether the stored vectors are the bytes that the manifest speaks of."""
+    file = Path(dataset_path) / "features" / name / "features.safetensors"
+    return file.is_file() and sha256_file(file) == manifest(dataset_path, name).get("features_sha256")
 
 
 def load(dataset_path: Path, name: str) -> Features:

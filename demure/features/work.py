@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from demure.errors import DemureError
+from demure.features.inputs import Problem
 from demure.files import atomic_file, cannot_write, read_json, write_json
 
 
@@ -19,20 +20,20 @@ class Shard:
 
     vectors: np.ndarray
     present: np.ndarray
-    problems: list[tuple[int, str, str]]
+    problems: list[Problem]
 
 
 class Work:
     """The shards of one modality for one ``key``, the hash of all that decides the vectors."""
 
     def __init__(self, dataset_path: Path, name: str, key: str, *, resume: bool) -> None:
-        self.folder = Path(dataset_path) / "features" / f".work-{name}"
+        self.folder = _folder(dataset_path, name)
         try:
             known = read_json(self.folder / "work.json").get("key") if resume else None
         except (DemureError, AttributeError):
             known = None
         if known != key:
-            self.remove()
+            forget(dataset_path, name)
             write_json(self.folder / "work.json", {"key": key})
 
     def load(self, number: int) -> Shard | None:
@@ -62,9 +63,14 @@ class Work:
             except Exception as error:  # safetensors has its own class for a full disk
                 raise cannot_write(path, OSError(str(error))) from error
 
-    def remove(self) -> None:
-        """Forget all shards."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-
     def _path(self, number: int) -> Path:
         return self.folder / f"shard-{number:06d}.safetensors"
+
+
+def forget(dataset_path: Path, name: str) -> None:
+    """Delete all shards of a modality."""
+    shutil.rmtree(_folder(dataset_path, name), ignore_errors=True)
+
+
+def _folder(dataset_path: Path, name: str) -> Path:
+    return Path(dataset_path) / "features" / f".work-{name}"

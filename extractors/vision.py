@@ -1,0 +1,76 @@
+"""``vision:``, transformers image models with the image processor that their own files describe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from demure_extractors import hub
+from demure_extractors.devices import device as pick
+from demure_extractors.table import FAMILIES
+from demure_extractors.weights import load_model
+from PIL import Image
+
+from demure.errors import ExtractorError
+
+
+class Vision:
+    """One image, one vector: the model's own pooled output, or its first token where it has none that was trained."""
+
+    batch = 32
+
+    def __init__(self, model: str, revision: str | None, device: str) -> None:
+        where = f"vision:{model}"
+        source = hub.find(model, revision, "vision", FAMILIES["vision"].known)
+        for name in ("config.json", "preprocessor_config.json"):
+            if not (source.folder / name).is_file():
+                raise ExtractorError(
+                    f"no {name} in {source.folder}", where=where, remedy="give a transformers image model, whole"
+                )
+        hub.require_weights(source, where)
+        self.device = pick(device)
+        self.processor = transformers.AutoImageProcessor.from_pretrained(source.folder, local_files_only=True)
+        self.model, empty = load_model(transformers.AutoModel, source.folder, where, unused=("pooler",))
+        self.model.to(self.device)
+        self.tower = "image features" if hasattr(self.model, "get_image_features") else "first token" if empty else ""
+        blank = self.prepare(Image.new("RGB", (64, 64), "grey"))
+        with torch.inference_mode():
+            self.dim = self._forward(blank[None]).shape[1]
+        self.facts = {
+            "library": f"transformers {transformers.__version__}",
+            **source.facts,
+            "files_sha256": hub.fingerprint(source.folder),
+        }
+
+    def prepare(self, image: Image.Image) -> torch.Tensor:
+        """(3, height, width) float32, as the model's own processor makes it."""
+        return self.processor(images=image, return_tensors="pt")["pixel_values"][0]
+
+    def encode(self, prepared: Sequence[torch.Tensor]) -> np.ndarray:
+        """(n, d) float32."""
+        with torch.inference_mode():
+            return self._forward(torch.stack(list(prepared))).float().cpu().numpy()
+
+    def _forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        pixels = pixels.to(self.device)
+        if self.tower == "image features":
+            found = self.model.get_image_features(pixel_values=pixels)
+            return found if isinstance(found, torch.Tensor) else found.pooler_output
+        out = self.model(pixel_values=pixels)
+        pooled = getattr(out, "pooler_output", None)
+        if self.tower == "first token" or pooled is None:
+            self.tower = "first token"
+            return out.last_hidden_state[:, 0]
+        self.tower = "pooled output"
+        return pooled.flatten(1)
+
+    def identity(self) -> dict[str, Any]:
+        stated = {
+            key: value
+            for key, value in sorted(self.processor.to_dict().items())
+            if value is not None and isinstance(value, bool | int | float | str | list | dict)
+        }
+        return {**self.facts, "dim": self.dim, "output": self.tower, "preprocessing": stated}
