@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from demure_cli.looks import count, facts, heading, number, row, table
+from demure_cli.looks import aside, count, facts, heading, number, row, table
 from demure_cli.terminal import terminal
 
 if TYPE_CHECKING:
+    from demure.features.catalogue import Listed
+    from demure.features.extract import ExtractReport
     from demure.report.build import Report
     from demure.training.recommend import Recommended
 
@@ -36,3 +38,49 @@ def show_report(result: Report) -> None:
         facts([("written", result.report), ("size", size), ("users", users), ("pictures", count(result.pictures))])
     )
     terminal.note("open it in a browser; it needs no network")
+
+
+def show_extracted(result: ExtractReport) -> None:
+    shown = table(
+        ["modality", ("encoder", {"overflow": "fold"}), ">dim", ">items", ">with features", ">missing", ">seconds"]
+    )
+    for made in result.modalities:
+        there, missing = count(made.present), count(made.missing)
+        row(shown, made.name, made.encoder, made.dim, count(made.items), there, missing, number(made.seconds, 1))
+    terminal.result(facts([("dataset", result.dataset)]), "", shown)
+    problems = [(made, kind, n) for made in result.modalities for kind, n in made.problems.items()]
+    if problems:
+        listed = table(["modality", "problem", ">items", ("for example", {"no_wrap": True})])
+        for made, kind, n in problems:
+            example = next((f"{one['item_id']} {one['value']}" for one in made.first if one["problem"] == kind), "")
+            row(listed, made.name, kind, count(n), example)
+        terminal.result("", heading("Recorded as missing"), listed)
+        files = ", ".join(str(made.folder / "problems.csv") for made in result.modalities if made.problems)
+        terminal.result(aside(f"all of them: {files}"))
+    for made in result.modalities:
+        if made.kept is not None:
+            terminal.note(f"{made.name}: {made.kept}")
+        elif made.resumed:
+            terminal.note(f"{made.name}: {count(made.resumed)} inputs were encoded before the interruption")
+        for words in made.assumed:
+            terminal.note(f"{made.name}: {words}")
+
+
+def show_extractors(result: dict[str, list[Listed]]) -> None:
+    shown = table(["family", "encodes", ("what it is", {"ratio": 2}), ("here", {"ratio": 1})])
+    shown.expand = True
+    for listed in result["extractors"]:
+        row(shown, listed.family, ", ".join(listed.encodes), listed.about, listed.state)
+    terminal.result(heading("Encoders for `demure extract --text` and `--image`"), shown)
+    here = [name for listed in result["extractors"] for name in listed.here]
+    examples = [(listed.family, listed.example) for listed in result["extractors"] if listed.here != [listed.family]]
+    terminal.result("", heading("Runs here without a download"), *here)
+    terminal.result("", heading("To name a model, on the hub or in a local folder"), facts(examples))
+
+
+def show_recipes(result: dict[str, list[dict[str, str]]]) -> None:
+    shown = table(["recipe", "model", ("what it is for", {"overflow": "fold"})])
+    for recipe in result["recipes"]:
+        row(shown, recipe["name"], recipe["model"], recipe["about"])
+    terminal.result(shown)
+    terminal.note("one in full: demure recipes show NAME; to change one: demure recipes copy NAME FILE")

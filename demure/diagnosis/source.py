@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from demure.errors import DatasetError, RunError
 from demure.files import read_json
+from demure.runs import read_manifest
 
 EXPORT_COLUMNS = ("user_id", "item_id", "modality", "poi_probability", "evidence", "verdict")
 VERDICTS = ("poi", "noise", "missing")
@@ -38,10 +39,7 @@ class DiagnosisSource:
         """Raises ``RunError`` if ``run`` is no run folder, or one without a diagnosis; ``DatasetError`` if its dataset
         is gone or is no longer the one the run was made from."""
         run = Path(run)
-        manifest_path = run / "run.json"
-        if not manifest_path.is_file():
-            raise RunError("is not a run folder (no run.json)", where=run, remedy="make one with `demure train`")
-        manifest = read_json(manifest_path)
+        manifest = read_manifest(run)
         if not (run / "diagnosis.parquet").is_file():
             raise RunError(
                 f"has no diagnosis: recipe {manifest.get('recipe', '?')!r} does not judge modalities",
