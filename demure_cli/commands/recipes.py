@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from demure_cli.common import Quiet, Verbose, command
+from demure_cli.common import Json, Quiet, Verbose, command
 from demure_cli.terminal import terminal
 
 recipes = typer.Typer(help="The recipes that ship: list them, show one, copy one to change it.")
@@ -20,11 +20,11 @@ def _show_list(result: Any) -> None:
 
 
 @recipes.callback(invoke_without_command=True)
-def default(context: typer.Context, quiet: Quiet = False, verbose: Verbose = False) -> None:
+def default(context: typer.Context, json: Json = False, quiet: Quiet = False, verbose: Verbose = False) -> None:
     """The recipes that ship: list them, show one, copy one to change it."""
     terminal.configure(quiet=quiet, verbose=verbose)
     if context.invoked_subcommand is None:
-        list_(quiet=quiet, verbose=verbose)
+        list_(json=json, quiet=quiet, verbose=verbose)
 
 
 @recipes.command("list")

@@ -13,8 +13,11 @@ def test_recipes_are_listed(capsys):
     assert main(["recipes", "list"]) == 0
     assert capsys.readouterr().out == bare
     assert bare.splitlines()[2].startswith("default")
+    assert main(["recipes", "--json"]) == 0
+    bare = capsys.readouterr().out
     assert main(["recipes", "list", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["recipes"][0]["name"] == "default"
+    assert capsys.readouterr().out == bare
+    assert json.loads(bare)["recipes"][0]["name"] == "default"
 
 
 def test_a_recipe_is_shown_as_it_is(capsys):
