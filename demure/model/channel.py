@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from demure.model.context import Context
 from demure.model.latent import Latent
 from demure.model.points import Points, Seeds
-from demure.model.themes import Shares, start_themes, theme_space
+from demure.model.themes import Shares, Themes, theme_space
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,13 @@ class Channel(nn.Module):
     themes_ID: Tensor
     present_I: Tensor
 
-    def __init__(self, latent: Latent, themes: int, *, ordered: bool, seed: int) -> None:
+    def __init__(self, latent: Latent, themes: Themes, *, ordered: bool) -> None:
         super().__init__()
         self.register_buffer("coordinates_ID", torch.as_tensor(latent.coordinates))
         self.register_buffer("themes_ID", torch.as_tensor(theme_space(latent.coordinates, latent.spread)))
         self.register_buffer("present_I", torch.as_tensor(latent.present, dtype=torch.float32))
         self.points = Points(latent.coordinates.shape[1])
-        self.themes = start_themes(latent.coordinates, latent.spread, latent.present, themes, seed)
+        self.themes = themes
         self.gate = nn.Parameter(torch.tensor(0.0))
         self.absence = nn.Parameter(torch.tensor(0.0))
         self.fading = nn.Parameter(torch.tensor(-3.0), requires_grad=ordered)
@@ -99,6 +99,16 @@ class Channel(nn.Module):
         opened.seeds = self.points.shift(
             opened.seeds, view.z_ID, context, r_BT * opened.present_BT, view.candidates_N, view.log_weight_N
         )
+
+    def contributions(self, opened: Opened, context: Context, r_BT: Tensor) -> Tensor:
+        """Share (B, T, T) of each source (middle) in the density that the channel gives each target (last); sums to at
+        most 1 over the sources, the rest being the smoothing's."""
+        weight_BTT = opened.decay_BTT * (r_BT * context.known_BT * opened.present_BT)[..., None]
+        gate = torch.sigmoid(self.gate)
+        pairs_BTT = gate * opened.seeds.ratio_BTT
+        pairs_BTT = pairs_BTT + (1 - gate) * opened.shares.share_BTC @ opened.shares.affinity_BTC.transpose(1, 2)
+        parts_BTT = weight_BTT * pairs_BTT * opened.present_BT[:, None, :]
+        return parts_BTT / (parts_BTT.sum(1, keepdim=True) + self.points.log_smoothing.exp())
 
     def over_catalogue(self, opened: Opened, view: View, context: Context, r_BT: Tensor) -> Tensor:
         """p_m(i | history) / p_0(i) for all items (B, I)."""

@@ -13,7 +13,7 @@ channels see, so both are found together, by fixed-point iteration (EM for the m
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from demure.model.channel import Channel, Opened, View
 from demure.model.context import Context
 from demure.model.latent import Latent
+from demure.model.themes import Themes, start_themes
 
 
 @dataclass(frozen=True)
@@ -48,22 +49,26 @@ class Inferred:
 
 
 class Denoiser(nn.Module):
-    """The mixture over modalities. ``latents`` by name; ``popularity`` (I,) counts of the training interactions."""
+    """The mixture over modalities. ``latents`` and ``themes`` by name; ``popularity`` (I,) counts of the training
+    interactions. :meth:`start` makes one to be trained, :meth:`restore` one from its tensors."""
 
     popularity_I: Tensor
 
     def __init__(
-        self, latents: Mapping[str, Latent], popularity: np.ndarray, shape: Shape, *, ordered: bool, seed: int = 0
+        self,
+        latents: Mapping[str, Latent],
+        themes: Mapping[str, Themes],
+        popularity: np.ndarray,
+        shape: Shape,
+        *,
+        ordered: bool,
     ) -> None:
         super().__init__()
         self.names = list(latents)
         self.shape = shape
         self.ordered = ordered
         self.channels = nn.ModuleDict(
-            {
-                f"m{k}": Channel(latent, shape.themes, ordered=ordered, seed=seed)
-                for k, latent in enumerate(latents.values())
-            }
+            {f"m{k}": Channel(latents[name], themes[name], ordered=ordered) for k, name in enumerate(self.names)}
         )
         smoothed = torch.as_tensor(popularity, dtype=torch.float32) + 1.0
         self.register_buffer("popularity_I", smoothed / smoothed.sum())
@@ -71,6 +76,33 @@ class Denoiser(nn.Module):
         two = 0.05 if self.pairs else 1e-9
         self.causes = nn.Parameter(torch.tensor([math.log(0.05), math.log(0.9), math.log(two)]))
         self.log_reliance = nn.Parameter(torch.full((len(self.names),), math.log(0.5)))
+
+    @classmethod
+    def start(
+        cls, latents: Mapping[str, Latent], popularity: np.ndarray, shape: Shape, *, ordered: bool, seed: int
+    ) -> Denoiser:
+        """Before training: pretrained geometry as it is, themes from k-means."""
+        themes = {
+            name: start_themes(latent.coordinates, latent.spread, latent.present, shape.themes, seed)
+            for name, latent in latents.items()
+        }
+        return cls(latents, themes, popularity, shape, ordered=ordered)
+
+    @classmethod
+    def restore(cls, tensors: Mapping[str, Tensor], names: Sequence[str], shape: Shape, *, ordered: bool) -> Denoiser:
+        """From the ``state_dict`` of a trained one."""
+        latents, themes = {}, {}
+        for k, name in enumerate(names):
+            coordinates = tensors[f"channels.m{k}.coordinates_ID"]
+            latents[name] = Latent(
+                coordinates.numpy(),
+                np.ones(coordinates.shape[1], np.float32),
+                tensors[f"channels.m{k}.present_I"].numpy() > 0,
+            )
+            themes[name] = Themes(np.zeros(tuple(tensors[f"channels.m{k}.themes.weight"].shape), np.float32), 1.0)
+        made = cls(latents, themes, np.zeros(len(tensors["popularity_I"])), shape, ordered=ordered)
+        made.load_state_dict(dict(tensors))
+        return made
 
     def experts(self) -> list[Channel]:
         """The channels in the order of ``names``."""
@@ -107,7 +139,8 @@ class Denoiser(nn.Module):
         return Inferred(r, ratio, total, opened)
 
     def reliance(self, r_BTM: Tensor, context: Context) -> Tensor:
-        """pi_ut (B, T, M): smoothed mean of the responsibilities of the positions that reach t, with a learned prior."""
+        """pi_ut (B, T, M): smoothed mean of the responsibilities of the positions that reach t, with a learned
+        prior."""
         prior = self.log_reliance.exp()
         if not self.shape.denoise:
             return (prior / prior.sum()).expand_as(r_BTM)

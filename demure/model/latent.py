@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-
 _SIGNAL = 0.5
+_SAMPLE = 50_000
 
 
 @dataclass(frozen=True)
 class Latent:
-    """``coordinates`` (I, D) float32, zero rows where absent; ``spread`` (D,) standard deviations; ``present`` (I,) bool.
+    """``coordinates`` (I, D) float32, zero rows where absent; ``spread`` (D,) standard deviations; ``present`` (I,)
+    bool.
 
     Every column of ``coordinates`` has unit variance over the items that are present.
     """
@@ -26,17 +27,15 @@ def fit_latent(vectors: np.ndarray, present: np.ndarray, max_dim: int = 20) -> L
     """Principal components of ``vectors`` (I, d) over the items ``present`` (I,), as many as stand out of the noise.
 
     Components are kept above the optimal hard threshold for unknown noise (Gavish and Donoho, "The Optimal Hard
-    Threshold for Singular Values is 4/sqrt(3)", IEEE Trans. Inf. Theory 2014), at most ``max_dim``. Where those carry less
-    than half of the variance there is no floor of noise to stand out of, and ``max_dim`` are kept.
+    Threshold for Singular Values is 4/sqrt(3)", IEEE Trans. Inf. Theory 2014), at most ``max_dim``. Where those carry
+    less than half of the variance there is no floor of noise to stand out of, and ``max_dim`` are kept.
     """
     present = present & np.isfinite(vectors).all(axis=1)
     known = vectors[present].astype(np.float64)
     known = known - known.mean(axis=0) if len(known) else known
     rows, columns = known.shape
-    if rows > 50_000:
-        sample = known[np.random.default_rng(0).choice(rows, 50_000, replace=False)]
-    else:
-        sample = known
+    rng = np.random.default_rng(0)
+    sample = known if rows <= _SAMPLE else known[rng.choice(rows, _SAMPLE, replace=False)]
     # The right singular vectors from the (d, d) covariance: features have hundreds of columns, items may be a million.
     variance, basis = np.linalg.eigh(sample.T @ sample / max(len(sample), 1))
     variance, basis = np.clip(variance[::-1], 0.0, None), basis[:, ::-1]

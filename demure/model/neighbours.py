@@ -1,10 +1,10 @@
 """The collaborative channel ``id``: what items are taken together, near each other in time.
 
-The expert is a kernel from item to item, K(i | j) proportional to c_ji n_i^-b, with c_ji the co-occurrences of j and i over
-all users, each pair worth one over its distance in steps, half of that backwards; sources in the history weigh
+The expert is a kernel from item to item, K(i | j) proportional to c_ji n_i^-b, with c_ji the co-occurrences of j and
+i over all users, each pair worth one over its distance in steps, half of that backwards; sources in the history weigh
 age^-gamma. Order-aware item co-occurrence is the strong simple baseline of sequential recommendation (Ludewig and
-Jannach, "Evaluation of session-based recommendation algorithms", UMUAI 2018). A user's own pairs never speak for an item
-that is still new to the user, so nothing has to be left out when recommending.
+Jannach, "Evaluation of session-based recommendation algorithms", UMUAI 2018). A user's own pairs never speak for an
+item that is still new to the user, so nothing has to be left out when recommending.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ class Neighbours:
     smoothing: float = 0.3
 
     def density(self, items_BT: np.ndarray, weight_BT: np.ndarray) -> np.ndarray:
-        """p_id(i | history) (B, I), rows summing to 1, from sources ``items_BT`` weighted by ``weight_BT`` (0 = padding).
+        """p_id(i | history) (B, I), rows summing to 1, from sources ``items_BT`` weighted by ``weight_BT`` (0 =
+        padding).
 
         A user without a history gets the popularity.
         """

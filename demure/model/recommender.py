@@ -2,10 +2,10 @@
 
     score(i | u) = v log p_id(i | u) + (1 - v) log p_0(i) + w log rho_content(i | u)
 
-a log-linear pool (Genest and Zidek, "Combining probability distributions", Statistical Science 1986). With v = 0 and w = 1
-it is the content mixture of the paper itself. The diagnosis reads the content mixture alone: co-occurrence is a
-consequence of what people look at, not a rival cause. v, w and the two numbers of the ``id`` channel are chosen on the
-validation split (``demure.training.pool``).
+a log-linear pool (Genest and Zidek, "Combining probability distributions", Statistical Science 1986). With v = 0 and
+w = 1 it is the content mixture of the paper itself. The diagnosis reads the content mixture alone: co-occurrence is a
+consequence of what people look at, not a rival cause. v, w and the two numbers of the ``id`` channel are chosen on
+the validation split (``demure.training.pool``).
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ class Recommender:
 
     @torch.no_grad()
     def content(self, items_BT: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """log rho_content (B, I) and the modality with the largest term (B, I), from the last ``longest`` interactions."""
+        """log rho_content (B, I) and the modality with the largest term (B, I), from the last ``longest``
+        interactions."""
         if self._views is None:
             self._views = self.denoiser.views()
         device = self.denoiser.popularity_I.device

@@ -2,8 +2,8 @@
 
 Item i belongs to theme c with q_ic = softmax_c(W y_i + b); the expert of a user with theme shares theta_c is
 p(i) / p_0(i) = sum_c theta_c q_ic / qbar_c, with qbar_c = sum_i p_0(i) q_ic. It is a normalised density whatever the
-parameters. theta is the collapsed posterior (CVB0; Teh et al., NIPS 2006; Asuncion et al., UAI 2009) of a sparse mixture
-over the user's other interactions, each counted by its responsibility.
+parameters. theta is the collapsed posterior (CVB0; Teh et al., NIPS 2006; Asuncion et al., UAI 2009) of a sparse
+mixture over the user's other interactions, each counted by its responsibility.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ class Shares:
 
 
 class Themes(nn.Module):
-    """Cluster expert of one modality. ``centres`` (C, D) and ``variance`` start the soft clusters as a k-means mixture."""
+    """Cluster expert of one modality. ``centres`` (C, D) and ``variance`` start the soft clusters as a k-means
+    mixture."""
 
     def __init__(self, centres: np.ndarray, variance: float) -> None:
         super().__init__()

@@ -1,1 +1,1 @@
-"""TODO"""
+"""Training, its checkpoints, and everything that is done with a finished run."""

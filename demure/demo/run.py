@@ -1,0 +1,118 @@
+"""`demure demo`: everything demure does, each step the library call that its command makes, on a catalogue it draws."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from demure.data.prepare import PrepareOptions
+from demure.demo.catalogue import CatalogueOptions, render
+from demure.demo.score import DiagnosisScore, score_diagnosis
+from demure.diagnosis.tables import UserView, export, overview, user_view
+from demure.features.extract import extract
+from demure.features.preparing import prepare_with_features
+from demure.files import refuse_existing
+from demure.progress import Listener, Progress, silent
+from demure.report.build import report
+from demure.training.judge import Judgement, judge
+from demure.training.recommend import Recommended, recommend
+from demure.training.train import train
+
+RECIPES = {"demure": "default", "no-denoising": "no-denoising", "popularity": "popularity"}
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What the demo made and found. ``judgement`` compares the three runs on the test split, ``diagnosis`` is scored
+    against the generator's truth, ``without_denoising`` likewise for the model that does not denoise; ``user`` is one
+    user's history with ``caused``: (item, modality) pairs that truly made the choice. ``seconds`` per step."""
+
+    out: str
+    judgement: Judgement
+    diagnosis: DiagnosisScore
+    without_denoising: DiagnosisScore
+    user: UserView
+    caused: set[tuple[str, str]]
+    recommended: Recommended
+    files: dict[str, str]
+    seconds: dict[str, float]
+
+
+def run(out: Path, *, seed: int = 0, listener: Listener = silent) -> DemoResult:
+    """Render, prepare, extract, train three recipes, eval, inspect, recommend and report, all under ``out``.
+
+    A second demo replaces the first; any other folder with something in it is refused with ``DemureError``.
+    """
+    out = Path(out)
+    again = (out / "catalogue").is_dir()
+    refuse_existing(out, overwrite=again)
+    seconds: dict[str, float] = {}
+    last = time.monotonic()
+
+    def done(step: str) -> None:
+        nonlocal last
+        seconds[step] = time.monotonic() - last
+        last = time.monotonic()
+
+    listener(Progress("draw the catalogue", 0))
+    made = render(out / "catalogue", CatalogueOptions(seed=seed), overwrite=again, listener=listener)
+    done("draw")
+    dataset = out / "dataset"
+    options = PrepareOptions(
+        interactions=made.interactions, out=dataset, items=made.items, images=made.images, overwrite=again
+    )
+    prepare_with_features(options, listener)
+    done("prepare")
+    extract(dataset, text="tfidf", image="color", listener=listener)
+    done("extract")
+    runs = {name: out / "runs" / name for name in RECIPES}
+    for name, recipe in RECIPES.items():
+        train(dataset, runs[name], recipe=recipe, seed=seed, device="cpu", overwrite=again, listener=listener)
+        done(f"train {name}")
+    judgement = judge(list(runs.values()), device="cpu", listener=listener)
+    done("eval")
+    truth = pd.read_csv(made.truth, dtype={"user_id": str, "item_id": str, "modality": str})
+    scores = {}
+    for name in ("demure", "no-denoising"):
+        file = out / f"noise-{name}.parquet"
+        export(runs[name], file)
+        scores[name] = score_diagnosis(truth, pd.read_parquet(file))
+    overview(runs["demure"])
+    user = user_view(runs["demure"], _telling_user(out / "noise-demure.parquet"))
+    done("inspect")
+    recommended = recommend(runs["demure"], out / "recommendations.parquet", k=20, device="cpu", listener=listener)
+    done("recommend")
+    report(runs["demure"], out / "report.html", listener=listener)
+    done("report")
+    caused = truth[(truth["user_id"] == user.user_id) & (truth["caused"] == 1)]
+    return DemoResult(
+        out=str(out),
+        judgement=judgement,
+        diagnosis=scores["demure"],
+        without_denoising=scores["no-denoising"],
+        user=user,
+        caused=set(zip(caused["item_id"], caused["modality"], strict=True)),
+        recommended=recommended,
+        files={
+            "catalogue": str(out / "catalogue"),
+            "dataset": str(dataset),
+            "run": str(runs["demure"]),
+            "diagnosis": str(out / "noise-demure.parquet"),
+            "recommendations": str(out / "recommendations.parquet"),
+            "report": str(out / "report.html"),
+        },
+        seconds=seconds,
+    )
+
+
+def _telling_user(diagnosis: Path) -> str:
+    """A user with a middling history whose verdicts differ most between modalities: something to see."""
+    frame = pd.read_parquet(diagnosis)
+    judged = frame[frame["verdict"] != "missing"]
+    by_user = judged.groupby("user_id")["poi_probability"].agg(["std", "size"]).fillna(0.0)
+    modalities = frame["modality"].nunique()
+    middling = by_user[by_user["size"].between(8 * modalities, 14 * modalities)]
+    return str((middling if len(middling) else by_user)["std"].idxmax())

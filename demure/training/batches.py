@@ -1,0 +1,78 @@
+"""Histories as padded batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from demure.data.dataset import Histories
+
+
+def padded(histories: Histories, users: np.ndarray, longest: int | None = None) -> np.ndarray:
+    """(B, T) int64, -1 where padded at the end: the last ``longest`` interactions of each of ``users``, T at least
+    1."""
+    stop = histories.indptr[users + 1]
+    length = stop - histories.indptr[users]
+    if longest is not None:
+        length = np.minimum(length, longest)
+    column = np.arange(max(int(length.max(initial=0)), 1))
+    inside = column < length[:, None]
+    at = np.where(inside, (stop - length)[:, None] + column, 0)
+    items = histories.items[at] if len(histories.items) else np.zeros_like(at)
+    return np.where(inside, items, -1)
+
+
+def pieces(histories: Histories, users: np.ndarray, longest: int, generator: torch.Generator) -> np.ndarray:
+    """(B, T) as :func:`padded`, but a random contiguous piece of at most ``longest`` interactions of each history."""
+    start, stop = histories.indptr[users], histories.indptr[users + 1]
+    length = np.minimum(stop - start, longest)
+    room = torch.rand(len(users), generator=generator, dtype=torch.float64).numpy() * (stop - start - length + 1)
+    first = start + room.astype(np.int64)
+    column = np.arange(max(int(length.max(initial=0)), 1))
+    inside = column < length[:, None]
+    return np.where(inside, histories.items[np.where(inside, first[:, None] + column, 0)], -1)
+
+
+def hide(items_BT: np.ndarray, share: float, generator: torch.Generator) -> Tensor:
+    """(B, T) bool, True where a position may be known: about ``share`` of each history is hidden, at least one."""
+    valid = torch.as_tensor(items_BT >= 0)
+    order = torch.rand(valid.shape, generator=generator).masked_fill(~valid, 2.0)
+    hidden = (order < share) | (order == order.min(dim=1, keepdim=True).values)
+    return ~hidden
+
+
+def by_length(
+    histories: Histories, users: np.ndarray, cells: int, longest: int, most: int = 1024
+) -> Iterator[np.ndarray]:
+    """Groups of ``users`` of similar history length, each at most ``most`` users and about ``cells`` = B x T x T."""
+    length = np.minimum(np.diff(histories.indptr)[users], longest)
+    order = users[np.argsort(length, kind="stable")]
+    length = np.sort(length, kind="stable")
+    at = 0
+    while at < len(order):
+        size = max(1, min(most, cells // max(1, int(length[at])) ** 2))
+        while size > 1 and size * max(1, int(length[min(at + size, len(order)) - 1])) ** 2 > cells:
+            size = (size + 1) // 2
+        yield order[at : at + size]
+        at += size
+
+
+def counts(histories: Histories, n_items: int) -> np.ndarray:
+    """Interactions per item (I,) float64."""
+    return np.bincount(histories.items, minlength=n_items).astype(np.float64)
+
+
+def append(items_BT: np.ndarray, targets_B: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each padded history with one more item at its end, (B, T + 1), and a bool mask that is False at that item."""
+    length = (items_BT >= 0).sum(1)
+    out = np.concatenate([items_BT, np.full((len(items_BT), 1), -1)], axis=1)
+    rows = np.arange(len(out))
+    out[rows, length] = targets_B
+    known = np.ones(out.shape, bool)
+    known[rows, length] = False
+    return out, known

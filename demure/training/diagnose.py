@@ -1,0 +1,150 @@
+"""The finished diagnosis: for every training interaction and modality a probability, a verdict, and what spoke for it.
+
+Leave-one-out over the whole training history of each user: all the other interactions judge this one.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from demure.files import atomic_file
+from demure.model.context import Context
+from demure.model.denoiser import Denoiser, Inferred
+from demure.progress import Listener, Progress
+from demure.training.batches import by_length, padded
+
+if TYPE_CHECKING:
+    from demure.data.dataset import Dataset, Histories
+
+POI_FROM = 0.5
+_SUPPORTS = 3
+_LONGEST = 2000
+_CELLS = 1_500_000
+
+
+def diagnose(denoiser: Denoiser, dataset: Dataset, folder: Path, listener: Listener) -> None:
+    """Write diagnosis.parquet, supports.parquet and reliance.parquet (their columns: see docs/files.md) to ``folder``.
+
+    ``poi_probability`` is the posterior that the modality was among the causes, ``evidence`` its log density ratio to
+    the popularity (nats). Verdict ``poi`` from a probability of one half, else ``noise``; ``missing`` where the item
+    does not have the modality: its probability is 0 and its evidence 0. Of a history longer than 2,000 interactions
+    the oldest are judged by popularity's side alone: they are ``noise`` with the prior's probability.
+    """
+    train = dataset.histories("train")
+    M = len(denoiser.names)
+    N = len(train.items)
+    owner = np.repeat(np.arange(dataset.n_users), np.diff(train.indptr))
+    position = np.arange(N) - train.indptr[owner]
+    probability = np.zeros((N, M), np.float32)
+    evidence = np.zeros((N, M), np.float32)
+    none = np.zeros(N, np.float32)
+    support = np.full((N, M, _SUPPORTS), -1, np.int64)
+    weight = np.zeros((N, M, _SUPPORTS), np.float32)
+    users = np.flatnonzero(np.diff(train.indptr) > 0)
+    done = 0
+    with torch.no_grad():
+        views = denoiser.views()
+        device = denoiser.popularity_I.device
+        for block in by_length(train, users, _CELLS, _LONGEST):
+            items = torch.as_tensor(padded(train, block, _LONGEST)).to(device)
+            context = Context.of(items, ordered=denoiser.ordered)
+            found = denoiser.infer(context, views)
+            valid = (items >= 0).cpu().numpy()
+            length = valid.sum(1)
+            at = (train.indptr[block + 1] - length)[:, None] + np.arange(items.shape[1])
+            rows = at[valid]
+            probability[rows] = found.r_BTM.cpu().numpy()[valid]
+            evidence[rows] = found.ratio_BTM.clamp(min=1e-12).log().cpu().numpy()[valid]
+            none[rows] = (torch.softmax(denoiser.causes, 0)[0] / found.total_BT).cpu().numpy()[valid]
+            best, share = _supports(denoiser, found, context)
+            support[rows] = np.where(share > 0, at[np.arange(len(at))[:, None, None, None], best], -1)[valid]
+            weight[rows] = share[valid]
+            done += len(block)
+            listener(Progress("diagnose", done, len(users)))
+    present = np.stack([channel.present_I.cpu().numpy()[train.items] > 0 for channel in denoiser.experts()], 1)
+    probability = np.where(present, np.clip(probability, 0.0, 1.0), 0.0)
+    evidence = np.where(present, evidence, 0.0)
+    verdict = np.where(present, np.where(probability >= POI_FROM, "poi", "noise"), "missing")
+    user_ids, item_ids = dataset.user_ids[owner], dataset.item_ids[train.items]
+    names = np.array(denoiser.names, dtype=object)
+    base = {
+        "user_id": pa.array(np.repeat(user_ids, M), pa.string()),
+        "item_id": pa.array(np.repeat(item_ids, M), pa.string()),
+        "modality": pa.array(np.tile(names, N), pa.string()),
+    }
+    _write(
+        folder / "diagnosis.parquet",
+        base
+        | {
+            "poi_probability": probability.astype(np.float64).ravel(),
+            "evidence": evidence.astype(np.float64).ravel(),
+            "verdict": pa.array(verdict.ravel().tolist(), pa.string()),
+            "position": np.repeat(position, M),
+        },
+    )
+    kept = np.argwhere(support >= 0)
+    _write(
+        folder / "supports.parquet",
+        {
+            "user_id": pa.array(user_ids[kept[:, 0]], pa.string()),
+            "item_id": pa.array(item_ids[kept[:, 0]], pa.string()),
+            "position": position[kept[:, 0]],
+            "modality": pa.array(names[kept[:, 1]], pa.string()),
+            "support_rank": kept[:, 2] + 1,
+            "support_item_id": pa.array(item_ids[support[tuple(kept.T)]], pa.string()),
+            "weight": weight[tuple(kept.T)].astype(np.float64),
+        },
+    )
+    _write(folder / "reliance.parquet", _reliance(dataset, denoiser, train, owner, probability, none))
+
+
+def _supports(denoiser: Denoiser, found: Inferred, context: Context) -> tuple[np.ndarray, np.ndarray]:
+    """Positions (B, T, M, 3) of the others that gave most of a channel's density, and their shares of it; share 0
+    where there is none."""
+    B, T = context.items_BT.shape
+    best = np.zeros((B, T, len(denoiser.names), _SUPPORTS), np.int64)
+    share = np.zeros(best.shape, np.float32)
+    for m, (channel, opened) in enumerate(zip(denoiser.experts(), found.opened, strict=True)):
+        parts = channel.contributions(opened, context, found.r_BTM[..., m])
+        top = parts.topk(min(_SUPPORTS, T), dim=1)
+        size = top.values.shape[1]
+        best[:, :, m, :size] = top.indices.transpose(1, 2).cpu().numpy()
+        share[:, :, m, :size] = top.values.transpose(1, 2).cpu().numpy()
+    return best, share
+
+
+def _reliance(
+    dataset: Dataset,
+    denoiser: Denoiser,
+    train: Histories,
+    owner: np.ndarray,
+    probability: np.ndarray,
+    none: np.ndarray,
+) -> dict[str, object]:
+    """Per user the expected share of choices by each modality and by none that is known; sums to 1."""
+    M = len(denoiser.names)
+    judged = np.flatnonzero(np.diff(train.indptr) > 0)
+    sums = np.zeros((dataset.n_users, M + 1))
+    explained = probability / np.maximum(probability.sum(1, keepdims=True), 1e-9)
+    parts = np.concatenate([explained * (1 - none)[:, None], none[:, None]], axis=1)
+    parts[:, M] += 1 - parts.sum(1)
+    for m in range(M + 1):
+        sums[:, m] = np.bincount(owner, weights=parts[:, m], minlength=dataset.n_users)
+    shares = sums[judged] / np.diff(train.indptr)[judged, None]
+    names = np.array([*denoiser.names, "none"], dtype=object)
+    return {
+        "user_id": pa.array(np.repeat(dataset.user_ids[judged], M + 1), pa.string()),
+        "modality": pa.array(np.tile(names, len(judged)), pa.string()),
+        "reliance": shares.ravel(),
+    }
+
+
+def _write(path: Path, columns: dict[str, object]) -> None:
+    with atomic_file(path) as part:
+        pq.write_table(pa.table(columns), part)

@@ -1,0 +1,191 @@
+"""The loop: contrastive learning of the denoiser on hidden interactions, with checkpoints that resume exactly."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from demure.errors import RunError
+from demure.files import atomic_file
+from demure.model.context import Context
+from demure.model.denoiser import Denoiser
+from demure.progress import Listener, Progress
+from demure.recipe.schema import TrainingRecipe
+from demure.runs import CHECKPOINT
+from demure.training.batches import hide, pieces
+from demure.training.watch import Watch
+
+if TYPE_CHECKING:
+    from demure.data.dataset import Histories
+
+_CLIP = 1.0
+
+
+@dataclass
+class Log:
+    """One entry per epoch, with ``best`` the epoch (from 0, before any step) of the highest validation likelihood."""
+
+    epochs: list[dict[str, float]] = field(default_factory=list)
+    best: int = 0
+
+    @property
+    def best_value(self) -> float:
+        """Validation log-likelihood of the best epoch."""
+        return self.epochs[self.best]["valid_log_likelihood"]
+
+
+def fit(
+    denoiser: Denoiser,
+    train: Histories,
+    watch: Watch,
+    recipe: TrainingRecipe,
+    *,
+    seed: int,
+    folder: Path,
+    signature: str,
+    resume: bool,
+    listener: Listener,
+) -> Log:
+    """Train until validation stops improving; leave ``denoiser`` at its best epoch.
+
+    After every epoch ``folder`` holds a checkpoint; with ``resume`` training goes on from it and ends as if it had
+    never stopped. ``signature`` names what the checkpoint belongs to. Raises ``RunError`` for a checkpoint of
+    something else, and when the loss is not finite.
+    """
+    device = denoiser.popularity_I.device
+    optimiser = torch.optim.Adam(_groups(denoiser, recipe))
+    generator = torch.Generator().manual_seed(seed)
+    best: dict[str, Tensor] = {}
+    log = Log()
+    if resume and (folder / CHECKPOINT).is_file():
+        best, log = _restore(folder / CHECKPOINT, signature, denoiser, optimiser, generator)
+    while len(log.epochs) <= recipe.epochs and len(log.epochs) - 1 - log.best < recipe.patience:
+        loss = math.nan
+        if log.epochs:
+            loss = _epoch(denoiser, optimiser, train, watch, recipe, generator, device, len(log.epochs), listener)
+        value = watch.log_likelihood(denoiser)
+        if not math.isfinite(value):
+            raise RunError(
+                f"the validation likelihood is {value} after epoch {len(log.epochs)}",
+                where=folder,
+                remedy="the last good epoch is kept; lower the learning rates and start again",
+            )
+        entry = {"epoch": len(log.epochs), "valid_log_likelihood": value}
+        log.epochs.append(entry if math.isnan(loss) else {**entry, "loss": loss})
+        if value > log.best_value or len(log.epochs) == 1:
+            log.best = len(log.epochs) - 1
+            best = {name: tensor.detach().clone() for name, tensor in denoiser.state_dict().items()}
+        _save(folder / CHECKPOINT, signature, denoiser, optimiser, generator, best, log)
+    denoiser.load_state_dict(best)
+    return log
+
+
+def _epoch(
+    denoiser: Denoiser,
+    optimiser: torch.optim.Optimizer,
+    train: Histories,
+    watch: Watch,
+    recipe: TrainingRecipe,
+    generator: torch.Generator,
+    device: torch.device,
+    epoch: int,
+    listener: Listener,
+) -> float:
+    """One epoch of ``epoch_steps`` steps; the mean loss, in nats per hidden interaction."""
+    losses = []
+    for step in range(recipe.epoch_steps):
+        # Long histories make small batches: a step costs users x history x history.
+        chosen = torch.randint(len(watch.kept), (recipe.batch_users,), generator=generator).numpy()
+        items = pieces(train, watch.kept[chosen], recipe.history, generator)
+        items = items[: max(1, recipe.batch_cells // items.shape[1] ** 2)]
+        items = items[:, : max(int((items >= 0).sum(1).max()), 1)]
+        known = hide(items, recipe.held_out, generator)
+        context = Context.of(torch.as_tensor(items).to(device), known.to(device), ordered=denoiser.ordered)
+        found, _ = denoiser.log_likelihood(context, denoiser.views(generator))
+        loss = -found.mean()
+        if not torch.isfinite(loss):
+            raise RunError(
+                f"the loss is {float(loss)} in epoch {epoch}, step {step + 1}",
+                remedy="the last good epoch is kept; lower the learning rates and start again",
+            )
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(denoiser.parameters(), _CLIP)
+        optimiser.step()
+        losses.append(float(loss.detach()))
+        best = {} if step else {"loss": losses[-1]}
+        listener(
+            Progress(
+                "train", (epoch - 1) * recipe.epoch_steps + step + 1, None, {"epoch": epoch, **best, "loss": losses[-1]}
+            )
+        )
+    return sum(losses) / len(losses)
+
+
+def _groups(denoiser: Denoiser, recipe: TrainingRecipe) -> list[dict[str, Any]]:
+    """Parameters by learning rate: gates move fast; a metric barely, since the pretrained encoder had it right."""
+    rates = {"gate": recipe.gate_rate, "log_metric": recipe.metric_rate, "themes": recipe.theme_rate}
+    groups: dict[float, list[torch.nn.Parameter]] = {}
+    for name, parameter in denoiser.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        kind = name.rsplit(".", 1)[-1]
+        kind = "themes" if ".themes." in name and kind in ("weight", "bias") else kind
+        groups.setdefault(rates.get(kind, recipe.learning_rate), []).append(parameter)
+    return [{"params": parameters, "lr": rate} for rate, parameters in groups.items()]
+
+
+def _save(
+    path: Path,
+    signature: str,
+    denoiser: Denoiser,
+    optimiser: torch.optim.Optimizer,
+    generator: torch.Generator,
+    best: dict[str, Tensor],
+    log: Log,
+) -> None:
+    tensors = {f"model.{name}": tensor for name, tensor in denoiser.state_dict().items()}
+    tensors |= {f"best.{name}": tensor for name, tensor in best.items()}
+    for index, state in optimiser.state_dict()["state"].items():
+        tensors |= {f"adam.{index}.{name}": torch.as_tensor(value) for name, value in state.items()}
+    tensors["generator"] = generator.get_state()
+    told = {"signature": signature, "log": json.dumps({"epochs": log.epochs, "best": log.best})}
+    with atomic_file(path) as part:
+        save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, part, metadata=told)
+
+
+def _restore(
+    path: Path, signature: str, denoiser: Denoiser, optimiser: torch.optim.Optimizer, generator: torch.Generator
+) -> tuple[dict[str, Tensor], Log]:
+    from safetensors import safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            told = file.metadata() or {}
+        tensors = load_file(path)
+    except Exception as error:  # safetensors raises its own kind, which is no ValueError
+        raise RunError(f"cannot be read ({error})", where=path, remedy="train again with --overwrite") from error
+    if told.get("signature") != signature:
+        raise RunError(
+            "belongs to another dataset, recipe or seed", where=path, remedy="use the same ones, or --overwrite"
+        )
+    denoiser.load_state_dict(_under(tensors, "model."))
+    state = optimiser.state_dict()
+    for name, tensor in _under(tensors, "adam.").items():
+        index, key = name.split(".", 1)
+        state["state"].setdefault(int(index), {})[key] = tensor
+    optimiser.load_state_dict(state)
+    generator.set_state(tensors["generator"])
+    log = json.loads(told["log"])
+    return _under(tensors, "best."), Log(log["epochs"], log["best"])
+
+
+def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,151 @@
+"""A finished run, ready to score and to recommend."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from safetensors.torch import load_file
+
+from demure.baselines.registry import make_baseline
+from demure.data.dataset import Dataset, Histories
+from demure.errors import DatasetError, RunError
+from demure.evaluation.ranking import Scorer, top_k
+from demure.model.denoiser import Denoiser, Shape
+from demure.model.neighbours import Neighbours, count_pairs
+from demure.model.recommender import Pool, Recommender
+from demure.recipe.load import load_recipe
+from demure.recipe.schema import Recipe
+from demure.runs import read_manifest
+from demure.training.batches import counts, padded
+from demure.training.devices import pick_device
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+EARLIER = {"valid": ("train",), "test": ("train", "valid")}
+WEIGHTS = "model.safetensors"
+_USERS_AT_ONCE = 64
+
+
+def shape_of(recipe: Recipe) -> Shape:
+    """The fixed part of the model that a recipe asks for."""
+    asked = recipe.denoiser
+    return Shape(themes=asked.themes, rounds=asked.rounds, candidates=asked.candidates, denoise=asked.denoise)
+
+
+@dataclass
+class LoadedRun:
+    """A run and its dataset. ``recommender`` is None for a baseline."""
+
+    path: Path
+    manifest: dict[str, Any]
+    recipe: Recipe
+    dataset: Dataset
+    recommender: Recommender | None
+
+    def scorer(self, split: str) -> Scorer:
+        """Scores (B, I) of users (B,) by what they had before ``split`` (all parts but the last for ``test``)."""
+        return self.scorer_of(self.dataset.histories(*EARLIER[split]))
+
+    def scorer_of(self, histories: Histories) -> Scorer:
+        """Scores of users by ``histories``."""
+        if self.recommender is None:
+            baseline = make_baseline(self.recipe.model, **self.recipe.baseline)
+            baseline.fit(self.dataset.histories("train"), self.dataset.n_items)
+            return baseline.scorer(histories)
+        model = self.recommender
+
+        def score(users: np.ndarray) -> np.ndarray:
+            blocks = [users[at : at + _USERS_AT_ONCE] for at in range(0, len(users), _USERS_AT_ONCE)]
+            return np.concatenate([model.score(model.terms(padded(histories, block))) for block in blocks])
+
+        return score
+
+    def recommend(self, users: list[str], k: int = 20) -> pd.DataFrame:
+        """The ``k`` best items that each user has not had in any split: user_id, rank, item_id, score, because.
+
+        ``because`` names the modality that carries the item, or ``history``. Raises ``RunError`` for an unknown user.
+        """
+        import pandas as pd
+
+        index = {str(user): at for at, user in enumerate(self.dataset.user_ids)}
+        unknown = [user for user in users if user not in index]
+        if unknown:
+            import difflib
+
+            near = difflib.get_close_matches(unknown[0], list(index)[:20_000], n=3)
+            raise RunError(
+                f"no user {unknown[0]!r} in the dataset of this run",
+                where=self.path,
+                remedy=f"nearest: {', '.join(near)}" if near else None,
+            )
+        histories = self.dataset.histories("train", "valid", "test")
+        scorer = None if self.recommender is not None else self.scorer_of(histories)
+        names = np.array([*self.manifest["modalities"], "history"], dtype=object)
+        frames = []
+        codes = np.array([index[user] for user in users], np.int64)
+        for at in range(0, len(codes), _USERS_AT_ONCE):
+            block = codes[at : at + _USERS_AT_ONCE]
+            if self.recommender is not None:
+                terms = self.recommender.terms(padded(histories, block))
+                scores, because = self.recommender.score(terms), self.recommender.because(terms)
+            else:
+                assert scorer is not None
+                scores = np.array(scorer(block), dtype=np.float32)
+                because = np.full(scores.shape, len(names) - 1)
+            for row, user in enumerate(block):
+                scores[row, histories.of(int(user))] = -np.inf
+            best, values = top_k(scores, min(k, scores.shape[1]))
+            for row, user in enumerate(block):
+                good = np.isfinite(values[row])
+                chosen = best[row][good]
+                frames.append(
+                    pd.DataFrame(
+                        {
+                            "user_id": str(self.dataset.user_ids[user]),
+                            "rank": np.arange(1, len(chosen) + 1),
+                            "item_id": self.dataset.item_ids[chosen],
+                            "score": values[row][good].astype(np.float64),
+                            "because": names[because[row, chosen]],
+                        }
+                    )
+                )
+        columns = ["user_id", "rank", "item_id", "score", "because"]
+        return pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
+
+
+def load_run(path: Path, device: str = "cpu") -> LoadedRun:
+    """Open a finished run with its dataset. Raises ``RunError`` or ``DatasetError`` if either is damaged or gone, or if
+    the dataset is no longer the one that the run was made from."""
+    path = Path(path)
+    manifest = read_manifest(path)
+    where = Path(manifest["dataset"]["path"])
+    dataset = Dataset.load(where)
+    recorded = manifest["dataset"]["identity"]
+    changed = [name for name, value in recorded.items() if dataset.identity.get(name) != value]
+    if changed:
+        raise DatasetError(
+            f"is not what {path} was made from ({', '.join(changed)} changed)",
+            where=where,
+            remedy="train again, or prepare the dataset as it was",
+        )
+    recipe = load_recipe(path / "recipe.yaml")
+    if recipe.model != "demure":
+        return LoadedRun(path, manifest, recipe, dataset, None)
+    try:
+        tensors = load_file(path / WEIGHTS)
+    except Exception as error:  # safetensors raises its own kind, which is no ValueError
+        raise RunError(f"cannot be read ({error})", where=path / WEIGHTS, remedy="train the run again") from error
+    ordered = bool(manifest["ordered"])
+    denoiser = Denoiser.restore(tensors, manifest["modalities"], shape_of(recipe), ordered=ordered)
+    denoiser.to(pick_device(device)).eval()
+    train = dataset.histories("train")
+    neighbours = None
+    if recipe.collaborative.enabled:
+        pairs = count_pairs(train.indptr, train.items, dataset.n_items, recipe.collaborative.window, ordered=ordered)
+        neighbours = Neighbours(pairs, counts(train, dataset.n_items))
+    recommender = Recommender(denoiser, neighbours, Pool(**manifest["pool"]), longest=recipe.training.history)
+    return LoadedRun(path, manifest, recipe, dataset, recommender)

@@ -1,0 +1,201 @@
+"""`demure train`: a dataset folder and a recipe into a run folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from demure import __version__
+from demure.baselines.registry import BASELINES, make_baseline
+from demure.data.dataset import Dataset
+from demure.errors import RecipeError, RunError
+from demure.evaluation.ranking import evaluate
+from demure.features import store
+from demure.files import atomic_file, refuse_existing, sha256_bytes, write_json
+from demure.model.denoiser import Denoiser
+from demure.model.neighbours import Neighbours, count_pairs
+from demure.model.recommender import Pool, Recommender
+from demure.progress import Listener, Progress, silent
+from demure.recipe.load import load_recipe, to_yaml
+from demure.recipe.schema import Recipe
+from demure.runs import CHECKPOINT, FORMAT_VERSION, MANIFEST, environment
+from demure.training.batches import counts
+from demure.training.devices import pick_device
+from demure.training.diagnose import diagnose
+from demure.training.fit import Log, fit
+from demure.training.inputs import latents
+from demure.training.load import WEIGHTS, shape_of
+from demure.training.pool import choose_pool
+from demure.training.watch import Watch
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """What a training made. ``epochs`` trained, ``best_epoch`` kept (0 = before any step), ``valid`` metrics by full
+    ranking on the validation split, ``seconds`` of this call, ``diagnosed`` whether there is a diagnosis to inspect."""
+
+    run: str
+    recipe: str
+    modalities: list[str]
+    epochs: int
+    best_epoch: int
+    valid: dict[str, float]
+    seconds: float
+    diagnosed: bool
+
+
+def train(
+    dataset: Path,
+    out: Path,
+    *,
+    recipe: str | Path = "default",
+    overrides: Sequence[str] = (),
+    seed: int = 0,
+    device: str = "auto",
+    resume: bool = False,
+    overwrite: bool = False,
+    listener: Listener = silent,
+) -> TrainReport:
+    """Train on ``dataset``, keep the best epoch by the validation split, write the run folder ``out``.
+
+    The folder is finished when run.json is there; until then it holds a checkpoint that ``resume`` goes on from. The
+    same seed gives the same weights on a CPU. Raises ``DemureError`` for what a user can cause.
+    """
+    began = time.monotonic()
+    dataset, out = Path(dataset), Path(out)
+    resolved = load_recipe(recipe, overrides)
+    if resolved.model != "demure" and resolved.model not in BASELINES:
+        raise RecipeError(
+            f"unknown model {resolved.model!r}", where="model", remedy=f"demure, or one of {', '.join(BASELINES)}"
+        )
+    chosen = pick_device(device)
+    data = Dataset.load(dataset)
+    if not len(data.histories("train").items):
+        raise RunError("holds no training interaction", where=dataset, remedy="prepare it with another split")
+    _claim(out, resume=resume, overwrite=overwrite)
+    if resolved.model == "demure":
+        log, valid, details = _train_demure(data, out, resolved, seed, chosen, resume, listener)
+    else:
+        log, valid, details = None, _fit_baseline(data, resolved), {"modalities": []}
+    with atomic_file(out / "recipe.yaml") as part:
+        part.write_text(to_yaml(resolved), encoding="utf-8")
+    manifest = {
+        "format_version": FORMAT_VERSION,
+        "demure_version": __version__,
+        "recipe": resolved.name,
+        "model": resolved.model,
+        "seed": seed,
+        "device": chosen.type,
+        "dataset": {"path": str(data.path.absolute()), "identity": data.identity},
+        "ordered": data.has_time,
+        "epochs": 0 if log is None else len(log.epochs) - 1,
+        "best_epoch": 0 if log is None else log.best,
+        "valid": valid,
+        **details,
+        "environment": environment(),
+    }
+    write_json(out / MANIFEST, manifest)
+    (out / CHECKPOINT).unlink(missing_ok=True)
+    return TrainReport(
+        run=str(out),
+        recipe=resolved.name,
+        modalities=manifest["modalities"],
+        epochs=manifest["epochs"],
+        best_epoch=manifest["best_epoch"],
+        valid=valid,
+        seconds=time.monotonic() - began,
+        diagnosed=resolved.model == "demure",
+    )
+
+
+def _train_demure(
+    data: Dataset, out: Path, recipe: Recipe, seed: int, device: torch.device, resume: bool, listener: Listener
+) -> tuple[Log, dict[str, float], dict[str, Any]]:
+    torch.manual_seed(seed)
+    history, valid = data.histories("train"), data.histories("valid")
+    listener(Progress("read features", 0))
+    spaces = latents(data, recipe.modalities, recipe.denoiser.max_dim)
+    popularity = counts(history, data.n_items)
+    shape = shape_of(recipe)
+    denoiser = Denoiser.start(spaces, popularity, shape, ordered=data.has_time, seed=seed).to(device)
+    settings = recipe.training
+    watch = Watch(
+        history,
+        valid,
+        most=settings.watched_users,
+        longest=settings.history,
+        held_out=settings.held_out,
+        seed=seed,
+    )
+    used = {name: store.manifest(data.path, name) for name in spaces}
+    signature = sha256_bytes(
+        json.dumps([data.identity, to_yaml(recipe), seed, used], sort_keys=True, default=str).encode()
+    )
+    log = fit(
+        denoiser,
+        history,
+        watch,
+        settings,
+        seed=seed,
+        folder=out,
+        signature=signature,
+        resume=resume,
+        listener=listener,
+    )
+    with atomic_file(out / "metrics.jsonl") as part:
+        part.write_text("".join(json.dumps(entry) + "\n" for entry in log.epochs), encoding="utf-8")
+    denoiser.eval()
+    listener(Progress("choose the pool", 0))
+    neighbours = None
+    if recipe.collaborative.enabled:
+        pairs = count_pairs(
+            history.indptr, history.items, data.n_items, recipe.collaborative.window, ordered=data.has_time
+        )
+        neighbours = Neighbours(pairs, popularity)
+    start = Pool() if neighbours is not None else Pool(collaborative=0.0, content=1.0)
+    recommender = Recommender(denoiser, neighbours, start, longest=settings.history)
+    pool, metrics = choose_pool(recommender, history, valid, seed=seed)
+    diagnose(denoiser, data, out, listener)
+    with atomic_file(out / WEIGHTS) as part:
+        save_file({name: tensor.contiguous().cpu() for name, tensor in denoiser.state_dict().items()}, part)
+    details = {"modalities": list(spaces), "pool": asdict(pool), "features": used}
+    return log, {name: value for name, value in metrics.items() if name.startswith(("recall", "ndcg"))}, details
+
+
+def _fit_baseline(data: Dataset, recipe: Recipe) -> dict[str, float]:
+    """A baseline is fitted again whenever it is loaded; here only its validation metrics are taken."""
+    train_part, valid = data.histories("train"), data.histories("valid")
+    baseline = make_baseline(recipe.model, **recipe.baseline)
+    baseline.fit(train_part, data.n_items)
+    scorer = baseline.scorer(train_part)
+    if not len(valid.items):
+        return {}
+    means = evaluate(scorer, valid, train_part, (20,), data.n_items).means()
+    return {name: means[name] for name in ("recall@20", "ndcg@20")}
+
+
+def _claim(out: Path, *, resume: bool, overwrite: bool) -> None:
+    """Make ``out`` ours: a new folder, one to replace, or one to go on with."""
+    unfinished = (out / CHECKPOINT).is_file() and not (out / MANIFEST).is_file()
+    if resume and (unfinished or not out.exists()):
+        pass
+    elif resume and (out / MANIFEST).is_file():
+        raise RunError("is already finished", where=out, remedy="leave --resume out and say --overwrite to train again")
+    elif unfinished and not overwrite:
+        raise RunError("holds an unfinished training", where=out, remedy="say --resume to go on, or --overwrite")
+    else:
+        refuse_existing(out, overwrite=overwrite)
+        if out.exists():
+            ours = (out / MANIFEST).is_file() or unfinished or not any(out.iterdir())
+            if not ours:
+                raise RunError("is not a run folder", where=out, remedy="choose another --out")
+            shutil.rmtree(out)
+    out.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,63 @@
+"""What is watched while training: the likelihood of interactions that training never sees."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from demure.model.context import Context
+from demure.model.denoiser import Denoiser
+from demure.training.batches import append, by_length, hide, padded
+
+if TYPE_CHECKING:
+    from demure.data.dataset import Histories
+
+_CELLS = 2_000_000
+_SHARE_WITHOUT_SPLIT = 0.1
+
+
+class Watch:
+    """Held-out targets of at most ``most`` users. ``kept`` users may be trained on.
+
+    With a validation split, each watched user's first validation interaction is told from the training history.
+    Without one, a tenth of the users is kept from training and a part of their history is told from the rest.
+    """
+
+    def __init__(
+        self, train: Histories, valid: Histories, *, most: int, longest: int, held_out: float, seed: int
+    ) -> None:
+        rng = np.random.default_rng(seed)
+        lengths, valid_lengths = np.diff(train.indptr), np.diff(valid.indptr)
+        self.train, self.valid, self.longest = train, valid, longest
+        trainable = np.flatnonzero(lengths >= 2)
+        self.by_split = bool((valid_lengths > 0).any())
+        self.held_out, self.seed = held_out, seed
+        if self.by_split:
+            users = np.flatnonzero((valid_lengths > 0) & (lengths > 0))
+            self.users = np.sort(rng.choice(users, min(most, len(users)), replace=False))
+            self.kept = trainable
+        else:
+            size = min(most, int(np.ceil(len(trainable) * _SHARE_WITHOUT_SPLIT)))
+            self.users = np.sort(rng.choice(trainable, size, replace=False))
+            self.kept = np.setdiff1d(trainable, self.users)
+
+    @torch.no_grad()
+    def log_likelihood(self, denoiser: Denoiser) -> float:
+        """Mean log p(i)/p_0(i) of the watched targets, nats; above 0 means that content tells more than popularity."""
+        device = denoiser.popularity_I.device
+        views = denoiser.views()
+        generator = torch.Generator().manual_seed(self.seed)
+        total, count = 0.0, 0
+        for users in by_length(self.train, self.users, _CELLS, self.longest):
+            items = padded(self.train, users, self.longest)
+            if self.by_split:
+                items, mask = append(items, self.valid.items[self.valid.indptr[users]])
+                known = torch.as_tensor(mask)
+            else:
+                known = hide(items, self.held_out, generator)
+            context = Context.of(torch.as_tensor(items).to(device), known.to(device), ordered=denoiser.ordered)
+            found, _ = denoiser.log_likelihood(context, views)
+            total, count = total + float(found.double().sum()), count + len(found)
+        return total / max(count, 1)
