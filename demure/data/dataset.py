@@ -1,0 +1,168 @@
+"""A dataset folder, read back: users, items, and their histories by split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from demure.data.split import SPLIT_NAMES
+from demure.errors import DatasetError, DemureError
+from demure.files import read_json, sha256_file
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+FORMAT_VERSION = 1
+FILES = ("interactions.parquet", "users.parquet", "items.parquet")
+
+
+@dataclass(frozen=True)
+class Histories:
+    """Interactions grouped by user, in order of time (of the input file on ties, or without times).
+
+    ``indptr`` (U + 1,) int64; ``items`` (N,) int64; ``times`` (N,) float64 seconds since 1970, or None.
+    """
+
+    indptr: np.ndarray
+    items: np.ndarray
+    times: np.ndarray | None = None
+
+    def of(self, user: int) -> np.ndarray:
+        """The items of one user."""
+        return self.items[self.indptr[user] : self.indptr[user + 1]]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What ``demure prepare`` wrote. User u is ``user_ids[u]``; item k is ``item_ids[k]``, row k of ``items`` and of
+    every feature matrix."""
+
+    path: Path
+    manifest: dict[str, Any]
+
+    @classmethod
+    def load(cls, path: Path | str) -> Dataset:
+        """Raises ``DatasetError`` if ``path`` is no dataset folder, is of another version, or is damaged."""
+        path = Path(path)
+        if not (path / "dataset.json").is_file():
+            raise DatasetError(
+                "is not a dataset folder (no dataset.json)", where=path, remedy="make one with `demure prepare`"
+            )
+        try:
+            manifest = read_json(path / "dataset.json")
+        except DemureError as error:
+            raise DatasetError(error.what, where=error.where, remedy="prepare it again") from error
+        version = manifest.get("format_version") if isinstance(manifest, dict) else None
+        if version != FORMAT_VERSION:
+            raise DatasetError(
+                f"has format version {version!r}, not {FORMAT_VERSION}", where=path, remedy="prepare it again"
+            )
+        recorded = manifest.get("files")
+        for name in FILES:
+            if not (path / name).is_file():
+                raise DatasetError("is missing", where=path / name, remedy="prepare the dataset again")
+            if not isinstance(recorded, dict) or recorded.get(name) != sha256_file(path / name):
+                raise DatasetError("was changed after it was made", where=path / name, remedy="prepare it again")
+        return cls(path, manifest)
+
+    @cached_property
+    def user_ids(self) -> np.ndarray:
+        """(U,) object array of str."""
+        return np.array(self._table("users.parquet")["user_id"].to_pylist(), dtype=object)
+
+    @cached_property
+    def item_ids(self) -> np.ndarray:
+        """(I,) object array of str."""
+        return self.items["item_id"].to_numpy(dtype=object)
+
+    @cached_property
+    def items(self) -> pd.DataFrame:
+        """``item_id``, the text columns and maybe ``image``, as objects; None where an item has nothing."""
+        import pandas as pd
+
+        table = self._table("items.parquet")
+        return pd.DataFrame(
+            {name: pd.Series(table[name].to_pylist(), dtype=object) for name in table.column_names},
+        )
+
+    @property
+    def n_users(self) -> int:
+        return int(self.manifest["counts"]["users"])
+
+    @property
+    def n_items(self) -> int:
+        return int(self.manifest["counts"]["items"])
+
+    @property
+    def has_time(self) -> bool:
+        """Whether interactions carry timestamps, so that their order means something."""
+        return bool(self.manifest["has_time"])
+
+    @property
+    def text_columns(self) -> list[str]:
+        """Names of the text columns of ``items``, in the order of the items file."""
+        return list(self.manifest["text_columns"])
+
+    @property
+    def images_root(self) -> Path | None:
+        """The folder that ``image`` is relative to; None where there are no images."""
+        root = self.manifest["images_root"]
+        return None if root is None else Path(root)
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """Hashes of the interactions, the split and the items: what a run records and compares."""
+        return dict(self.manifest["hashes"])
+
+    def modalities(self) -> list[str]:
+        """Names of the features there are, sorted."""
+        return sorted(path.parent.name for path in (self.path / "features").glob("*/features.json"))
+
+    def histories(self, *splits: str) -> Histories:
+        """The interactions of these splits, merged: ``histories("train", "valid")``.
+
+        Raises ``DemureError`` for a name that is none of train, valid and test.
+        """
+        unknown = next((name for name in splits if name not in SPLIT_NAMES), None)
+        if unknown is not None:
+            raise DemureError(f"unknown split {unknown!r}", remedy=f"use {', '.join(SPLIT_NAMES)}")
+        users, items, times, split = self._interactions
+        chosen = np.isin(split, [SPLIT_NAMES.index(name) for name in splits])
+        indptr = np.concatenate([[0], np.cumsum(np.bincount(users[chosen], minlength=self.n_users))]).astype(np.int64)
+        return Histories(indptr, items[chosen], None if times is None else times[chosen])
+
+    @cached_property
+    def _interactions(self) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray]:
+        """Users, items (N,) int64, times (N,) or None, split codes (N,) int8; by user, then time."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        table = self._table("interactions.parquet")
+
+        def codes(column: str, values: list[str]) -> np.ndarray:
+            found = pc.index_in(table[column], value_set=pa.array(values, pa.string()))
+            if found.null_count:
+                raise DatasetError(
+                    f"column {column} names what is not there", where=self.path, remedy="prepare it again"
+                )
+            return found.to_numpy().astype(np.int64)
+
+        times = table["timestamp"].to_numpy() if "timestamp" in table.column_names else None
+        users, items = codes("user_id", list(self.user_ids)), codes("item_id", list(self.item_ids))
+        return users, items, times, codes("split", list(SPLIT_NAMES)).astype(np.int8)
+
+    def _table(self, name: str) -> pa.Table:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            return pq.read_table(self.path / name)
+        except (OSError, pa.ArrowException) as error:
+            raise DatasetError(
+                f"cannot be read ({error})", where=self.path / name, remedy="prepare it again"
+            ) from error

@@ -1,0 +1,154 @@
+"""The items: their ids, texts and images, from an items file, from feature files, or from the interactions alone."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from demure.data.columns import ALWAYS_TEXT, TEXTS, find, require, simple
+from demure.data.formats import read
+from demure.data.problems import Findings
+from demure.data.tables import Raw
+from demure.data.values import as_text, is_blank
+from demure.errors import DataError
+
+_NUMBER = re.compile(r"^[\s$€£]*[-+]?[\d.,]+(e[-+]?\d+)?\s*%?$", re.IGNORECASE)
+_URL = re.compile(r"^\s*(https?|ftp)://", re.IGNORECASE)
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
+_CANONICAL = {name: to for to, names in TEXTS.items() for name in names} | {"genre": "genres", "category": "categories"}
+
+
+@dataclass(frozen=True)
+class Items:
+    """``ids`` (I,) object; ``rows`` (I,) int64: the item's row, from 0, in the items file, which had ``file_rows``.
+
+    ``columns``: texts by name, then ``image`` if there is one; each (I,) object, None where nothing is given.
+    """
+
+    ids: np.ndarray
+    rows: np.ndarray
+    file_rows: int
+    columns: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def take(self, kept: np.ndarray) -> Items:
+        columns = {name: values[kept] for name, values in self.columns.items()}
+        return Items(self.ids[kept], self.rows[kept], self.file_rows, columns)
+
+
+def read_items(path: Path, findings: Findings) -> Items:
+    """Items of a file in its order; rows without an id, and all but the first of an id, are dropped and reported."""
+    raw, _ = read(path, "auto", findings, items=True)
+    column = require(raw.columns, "item_id", path, findings, items=True)
+    texts = as_text(raw.table[column], column, path)
+    numbers = raw.first_row + np.arange(raw.table.num_rows)
+    blank = is_blank(texts)
+    ids = np.array(texts.to_pylist(), dtype=object)
+    empty = np.flatnonzero(blank)
+    findings.add("item without id in the items file", "dropped", path, numbers[empty], lambda k: ids[empty[k]])
+    there = np.flatnonzero(~blank)
+    if not len(there):
+        raise DataError(f"column {column!r} is empty", where=path, remedy="give every item an id")
+    _, first = np.unique(ids[there].astype(str), return_index=True)
+    kept = there[np.sort(first)]
+    again = np.setdiff1d(there, kept)
+    findings.add("item twice in the items file", "kept the first", path, numbers[again], lambda k: ids[again[k]])
+    columns = {name: values[kept] for name, values in _columns(raw, column, findings).items()}
+    return Items(ids[kept], kept.astype(np.int64), raw.table.num_rows, columns)
+
+
+def by_row(rows: int, described: Items | None, path: Path | None, findings: Findings) -> Items:
+    """MMRec's items: ids 0 to ``rows`` - 1, row k of every feature file; with what an items file says about them."""
+    ids = np.array([str(k) for k in range(rows)], dtype=object)
+    columns: dict[str, np.ndarray] = {}
+    if described is not None and path is not None:
+        known = {one: k for k, one in enumerate(described.ids)}
+        place = np.array([known.get(one, -1) for one in ids], dtype=np.int64)
+        strangers = np.flatnonzero(~np.isin(np.arange(len(described.ids)), place))
+        kind, where = "item without a row of features", described.rows[strangers] + 2
+        findings.add(kind, "dropped", path, where, lambda k: described.ids[strangers[k]])
+        for name, values in described.columns.items():
+            columns[name] = np.where(place >= 0, values[place], None)
+    return Items(ids, np.arange(rows, dtype=np.int64), rows, columns)
+
+
+def _columns(raw: Raw, id_column: str, findings: Findings) -> dict[str, np.ndarray]:
+    image = find(raw.columns, "image", raw.path, findings, items=True)
+    found: dict[str, np.ndarray] = {}
+    left_out = []
+    for name in raw.columns:
+        if name in (id_column, image) or not simple(name) or simple(name).startswith("unnamed"):
+            continue
+        values = _values(raw, name)
+        if not _is_text(name, raw.table[name].type, values):
+            left_out.append(name)
+            continue
+        to = _CANONICAL.get(simple(name), name)
+        found[name if to in found or to in raw.columns or to in ("item_id", "image") else to] = values
+    if left_out:
+        findings.note(f"{raw.path.name}: columns without text are left out: {', '.join(left_out[:8])}")
+    if image is not None:
+        found["image"] = _values(raw, image)
+    return found
+
+
+def _values(raw: Raw, name: str) -> np.ndarray:
+    texts = as_text(raw.table[name], name, raw.path)
+    values = np.array(texts.to_pylist(), dtype=object)
+    values[is_blank(texts)] = None
+    return values
+
+
+def _is_text(name: str, kind: pa.DataType, values: np.ndarray) -> bool:
+    """Whether a column is worth reading: more than numbers and addresses, or text by its name."""
+    given = [value for value in values if value is not None]
+    if not given or simple(name) in ALWAYS_TEXT:
+        return bool(given)
+    if pa.types.is_primitive(kind):
+        return False
+    sample = given[:: max(1, len(given) // 1000)]
+    return sum(bool(_NUMBER.match(value) or _URL.match(value)) for value in sample) * 2 < len(sample)
+
+
+def locate_images(
+    items: Items, images: Path | None, path: Path | None, findings: Findings
+) -> tuple[Items, Path | None]:
+    """The items with an ``image`` column relative to the root, and the root; (items, None) where there are no images.
+
+    The root is ``--images``, else the items file's folder. Where no column names the images, or it holds URLs, an
+    image's name in ``--images`` is the item's id or the URL's last part. What is not there is reported and kept.
+    """
+    if images is not None and not images.is_dir():
+        raise DataError("no such folder", where=images, remedy="check --images")
+    if "image" not in items.columns and images is None:
+        return items, None
+    root = images if images is not None else path.parent if path is not None else Path()
+    values = items.columns.get("image", np.full(len(items.ids), None, dtype=object)).copy()
+    if images is not None:
+        remote = np.array([value is None or bool(_URL.match(value)) for value in values])
+        named = "image" in items.columns and not all(value is None for value in values)
+        if remote.any() and not (named and all(value is None for value in values[remote])):
+            names = {file.stem: file.name for file in sorted(images.iterdir()) if file.suffix.lower() in _SUFFIXES}
+            found = 0
+            for k in np.flatnonzero(remote):
+                name = names.get(items.ids[k]) or (names.get(Path(str(values[k])).stem) if values[k] else None)
+                values[k], found = name or values[k], found + bool(name)
+            findings.note(f"--images: {found} images found by the item's id or the URL's last part")
+    rows, where = items.rows + 2, path or root
+    urls = np.flatnonzero([value is not None and bool(_URL.match(value)) for value in values])
+    findings.add("image is a URL", "kept without image", where, rows[urls], lambda k: values[urls[k]])
+    files = np.flatnonzero([value is not None and not _URL.match(value) for value in values])
+    absent = files[[not _is_file(root, values[k]) for k in files]] if len(files) else files
+    findings.add("image file not there", "kept without image", where, rows[absent], lambda k: values[absent[k]])
+    columns = {name: column for name, column in items.columns.items() if name != "image"} | {"image": values}
+    return Items(items.ids, items.rows, items.file_rows, columns), root.resolve()
+
+
+def _is_file(root: Path, name: str) -> bool:
+    try:
+        return (root / name).is_file()
+    except (OSError, ValueError):
+        return False
