@@ -23,6 +23,8 @@ class Tfidf:
     def __init__(self, most: int = 64, texts_per_dimension: int = 12) -> None:
         self.most, self.texts_per_dimension = most, texts_per_dimension
         self.dim = 0
+        self.words: Any = None
+        self.svd: Any = None
 
     def fit(self, texts: Sequence[str]) -> None:
         """Learn the vocabulary, the weights of its words and the directions from the distinct texts."""
@@ -30,7 +32,7 @@ class Tfidf:
         from sklearn.feature_extraction.text import TfidfVectorizer
 
         n = len(texts)
-        self.words: Any = TfidfVectorizer(
+        self.words = TfidfVectorizer(
             token_pattern=WORDS,
             strip_accents="unicode",
             sublinear_tf=True,
@@ -44,6 +46,9 @@ class Tfidf:
             # No word is left by the limits (or there is none at all): every text is then empty to this encoder.
             self.words, self.dim = None, 1
             return
+        if counted.shape[1] < 3:
+            self.svd, self.dim = None, counted.shape[1]
+            return
         self.dim = max(1, min(self.most, max(2, n // self.texts_per_dimension), *(side - 1 for side in counted.shape)))
         self.svd = TruncatedSVD(self.dim, algorithm="randomized", n_iter=7, random_state=0)
         self.svd.fit(counted)
@@ -52,7 +57,8 @@ class Tfidf:
         """(n, d) float32; zero where no word of the vocabulary occurs."""
         if self.words is None:
             return np.zeros((len(texts), self.dim), dtype=np.float32)
-        dense = self.svd.transform(self.words.transform(texts))
+        counted = self.words.transform(texts)
+        dense = counted.toarray() if self.svd is None else self.svd.transform(counted)
         lengths = np.linalg.norm(dense, axis=1, keepdims=True)
         return np.where(lengths > 1e-9, dense / np.maximum(lengths, 1e-9), 0).astype(np.float32)
 

@@ -13,6 +13,7 @@ import open_clip
 import torch
 from demure_extractors import hub
 from demure_extractors.devices import device as pick
+from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
 from demure.errors import ExtractorError
@@ -62,11 +63,11 @@ class _Clip:
         tags = open_clip.list_pretrained_tags_by_model(architecture)
         config = open_clip.get_pretrained_cfg(architecture, tag) if tag else {}
         if not config:
-            have = ", ".join(f"{architecture}/{one}" for one in tags) or "none"
+            have = ", ".join(tags[:8]) + (f" and {len(tags) - 8} more" if len(tags) > 8 else "") or "none"
             raise ExtractorError(
-                f"no pretrained tag {tag!r} of {architecture}",
+                f"{architecture} has no pretrained tag {tag!r}" if tag else "no pretrained tag is given",
                 where=self.where,
-                remedy=f"{hub.near(tag, tags)}there are: {have}",
+                remedy=f"write clip:{architecture}/TAG; {hub.near(tag, tags)}there are: {have}",
             )
         repository, _, file = config.get("hf_hub", "").rpartition("/")
         if not repository:
@@ -75,7 +76,7 @@ class _Clip:
                 where=self.where,
                 remedy=f"use another tag of {architecture}: {', '.join(one for one in tags if one != tag) or 'none'}",
             )
-        source = hub.find(repository, revision, "clip")
+        source = hub.find(repository, revision, "clip", asked=f"{architecture}/{tag}")
         names = [f"{Path(file).stem}.safetensors"] if file else ["open_clip_model.safetensors", "model.safetensors"]
         checkpoint = next((source.folder / one for one in names if (source.folder / one).is_file()), None)
         if checkpoint is None:
@@ -88,7 +89,9 @@ class _Clip:
             force_quick_gelu=bool(config.get("quick_gelu")),
             force_preprocess_cfg=preprocessing,
         )
-        self.tokenizer_name = architecture
+        # A copy beside the weights needs no network; some architectures' tokenizers would.
+        own = (source.folder / "open_clip_config.json").is_file()
+        self.tokenizer_name = f"local-dir:{source.folder}" if own else architecture
         self.dim = int(open_clip.get_model_config(architecture)["embed_dim"])
         self.facts |= {**source.facts, "architecture": architecture, "tag": tag, "file": checkpoint.name}
 
@@ -115,7 +118,7 @@ class ClipImage(_Clip):
     def _load(self, model: str, revision: str | None) -> None:
         super()._load(model, revision)
         stated = dict(self.model.visual.preprocess_cfg)
-        self.transform = open_clip.image_transform_v2(open_clip.PreprocessCfg(**stated), is_train=False)
+        self.transform = image_transform_v2(PreprocessCfg(**stated), is_train=False)
         self.stated = {key: list(value) if isinstance(value, tuple) else value for key, value in stated.items()}
 
     def prepare(self, image: Image.Image) -> torch.Tensor:

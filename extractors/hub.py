@@ -27,8 +27,8 @@ class Source:
     facts: dict[str, Any]
 
 
-def find(model: str, revision: str | None, family: str, known: Sequence[str] = ()) -> Source:
-    """The files of ``model``, a folder or a hub name.
+def find(model: str, revision: str | None, family: str, known: Sequence[str] = (), asked: str = "") -> Source:
+    """The files of ``model``, a folder or a hub name; ``asked`` is what the user called it, where that differs.
 
     Raises ``ExtractorError``, one line with what was tried and how to fetch the model, if it cannot be had.
     """
@@ -37,7 +37,7 @@ def find(model: str, revision: str | None, family: str, known: Sequence[str] = (
         if not folder.is_dir():
             raise ExtractorError(f"{model!r} is a file", where=family, remedy="give the folder of the model's files")
         return Source(folder, {"model": folder.name, "from": "local folder"})
-    where = f"{family}:{model}"
+    where = f"{family}:{asked or model}" + (f" ({model} on the hub)" if asked else "")
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", model):
         raise ExtractorError(
             "is neither a folder here nor a hub name", where=where, remedy=f"{near(model, known)}write owner/model"
@@ -106,9 +106,9 @@ def _download(model: str, revision: str | None, where: str, known: Sequence[str]
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub import errors as hub
 
+    hint = "" if model in known else near(model, known)
     fetch = f"hf download {model}" + (f" --revision {revision}" if revision else "")
-    remedy = f"{near(model, known) if model not in known else ''}fetch it where there is a network: {fetch}"
-    remedy += ", or give a local folder"
+    remedy = f"{hint}fetch it where there is a network ({fetch}) or give a local folder"
     try:
         info = within(PATIENCE, lambda: HfApi().model_info(model, revision=revision, timeout=PATIENCE / 2))
         names = [one.rfilename for one in info.siblings or []]

