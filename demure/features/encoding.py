@@ -130,8 +130,8 @@ def _shard(kind: str, encoder: Any, found: Inputs, which: range, report: Any) ->
             vectors[np.asarray(numbers) - which.start] = encoder.encode(batch)
         done += len(numbers)
         report(min(done + len(problems), len(which)))
-    finite: np.ndarray = np.isfinite(vectors).all(axis=1)
-    present: np.ndarray = np.logical_and(finite, vectors.any(axis=1))
+    finite = np.all(np.isfinite(vectors), axis=1)
+    present = np.logical_and(finite, np.any(vectors, axis=1))
     known = {k for k, _, _ in problems}
     for row in np.flatnonzero(~present).tolist():
         if which.start + row not in known:

@@ -22,6 +22,6 @@ def prepare_with_features(options: PrepareOptions, listener: Listener = silent) 
 
     def finish(folder: Path, report: PreparedReport) -> None:
         for name, file in report.feature_files.items():
-            import_features(folder, name, file, report.item_rows)
+            import_features(folder, name, file, report.item_rows, report.item_file_rows)
 
     return prepare(options, listener, finish=finish)
