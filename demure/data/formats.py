@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from demure.data.columns import NAMES, simple
 from demure.data.problems import Findings
-from demure.data.tables import Raw, head, is_parquet, read_delimited, read_lines, read_parquet, sniff
+from demure.data.tables import Raw, first_line, head, is_parquet, read_delimited, read_lines, read_parquet, sniff
 from demure.errors import DataError
 
 FORMATS = ("auto", "csv", "parquet", "jsonl", "recbole", "mmrec", "amazon", "movielens")
@@ -41,8 +41,7 @@ def recognise(path: Path) -> str:
     start = head(path)
     if is_parquet(start):
         return "parquet"
-    text = start.decode("utf-8", "replace").removeprefix("\ufeff").lstrip()
-    first = text.splitlines()[0]
+    first = first_line(start).lstrip()
     name = path.name.lower().removesuffix(".gz")
     if first.startswith(("{", "[")):
         keys = {simple(key) for key in _keys(first)}
@@ -65,7 +64,7 @@ def read(path: Path, layout: str, findings: Findings, *, items: bool = False) ->
         findings.note(f"{path.name}: recognised as {layout}")
     if layout == "parquet":
         return read_parquet(path), layout
-    if layout == "jsonl" or (layout == "amazon" and head(path).lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"{")):
+    if layout == "jsonl" or (layout == "amazon" and first_line(head(path)).lstrip().startswith("{")):
         return read_lines(path, findings, (lambda _: True) if items else (lambda key: simple(key) in _WANTED)), layout
     if layout == "recbole":
         return _untyped(read_delimited(path, findings, delimiter=_tab_or_other(path), quotes=False)), layout
@@ -85,7 +84,7 @@ def _keys(line: str) -> list[str]:
 
 
 def _tab_or_other(path: Path) -> str:
-    first = head(path).decode("utf-8", "replace").lstrip("\ufeff\r\n").splitlines()[0]
+    first = first_line(head(path))
     return "\t" if "\t" in first else sniff(first)
 
 
@@ -95,7 +94,7 @@ def _untyped(raw: Raw) -> Raw:
 
 def _movielens(path: Path, findings: Findings, *, items: bool) -> Raw:
     """u.data, u.item (100K), ratings.dat, movies.dat (1M, 10M), and the CSV files of the later releases."""
-    first = head(path).decode("utf-8", "replace").lstrip("\ufeff\r\n").splitlines()[0]
+    first = first_line(head(path))
     if "::" in first:
         header = ["item_id", "title", "genres"] if items else _U_DATA
         return read_delimited(path, findings, delimiter="::", header=header, quotes=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -36,9 +36,14 @@ class Interactions:
 
     def take(self, kept: np.ndarray) -> Interactions:
         """The interactions that ``kept`` (mask or positions) chooses."""
-        optional = [None if one is None else one[kept] for one in (self.times, self.ratings, self.split)]
-        return Interactions(
-            self.user_ids, self.item_ids, self.users[kept], self.items[kept], *optional, self.rows[kept]
+        return replace(
+            self,
+            users=self.users[kept],
+            items=self.items[kept],
+            times=None if self.times is None else self.times[kept],
+            ratings=None if self.ratings is None else self.ratings[kept],
+            split=None if self.split is None else self.split[kept],
+            rows=self.rows[kept],
         )
 
 

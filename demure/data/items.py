@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,8 @@ _CANONICAL = {name: to for to, names in TEXTS.items() for name in names} | {"gen
 
 @dataclass(frozen=True)
 class Items:
-    """``ids`` (I,) object; ``rows`` (I,) int64: the item's row, from 0, in the items file, which had ``file_rows``.
+    """``ids`` (I,) object; ``rows`` (I,) int64: the item's row, from 0, in the items file, which had ``file_rows``;
+    row r is numbered ``first_row`` + r in messages.
 
     ``columns``: texts by name, then ``image`` if there is one; each (I,) object, None where nothing is given.
     """
@@ -33,10 +34,11 @@ class Items:
     rows: np.ndarray
     file_rows: int
     columns: dict[str, np.ndarray] = field(default_factory=dict)
+    first_row: int = 1
 
     def take(self, kept: np.ndarray) -> Items:
         columns = {name: values[kept] for name, values in self.columns.items()}
-        return Items(self.ids[kept], self.rows[kept], self.file_rows, columns)
+        return replace(self, ids=self.ids[kept], rows=self.rows[kept], columns=columns)
 
 
 def read_items(path: Path, findings: Findings) -> Items:
@@ -57,7 +59,7 @@ def read_items(path: Path, findings: Findings) -> Items:
     again = np.setdiff1d(there, kept)
     findings.add("item twice in the items file", "kept the first", path, numbers[again], lambda k: ids[again[k]])
     columns = {name: values[kept] for name, values in _columns(raw, column, findings).items()}
-    return Items(ids[kept], kept.astype(np.int64), raw.table.num_rows, columns)
+    return Items(ids[kept], kept.astype(np.int64), raw.table.num_rows, columns, raw.first_row)
 
 
 def by_row(rows: int, described: Items | None, path: Path | None, findings: Findings) -> Items:
@@ -68,10 +70,10 @@ def by_row(rows: int, described: Items | None, path: Path | None, findings: Find
         known = {one: k for k, one in enumerate(described.ids)}
         place = np.array([known.get(one, -1) for one in ids], dtype=np.int64)
         strangers = np.flatnonzero(~np.isin(np.arange(len(described.ids)), place))
-        kind, where = "item without a row of features", described.rows[strangers] + 2
+        kind, where = "item without a row of features", described.rows[strangers] + described.first_row
         findings.add(kind, "dropped", path, where, lambda k: described.ids[strangers[k]])
         for name, values in described.columns.items():
-            columns[name] = np.where(place >= 0, values[place], None)
+            columns[name] = np.array([*values, None], dtype=object)[place]
     return Items(ids, np.arange(rows, dtype=np.int64), rows, columns)
 
 
@@ -137,14 +139,14 @@ def locate_images(
                 name = names.get(items.ids[k]) or (names.get(Path(str(values[k])).stem) if values[k] else None)
                 values[k], found = name or values[k], found + bool(name)
             findings.note(f"--images: {found} images found by the item's id or the URL's last part")
-    rows, where = items.rows + 2, path or root
+    rows, where = items.rows + items.first_row, path or root
     urls = np.flatnonzero([value is not None and bool(_URL.match(value)) for value in values])
     findings.add("image is a URL", "kept without image", where, rows[urls], lambda k: values[urls[k]])
     files = np.flatnonzero([value is not None and not _URL.match(value) for value in values])
     absent = files[[not _is_file(root, values[k]) for k in files]] if len(files) else files
     findings.add("image file not there", "kept without image", where, rows[absent], lambda k: values[absent[k]])
     columns = {name: column for name, column in items.columns.items() if name != "image"} | {"image": values}
-    return Items(items.ids, items.rows, items.file_rows, columns), root.resolve()
+    return replace(items, columns=columns), root.resolve()
 
 
 def _is_file(root: Path, name: str) -> bool:

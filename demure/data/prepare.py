@@ -90,12 +90,12 @@ def prepare(options: PrepareOptions, listener: Listener = silent, finish: Finish
     listener(Progress("read", 0, _STAGES))
     raw, layout = read(options.interactions, options.format, findings)
     feature_files = options.features or (_beside(options.interactions, findings) if layout == "mmrec" else {})
-    items = _items(options, raw, layout, feature_files, findings)
+    known = _items(options, raw, layout, feature_files, findings)
     listener(Progress("clean", 1, _STAGES, {"rows": raw.table.num_rows}))
-    them, steps = clean(raw, items, options.items, options.split, findings)
+    them, steps = clean(raw, known, options.items, options.split, findings)
     del raw
     listener(Progress("filter", 2, _STAGES, {"rows": len(them.rows)}))
-    them, items = _filtered(them, items, options.k_core, steps, findings)
+    them, items = _filtered(them, known, options.k_core, steps, findings)
     items, images_root = locate_images(items, options.images, options.items, findings)
     listener(Progress("split", 3, _STAGES, {"rows": len(them.rows)}))
     them = _split(them, options, findings)
@@ -152,7 +152,7 @@ def _items(
     described = None if options.items is None else read_items(options.items, findings)
     if layout == "mmrec":
         rows = next(iter(matrices.values()), None) or _rows_by_ids(raw)
-        items = by_row(rows, described, options.items, findings)
+        items: Items | None = by_row(rows, described, options.items, findings)
     elif described is None and matrices:
         raise DataError(
             "row k is the k-th row of the items file, but there is none",
@@ -211,10 +211,8 @@ def _filtered(
     user_kept = np.bincount(them.users, minlength=len(them.user_ids)) > 0
     new_user, new_item = np.cumsum(user_kept) - 1, np.cumsum(item_kept) - 1
     chosen = np.flatnonzero(item_kept)
-    if items is None:
-        items = Items(them.item_ids[chosen], np.full(len(chosen), -1, np.int64), 0)
-    else:
-        items = items.take(chosen)
+    alone = Items(them.item_ids, np.full(len(them.item_ids), -1, np.int64), 0)
+    items = (alone if items is None else items).take(chosen)
     users = new_user[them.users]
     order = np.lexsort((users,) if them.times is None else (them.times, users))
     them = replace(them, user_ids=them.user_ids[user_kept], item_ids=items.ids, users=users, items=new_item[them.items])

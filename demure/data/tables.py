@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from demure.data.problems import Findings
 from demure.errors import DataError
 
 _GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
+_BOM = b"\xef\xbb\xbf"
 _DELIMITERS = ",\t;|"
 
 
@@ -43,9 +45,15 @@ def head(path: Path, size: int = 65536) -> bytes:
     """The file's first bytes, unzipped; raises ``DataError`` if it cannot be read or has none."""
     with _reading(path), _open(path) as handle:
         start = handle.read(size)
-    if not start.strip():
+    if not start.removeprefix(_BOM).strip():
         raise DataError("is empty", where=path, remedy="give a file with rows")
     return start
+
+
+def first_line(data: bytes) -> str:
+    """The first line with anything on it, without byte order mark."""
+    lines = re.split(r"\r\n|\n|\r", data.decode("utf-8", "replace").removeprefix("\ufeff"))
+    return next((line for line in lines if line.strip()), "")
 
 
 def is_parquet(start: bytes) -> bool:
@@ -105,7 +113,7 @@ def read_delimited(
     data = _text(path, findings)
     if delimiter is not None and len(delimiter) > 1:
         data, delimiter = data.replace(delimiter.encode(), b"\x1f"), "\x1f"
-    first = next((line for line in data[:1_000_000].decode("utf-8", "replace").splitlines() if line.strip()), "")
+    first = first_line(data[:1_000_000])
     if delimiter is None:
         delimiter = sniff(first)
         if delimiter != ("\t" if ".tsv" in path.name.lower() else ","):
@@ -173,12 +181,12 @@ def _text(path: Path, findings: Findings) -> bytes:
     except UnicodeDecodeError:
         findings.note(f"{path.name}: is not UTF-8 and is read as Latin-1")
         data = data.decode("latin-1").encode("utf-8")
-    return data.removeprefix(b"\xef\xbb\xbf")
+    return data.removeprefix(_BOM)
 
 
 def _text_lines(handle: IO[bytes], path: Path, findings: Findings) -> Iterator[str]:
     for number, raw in enumerate(handle):
-        line = raw.removeprefix(b"\xef\xbb\xbf") if not number else raw
+        line = raw.removeprefix(_BOM) if not number else raw
         try:
             yield line.decode("utf-8")
         except UnicodeDecodeError:
