@@ -1,5 +1,3 @@
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
@@ -7,6 +5,7 @@ from demure.baselines.ease import MOST_ITEMS, Ease, EaseOptions
 from demure.baselines.history import history_matrix
 from demure.baselines.item_knn import ItemKNN, ItemKNNOptions
 from demure.baselines.registry import BASELINES, make_baseline
+from demure.data.dataset import Histories
 from demure.errors import DemureError, RecipeError
 from demure.evaluation.ranking import evaluate
 
@@ -15,7 +14,7 @@ ALL = list(BASELINES)
 
 def histories(lists, times=True):
     lengths = [len(items) for items in lists]
-    return SimpleNamespace(
+    return Histories(
         indptr=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
         items=np.array([item for items in lists for item in items], dtype=np.int64),
         times=np.arange(sum(lengths), dtype=np.float64) if times else None,

@@ -1,5 +1,4 @@
 import math
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -7,13 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from demure.data.dataset import Histories
 from demure.errors import DemureError
 from demure.evaluation.ranking import evaluate, top_k
 
 
 def histories(lists):
     """One list of items per user, as histories."""
-    return SimpleNamespace(
+    return Histories(
         indptr=np.concatenate([[0], np.cumsum([len(items) for items in lists])]).astype(np.int64),
         items=np.array([item for items in lists for item in items], dtype=np.int64),
         times=None,
