@@ -46,7 +46,7 @@ class Layout:
 class Sentence:
     """One text, one vector."""
 
-    batch = 64
+    batch = 32
 
     def __init__(self, model: str, revision: str | None, device: str) -> None:
         self.where = f"sentence:{model}"

@@ -96,7 +96,8 @@ def extract_items(
     if not asked:
         has = {"text": bool(text_columns), "image": images_root is not None and "image" in items.columns}
         chosen = {kind: BUILT_IN[kind] for kind, there in has.items() if there}
-    if not chosen:
+    there = [] if asked or chosen else store.names(folder)
+    if not chosen and not there:
         raise ExtractorError(
             "the items have neither texts nor images",
             where=folder,
@@ -104,7 +105,8 @@ def extract_items(
         )
     # Both names are understood before any work begins.
     resolved = {kind: choose(name, kind) for kind, name in chosen.items()}
-    done, ids = [], items["item_id"].tolist()
+    done = [_summary(folder, name, Encoded(), 0.0, "kept, the items have nothing to extract from") for name in there]
+    ids = items["item_id"].tolist()
     for kind, (spec, family) in resolved.items():
         other = None if asked else _others(folder, kind, spec)
         if other is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -108,6 +109,7 @@ def save(dataset_path: Path, features: Features, texts: Mapping[str, str] | None
             "provenance": features.provenance,
         }
         write_json(part / "features.json", manifest)
+        shutil.copymode(part / "features.json", file)  # safetensors writes for the owner alone
     return folder
 
 

@@ -68,8 +68,11 @@ class Work:
 
 
 def forget(dataset_path: Path, name: str) -> None:
-    """Delete all shards of a modality."""
-    shutil.rmtree(_folder(dataset_path, name), ignore_errors=True)
+    """Delete all shards of a modality, and what a process that was killed while it renamed folders left of it."""
+    folder = _folder(dataset_path, name)
+    left = [path for path in folder.parent.glob(f".{name}.*") if path.suffix in {".part", ".old"}]
+    for path in (folder, *left):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _folder(dataset_path: Path, name: str) -> Path:

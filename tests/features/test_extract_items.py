@@ -252,9 +252,11 @@ def test_features_that_are_up_to_date_are_kept(tmp_path, use):
     use(Letters())
     run(tmp_path / "d", items, text="f:m")
     before = files(tmp_path / "d")
+    (tmp_path / "d" / "features" / ".text.killed.part").mkdir()
     encoder = use(Letters())
     [made] = run(tmp_path / "d", items, text="f:m")
     assert made.kept == "up to date"
+    assert [path.name for path in (tmp_path / "d" / "features").iterdir()] == ["text"]
     assert encoder.asked == []
     assert files(tmp_path / "d") == before
     [made] = run(tmp_path / "d", items, text="f:m", resume=False)
@@ -279,6 +281,9 @@ def test_nothing_to_extract_from(tmp_path):
     items = dataset(tmp_path / "d", number=[1, 2])
     with pytest.raises(ExtractorError, match="neither texts nor images"):
         extract_items(tmp_path / "d", items, [], None, {})
+    store.save(tmp_path / "d", store.Features("sound", np.ones((2, 2)), np.ones(2, bool), {"encoder": "import"}))
+    [made] = extract_items(tmp_path / "d", items, [], None, {}).modalities
+    assert made.kept == "kept, the items have nothing to extract from"
 
 
 def test_both_names_are_checked_before_any_work(tmp_path):

@@ -54,6 +54,7 @@ def test_the_manifest_counts(four):
     facts = store.manifest(four, "a")
     assert (facts["items"], facts["present"], facts["missing"], facts["dim"]) == (4, 3, 1, 2)
     assert (four / "features" / "a" / "problems.csv").read_text() == "x\n"
+    assert len({path.stat().st_mode for path in (four / "features" / "a").iterdir()}) == 1
 
 
 @pytest.mark.parametrize("name", ["", "none", "history", "a/b", "../x", ".hidden", "a b", "x" * 65])
