@@ -14,7 +14,7 @@ from demure.data.items import Items
 from demure.data.problems import Findings
 from demure.data.split import LABELS, NEED_TIME
 from demure.data.tables import Raw
-from demure.data.values import as_text, codes, is_blank, numbers, seconds
+from demure.data.values import as_text, codes, ids, is_blank, numbers, seconds
 from demure.errors import DataError
 
 _LOOKS_MISSING = {"nan", "none", "null", "na", "n/a", "<na>"}
@@ -80,8 +80,8 @@ def clean(
     split_column = find(raw.columns, "split", path, findings)
     times = None if time_column is None else seconds(table[time_column], time_column, path, findings)
     _refuse(split, path, times is not None, split_column)
-    user_texts = as_text(table[user_column], user_column, path)
-    item_texts = as_text(table[item_column], item_column, path)
+    user_texts = ids(raw, user_column)
+    item_texts = ids(raw, item_column)
     user_codes, user_ids = codes(user_texts)
     item_codes, item_ids = codes(item_texts)
     rows = raw.first_row + np.arange(table.num_rows)
@@ -152,8 +152,8 @@ def _refuse(split: str, path: Path, timed: bool, split_column: str | None) -> No
         raise DataError("has no column split, which --split given needs", where=path, remedy=remedy)
 
 
-def _note_odd(ids: np.ndarray, column: str, findings: Findings, path: Path) -> None:
-    for one in ids:
+def _note_odd(names: np.ndarray, column: str, findings: Findings, path: Path) -> None:
+    for one in names:
         if len(one) <= 4 and one.lower() in _LOOKS_MISSING:
             findings.note(f"{path.name}: {one!r} in column {column!r} is taken as an id")
 

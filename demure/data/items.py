@@ -14,6 +14,7 @@ from demure.data.formats import read
 from demure.data.problems import Findings
 from demure.data.tables import Raw
 from demure.data.values import as_text, is_blank
+from demure.data.values import ids as id_texts
 from demure.errors import DataError
 
 _NUMBER = re.compile(r"^[\s$€£]*[-+]?[\d.,]+(e[-+]?\d+)?\s*%?$", re.IGNORECASE)
@@ -45,7 +46,7 @@ def read_items(path: Path, findings: Findings) -> Items:
     """Items of a file in its order; rows without an id, and all but the first of an id, are dropped and reported."""
     raw, _ = read(path, "auto", findings, items=True)
     column = require(raw.columns, "item_id", path, findings, items=True)
-    texts = as_text(raw.table[column], column, path)
+    texts = id_texts(raw, column)
     numbers = raw.first_row + np.arange(raw.table.num_rows)
     blank = is_blank(texts)
     ids = np.array(texts.to_pylist(), dtype=object)

@@ -22,6 +22,7 @@ from demure.errors import DataError
 
 _GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
 _BOM = b"\xef\xbb\xbf"
+_BLOCK = 1 << 24  # bytes; no row may be longer
 _DELIMITERS = ",\t;|"
 
 
@@ -35,6 +36,7 @@ class Raw:
     path: Path
     table: pa.Table
     first_row: int
+    delimited: bool = False
 
     @property
     def columns(self) -> list[str]:
@@ -94,7 +96,7 @@ def read_lines(path: Path, findings: Findings, keep: Callable[[str], bool] = lam
                 if keep(key):
                     column = columns.setdefault(key, [])
                     column.extend([None] * (n - len(column)))
-                    column.append(_flat(key, value))
+                    column.append(flat(key, value))
             n += 1
     arrays = {key: pa.array(_whole(column, n), pa.string()) for key, column in columns.items()}
     return _with_rows(Raw(path, pa.table(arrays), 1), n)
@@ -123,7 +125,7 @@ def read_delimited(
     if twice is not None:
         raise DataError(f"has two columns {twice!r}", where=path, remedy="rename or remove one")
     table = _parse(path, data, names, delimiter, headless=header is not None, quotes=quotes)
-    return _with_rows(Raw(path, table, 1 if header else 2))
+    return _with_rows(Raw(path, table, 1 if header else 2, delimited=True))
 
 
 def sniff(line: str) -> str:
@@ -142,7 +144,9 @@ def _parse(path: Path, data: bytes, names: list[str], delimiter: str, *, headles
     def parse(threads: bool) -> pa.Table:
         return pa.csv.read_csv(
             pa.BufferReader(data),
-            read_options=pa.csv.ReadOptions(use_threads=threads, column_names=names if headless else None),
+            read_options=pa.csv.ReadOptions(
+                use_threads=threads, block_size=_BLOCK, column_names=names if headless else None
+            ),
             parse_options=pa.csv.ParseOptions(
                 delimiter=delimiter,
                 newlines_in_values=quotes,
@@ -244,7 +248,8 @@ def _sound(value: str) -> bool:
     return value.isascii() or not any("\ud800" <= char <= "\udfff" for char in value)
 
 
-def _flat(key: str, value: Any) -> str | None:
+def flat(key: str, value: Any) -> str | None:
+    """Any JSON value as text; of images the first; of lists see ``flatten``."""
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, bool):

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from demure.data.problems import Findings
-from demure.data.tables import flatten
+from demure.data.tables import Raw, flat
 from demure.errors import DataError
 
 # Seconds of today are near 1.7e9; each unit is a thousand times the one before.
@@ -27,14 +27,27 @@ def as_text(column: pa.ChunkedArray, name: str, path: Path) -> pa.Array:
         whole = pc.all(pc.and_(pc.equal(column, pc.round(column)), pc.less(pc.abs(column), 2**53))).as_py()
         column = column.cast(pa.int64()) if whole else column
     if pa.types.is_nested(kind):
-        values = [None if value is None else flatten(name, value) for value in column.to_pylist()]
-        return pa.array(values, pa.string())
+        return pa.array([flat(name, value) for value in column.to_pylist()], pa.string())
     try:
         column = column.cast(pa.string())
     except pa.ArrowException as error:
         reason = f"column {name!r} of type {kind} cannot be read as text"
         raise DataError(reason, where=path, remedy="store it as text") from error
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+
+
+def ids(raw: Raw, column: str) -> pa.Array:
+    """(N,) strings. Raises ``DataError`` for a line break within an id of delimited text: a quote left open."""
+    texts = as_text(raw.table[column], column, raw.path)
+    if raw.delimited:
+        broken = np.flatnonzero(pc.fill_null(pc.match_substring(texts, "\n"), False).to_numpy(zero_copy_only=False))
+        if len(broken):
+            raise DataError(
+                f"column {column!r} has a line break in {texts[int(broken[0])].as_py()[:60]!r}",
+                where=f"{raw.path}:{raw.first_row + int(broken[0])}",
+                remedy="close the quote there",
+            )
+    return texts
 
 
 def is_blank(texts: pa.Array) -> np.ndarray:
@@ -70,7 +83,10 @@ def seconds(column: pa.ChunkedArray, name: str, path: Path, findings: Findings) 
     Numbers are seconds, milliseconds, microseconds or nanoseconds by their magnitude, one unit for the column; texts
     are numbers or ISO 8601 (UTC where they name no zone). Raises ``DataError`` if not one value can be read.
     """
-    if pa.types.is_temporal(column.type):
+    if column.null_count == len(column):
+        findings.note(f"{path.name}: column {name!r} is empty, so there are no timestamps")
+        return None
+    if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
         stamps = column.cast(pa.timestamp("us", tz=getattr(column.type, "tz", None)), safe=False).cast(pa.int64())
         return pc.divide(stamps.cast(pa.float64()), 1e6).to_numpy()
     values, blank = numbers(column, name, path)

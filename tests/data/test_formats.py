@@ -172,6 +172,15 @@ def test_timestamps_that_parquet_knows(tmp_path):
     assert report.problems["bad timestamp"].count == 1
 
 
+def test_a_column_of_no_timestamps_is_none(tmp_path):
+    import pandas as pd
+
+    frame = pd.DataFrame({"user_id": ["u"], "item_id": ["a"], "timestamp": pd.to_datetime([None])})
+    dataset, report = run(tmp_path, "x.parquet", frame.to_parquet(), split="ratio")
+    assert not dataset.has_time
+    assert "x.parquet: column 'timestamp' is empty, so there are no timestamps" in report.notes
+
+
 def test_lists_in_parquet_and_columns_without_text(tmp_path):
     import pandas as pd
 

@@ -25,7 +25,7 @@ PARQUET = pd.DataFrame({"user_id": ["u"], "item_id": ["a"]}).to_parquet()
         (b"1,2,3\n4,5,6\n", {}, "has no column user_id (there are: '1', '2', '3')"),
         (b"user_id,item_id,user_id\nu,a,b\n", {}, "x.csv: has two columns 'user_id'"),
         (b"user_id,item_id\nu,a\nu,b,c\n", {}, "x.csv:3: has 3 columns, not 2 as the first: 'u,b,c'"),
-        (b'user_id,item_id\nu,"a\nu,b\n', {"split": "time"}, "x.csv"),
+        (b'user_id,item_id\nu,"a\nu,b\n', {"split": "ratio"}, "x.csv:2: column 'item_id' has a line break in 'a"),
         (b"user_id,item_id\nu,a\n", {}, "has no timestamps, which --split leave-one-out needs; use --split ratio"),
         (b"user_id,item_id\nu,a\n", {"split": "time"}, "which --split time needs; use --split ratio"),
         (b"user_id,item_id,timestamp\nu,a,\n", {}, "has no timestamps"),
