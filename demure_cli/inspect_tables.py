@@ -99,9 +99,9 @@ def show_user(seen: UserView) -> None:
         terminal.note(f"only {len(seen.history)} interactions: these probabilities rest on little")
 
 
-def user_table(seen: UserView, width: int) -> rich.table.Table:
+def user_table(seen: UserView, width: int, caused: set[tuple[str, str]] | None = None) -> rich.table.Table:
     """A user's history. What spoke for a point of interest stands in a column of its own where ``width`` allows, and
-    below the title where it does not."""
+    below the title where it does not. ``caused``: (item, modality) pairs known to be true, which get a star."""
     dated = any(not math.isnan(line["time"]) for line in seen.history) and width >= 100
     room = width - 5 - _CELL * len(seen.modalities) - (12 if dated else 0)
     beside = room >= _WIDE
@@ -114,7 +114,9 @@ def user_table(seen: UserView, width: int) -> rich.table.Table:
         spoke, title = _spoke(line["verdicts"]), Text(safe(line["title"]) or "-")
         cells: list[object] = [line["position"] + 1, *([_date(line["time"])] if dated else []), line["item_id"]]
         cells += [title if beside or not spoke else Text("\n").join([title, spoke])]
-        cells += [_cell(line["verdicts"].get(name)) for name in seen.modalities]
+        for name in seen.modalities:
+            star = " *" if caused and (line["item_id"], name) in caused else ""
+            cells.append(_cell(line["verdicts"].get(name)) + Text(star))
         cells += [spoke] if beside else []
         row(shown, *cells)
     return shown

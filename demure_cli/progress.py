@@ -11,6 +11,7 @@ from demure.progress import Listener, Progress
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import TaskID
 
 _SECONDS_BETWEEN_LINES = 5.0
 
@@ -53,10 +54,12 @@ def bars(console: Console) -> Iterator[Listener]:
         TimeRemainingColumn(),
     )
     with Bars(*columns, console=console, expand=console.width >= 120) as shown:
-        tasks: dict[str, int] = {}
+        tasks: dict[str, TaskID] = {}
 
         def listener(progress: Progress) -> None:
             if progress.stage not in tasks:
+                for task in shown.tasks:  # a stage that ended without saying so
+                    shown.update(task.id, visible=task.finished)
                 tasks[progress.stage] = shown.add_task(progress.stage, total=progress.total, facts="")
             shown.update(tasks[progress.stage], completed=progress.done, total=progress.total, facts=_facts(progress))
 

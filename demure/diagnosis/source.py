@@ -58,7 +58,7 @@ class DiagnosisSource:
                 "the dataset of this run is gone", where=self.dataset, remedy=f"prepare it again, for {self.run}"
             )
         hashes = read_json(manifest).get("hashes", {})
-        changed = [name for name, value in identity.items() if hashes.get(name, value) != value]
+        changed = [name for name, value in identity.items() if hashes.get(name) != value]
         if changed:
             raise DatasetError(
                 f"is not what {self.run} was made from ({', '.join(changed)} changed)",
