@@ -4,13 +4,13 @@
 
 a log-linear pool (Genest and Zidek, "Combining probability distributions", Statistical Science 1986). With v = 0 and
 w = 1 it is the content mixture of the paper itself. The diagnosis reads the content mixture alone: co-occurrence is a
-consequence of what people look at, not a rival cause. v, w and the two numbers of the ``id`` channel are chosen on
-the validation split (``demure.training.pool``).
+consequence of what people look at, not a rival cause. v, w and the numbers of the ``id`` channel are chosen on the
+validation split (``demure.training.pool``).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -23,12 +23,10 @@ from demure.model.neighbours import Neighbours
 
 @dataclass(frozen=True)
 class Pool:
-    """Weights of the log-linear pool: ``collaborative`` v, ``content`` w; ``exponent`` and ``fading`` of ``id``."""
+    """Weights of the log-linear pool: ``collaborative`` v, ``content`` w."""
 
     collaborative: float = 1.0
     content: float = 0.1
-    exponent: float = 0.4
-    fading: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -45,10 +43,7 @@ class Recommender:
     """Scores of all items for padded histories. ``neighbours`` is None where the recipe leaves ``id`` out."""
 
     def __init__(self, denoiser: Denoiser, neighbours: Neighbours | None, pool: Pool, *, longest: int) -> None:
-        self.denoiser, self.pool, self.longest = denoiser, pool, longest
-        self.neighbours = None
-        if neighbours is not None:
-            self.neighbours = replace(neighbours, exponent=pool.exponent, fading=pool.fading)
+        self.denoiser, self.neighbours, self.pool, self.longest = denoiser, neighbours, pool, longest
         self.log_popularity = denoiser.popularity_I.log().cpu().numpy()
         self._views: list[View] | None = None
 
@@ -56,11 +51,7 @@ class Recommender:
         """log p_id / p_0 (B, I) from histories padded with -1 at the end."""
         if self.neighbours is None:
             return np.zeros((len(items_BT), len(self.log_popularity)))
-        valid = items_BT >= 0
-        age = valid.sum(1, keepdims=True) - np.arange(items_BT.shape[1])
-        fading = np.maximum(age, 1.0) ** -self.neighbours.fading if self.denoiser.ordered else 1.0
-        density = self.neighbours.density(np.maximum(items_BT, 0), valid * fading)
-        return np.log(density) - self.log_popularity
+        return np.log(self.neighbours.density(items_BT)) - self.log_popularity
 
     @torch.no_grad()
     def content(self, items_BT: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

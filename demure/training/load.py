@@ -14,13 +14,14 @@ from demure.data.dataset import Dataset, Histories
 from demure.errors import DatasetError, RunError
 from demure.evaluation.ranking import Scorer, top_k
 from demure.model.denoiser import Denoiser, Shape
-from demure.model.neighbours import Neighbours, count_pairs
+from demure.model.neighbours import Walk
 from demure.model.recommender import Pool, Recommender
 from demure.recipe.load import load_recipe
 from demure.recipe.schema import Recipe
-from demure.runs import read_manifest
+from demure.runs import MANIFEST, read_manifest
 from demure.training.batches import counts, padded
 from demure.training.devices import pick_device
+from demure.training.pool import neighbours_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -143,9 +144,13 @@ def load_run(path: Path, device: str = "cpu") -> LoadedRun:
     denoiser = Denoiser.restore(tensors, manifest["modalities"], shape_of(recipe), ordered=ordered)
     denoiser.to(pick_device(device)).eval()
     train = dataset.histories("train")
+    try:
+        pool = Pool(**manifest["pool"])
+        walk = Walk(**manifest["walk"]) if recipe.collaborative.enabled else None
+    except (KeyError, TypeError) as error:
+        raise RunError(f"does not say {error}", where=path / MANIFEST, remedy="train the run again") from error
     neighbours = None
-    if recipe.collaborative.enabled:
-        pairs = count_pairs(train.indptr, train.items, dataset.n_items, recipe.collaborative.window, ordered=ordered)
-        neighbours = Neighbours(pairs, counts(train, dataset.n_items))
-    recommender = Recommender(denoiser, neighbours, Pool(**manifest["pool"]), longest=recipe.training.history)
+    if walk is not None:
+        neighbours = neighbours_of(train, counts(train, dataset.n_items), walk, recipe.collaborative.window)
+    recommender = Recommender(denoiser, neighbours, pool, longest=recipe.training.history)
     return LoadedRun(path, manifest, recipe, dataset, recommender)

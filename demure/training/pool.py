@@ -1,7 +1,8 @@
-"""Choose, on the validation split, how far to trust what is taken together and how far the content."""
+"""Choose, on the validation split, how the ``id`` channel walks, how far to trust it, and how far the content."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
 from typing import TYPE_CHECKING
@@ -9,67 +10,102 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from demure.evaluation.ranking import evaluate
+from demure.model.neighbours import Neighbours, Walk, count_pairs
 from demure.model.recommender import Pool, Recommender
-from demure.training.batches import by_length, padded
+from demure.training.batches import by_length, counts, padded
 
 if TYPE_CHECKING:
     from demure.data.dataset import Histories
 
-COLLABORATIVE = (0.0, 0.5, 1.0)
-CONTENT = (0.0, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
-EXPONENTS = (0.2, 0.4, 0.6)
-FADINGS = (0.7, 1.0, 1.3)
+WALKS = {
+    "nearness": (1.0, 0.5, 0.0),
+    "fading": (1.0, 0.0, 0.5, 1.3),
+    "shared": (0.0, 1.0),
+    "exponent": (0.4, -0.2, 0.0, 0.2, 0.6, 0.8),
+    "further": (0.0, 0.5, 1.0, 2.0),
+}
+NEED_ORDER = ("nearness", "fading")
+COLLABORATIVE = (0.0, 0.5, 0.75, 1.0)
+CONTENT = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.55, 0.7, 1.0)
+_ROUNDS = 2
 _CELLS = 2_000_000
 _USERS = 2000
+_SCORES = 50_000_000  # users x items held at once
+
+
+def neighbours_of(train: Histories, popularity: np.ndarray, walk: Walk, window: int) -> Neighbours:
+    """The ``id`` channel of ``train`` with the numbers ``walk``."""
+    pairs = count_pairs(train.indptr, train.items, len(popularity), window, nearness=walk.nearness, shared=walk.shared)
+    return Neighbours(pairs, popularity, walk)
 
 
 def choose_pool(
-    recommender: Recommender, train: Histories, valid: Histories, *, seed: int
-) -> tuple[Pool, dict[str, float]]:
-    """The pool with the highest mean of recall@20 and NDCG@20 on (at most 2,000 users of) the validation split, and its
-    metrics there. Exponent and fading of the ``id`` channel first, alone; then the weights. Ties go to more content.
+    recommender: Recommender, train: Histories, valid: Histories, window: int | None, *, seed: int
+) -> dict[str, float]:
+    """Give ``recommender`` the ``id`` channel (unless ``window`` is None) and the pool with the highest mean of
+    recall@20 and NDCG@20 on (at most 2,000 users of) the validation split; return its metrics there.
 
-    Without a validation split there is nothing to choose by: the defaults stay, and no metrics are returned.
+    First the walk, alone, one number at a time; then the weights, together. Ties go to more content. Without a
+    validation split there is nothing to choose by: the defaults stay, and no metrics are returned.
     """
+    n_items = len(recommender.log_popularity)
+    popularity = counts(train, n_items)
+    ordered = recommender.denoiser.ordered
+    walk = Walk() if ordered else Walk(nearness=0.0, fading=0.0)
     users = np.flatnonzero(np.diff(valid.indptr) > 0)
     if not len(users):
-        return recommender.pool, {}
-    if len(users) > _USERS:
-        users = np.sort(np.random.default_rng(seed).choice(users, _USERS, replace=False))
-    n_items = len(recommender.log_popularity)
+        if window is not None:
+            recommender.neighbours = neighbours_of(train, popularity, walk, window)
+            recommender.pool = Pool()
+        return {}
+    most = max(1, min(_USERS, _SCORES // n_items))
+    if len(users) > most:
+        users = np.sort(np.random.default_rng(seed).choice(users, most, replace=False))
     relevant, seen = _only(valid, users), _only(train, users)
+    share = recommender.log_popularity
 
     def judge(scores: np.ndarray) -> dict[str, float]:
         return evaluate(lambda chosen: scores[chosen], relevant, seen, (20,), n_items).means()
 
-    def goal(means: dict[str, float]) -> float:
-        return round((means["recall@20"] + means["ndcg@20"]) / 2, 6)
+    def score(items: np.ndarray) -> np.ndarray:
+        return recommender.collaborative(items) + share
 
-    popularity = recommender.log_popularity
-    pool, collaborative = recommender.pool, None
-    if recommender.neighbours is not None:
-        fadings = FADINGS if recommender.denoiser.ordered else (1.0,)
-        best = -1.0
-        for exponent, fading in product(EXPONENTS, fadings):
-            recommender.neighbours = replace(recommender.neighbours, exponent=exponent, fading=fading)
-            tried = _blocks(recommender.collaborative, train, users, n_items)
-            value = goal(judge(tried + popularity))
-            if value > best:
-                best, collaborative = value, tried
-                pool = replace(pool, exponent=exponent, fading=fading)
+    def walked(one: Walk) -> float:
+        recommender.neighbours = neighbours_of(train, popularity, one, window or 1)
+        return _goal(judge(_blocks(score, train, users, n_items)))
+
+    if window is not None:
+        grid = {name: values for name, values in WALKS.items() if ordered or name not in NEED_ORDER}
+        walk = _line_searches(walk, grid, walked)
+        recommender.neighbours = neighbours_of(train, popularity, walk, window)
+    collaborative = _blocks(recommender.collaborative, train, users, n_items)
     content = _blocks(lambda items: recommender.content(items)[0], train, users, n_items)
-    found: tuple[float, Pool, dict[str, float]] = (-1.0, pool, {})
-    for v, w in product(COLLABORATIVE if collaborative is not None else (0.0,), CONTENT):
-        scores = w * content + popularity
-        if collaborative is not None:
-            scores = scores + v * collaborative
-        means = judge(scores.astype(np.float32))
-        if goal(means) >= found[0]:
-            found = (goal(means), replace(pool, collaborative=v, content=w), means)
-    return found[1], found[2]
+    found: tuple[float, dict[str, float]] = (-1.0, {})
+    for v, w in product(COLLABORATIVE if window is not None else (0.0,), CONTENT):
+        means = judge(v * collaborative + w * content + share.astype(np.float32))
+        if _goal(means) >= found[0]:
+            found = (_goal(means), means)
+            recommender.pool = Pool(collaborative=v, content=w)
+    return found[1]
 
 
-def _blocks(score, train: Histories, users: np.ndarray, n_items: int) -> np.ndarray:
+def _goal(means: dict[str, float]) -> float:
+    return round((means["recall@20"] + means["ndcg@20"]) / 2, 6)
+
+
+def _line_searches(walk: Walk, grid: dict[str, tuple[float, ...]], goal: Callable[[Walk], float]) -> Walk:
+    """The best walk found by trying each number's values in turn, twice over; ties go to the earlier value."""
+    known: dict[Walk, float] = {}
+    for _ in range(_ROUNDS):
+        for name, values in grid.items():
+            for one in [walk, *(replace(walk, **{name: value}) for value in values)]:
+                if one not in known:
+                    known[one] = goal(one)
+            walk = max([walk, *(replace(walk, **{name: value}) for value in values)], key=known.__getitem__)
+    return walk
+
+
+def _blocks(score: Callable[[np.ndarray], np.ndarray], train: Histories, users: np.ndarray, n_items: int) -> np.ndarray:
     """Scores (len(users), I) float32 of histories, in blocks of users with histories of similar length."""
     out = np.empty((len(users), n_items), np.float32)
     row = {int(user): k for k, user in enumerate(users)}

@@ -21,7 +21,6 @@ from demure.evaluation.ranking import evaluate
 from demure.features import store
 from demure.files import atomic_file, refuse_existing, sha256_bytes, write_json
 from demure.model.denoiser import Denoiser
-from demure.model.neighbours import Neighbours, count_pairs
 from demure.model.recommender import Pool, Recommender
 from demure.progress import Listener, Progress, silent
 from demure.recipe.load import load_recipe, to_yaml
@@ -154,19 +153,15 @@ def _train_demure(
         part.write_text("".join(json.dumps(entry) + "\n" for entry in log.epochs), encoding="utf-8")
     denoiser.eval()
     listener(Progress("choose the pool", 0))
-    neighbours = None
-    if recipe.collaborative.enabled:
-        pairs = count_pairs(
-            history.indptr, history.items, data.n_items, recipe.collaborative.window, ordered=data.has_time
-        )
-        neighbours = Neighbours(pairs, popularity)
-    start = Pool() if neighbours is not None else Pool(collaborative=0.0, content=1.0)
-    recommender = Recommender(denoiser, neighbours, start, longest=settings.history)
-    pool, metrics = choose_pool(recommender, history, valid, seed=seed)
+    recommender = Recommender(denoiser, None, Pool(collaborative=0.0, content=1.0), longest=settings.history)
+    window = recipe.collaborative.window if recipe.collaborative.enabled else None
+    metrics = choose_pool(recommender, history, valid, window, seed=seed)
     diagnose(denoiser, data, out, listener)
     with atomic_file(out / WEIGHTS) as part:
         save_file({name: tensor.contiguous().cpu() for name, tensor in denoiser.state_dict().items()}, part)
-    details = {"modalities": list(spaces), "pool": asdict(pool), "features": used}
+    details = {"modalities": list(spaces), "pool": asdict(recommender.pool), "features": used}
+    if recommender.neighbours is not None:
+        details["walk"] = asdict(recommender.neighbours.walk)
     return log, {name: value for name, value in metrics.items() if name.startswith(("recall", "ndcg"))}, details
 
 
