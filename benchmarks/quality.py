@@ -1,0 +1,221 @@
+"""Quality of the diagnosis and of the recommendations: `make bench-quality`, or `python benchmarks/quality.py --help`.
+
+Every training is a line of benchmarks/results/quality.jsonl, so that a stopped benchmark goes on where it was; delete
+lines to measure them again. Everything is chosen on validation; test metrics are only read.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+import typer
+from sets import NAMES, Set, obtain
+
+from demure.data.dataset import Dataset
+from demure.demo.score import auc, calibration_error, score_diagnosis
+from demure.features import store
+from demure.features.scaling import robust
+from demure.training.judge import judge
+from demure.training.train import train
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results" / "quality.jsonl"
+BASELINES = ("popularity", "item-knn", "item-knn-decayed", "ease", "ease-decayed")
+DEMURE_RECIPES = "default,no-denoising"
+ALL_RECIPES = ",".join((DEMURE_RECIPES, *BASELINES))
+ALL_SETS, PLANTED_SETS = ",".join(NAMES), ",".join(NAMES[:6])
+app = typer.Typer(no_args_is_help=False, add_completion=False)
+
+Data = Annotated[Path, typer.Option(help="Folder with ml-100k-posters, tiktok and planted-*.")]
+Work = Annotated[Path, typer.Option(help="Scratch folder for prepared sets and runs.")]
+Seeds = Annotated[str, typer.Option(help="Comma-separated seeds.")]
+Sets = Annotated[str, typer.Option(help="Comma-separated sets.")]
+Recipes = Annotated[str, typer.Option(help="Comma-separated recipes, each NAME or NAME:key=value:key=value.")]
+
+
+def measure(one: Set, recipe: str, seed: int, work: Path) -> dict[str, Any]:
+    """Train ``recipe`` on ``one``, or find that done: seconds, metrics on both splits, and the diagnosis' scores."""
+    known = _known(one.name, recipe, seed)
+    if known is not None:
+        return known
+    name, *overrides = recipe.split(":")
+    run = work / "runs" / one.name / f"{recipe.replace(':', '+').replace('/', '_')}-{seed}"
+    shutil.rmtree(run, ignore_errors=True)
+    began = time.monotonic()
+    report = train(one.path, run, recipe=name, overrides=overrides, seed=seed, device="cpu")
+    line: dict[str, Any] = {"set": one.name, "recipe": recipe, "seed": seed, "seconds": round(report.seconds, 1)}
+    line["epochs"], line["best_epoch"] = report.epochs, report.best_epoch
+    dataset = Dataset.load(one.path)
+    for split in ("valid", "test"):
+        if len(dataset.histories(split).items):
+            metrics = judge([run], split=split, ks=(10, 20, 50), device="cpu").runs[0].metrics
+            line[split] = {k: round(v, 5) for k, v in metrics.items() if k.startswith(("recall", "ndcg"))}
+    truth = one.read_truth()
+    if truth is not None and (run / "diagnosis.parquet").exists():
+        score = score_diagnosis(truth, pd.read_parquet(run / "diagnosis.parquet"))
+        line["diagnosis"] = {
+            key: round(getattr(score, key), 5)
+            for key in ("auc", "ece", "log_loss", "ceiling", "noise_precision", "noise_recall")
+        }
+    manifest = json.loads((run / "run.json").read_text())
+    line |= {key: manifest[key] for key in ("pool", "walk") if key in manifest}
+    print(f"{one.name} {recipe} {seed}: {time.monotonic() - began:.0f} s", flush=True)
+    RESULTS.parent.mkdir(exist_ok=True)
+    with open(RESULTS, "a", encoding="utf-8") as handle:
+        handle.write(json.dumps(line) + "\n")
+    return line
+
+
+def _known(name: str, recipe: str, seed: int) -> dict[str, Any] | None:
+    if not RESULTS.exists():
+        return None
+    for text in RESULTS.read_text(encoding="utf-8").splitlines():
+        line = json.loads(text)
+        if (line["set"], line["recipe"], line["seed"]) == (name, recipe, seed):
+            return line
+    return None
+
+
+def no_learning_kernel(one: Set) -> dict[str, float]:
+    """AUC and ECE of a leave-one-out kernel ratio on the features as they are, nothing learned (cosine, bandwidth .2);
+    the probability is that of an equal prior over the modalities."""
+    dataset = Dataset.load(one.path)
+    train_part = dataset.histories("train")
+    names = store.names(one.path)
+    ratios, present = [], []
+    for name in names:
+        features = store.load(one.path, name)
+        vectors = robust(features)
+        vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+        kernel = np.exp(vectors @ vectors.T / 0.2) * features.present
+        base = kernel.mean(1)
+        ratio = np.ones(len(train_part.items))
+        for user in range(dataset.n_users):
+            at = slice(train_part.indptr[user], train_part.indptr[user + 1])
+            items = train_part.items[at]
+            block = kernel[np.ix_(items, items)]
+            np.fill_diagonal(block, 0.0)
+            others = np.maximum(features.present[items].sum() - features.present[items], 1)
+            ratio[at] = block.sum(1) / others / base[items]
+        ratios.append(ratio)
+        present.append(features.present[train_part.items])
+    R, seen = np.stack(ratios, 1), np.stack(present, 1)
+    R = np.where(seen, R, 0.0)
+    probability = R / np.maximum(R.sum(1, keepdims=True), 1e-12)
+    owner = np.repeat(np.arange(dataset.n_users), np.diff(train_part.indptr))
+    frame = pd.DataFrame(
+        {
+            "user_id": np.repeat(dataset.user_ids[owner], len(names)),
+            "item_id": np.repeat(dataset.item_ids[train_part.items], len(names)),
+            "modality": np.tile(np.array(names, dtype=object), len(owner)),
+            "probability": probability.ravel(),
+            "seen": seen.ravel(),
+        }
+    )
+    truth = one.read_truth()
+    assert truth is not None
+    joined = truth.merge(frame[frame["seen"]], on=["user_id", "item_id", "modality"])
+    caused, guess = joined["caused"].to_numpy(), joined["probability"].to_numpy()
+    return {"auc": auc(caused, guess), "ece": calibration_error(caused, guess)}
+
+
+def _spread(values: Iterable[float]) -> str:
+    array = np.array(list(values))
+    return f"{array.mean():.4f}" + (f" ± {array.std(ddof=1):.4f}" if len(array) > 1 else "")
+
+
+def _markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]) + "\n"
+
+
+def _each(sets: str, recipes: Sequence[str], seeds: str, data: Path, work: Path) -> dict[str, dict[str, list[Any]]]:
+    found: dict[str, dict[str, list[Any]]] = defaultdict(dict)
+    for name in sets.split(","):
+        one = obtain(name, data, work)
+        for recipe in recipes:
+            # A baseline has no seed.
+            own = seeds.split(",")[:1] if recipe.split(":")[0] in BASELINES else seeds.split(",")
+            found[name][recipe] = [measure(one, recipe, int(seed), work) for seed in own]
+    return found
+
+
+DATA, WORK = HERE.parent.parent / "shared" / "data", Path("/tmp/demure-bench")
+
+
+@app.command()
+def diagnosis(
+    data: Data = DATA,
+    work: Work = WORK,
+    seeds: Seeds = "0,1,2",
+    sets: Sets = PLANTED_SETS,
+    recipes: Recipes = DEMURE_RECIPES,
+) -> None:
+    """Who is right about noise: planted sets, against the truth."""
+    rows = []
+    for name, by_recipe in _each(sets, recipes.split(","), seeds, data, work).items():
+        kernel = no_learning_kernel(obtain(name, data, work))
+        rows.append([name, "kernel, nothing learned", f"{kernel['auc']:.4f}", f"{kernel['ece']:.4f}", *"----"])
+        for recipe, lines in by_recipe.items():
+            scores = [line["diagnosis"] for line in lines]
+            keys = ("auc", "ece", "log_loss", "noise_precision", "noise_recall")
+            rows.append([name, recipe, *(_spread(s[key] for s in scores) for key in keys)])
+            rows[-1].append(f"{np.mean([line['seconds'] for line in lines]):.0f}")
+        rows.append([name, "generator's own posterior", f"{scores[0]['ceiling']:.4f}", *"-----"])
+    header = ["set", "recipe", "AUC", "ECE", "log-loss", "noise precision", "noise recall", "train s"]
+    _publish("diagnosis", _markdown(header, rows))
+
+
+@app.command()
+def recommendation(
+    data: Data = DATA,
+    work: Work = WORK,
+    seeds: Seeds = "0,1,2",
+    sets: Sets = ALL_SETS,
+    recipes: Recipes = ALL_RECIPES,
+) -> None:
+    """Who recommends best: full ranking on validation and test."""
+    rows = []
+    for name, by_recipe in _each(sets, recipes.split(","), seeds, data, work).items():
+        for recipe, lines in by_recipe.items():
+            row = [name, recipe]
+            for split, metric in (
+                ("valid", "recall@20"),
+                ("valid", "ndcg@10"),
+                ("test", "recall@10"),
+                ("test", "recall@20"),
+                ("test", "recall@50"),
+                ("test", "ndcg@10"),
+                ("test", "ndcg@20"),
+            ):
+                values = [line[split][metric] for line in lines if split in line]
+                row.append(_spread(values) if values else "-")
+            rows.append([*row, f"{np.mean([line['seconds'] for line in lines]):.0f}"])
+    header = ["set", "recipe", "valid r@20", "valid n@10", "test r@10", "test r@20", "test r@50", "test n@10"]
+    _publish("recommendation", _markdown([*header, "test n@20", "train s"], rows))
+
+
+def _publish(name: str, text: str) -> None:
+    path = HERE / "results" / f"{name}.md"
+    path.write_text(text, encoding="utf-8")
+    print(text + f"\nwritten: {path}")
+
+
+@app.callback(invoke_without_command=True)
+def everything(context: typer.Context) -> None:
+    """All tables, one after the other; hours on two cores, and it goes on where it was stopped."""
+    if context.invoked_subcommand is None:
+        diagnosis()
+        recommendation()
+
+
+if __name__ == "__main__":
+    app()
