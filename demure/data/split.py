@@ -6,6 +6,7 @@ import numpy as np
 
 SPLIT_NAMES = ("train", "valid", "test")
 TRAIN, VALID, TEST = range(3)
+EARLIER = {"valid": ("train",), "test": ("train", "valid")}  # what a part is told from, and never ranked again
 SPLITS = ("leave-one-out", "ratio", "time", "given")
 NEED_TIME = ("leave-one-out", "time")
 LABELS = {

@@ -11,7 +11,7 @@ import pandas as pd
 from demure.data.prepare import PrepareOptions
 from demure.demo.catalogue import CatalogueOptions, render
 from demure.demo.score import DiagnosisScore, score_diagnosis
-from demure.diagnosis.tables import UserView, export, overview, user_view
+from demure.diagnosis.tables import UserView, export, user_view
 from demure.features.extract import extract
 from demure.features.preparing import prepare_with_features
 from demure.files import refuse_existing
@@ -80,7 +80,6 @@ def run(out: Path, *, seed: int = 0, listener: Listener = silent) -> DemoResult:
         file = out / f"noise-{name}.parquet"
         export(runs[name], file)
         scores[name] = score_diagnosis(truth, pd.read_parquet(file))
-    overview(runs["demure"])
     user = user_view(runs["demure"], _telling_user(out / "noise-demure.parquet"))
     done("inspect")
     recommended = recommend(runs["demure"], out / "recommendations.parquet", k=20, device="cpu", listener=listener)

@@ -19,7 +19,7 @@ class View:
     """What a channel knows of all items under its present parameters; ``candidates_N`` stand for the catalogue in a
     softmax, with ``log_weight_N`` their log-probabilities; ``share`` of the choices fall on items with the modality."""
 
-    z_ID: Tensor
+    z_IE: Tensor
     q_IC: Tensor
     prior_C: Tensor
     candidates_N: Tensor
@@ -49,7 +49,7 @@ class Channel(nn.Module):
         self.register_buffer("coordinates_ID", torch.as_tensor(latent.coordinates))
         self.register_buffer("themes_ID", torch.as_tensor(theme_space(latent.coordinates, latent.spread)))
         self.register_buffer("present_I", torch.as_tensor(latent.present, dtype=torch.float32))
-        self.points = Points(latent.coordinates.shape[1])
+        self.points = Points(latent.spread)
         self.themes = themes
         self.gate = nn.Parameter(torch.tensor(0.0))
         self.absence = nn.Parameter(torch.tensor(0.0))
@@ -70,15 +70,15 @@ class Channel(nn.Module):
             chosen = torch.where(own > 0)[0]
             log_weight = own[chosen].log()
         q_IC, prior_C = self.themes.memberships(self.themes_ID, own)
-        z_ID = self.points.embed(self.coordinates_ID, self.present_I)
-        return View(z_ID, q_IC, prior_C, chosen, log_weight - log_weight.logsumexp(0), share)
+        z_IE = self.points.embed(self.coordinates_ID, self.present_I)
+        return View(z_IE, q_IC, prior_C, chosen, log_weight - log_weight.logsumexp(0), share)
 
     def open(self, view: View, context: Context) -> Opened:
         """Start on a batch: seeds and shares from each item alone."""
         return Opened(
             self.present_I[context.items_BT] * context.valid_BT,
             (-F.softplus(self.fading) * context.log_gap_BTT).exp() * context.reach_BTT,
-            self.points.open(view.z_ID, context.items_BT, view.candidates_N, view.log_weight_N),
+            self.points.open(view.z_IE, context.items_BT, view.candidates_N, view.log_weight_N),
             self.themes.open(view.q_IC, view.prior_C, context.items_BT),
         )
 
@@ -97,7 +97,7 @@ class Channel(nn.Module):
     def shift(self, opened: Opened, view: View, context: Context, r_BT: Tensor) -> None:
         """Move the seeds by what is now believed of the history."""
         opened.seeds = self.points.shift(
-            opened.seeds, view.z_ID, context, r_BT * opened.present_BT, view.candidates_N, view.log_weight_N
+            opened.seeds, view.z_IE, context, r_BT * opened.present_BT, view.candidates_N, view.log_weight_N
         )
 
     def contributions(self, opened: Opened, context: Context, r_BT: Tensor) -> Tensor:
@@ -115,7 +115,7 @@ class Channel(nn.Module):
         fading = (-F.softplus(self.fading) * context.log_age_BT).exp() if self.ordered else 1.0
         weight_BT = r_BT * context.known_BT * opened.present_BT * fading
         gate = torch.sigmoid(self.gate)
-        points = self.points.over_catalogue(opened.seeds, view.z_ID, weight_BT)
+        points = self.points.over_catalogue(opened.seeds, view.z_IE, weight_BT)
         themes = self.themes.over_catalogue(opened.shares, view.q_IC, view.prior_C, weight_BT)
         return self._complete(gate * points + (1 - gate) * themes, self.present_I, view)
 

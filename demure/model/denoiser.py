@@ -138,6 +138,10 @@ class Denoiser(nn.Module):
                     channel.shift(state, view, context, weights[..., m])
         return Inferred(r, ratio, total, opened)
 
+    def weights(self, found: Inferred) -> Tensor:
+        """How much each modality of each position counts as evidence (B, T, M)."""
+        return found.r_BTM if self.shape.denoise else torch.stack([state.present_BT for state in found.opened], -1)
+
     def reliance(self, r_BTM: Tensor, context: Context) -> Tensor:
         """pi_ut (B, T, M): smoothed mean of the responsibilities of the positions that reach t, with a learned
         prior."""
@@ -172,7 +176,7 @@ class Denoiser(nn.Module):
     def over_catalogue(self, context: Context, views: list[View]) -> tuple[Tensor, Tensor]:
         """p(i | history) / p_0(i) for every item (B, I), and the terms of the single causes (B, M, I)."""
         found = self.infer(context, views)
-        weights = found.r_BTM if self.shape.denoise else torch.stack([o.present_BT for o in found.opened], -1)
+        weights = self.weights(found)
         ratio_BIM = torch.stack(
             [
                 channel.over_catalogue(state, view, context, weights[..., m])

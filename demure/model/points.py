@@ -1,9 +1,12 @@
 """Interests as points: every item of a history is the seed of an interest, moved towards the others that share it.
 
-The expert is a kernel density over the catalogue. A seed j has a centre h_j = z_j + sum_k a_jk r_k z_k over the other
-items k of the history that lie near it (one step of mean shift, weighted by the responsibilities r: what was noise does
-not pull), and predicts softmax_i(<h_j, z_i>): the InfoNCE expert of the paper's contrastive denoising, one per interest
-instead of one per user. The more items agree, the longer h_j and the sharper the prediction.
+The expert is a kernel density over the catalogue. A seed j has a centre c_j, the mean of z_j and of the other items z_k
+of the history that lie near it, each weighted by a_jk r_k (one step of mean shift; what was noise, by its
+responsibility r_k, does not pull), and predicts softmax_i(-lambda_j |z_i - c_j|^2 / 2): the InfoNCE expert of the
+paper's contrastive denoising, one per interest instead of one per user. The more items agree, the sharper lambda_j.
+
+Items lie between two geometries, z = x |x|^-rho: on the unit sphere for rho = 1, where the expert is the usual cosine
+softmax, and as the encoder left them for rho = 0. Which of them fits is learned.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -20,22 +24,29 @@ from demure.model.context import Context
 
 @dataclass
 class Seeds:
-    """Unit vectors ``z_BTD`` of a batch, their cosine ``cosine_BTT``, centres ``eta_BTD`` (direction times sharpness),
-    log-normalisers ``log_norm_BT`` and the density ratios ``ratio_BTT`` of every seed for every target."""
+    """Positions ``z_BTE`` of a batch as :meth:`Points.embed` gives them, likeness ``near_BTT``, centres ``eta_BTE``
+    times sharpness, log-normalisers ``log_norm_BT`` and the density ratios ``ratio_BTT`` of every seed for every
+    target."""
 
-    z_BTD: Tensor
-    cosine_BTT: Tensor
-    eta_BTD: Tensor
+    z_BTE: Tensor
+    near_BTT: Tensor
+    eta_BTE: Tensor
     log_norm_BT: Tensor
     ratio_BTT: Tensor
 
 
 class Points(nn.Module):
-    """Kernel expert of one modality. ``dim`` is D, the latent dimension."""
+    """Kernel expert of one modality, over latent coordinates with the proportions ``spread`` (D,)."""
 
-    def __init__(self, dim: int) -> None:
+    log_spread_D: Tensor
+
+    def __init__(self, spread: np.ndarray) -> None:
         super().__init__()
-        self.log_metric = nn.Parameter(torch.zeros(dim))
+        log_spread = np.log(np.maximum(spread, 1e-12))
+        self.register_buffer("log_spread_D", torch.as_tensor(log_spread - log_spread.max(), dtype=torch.float32))
+        self.proportion = nn.Parameter(torch.tensor(0.0))
+        self.log_metric = nn.Parameter(torch.zeros(len(spread)))
+        self.roundness = nn.Parameter(torch.tensor(0.0))
         self.log_sharpness = nn.Parameter(torch.tensor(math.log(4.5)))
         self.growth = nn.Parameter(torch.tensor(-1.0))
         self.log_slope = nn.Parameter(torch.tensor(math.log(7.0)))
@@ -44,22 +55,32 @@ class Points(nn.Module):
         self.log_smoothing = nn.Parameter(torch.tensor(0.0))
 
     def embed(self, coordinates_ID: Tensor, present_I: Tensor) -> Tensor:
-        """Unit vectors (I, D) under the learned diagonal metric; zero where the modality is missing."""
-        return F.normalize(coordinates_ID * self.log_metric.exp(), dim=1) * present_I[:, None]
+        """Items as targets (I, D + 1): (z, -|z|^2 / 2), so that <(c, 1), target> is -|z - c|^2 / 2 but for a constant.
 
-    def open(self, z_ID: Tensor, items_BT: Tensor, candidates_N: Tensor, log_weight_N: Tensor) -> Seeds:
+        Zero where the modality is missing.
+        """
+        x = coordinates_ID * (self.log_metric + torch.sigmoid(self.proportion) * self.log_spread_D).exp()
+        length = x.square().sum(1).clamp(min=1e-12).sqrt()
+        length = length / ((length.square() * present_I).sum() / present_I.sum().clamp(min=1)).sqrt()
+        unit = F.normalize(x, dim=1)
+        z = unit * length.clamp(min=1e-3)[:, None] ** (1 - torch.sigmoid(self.roundness))
+        return torch.cat([z, -z.square().sum(1, keepdim=True) / 2], 1) * present_I[:, None]
+
+    def open(self, z_IE: Tensor, items_BT: Tensor, candidates_N: Tensor, log_weight_N: Tensor) -> Seeds:
         """Seeds that have not moved yet: each predicts from its own item alone."""
-        z_BTD = z_ID[items_BT]
-        cosine = z_BTD @ z_BTD.transpose(1, 2)
+        z_BTE = z_IE[items_BT]
+        source = _source(z_BTE)
+        agreement = source @ z_BTE.transpose(1, 2)
+        near = 1 + agreement + z_BTE[..., -1:]
         sharpness = self.log_sharpness.exp()
-        eta = sharpness * z_BTD
-        log_norm, _ = _normaliser(eta, z_ID, items_BT, candidates_N, log_weight_N)
-        return Seeds(z_BTD, cosine, eta, log_norm, (sharpness * cosine - log_norm[..., None]).exp())
+        eta = sharpness * source
+        log_norm, _ = _normaliser(eta, z_IE, items_BT, candidates_N, log_weight_N)
+        return Seeds(z_BTE, near, eta, log_norm, (sharpness * agreement - log_norm[..., None]).exp())
 
     def shift(
         self,
         seeds: Seeds,
-        z_ID: Tensor,
+        z_IE: Tensor,
         context: Context,
         r_BT: Tensor,
         candidates_N: Tensor,
@@ -67,51 +88,56 @@ class Points(nn.Module):
     ) -> Seeds:
         """Move the seeds towards their neighbours and predict again; no target pulls the centre that judges it.
 
-        Leaving target t out of h_j needs no second pass: <h_j - a_jt z_t, z_t> and its length follow from the matrix of
-        cosines, and the log-normaliser, convex in the centre, is continued along its tangent.
+        Leaving target t out of c_j needs no second pass: it is linear but for the log-normaliser, which, convex in the
+        centre, is continued along its tangent.
         """
-        near = torch.sigmoid(self.log_slope.exp() * (seeds.cosine_BTT - self.nearness))
+        near = torch.sigmoid(self.log_slope.exp() * (seeds.near_BTT - self.nearness))
         mutual = context.reach_BTT * context.known_BT[:, None, :]
         pull = near * mutual * (r_BT * context.known_BT)[:, None, :] * self.log_pull.exp()
-        z = seeds.z_BTD
-        h = z + pull @ z
-        length = h.square().sum(-1).clamp(min=1e-6).sqrt()
-        eta = h * (self._sharpness(length) / length)[..., None]
-        log_norm, mean = _normaliser(eta, z_ID, context.items_BT, candidates_N, log_weight_N)
-        with_target = h @ z.transpose(1, 2)
-        length_out = (length.square()[..., None] - 2 * pull * with_target + pull.square()).clamp(min=1e-4).sqrt()
-        scale_out = self._sharpness(length_out) / length_out
-        tangent = scale_out * ((h * mean).sum(-1)[..., None] - pull * (mean @ z.transpose(1, 2)))
+        z, source = seeds.z_BTE, _source(seeds.z_BTE)
+        h = source + pull @ source
+        mass = h[..., -1]
+        eta = h * (self._sharpness(mass) / mass)[..., None]
+        log_norm, mean = _normaliser(eta, z_IE, context.items_BT, candidates_N, log_weight_N)
+        itself = (source * z).sum(-1)[:, None, :]
+        mass_out = mass[..., None] - pull
+        scale_out = self._sharpness(mass_out) / mass_out
+        tangent = scale_out * ((h * mean).sum(-1)[..., None] - pull * (mean @ source.transpose(1, 2)))
         log_norm_out = log_norm[..., None] + tangent - (eta * mean).sum(-1)[..., None]
-        ratio = (scale_out * (with_target - pull) - log_norm_out).exp()
-        return Seeds(z, seeds.cosine_BTT, eta, log_norm, ratio)
+        ratio = (scale_out * (h @ z.transpose(1, 2) - pull * itself) - log_norm_out).exp()
+        return Seeds(z, seeds.near_BTT, eta, log_norm, ratio)
 
     def ratio(self, seeds: Seeds, weight_BTT: Tensor, mass_BT: Tensor) -> Tensor:
         """Density ratio p(i_t | others) / p_0(i_t) (B, T) from the seeds, weighted, smoothed towards 1."""
         smoothing = self.log_smoothing.exp()
         return ((weight_BTT * seeds.ratio_BTT).sum(1) + smoothing) / (mass_BT + smoothing)
 
-    def over_catalogue(self, seeds: Seeds, z_ID: Tensor, weight_BT: Tensor) -> Tensor:
+    def over_catalogue(self, seeds: Seeds, z_IE: Tensor, weight_BT: Tensor) -> Tensor:
         """The same ratio for every item of the catalogue (B, I), from the seeds weighted by ``weight_BT``."""
         smoothing = self.log_smoothing.exp()
-        dense = (seeds.eta_BTD @ z_ID.T - seeds.log_norm_BT[..., None]).exp_()
+        dense = (seeds.eta_BTE @ z_IE.T - seeds.log_norm_BT[..., None]).exp_()
         total = torch.einsum("bt,bti->bi", weight_BT, dense)
         return (total + smoothing) / (weight_BT.sum(1, keepdim=True) + smoothing)
 
-    def _sharpness(self, length: Tensor) -> Tensor:
-        return self.log_sharpness.exp() * (1 + F.softplus(self.growth) * (length - 1).clamp(min=0))
+    def _sharpness(self, mass: Tensor) -> Tensor:
+        return self.log_sharpness.exp() * (1 + F.softplus(self.growth) * (mass - 1).clamp(min=0))
+
+
+def _source(z_BTE: Tensor) -> Tensor:
+    """Targets (z, -|z|^2 / 2) as sources (z, 1)."""
+    return torch.cat([z_BTE[..., :-1], torch.ones_like(z_BTE[..., -1:])], -1)
 
 
 def _normaliser(
-    eta_BTD: Tensor, z_ID: Tensor, items_BT: Tensor, candidates_N: Tensor, log_weight_N: Tensor
+    eta_BTE: Tensor, z_IE: Tensor, items_BT: Tensor, candidates_N: Tensor, log_weight_N: Tensor
 ) -> tuple[Tensor, Tensor]:
     """log sum_i p_0(i) exp<eta, z_i> over the candidates without the seed's own item, and the mean of z under it.
 
     The seed's own item is left out because it can not be chosen again; ``log_weight_N`` carries the correction of
     sampled candidates (logQ).
     """
-    logits = eta_BTD @ z_ID[candidates_N].T + log_weight_N
+    logits = eta_BTE @ z_IE[candidates_N].T + log_weight_N
     logits = logits.masked_fill(candidates_N[None, None, :] == items_BT[..., None], -1e4)
     log_norm = torch.logsumexp(logits, dim=-1)
-    mean = (logits - log_norm[..., None]).exp() @ z_ID[candidates_N]
+    mean = (logits - log_norm[..., None]).exp() @ z_IE[candidates_N]
     return log_norm, mean

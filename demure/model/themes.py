@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -42,7 +43,7 @@ class Themes(nn.Module):
 
     def open(self, q_IC: Tensor, prior_C: Tensor, items_BT: Tensor) -> Shares:
         """Every position starts with the memberships of its item."""
-        q_BTC = q_IC[items_BT]
+        q_BTC = F.embedding(items_BT, q_IC)  # unlike q_IC[items_BT], its gradient adds up in a fixed order
         return Shares(q_BTC / prior_C, q_BTC)
 
     def ratio(self, shares: Shares, prior_C: Tensor, weight_BTT: Tensor, mass_BT: Tensor) -> tuple[Tensor, Shares]:
@@ -65,13 +66,15 @@ class Themes(nn.Module):
 def start_themes(coordinates: np.ndarray, spread: np.ndarray, present: np.ndarray, count: int, seed: int) -> Themes:
     """k-means over the latent coordinates, each scaled by its spread (so that strong components count more)."""
     from sklearn.cluster import KMeans
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     scaled = theme_space(coordinates, spread)[present]
     sample = scaled
     if len(scaled) > 100_000:
         sample = scaled[np.random.default_rng(seed).choice(len(scaled), 100_000, replace=False)]
     count = max(1, min(count, len(np.unique(sample, axis=0))))
-    found = KMeans(count, n_init=4, random_state=seed).fit(sample)
+    with threadpool_limits(1):  # three threads add up in an order of their own each time
+        found = KMeans(count, n_init=4, random_state=seed).fit(sample)
     variance = float(((sample - found.cluster_centers_[found.labels_]) ** 2).mean())
     return Themes(found.cluster_centers_, max(variance, 1e-3))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 from collections.abc import Mapping, Sequence
@@ -99,6 +100,9 @@ def _value(hint: Any, value: Any, metadata: Mapping[str, Any], where: str) -> An
             raise RecipeError(f"{value!r} is not {expected}", where=where)
         return value
     if hint is int or hint is float:
+        if hint is float and isinstance(value, str):  # YAML reads 1e-3 as text
+            with contextlib.suppress(ValueError):
+                value = float(value)
         if isinstance(value, bool) or not isinstance(value, int if hint is int else (int, float)):
             raise RecipeError(f"{value!r} is not {'a whole number' if hint is int else 'a number'}", where=where)
         if not metadata["low"] <= value <= metadata["high"]:

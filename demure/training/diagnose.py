@@ -33,8 +33,8 @@ def diagnose(denoiser: Denoiser, dataset: Dataset, folder: Path, listener: Liste
 
     ``poi_probability`` is the posterior that the modality was among the causes, ``evidence`` its log density ratio to
     the popularity (nats). Verdict ``poi`` from a probability of one half, else ``noise``; ``missing`` where the item
-    does not have the modality: its probability is 0 and its evidence 0. Of a history longer than 2,000 interactions
-    the oldest are judged by popularity's side alone: they are ``noise`` with the prior's probability.
+    does not have the modality: its probability is 0 and its evidence 0. A history of more than 2,000 interactions is
+    cut into equal parts of at most so many, each judged by itself.
     """
     train = dataset.histories("train")
     M = len(denoiser.names)
@@ -46,18 +46,18 @@ def diagnose(denoiser: Denoiser, dataset: Dataset, folder: Path, listener: Liste
     none = np.zeros(N, np.float32)
     support = np.full((N, M, _SUPPORTS), -1, np.int64)
     weight = np.zeros((N, M, _SUPPORTS), np.float32)
-    users = np.flatnonzero(np.diff(train.indptr) > 0)
+    parts = _parts(train, _LONGEST)
+    todo = np.flatnonzero(np.diff(parts.indptr) > 0)
     done = 0
     with torch.no_grad():
         views = denoiser.views()
         device = denoiser.popularity_I.device
-        for block in by_length(train, users, _CELLS, _LONGEST):
-            items = torch.as_tensor(padded(train, block, _LONGEST)).to(device)
+        for block in by_length(parts, todo, _CELLS, _LONGEST):
+            items = torch.as_tensor(padded(parts, block)).to(device)
             context = Context.of(items, ordered=denoiser.ordered)
             found = denoiser.infer(context, views)
             valid = (items >= 0).cpu().numpy()
-            length = valid.sum(1)
-            at = (train.indptr[block + 1] - length)[:, None] + np.arange(items.shape[1])
+            at = parts.indptr[block][:, None] + np.arange(items.shape[1])
             rows = at[valid]
             probability[rows] = found.r_BTM.cpu().numpy()[valid]
             evidence[rows] = found.ratio_BTM.clamp(min=1e-12).log().cpu().numpy()[valid]
@@ -66,7 +66,7 @@ def diagnose(denoiser: Denoiser, dataset: Dataset, folder: Path, listener: Liste
             support[rows] = np.where(share > 0, at[np.arange(len(at))[:, None, None, None], best], -1)[valid]
             weight[rows] = share[valid]
             done += len(block)
-            listener(Progress("diagnose", done, len(users)))
+            listener(Progress("diagnose", done, len(todo)))
     present = np.stack([channel.present_I.cpu().numpy()[train.items] > 0 for channel in denoiser.experts()], 1)
     probability = np.where(present, np.clip(probability, 0.0, 1.0), 0.0)
     evidence = np.where(present, evidence, 0.0)
@@ -104,14 +104,25 @@ def diagnose(denoiser: Denoiser, dataset: Dataset, folder: Path, listener: Liste
     _write(folder / "reliance.parquet", _reliance(dataset, denoiser, train, owner, probability, none))
 
 
+def _parts(histories: Histories, longest: int) -> Histories:
+    """The same interactions, each history cut into as few parts of about equal length as ``longest`` allows."""
+    length = np.diff(histories.indptr)
+    cuts = np.maximum(1, -(-length // longest))
+    user = np.repeat(np.arange(len(length)), cuts)
+    nth = np.arange(len(user)) - (np.cumsum(cuts) - cuts)[user]
+    start = histories.indptr[user] + nth * length[user] // cuts[user]
+    return type(histories)(np.append(start, histories.indptr[-1]), histories.items, histories.times)
+
+
 def _supports(denoiser: Denoiser, found: Inferred, context: Context) -> tuple[np.ndarray, np.ndarray]:
     """Positions (B, T, M, 3) of the others that gave most of a channel's density, and their shares of it; share 0
     where there is none."""
     B, T = context.items_BT.shape
     best = np.zeros((B, T, len(denoiser.names), _SUPPORTS), np.int64)
     share = np.zeros(best.shape, np.float32)
+    weights = denoiser.weights(found)
     for m, (channel, opened) in enumerate(zip(denoiser.experts(), found.opened, strict=True)):
-        parts = channel.contributions(opened, context, found.r_BTM[..., m])
+        parts = channel.contributions(opened, context, weights[..., m])
         top = parts.topk(min(_SUPPORTS, T), dim=1)
         size = top.values.shape[1]
         best[:, :, m, :size] = top.indices.transpose(1, 2).cpu().numpy()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -55,21 +56,22 @@ def fit(
 ) -> Log:
     """Train until validation stops improving; leave ``denoiser`` at its best epoch.
 
-    After every epoch ``folder`` holds a checkpoint; with ``resume`` training goes on from it and ends as if it had
-    never stopped. ``signature`` names what the checkpoint belongs to. Raises ``RunError`` for a checkpoint of
-    something else, and when the loss is not finite.
+    After every epoch ``folder`` holds metrics.jsonl and a checkpoint; with ``resume`` training goes on from it and ends
+    as if it had never stopped. ``signature`` names what the checkpoint belongs to. Where no user has two interactions
+    nothing is learned. Raises ``RunError`` for a checkpoint of something else, and when the loss is not finite.
     """
-    device = denoiser.popularity_I.device
     optimiser = torch.optim.Adam(_groups(denoiser, recipe))
     generator = torch.Generator().manual_seed(seed)
     best: dict[str, Tensor] = {}
     log = Log()
     if resume and (folder / CHECKPOINT).is_file():
         best, log = _restore(folder / CHECKPOINT, signature, denoiser, optimiser, generator)
-    while len(log.epochs) <= recipe.epochs and len(log.epochs) - 1 - log.best < recipe.patience:
+        _write(folder, log)
+    epochs = recipe.epochs if len(watch.kept) else 0  # one interaction each: none to tell from the others
+    while len(log.epochs) <= epochs and len(log.epochs) - 1 - log.best < recipe.patience:
         loss = math.nan
         if log.epochs:
-            loss = _epoch(denoiser, optimiser, train, watch, recipe, generator, device, len(log.epochs), listener)
+            loss = _epoch(denoiser, optimiser, train, watch.kept, recipe, generator, len(log.epochs), listener)
         value = watch.log_likelihood(denoiser)
         if not math.isfinite(value):
             raise RunError(
@@ -83,6 +85,7 @@ def fit(
             log.best = len(log.epochs) - 1
             best = {name: tensor.detach().clone() for name, tensor in denoiser.state_dict().items()}
         _save(folder / CHECKPOINT, signature, denoiser, optimiser, generator, best, log)
+        _write(folder, log)
     denoiser.load_state_dict(best)
     return log
 
@@ -91,19 +94,19 @@ def _epoch(
     denoiser: Denoiser,
     optimiser: torch.optim.Optimizer,
     train: Histories,
-    watch: Watch,
+    users: np.ndarray,
     recipe: TrainingRecipe,
     generator: torch.Generator,
-    device: torch.device,
     epoch: int,
     listener: Listener,
 ) -> float:
-    """One epoch of ``epoch_steps`` steps; the mean loss, in nats per hidden interaction."""
+    """One epoch of ``epoch_steps`` steps over ``users``; the mean loss, in nats per hidden interaction."""
+    device = denoiser.popularity_I.device
     losses = []
     for step in range(recipe.epoch_steps):
         # Long histories make small batches: a step costs users x history x history.
-        chosen = torch.randint(len(watch.kept), (recipe.batch_users,), generator=generator).numpy()
-        items = pieces(train, watch.kept[chosen], recipe.history, generator)
+        chosen = torch.randint(len(users), (recipe.batch_users,), generator=generator).numpy()
+        items = pieces(train, users[chosen], recipe.history, generator)
         items = items[: max(1, recipe.batch_cells // items.shape[1] ** 2)]
         items = items[:, : max(int((items >= 0).sum(1).max()), 1)]
         known = hide(items, recipe.held_out, generator)
@@ -120,18 +123,19 @@ def _epoch(
         torch.nn.utils.clip_grad_norm_(denoiser.parameters(), _CLIP)
         optimiser.step()
         losses.append(float(loss.detach()))
-        best = {} if step else {"loss": losses[-1]}
-        listener(
-            Progress(
-                "train", (epoch - 1) * recipe.epoch_steps + step + 1, None, {"epoch": epoch, **best, "loss": losses[-1]}
-            )
-        )
+        done = (epoch - 1) * recipe.epoch_steps + step + 1
+        listener(Progress("train", done, recipe.epochs * recipe.epoch_steps, {"epoch": epoch, "loss": losses[-1]}))
     return sum(losses) / len(losses)
 
 
 def _groups(denoiser: Denoiser, recipe: TrainingRecipe) -> list[dict[str, Any]]:
     """Parameters by learning rate: gates move fast; a metric barely, since the pretrained encoder had it right."""
-    rates = {"gate": recipe.gate_rate, "log_metric": recipe.metric_rate, "themes": recipe.theme_rate}
+    rates = {
+        "gate": recipe.gate_rate,
+        "roundness": recipe.gate_rate,
+        "log_metric": recipe.metric_rate,
+        "themes": recipe.theme_rate,
+    }
     groups: dict[float, list[torch.nn.Parameter]] = {}
     for name, parameter in denoiser.named_parameters():
         if not parameter.requires_grad:
@@ -140,6 +144,11 @@ def _groups(denoiser: Denoiser, recipe: TrainingRecipe) -> list[dict[str, Any]]:
         kind = "themes" if ".themes." in name and kind in ("weight", "bias") else kind
         groups.setdefault(rates.get(kind, recipe.learning_rate), []).append(parameter)
     return [{"params": parameters, "lr": rate} for rate, parameters in groups.items()]
+
+
+def _write(folder: Path, log: Log) -> None:
+    with atomic_file(folder / "metrics.jsonl") as part:
+        part.write_text("".join(json.dumps(entry) + "\n" for entry in log.epochs), encoding="utf-8")
 
 
 def _save(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from demure.data.split import EARLIER
 from demure.errors import DemureError
 from demure.evaluation.compare import Comparison, compare
 from demure.evaluation.ranking import DEFAULT_KS, Evaluation, evaluate
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
     from demure.data.dataset import Dataset
 
-EARLIER = {"valid": ("train",), "test": ("train", "valid")}
 _TESTED = ("recall", "ndcg")
 
 

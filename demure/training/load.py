@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from demure.baselines.registry import make_baseline
 from demure.data.dataset import Dataset, Histories
+from demure.data.split import EARLIER
 from demure.errors import DatasetError, RunError
 from demure.evaluation.ranking import Scorer, top_k
 from demure.model.denoiser import Denoiser, Shape
@@ -26,7 +27,6 @@ from demure.training.pool import neighbours_of
 if TYPE_CHECKING:
     import pandas as pd
 
-EARLIER = {"valid": ("train",), "test": ("train", "valid")}
 WEIGHTS = "model.safetensors"
 _USERS_AT_ONCE = 64
 

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from demure import __version__
+from demure.baselines.protocol import Baseline
 from demure.baselines.registry import BASELINES, make_baseline
 from demure.data.dataset import Dataset
 from demure.errors import RecipeError, RunError
@@ -21,6 +22,7 @@ from demure.evaluation.ranking import evaluate
 from demure.features import store
 from demure.files import atomic_file, refuse_existing, sha256_bytes, write_json
 from demure.model.denoiser import Denoiser
+from demure.model.latent import Latent
 from demure.model.recommender import Pool, Recommender
 from demure.progress import Listener, Progress, silent
 from demure.recipe.load import load_recipe, to_yaml
@@ -79,11 +81,17 @@ def train(
     data = Dataset.load(dataset)
     if not len(data.histories("train").items):
         raise RunError("holds no training interaction", where=dataset, remedy="prepare it with another split")
-    _claim(out, resume=resume, overwrite=overwrite)
+    baseline, spaces = None, {}
     if resolved.model == "demure":
-        log, valid, details = _train_demure(data, out, resolved, seed, chosen, resume, listener)
+        listener(Progress("read features", 0))
+        spaces = latents(data, resolved.modalities, resolved.denoiser.max_dim)
     else:
-        log, valid, details = None, _fit_baseline(data, resolved), {"modalities": []}
+        baseline = make_baseline(resolved.model, **resolved.baseline)
+    _claim(out, resume=resume, overwrite=overwrite)
+    if baseline is None:
+        log, valid, details = _train_demure(data, spaces, out, resolved, seed, chosen, resume, listener)
+    else:
+        log, valid, details = None, _fit_baseline(data, baseline), {"modalities": []}
     with atomic_file(out / "recipe.yaml") as part:
         part.write_text(to_yaml(resolved), encoding="utf-8")
     manifest = {
@@ -116,12 +124,17 @@ def train(
 
 
 def _train_demure(
-    data: Dataset, out: Path, recipe: Recipe, seed: int, device: torch.device, resume: bool, listener: Listener
+    data: Dataset,
+    spaces: dict[str, Latent],
+    out: Path,
+    recipe: Recipe,
+    seed: int,
+    device: torch.device,
+    resume: bool,
+    listener: Listener,
 ) -> tuple[Log, dict[str, float], dict[str, Any]]:
     torch.manual_seed(seed)
     history, valid = data.histories("train"), data.histories("valid")
-    listener(Progress("read features", 0))
-    spaces = latents(data, recipe.modalities, recipe.denoiser.max_dim)
     popularity = counts(history, data.n_items)
     shape = shape_of(recipe)
     denoiser = Denoiser.start(spaces, popularity, shape, ordered=data.has_time, seed=seed).to(device)
@@ -149,8 +162,6 @@ def _train_demure(
         resume=resume,
         listener=listener,
     )
-    with atomic_file(out / "metrics.jsonl") as part:
-        part.write_text("".join(json.dumps(entry) + "\n" for entry in log.epochs), encoding="utf-8")
     denoiser.eval()
     listener(Progress("choose the pool", 0))
     recommender = Recommender(denoiser, None, Pool(collaborative=0.0, content=1.0), longest=settings.history)
@@ -165,10 +176,9 @@ def _train_demure(
     return log, {name: value for name, value in metrics.items() if name.startswith(("recall", "ndcg"))}, details
 
 
-def _fit_baseline(data: Dataset, recipe: Recipe) -> dict[str, float]:
+def _fit_baseline(data: Dataset, baseline: Baseline) -> dict[str, float]:
     """A baseline is fitted again whenever it is loaded; here only its validation metrics are taken."""
     train_part, valid = data.histories("train"), data.histories("valid")
-    baseline = make_baseline(recipe.model, **recipe.baseline)
     baseline.fit(train_part, data.n_items)
     scorer = baseline.scorer(train_part)
     if not len(valid.items):

@@ -32,10 +32,10 @@ class Watch:
         lengths, valid_lengths = np.diff(train.indptr), np.diff(valid.indptr)
         self.train, self.valid, self.longest = train, valid, longest
         trainable = np.flatnonzero(lengths >= 2)
-        self.by_split = bool((valid_lengths > 0).any())
+        users = np.flatnonzero((valid_lengths > 0) & (lengths > 0))
+        self.by_split = len(users) > 0
         self.held_out, self.seed = held_out, seed
         if self.by_split:
-            users = np.flatnonzero((valid_lengths > 0) & (lengths > 0))
             self.users = np.sort(rng.choice(users, min(most, len(users)), replace=False))
             self.kept = trainable
         else:
