@@ -130,7 +130,12 @@ def _epoch(
 
 def _groups(denoiser: Denoiser, recipe: TrainingRecipe) -> list[dict[str, Any]]:
     """Parameters by learning rate: gates move fast; a metric barely, since the pretrained encoder had it right."""
-    rates = {"gate": recipe.gate_rate, "log_metric": recipe.metric_rate, "themes": recipe.theme_rate}
+    rates = {
+        "gate": recipe.gate_rate,
+        "roundness": recipe.gate_rate,
+        "log_metric": recipe.metric_rate,
+        "themes": recipe.theme_rate,
+    }
     groups: dict[float, list[torch.nn.Parameter]] = {}
     for name, parameter in denoiser.named_parameters():
         if not parameter.requires_grad:
