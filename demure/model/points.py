@@ -68,7 +68,7 @@ class Points(nn.Module):
 
     def open(self, z_IE: Tensor, items_BT: Tensor, candidates_N: Tensor, log_weight_N: Tensor) -> Seeds:
         """Seeds that have not moved yet: each predicts from its own item alone."""
-        z_BTE = z_IE[items_BT]
+        z_BTE = F.embedding(items_BT, z_IE)  # unlike z_IE[items_BT], its gradient adds up in a fixed order
         source = _source(z_BTE)
         agreement = source @ z_BTE.transpose(1, 2)
         near = 1 + agreement + z_BTE[..., -1:]
@@ -88,8 +88,8 @@ class Points(nn.Module):
     ) -> Seeds:
         """Move the seeds towards their neighbours and predict again; no target pulls the centre that judges it.
 
-        Leaving target t out of c_j needs no second pass: it is linear but for the log-normaliser, which, convex in the
-        centre, is continued along its tangent.
+        Leaving target t (and wherever else its item occurs) out of c_j needs no second pass: it is linear but for the
+        log-normaliser, which, convex in the centre, is continued along its tangent.
         """
         near = torch.sigmoid(self.log_slope.exp() * (seeds.near_BTT - self.nearness))
         mutual = context.reach_BTT * context.known_BT[:, None, :]
@@ -99,12 +99,13 @@ class Points(nn.Module):
         mass = h[..., -1]
         eta = h * (self._sharpness(mass) / mass)[..., None]
         log_norm, mean = _normaliser(eta, z_IE, context.items_BT, candidates_N, log_weight_N)
+        own = pull @ (context.items_BT[:, :, None] == context.items_BT[:, None, :]).float()
         itself = (source * z).sum(-1)[:, None, :]
-        mass_out = mass[..., None] - pull
+        mass_out = mass[..., None] - own
         scale_out = self._sharpness(mass_out) / mass_out
-        tangent = scale_out * ((h * mean).sum(-1)[..., None] - pull * (mean @ source.transpose(1, 2)))
+        tangent = scale_out * ((h * mean).sum(-1)[..., None] - own * (mean @ source.transpose(1, 2)))
         log_norm_out = log_norm[..., None] + tangent - (eta * mean).sum(-1)[..., None]
-        ratio = (scale_out * (h @ z.transpose(1, 2) - pull * itself) - log_norm_out).exp()
+        ratio = (scale_out * (h @ z.transpose(1, 2) - own * itself) - log_norm_out).exp()
         return Seeds(z, seeds.near_BTT, eta, log_norm, ratio)
 
     def ratio(self, seeds: Seeds, weight_BTT: Tensor, mass_BT: Tensor) -> Tensor:
