@@ -33,7 +33,7 @@ class CollaborativeRecipe:
 class TrainingRecipe:
     """The loop."""
 
-    epochs: int = _number(15, 1, 100_000, "most epochs")
+    epochs: int = _number(25, 1, 100_000, "most epochs")
     epoch_steps: int = _number(8, 1, 1_000_000, "gradient steps an epoch")
     batch_cells: int = _number(640_000, 256, 1_000_000_000, "most users x history x history a step")
     batch_users: int = _number(256, 1, 1_000_000, "most users a step")
