@@ -1,0 +1,243 @@
+"""The mixture: probabilities, what must not matter, what must not leak, and what is missing."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small_models import ITEMS, inferred, small_denoiser, small_histories
+
+from demure.model.context import Context
+from demure.model.denoiser import Denoiser
+
+THREE = ("audio", "image", "text")
+
+
+def causes_by_hand(weights, reliance, ratio):
+    """Joint terms of one interaction: {causing set: p}, none, singles and pairs, before they are scaled to sum to 1."""
+    none, one, two = weights
+    terms = {(): none}
+    terms |= {(m,): one * reliance[m] * ratio[m] for m in range(len(ratio))}
+    pairs = list(combinations(range(len(ratio)), 2))
+    mass = sum(reliance[a] * reliance[b] for a, b in pairs)
+    terms |= {(a, b): two * reliance[a] * reliance[b] / mass * ratio[a] * ratio[b] for a, b in pairs}
+    return terms
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(2, 4), st.integers(0, 10_000))
+def test_posterior_against_the_list_of_all_causes(count, seed):
+    denoiser = small_denoiser([f"m{k}" for k in range(count)], jitter=0.5)
+    random = np.random.default_rng(seed)
+    reliance = random.dirichlet(np.ones(count))
+    ratio = np.exp(random.normal(0, 2, count))
+    weights = torch.softmax(denoiser.causes, 0).tolist()
+    terms = causes_by_hand(weights, reliance, ratio)
+    r, total = denoiser.posterior(
+        torch.tensor(ratio).float()[None, None], torch.tensor(reliance).float()[None, None], torch.ones(1, 1, count)
+    )
+    assert float(total) == pytest.approx(sum(terms.values()), rel=1e-4)
+    for m in range(count):
+        among = sum(term for causes, term in terms.items() if m in causes) / sum(terms.values())
+        assert float(r[0, 0, m]) == pytest.approx(among, rel=1e-4)
+    exactly = sum(len(causes) * term for causes, term in terms.items()) / sum(terms.values())
+    assert float(r.sum()) == pytest.approx(exactly, rel=1e-4)
+
+
+def test_one_modality_has_no_pairs():
+    denoiser = small_denoiser(["text"], jitter=0.0)
+    r, total = denoiser.posterior(torch.tensor([[[2.0]]]), torch.ones(1, 1, 1), torch.ones(1, 1, 1))
+    none, one = 0.05 / 0.95, 0.9 / 0.95  # of the start weights .05 and .9, with next to nothing for pairs
+    assert float(total) == pytest.approx(none + 2 * one, rel=1e-5)
+    assert float(r) == pytest.approx(2 * one / (none + 2 * one), rel=1e-5)
+
+
+@pytest.mark.parametrize("denoise", [True, False])
+@pytest.mark.parametrize("ordered", [True, False])
+def test_probabilities_are_probabilities(denoise, ordered):
+    for seed in range(3):
+        denoiser = small_denoiser(THREE, denoise=denoise, ordered=ordered, seed=seed, jitter=1.0)
+        items = small_histories([12, 5, 2, 1], seed=seed)
+        found = inferred(denoiser, items)
+        assert ((found["r"] >= 0) & (found["r"] <= 1 + 1e-6)).all()
+        assert (found["r"].sum(-1) <= 2 + 1e-5).all()  # at most two causes
+        assert (found["total"] > 0).all()
+        assert (found["ratio"] >= 0).all()
+        assert found["r"][0].std() > 0.01
+
+
+def test_reliance_is_a_smoothed_count_of_the_others():
+    """Hand-computed for three interactions, of which the first and the last are of the same item."""
+    denoiser = small_denoiser(missing=0.0)
+    denoiser.log_reliance.copy_(torch.tensor([0.5, 1.5]).log())
+    r = torch.tensor([[[1.0, 0.0], [0.5, 0.25], [0.2, 0.8]]])
+    found = denoiser.reliance(r, Context.of(torch.tensor([[3, 4, 3]]), ordered=True))
+    first = [(0.5 + 0.5) / 2.75, (1.5 + 0.25) / 2.75]
+    second = [(0.5 + 1.2) / 4.0, (1.5 + 0.8) / 4.0]
+    np.testing.assert_allclose(found[0], [first, second, first], rtol=1e-5)
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_users_padding_and_company_do_not_matter(ordered):
+    denoiser = small_denoiser(ordered=ordered)
+    items = small_histories([9, 4, 1, 6])
+    whole = inferred(denoiser, items)
+    order = [2, 0, 3, 1]
+    mixed = inferred(denoiser, items[order])
+    wide = inferred(denoiser, torch.cat([items, torch.full((4, 5), -1)], 1))
+    for name in whole:
+        np.testing.assert_allclose(mixed[name], whole[name][order], rtol=1e-4, atol=1e-6)
+        for row, length in enumerate([9, 4, 1, 6]):
+            alone = inferred(denoiser, items[row : row + 1, :length])
+            np.testing.assert_allclose(alone[name][0], whole[name][row, :length], rtol=1e-4, atol=1e-6)
+            np.testing.assert_allclose(wide[name][row, :length], whole[name][row, :length], rtol=1e-4, atol=1e-6)
+
+
+def test_a_set_has_no_order_and_a_history_has_one():
+    items = small_histories([8, 8])
+    order = torch.tensor([3, 0, 7, 2, 5, 1, 6, 4])
+    for ordered in (False, True):
+        denoiser = small_denoiser(ordered=ordered)
+        straight, shuffled = inferred(denoiser, items), inferred(denoiser, items[:, order])
+        catalogue = [
+            denoiser.over_catalogue(Context.of(rows, ordered=ordered), denoiser.views())[0]
+            for rows in (items, items[:, order])
+        ]
+        same = np.allclose(shuffled["r"], straight["r"][:, order], rtol=1e-4)
+        assert same != ordered
+        assert torch.allclose(catalogue[0], catalogue[1], rtol=1e-4) != ordered
+
+
+def test_nearer_steps_weigh_more():
+    """Of two equal histories but for who is near the target, the one with its like nearby gives it more."""
+    denoiser = small_denoiser(["text"], missing=0.0, jitter=0.0)
+    channel = denoiser.experts()[0]
+    channel.fading.fill_(2.0)
+    agreement = channel.coordinates_ID @ channel.coordinates_ID[0]
+    like = int(agreement[1:].argmax()) + 1
+    others = [k for k in range(1, ITEMS) if k != like][:4]
+    near, far = torch.tensor([[*others, like, 0]]), torch.tensor([[like, *others, 0]])
+    assert inferred(denoiser, near)["ratio"][0, -1, 0] > 1.2 * inferred(denoiser, far)["ratio"][0, -1, 0]
+
+
+@pytest.mark.parametrize("denoise", [True, False])
+def test_a_target_is_no_evidence_for_anything(denoise):
+    """Another held-out item in its place, or none, leaves all that is known of the history as it was, to the bit."""
+    denoiser = small_denoiser(denoise=denoise, ordered=False)
+    items = small_histories([8, 8, 8])
+    known = torch.ones(items.shape, dtype=torch.bool)
+    known[:, 6:] = False
+    before = inferred(denoiser, items, known)
+    replaced = items.clone()
+    replaced[:, 6:] = torch.tensor([[20, 21], [22, 23], [24, 25]])
+    after = inferred(denoiser, replaced, known)
+    for name in before:
+        assert torch.equal(after[name][:, :6], before[name][:, :6])
+        assert not torch.equal(after[name][:, 6:], before[name][:, 6:])
+    scores = denoiser.over_catalogue(Context.of(items[:, :6], ordered=False), denoiser.views())[0]
+    scores_with = denoiser.over_catalogue(Context.of(items, known, ordered=False), denoiser.views())[0]
+    np.testing.assert_allclose(scores_with, scores, rtol=1e-4)
+
+
+def test_targets_do_not_speak_for_each_other():
+    denoiser = small_denoiser(ordered=False)
+    items = small_histories([8])
+    known = torch.ones(items.shape, dtype=torch.bool)
+    known[0, 5:] = False
+    together = inferred(denoiser, items, known)
+    for at in range(5, 8):
+        kept = [0, 1, 2, 3, 4, at]
+        alone = inferred(denoiser, items[:, kept], known[:, kept])
+        for name in alone:
+            np.testing.assert_allclose(alone[name][0, -1], together[name][0, at], rtol=1e-4)
+
+
+def test_an_item_repeated_is_as_good_as_alone():
+    denoiser = small_denoiser(missing=0.0)
+    alone = inferred(denoiser, torch.tensor([[7]]))
+    thrice = inferred(denoiser, torch.tensor([[7, 7, 7]]))
+    for name in alone:
+        np.testing.assert_allclose(thrice[name][0], alone[name][0].expand_as(thrice[name][0]), rtol=1e-5)
+
+
+def test_missing_is_missing():
+    """No probability for a modality the item lacks; in a model of one modality such an item leaves no trace."""
+    denoiser = small_denoiser(THREE, missing=0.5)
+    items = small_histories([15, 9])
+    found = inferred(denoiser, items)
+    present = torch.stack([channel.present_I[items.clamp(min=0)] for channel in denoiser.experts()], -1)
+    valid = (items >= 0)[..., None]
+    assert (found["r"][(present == 0) & valid] == 0).all()
+    assert (found["r"][(present > 0) & valid] > 0).all()
+    single = small_denoiser(["text"], missing=0.5, ordered=False)
+    have = single.experts()[0].present_I > 0
+    kept, absent = torch.where(have)[0][:6], torch.where(~have)[0][:3]
+    without = inferred(single, kept[None])
+    with_them = inferred(single, torch.cat([kept[:2], absent, kept[2:]])[None])
+    at = [0, 1, 5, 6, 7, 8]
+    for name in without:
+        np.testing.assert_allclose(with_them[name][0, at], without[name][0], rtol=1e-5)
+
+
+def test_denoising_off_counts_everything_in_full():
+    """Ratios do not depend on reliance nor on what caused the history."""
+    plain = small_denoiser(denoise=False)
+    items = small_histories([9, 6])
+    before = inferred(plain, items)
+    plain.log_reliance.copy_(torch.tensor([2.0, -2.0]))
+    after = inferred(plain, items)
+    assert torch.equal(after["ratio"], before["ratio"])
+    assert not torch.equal(after["r"], before["r"])
+    denoising = small_denoiser()
+    first = inferred(denoising, items)
+    denoising.log_reliance.copy_(torch.tensor([2.0, -2.0]))
+    assert not torch.equal(inferred(denoising, items)["ratio"], first["ratio"])
+
+
+def test_likelihood_of_the_targets_alone():
+    denoiser = small_denoiser()
+    items = small_histories([8, 5])
+    known = torch.rand(items.shape, generator=torch.manual_seed(1)) > 0.4
+    context = Context.of(items, known, ordered=True)
+    found, held = denoiser.log_likelihood(context, denoiser.views())
+    assert torch.equal(held, ~known & (items >= 0))
+    assert torch.equal(found, inferred(denoiser, items, known)["total"][held].log())
+
+
+@pytest.mark.parametrize("denoise", [True, False])
+def test_terms_over_the_catalogue_are_parts_of_the_whole(denoise):
+    denoiser = small_denoiser(denoise=denoise)
+    total, terms = denoiser.over_catalogue(Context.of(small_histories([8, 0, 3]), ordered=True), denoiser.views())
+    assert total.shape == (3, ITEMS)
+    assert terms.shape == (3, 2, ITEMS)
+    assert ((terms >= 0) & (terms <= total[:, None] * (1 + 1e-5))).all()
+
+
+def test_restored_from_tensors_alone():
+    denoiser = small_denoiser(THREE)
+    tensors = {name: tensor.clone() for name, tensor in denoiser.state_dict().items()}
+    again = Denoiser.restore(tensors, THREE, denoiser.shape, ordered=True)
+    items = small_histories([9, 3])
+    for name, value in inferred(denoiser, items).items():
+        assert torch.equal(inferred(again, items)[name], value)
+
+
+def test_the_seed_decides_the_start():
+    one, same, other = (small_denoiser(seed=seed, jitter=0.0).state_dict() for seed in (0, 0, 1))
+    assert all(torch.equal(one[name], same[name]) for name in one)
+    assert any(not torch.equal(one[name], other[name]) for name in one if "themes" in name)
+
+
+def test_context_by_hand():
+    items = torch.tensor([[4, 7, 4, -1]])
+    context = Context.of(items, torch.tensor([[True, True, False, True]]), ordered=True)
+    assert context.known_BT.tolist() == [[1, 1, 0, 0]]
+    assert context.valid_BT.tolist() == [[1, 1, 1, 0]]
+    # Source in rows, target in columns: 4 reaches 7 alone, 7 reaches both 4s, the hidden 4 and the padding nobody.
+    assert context.reach_BTT[0].tolist() == [[0, 1, 0, 0], [1, 0, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
+    np.testing.assert_allclose(context.log_gap_BTT[0, 0].exp(), [1, 1, 2, 3], rtol=1e-6)
+    np.testing.assert_allclose(context.log_age_BT[0, :3].exp(), [3, 2, 1], rtol=1e-6)
+    assert not Context.of(items, ordered=False).log_gap_BTT.any()
+    assert Context.of(items, ordered=False).known_BT.tolist() == [[1, 1, 1, 0]]

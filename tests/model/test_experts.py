@@ -1,0 +1,232 @@
+"""The two experts of a channel: densities over the catalogue, and no item evidence for itself."""
+
+import numpy as np
+import pytest
+import torch
+from small_models import ITEMS, small_denoiser, small_histories
+
+from demure.model.channel import Channel
+from demure.model.context import Context
+from demure.model.latent import fit_latent
+from demure.model.themes import Shares, start_themes
+
+
+def opened(denoiser, items, known=None, *, shifted=True):
+    """The first channel on a batch: (channel, view, context, state), its seeds moved by full responsibilities."""
+    context = Context.of(items, known, ordered=denoiser.ordered)
+    channel, view = denoiser.experts()[0], denoiser.views()[0]
+    state = channel.open(view, context)
+    if shifted:
+        channel.shift(state, view, context, torch.ones_like(context.valid_BT))
+    return channel, view, context, state
+
+
+def own_popularity(denoiser):
+    channel = denoiser.experts()[0]
+    own = denoiser.popularity_I * channel.present_I
+    return own / own.sum()
+
+
+def present_histories(denoiser, lengths, seed=0):
+    """Histories of items that have the first modality."""
+    have = torch.where(denoiser.experts()[0].present_I > 0)[0]
+    items = small_histories([len(have)] * len(lengths), seed=seed) % len(have)
+    rows = [have[torch.unique(row)][torch.randperm(len(torch.unique(row)), generator=torch.manual_seed(seed))]
+            for row in items]  # fmt: skip
+    out = torch.full((len(lengths), max(lengths)), -1)
+    for k, (row, length) in enumerate(zip(rows, lengths, strict=True)):
+        out[k, :length] = row[:length]
+    return out
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("shifted", [False, True])
+def test_a_seed_is_a_density_over_what_else_there_is(seed, shifted):
+    denoiser = small_denoiser(seed=seed)
+    items = present_histories(denoiser, [6, 4], seed)
+    channel, view, _, state = opened(denoiser, items, shifted=shifted)
+    popularity, smoothing = own_popularity(denoiser), channel.points.log_smoothing.exp()
+    for row, at in [(0, 0), (0, 5), (1, 2)]:
+        weight = torch.zeros(items.shape)
+        weight[row, at] = 1.0
+        ratio = channel.points.over_catalogue(state.seeds, view.z_IE, weight)[row]
+        density = (ratio * (1 + smoothing) - smoothing) * popularity
+        others = torch.arange(len(density)) != items[row, at]
+        assert float(density[others].sum()) == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_themes_are_a_density_over_the_catalogue(seed):
+    denoiser = small_denoiser(seed=seed)
+    items = small_histories([8, 3, 1], seed=seed)
+    channel, view, context, state = opened(denoiser, items)
+    weight = torch.rand(items.shape, generator=torch.manual_seed(seed))
+    channel.themes.ratio(state.shares, view.prior_C, state.decay_BTT, state.decay_BTT.sum(1))
+    ratio = channel.themes.over_catalogue(state.shares, view.q_IC, view.prior_C, weight * context.known_BT)
+    np.testing.assert_allclose((ratio * own_popularity(denoiser)).sum(1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("absence", [-20.0, 0.0, 20.0])
+def test_a_channel_stays_a_density_whatever_is_missing(absence):
+    """Items without the modality take a constant ratio; the rest makes room for it."""
+    denoiser = small_denoiser(missing=0.4)
+    items = small_histories([8, 3])
+    channel, view, context, state = opened(denoiser, items)
+    channel.gate.fill_(-50.0)  # themes alone: a density over all items, the own one too
+    channel.absence.fill_(absence)
+    ratio = channel.over_catalogue(state, view, context, torch.ones(items.shape))
+    np.testing.assert_allclose((ratio * denoiser.popularity_I).sum(1), 1, atol=1e-5)
+    hidden = ratio[:, channel.present_I == 0]
+    np.testing.assert_allclose(hidden, torch.sigmoid(torch.tensor(absence)), rtol=1e-5)
+    assert float(ratio[:, channel.present_I > 0].std()) > 0.05
+
+
+def test_without_a_history_every_item_is_as_likely_as_its_popularity():
+    denoiser = small_denoiser(missing=0.0)
+    channel, view, context, state = opened(denoiser, torch.full((2, 3), -1))
+    ratio = channel.over_catalogue(state, view, context, torch.ones(2, 3))
+    np.testing.assert_allclose(ratio, 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("shifted", [False, True])
+def test_pairs_agree_with_the_density_over_the_catalogue(shifted):
+    """What a seed gives a target that does not pull it is its density at the target's item."""
+    denoiser = small_denoiser(missing=0.0)
+    items = small_histories([7, 7])
+    known = torch.ones(items.shape, dtype=torch.bool)
+    known[:, 5:] = False
+    channel, view, _, state = opened(denoiser, items, known, shifted=shifted)
+    smoothing = channel.points.log_smoothing.exp()
+    for source in range(5):
+        weight = torch.zeros(items.shape)
+        weight[:, source] = 1.0
+        catalogue = channel.points.over_catalogue(state.seeds, view.z_IE, weight) * (1 + smoothing) - smoothing
+        expected = torch.gather(catalogue, 1, items[:, 5:])
+        np.testing.assert_allclose(state.seeds.ratio_BTT[:, source, 5:], expected, rtol=1e-3, atol=1e-4)
+
+
+def test_a_target_is_left_out_of_the_seeds_that_judge_it():
+    """Against the slow way: hide the target, move the seeds anew. The tangent errs upwards and by little."""
+    denoiser = small_denoiser(missing=0.0, jitter=0.1)
+    items = small_histories([9], seed=3)
+    _, _, _, all_known = opened(denoiser, items)
+    moved = 0.0
+    for target in range(9):
+        known = torch.ones(items.shape, dtype=torch.bool)
+        known[0, target] = False
+        _, _, _, without = opened(denoiser, items, known)
+        sources = torch.arange(9) != target
+        fast, slow = (s.seeds.ratio_BTT[0, sources, target] for s in (all_known, without))
+        assert (fast >= slow * (1 - 1e-4)).all()
+        np.testing.assert_allclose(fast, slow, rtol=0.35, atol=1e-3)
+        _, _, _, still = opened(denoiser, items, shifted=False)
+        moved = max(moved, float((still.seeds.ratio_BTT[0, sources, target] / slow - 1).abs().max()))
+    assert moved > 0.5  # the seeds did move
+
+
+def test_a_repeated_item_is_left_out_wherever_it_occurs():
+    """The others judge it (at 0) as they would if it were not at 2 and 4 as well, but for the tangent's error."""
+    denoiser = small_denoiser(missing=0.0, ordered=False, jitter=0.1)
+    items = torch.tensor([[5, 9, 5, 11, 5, 17, 21]])
+    known = torch.tensor([[False, True, True, True, True, True, True]])
+    hidden = torch.tensor([[False, True, False, True, False, True, True]])
+    _, _, _, echoed = opened(denoiser, items, known)
+    _, _, _, clean = opened(denoiser, items, hidden)
+    sources = [1, 3, 5, 6]
+    np.testing.assert_allclose(
+        echoed.seeds.ratio_BTT[0, sources, 0], clean.seeds.ratio_BTT[0, sources, 0], rtol=0.25, atol=1e-3
+    )
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_neither_an_item_nor_its_double_speaks_for_itself(ordered):
+    """Its responsibility, and those of other occurrences, leave its ratio as it was; another item's do not."""
+    denoiser = small_denoiser(missing=0.0, ordered=ordered)
+    items = torch.tensor([[5, 9, 5, 11, 17, -1]])
+    full = torch.ones(items.shape)
+
+    def ratio(r):
+        channel, view, context, state = opened(denoiser, items)
+        return channel.ratio(state, view, context, r)[0]
+
+    before = ratio(full)
+    own = full.clone()
+    own[0, [0, 2]] = 0.3
+    other = full.clone()
+    other[0, 3] = 0.3
+    assert torch.equal(ratio(own)[[0, 2]], before[[0, 2]])
+    assert (ratio(own)[[1, 3, 4]] != before[[1, 3, 4]]).all()
+    assert (ratio(other)[[0, 2]] != before[[0, 2]]).all()
+
+
+def test_contributions_are_shares_of_others():
+    denoiser = small_denoiser(missing=0.3)
+    items = torch.tensor([[5, 9, 5, 11, 17, 30], [3, 8, 1, -1, -1, -1]])
+    channel, view, context, state = opened(denoiser, items)
+    r = torch.rand(items.shape, generator=torch.manual_seed(0))
+    channel.ratio(state, view, context, r)
+    parts = channel.contributions(state, context, r)
+    assert (parts >= 0).all()
+    assert (parts.sum(1) <= 1 + 1e-5).all()
+    same = items[:, :, None] == items[:, None, :]
+    assert (parts[same] == 0).all()
+    assert (parts[1, 3:] == 0).all()
+    absent = channel.present_I[items.clamp(min=0)] == 0
+    assert (parts.transpose(1, 2)[absent] == 0).all()
+    assert (parts[absent] == 0).all()
+    assert parts.sum() > 0.5
+
+
+def test_theme_shares_against_a_slow_loop():
+    """Collapsed posterior of every target over themes, written out with loops."""
+    denoiser = small_denoiser(missing=0.0)
+    channel = denoiser.experts()[0]
+    random = np.random.default_rng(0)
+    T, C = 4, len(channel.themes.bias)
+    affinity, share = random.uniform(0.2, 3, (1, T, C)), random.dirichlet(np.ones(C), (1, T))
+    weight = random.uniform(0, 1, (1, T, T)) * (1 - np.eye(T))
+    prior = random.dirichlet(np.ones(C))
+    smoothing = float(channel.themes.log_smoothing.exp())
+    expected, posterior = np.zeros(T), np.zeros((T, C))
+    for t in range(T):
+        theta = [smoothing * prior[c] + sum(weight[0, j, t] * share[0, j, c] for j in range(T)) for c in range(C)]
+        theta = np.array(theta) / (smoothing + weight[0, :, t].sum())
+        expected[t] = sum(theta[c] * affinity[0, t, c] for c in range(C))
+        posterior[t] = theta * affinity[0, t] / expected[t]
+    shares = Shares(torch.tensor(affinity).float(), torch.tensor(share).float())
+    weight_BTT = torch.tensor(weight).float()
+    ratio, found = channel.themes.ratio(shares, torch.tensor(prior).float(), weight_BTT, weight_BTT.sum(1))
+    np.testing.assert_allclose(ratio[0], expected, rtol=1e-5)
+    np.testing.assert_allclose(found.share_BTC[0], posterior, rtol=1e-4)
+
+
+def test_sampled_candidates_stand_for_the_catalogue():
+    """Means over a few of many items, drawn by the root of their popularity, come near the mean by popularity."""
+    popularity = 1 / torch.arange(1, 2001) ** 0.8
+    popularity /= popularity.sum()
+    vectors = np.random.default_rng(0).normal(size=(2000, 3)).astype(np.float32)
+    latent = fit_latent(vectors, np.arange(2000) % 5 > 0)
+    channel = Channel(latent, start_themes(latent.coordinates, latent.spread, latent.present, 2, 0), ordered=True)
+    own = popularity * channel.present_I
+    own /= own.sum()
+    value = torch.arange(1, 2001).float().log()
+    generator = torch.Generator().manual_seed(0)
+    means = []
+    with torch.no_grad():
+        for _ in range(100):
+            view = channel.view(popularity, 100, generator)
+            assert len(torch.unique(view.candidates_N)) == 100
+            assert (channel.present_I[view.candidates_N] > 0).all()
+            assert float(view.log_weight_N.exp().sum()) == pytest.approx(1, abs=1e-5)
+            means.append(float((view.log_weight_N.exp() * value[view.candidates_N]).sum()))
+    assert np.mean(means) == pytest.approx(float((own * value).sum()), rel=0.05)
+    assert np.std(means) > 0.01
+
+
+def test_all_are_candidates_where_they_are_few():
+    denoiser = small_denoiser(missing=0.2)
+    channel = denoiser.experts()[0]
+    for generator, size in [(None, 1), (torch.Generator(), ITEMS)]:
+        view = channel.view(denoiser.popularity_I, size, generator)
+        assert torch.equal(view.candidates_N, torch.where(channel.present_I > 0)[0])
+        np.testing.assert_allclose(view.log_weight_N.exp(), own_popularity(denoiser)[view.candidates_N], rtol=1e-4)

@@ -1,0 +1,55 @@
+"""Denoisers over a few items, with parameters that were never trained but are no start values either."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from demure.model.context import Context
+from demure.model.denoiser import Denoiser, Shape
+from demure.model.latent import fit_latent
+
+ITEMS = 40
+
+
+def small_denoiser(
+    names: Sequence[str] = ("image", "text"),
+    *,
+    missing: float = 0.2,
+    ordered: bool = True,
+    denoise: bool = True,
+    seed: int = 0,
+    jitter: float = 0.3,
+) -> Denoiser:
+    """``ITEMS`` items with clustered features; of each modality the last items of a permutation are missing."""
+    random = np.random.default_rng(seed)
+    latents = {}
+    for name in names:
+        centres = random.normal(size=(4, 6)) * 2
+        vectors = (centres[random.integers(4, size=ITEMS)] + random.normal(size=(ITEMS, 6)) * 0.5).astype(np.float32)
+        latents[name] = fit_latent(vectors, random.permutation(ITEMS) >= missing * ITEMS)
+    popularity = random.integers(0, 20, ITEMS).astype(np.float64)
+    shape = Shape(themes=4, rounds=3, denoise=denoise)
+    denoiser = Denoiser.start(latents, popularity, shape, ordered=ordered, seed=seed)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in denoiser.parameters():
+            parameter += jitter * torch.randn(parameter.shape, generator=generator)
+    return denoiser.eval().requires_grad_(False)
+
+
+def small_histories(lengths: Sequence[int], *, seed: int = 0, width: int | None = None) -> torch.Tensor:
+    """(B, T) int64: histories of different items, -1 where padded."""
+    random = np.random.default_rng(seed)
+    items = torch.full((len(lengths), width or max(lengths)), -1, dtype=torch.int64)
+    for row, length in enumerate(lengths):
+        items[row, :length] = torch.as_tensor(random.permutation(ITEMS)[:length].copy())
+    return items
+
+
+def inferred(denoiser: Denoiser, items: torch.Tensor, known: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+    """What the denoiser makes of padded histories: ``r`` and ``ratio`` (B, T, M), ``total`` (B, T)."""
+    found = denoiser.infer(Context.of(items, known, ordered=denoiser.ordered), denoiser.views())
+    return {"r": found.r_BTM, "ratio": found.ratio_BTM, "total": found.total_BT}
