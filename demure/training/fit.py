@@ -115,7 +115,7 @@ def _epoch(
         loss = -found.mean()
         if not torch.isfinite(loss):
             raise RunError(
-                f"the loss is {float(loss)} in epoch {epoch}, step {step + 1}",
+                f"the loss is {loss.item()} in epoch {epoch}, step {step + 1}",
                 remedy="the last good epoch is kept; lower the learning rates and start again",
             )
         optimiser.zero_grad()

@@ -1,0 +1,92 @@
+"""Padding, pieces, hiding and grouping: nothing is lost, doubled or out of place."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from demure.data.dataset import Histories
+from demure.training.batches import append, by_length, counts, hide, padded, pieces
+
+
+def histories(lengths):
+    """Items are 0, 1, 2, ... through all users, so that an item tells its place."""
+    return Histories(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), np.arange(sum(lengths)))
+
+
+LENGTHS = st.lists(st.integers(0, 12), min_size=1, max_size=15).filter(any)
+
+
+def test_padded_by_hand():
+    them = histories([3, 0, 1])
+    assert padded(them, np.array([0, 1, 2])).tolist() == [[0, 1, 2], [-1, -1, -1], [3, -1, -1]]
+    assert padded(them, np.array([2, 0]), longest=2).tolist() == [[3, -1], [1, 2]]
+    assert padded(them, np.array([1])).tolist() == [[-1]]
+    assert padded(Histories(np.zeros(3, np.int64), np.zeros(0, np.int64)), np.array([0, 1])).tolist() == [[-1], [-1]]
+
+
+@settings(max_examples=50, deadline=None)
+@given(LENGTHS, st.integers(1, 8), st.integers(0, 99))
+def test_a_piece_is_a_run_of_the_history(lengths, longest, seed):
+    them = histories(lengths)
+    users = np.flatnonzero(lengths)
+    found = pieces(them, users, longest, torch.Generator().manual_seed(seed))
+    for user, row in zip(users, found, strict=True):
+        kept = row[row >= 0]
+        assert len(kept) == min(lengths[user], longest)
+        assert (row[: len(kept)] >= 0).all()
+        assert set(kept) <= set(them.of(user))
+        assert (np.diff(kept) == 1).all()
+
+
+def test_every_piece_comes_up():
+    them, generator = histories([5, 6]), torch.Generator().manual_seed(0)
+    firsts = [pieces(them, np.array([0]), 3, generator)[0, 0] for _ in range(200)]
+    share = np.bincount(firsts, minlength=3) / 200
+    assert len(share) == 3
+    np.testing.assert_allclose(share, 1 / 3, atol=0.12)
+
+
+@settings(max_examples=50, deadline=None)
+@given(LENGTHS, st.floats(0.01, 0.9), st.integers(0, 99))
+def test_of_every_history_one_at_least_is_hidden(lengths, share, seed):
+    them = histories(lengths)
+    items = padded(them, np.flatnonzero(lengths))
+    hidden = ~hide(items, share, torch.Generator().manual_seed(seed)).numpy() & (items >= 0)
+    assert (hidden.sum(1) >= 1).all()
+    again = ~hide(items, share, torch.Generator().manual_seed(seed)).numpy() & (items >= 0)
+    assert np.array_equal(hidden, again)
+
+
+def test_the_share_that_is_hidden():
+    known = hide(padded(histories([50] * 200), np.arange(200)), 0.3, torch.Generator().manual_seed(0))
+    assert float((~known).float().mean()) == pytest.approx(0.3, abs=0.02)
+
+
+@settings(max_examples=60, deadline=None)
+@given(LENGTHS, st.integers(1, 200), st.integers(1, 12), st.integers(1, 5), st.randoms())
+def test_groups_take_every_user_once_and_keep_to_the_size(lengths, cells, longest, most, random):
+    them = histories(lengths)
+    users = np.array(random.sample(range(len(lengths)), random.randint(1, len(lengths))))
+    groups = list(by_length(them, users, cells, longest, most))
+    assert sorted(np.concatenate(groups).tolist()) == sorted(users.tolist())
+    previous = 0
+    for group in groups:
+        length = np.minimum(np.diff(them.indptr)[group], longest)
+        assert len(group) <= most
+        assert len(group) == 1 or len(group) * max(1, length.max()) ** 2 <= cells
+        assert (np.diff(length) >= 0).all()
+        assert length[0] >= previous
+        previous = length[-1]
+
+
+def test_groups_are_not_smaller_than_need_be():
+    assert [len(group) for group in by_length(histories([10] * 25), np.arange(25), 1000, 100)] == [10, 10, 5]
+
+
+def test_counts_and_append_by_hand():
+    assert counts(Histories(np.array([0, 3]), np.array([2, 0, 2])), 4).tolist() == [1, 0, 2, 0]
+    items, known = append(np.array([[5, 6, -1], [7, -1, -1], [-1, -1, -1]]), np.array([1, 2, 3]))
+    assert items.tolist() == [[5, 6, 1, -1], [7, 2, -1, -1], [3, -1, -1, -1]]
+    assert np.argwhere(~known).tolist() == [[0, 2], [1, 1], [2, 0]]

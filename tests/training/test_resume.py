@@ -1,0 +1,153 @@
+"""A training that was cut off and goes on is the training that was not."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from small_sets import QUICK
+
+from demure.errors import RunError
+from demure.files import read_json
+from demure.model.denoiser import Denoiser
+from demure.runs import CHECKPOINT
+from demure.training.train import train
+
+MADE = (
+    "model.safetensors",
+    "metrics.jsonl",
+    "recipe.yaml",
+    "diagnosis.parquet",
+    "supports.parquet",
+    "reliance.parquet",
+)
+
+
+class CutOff(Exception):
+    """The plug was pulled."""
+
+
+def cut_off_at(stage, done):
+    def listener(progress):
+        if (progress.stage, progress.done) == (stage, done):
+            raise CutOff
+
+    return listener
+
+
+def go(dataset, out, *overrides, **options):
+    return train(dataset, out, overrides=[*QUICK, *overrides], device="cpu", **options)
+
+
+@pytest.mark.parametrize(
+    ("stage", "done"),
+    [("train", 1), ("train", 3), ("train", 4), ("train", 6), ("choose the pool", 0), ("diagnose", 60)],
+)
+def test_resumed_equals_uninterrupted(timed, run, tmp_path, stage, done):
+    out = tmp_path / "run"
+    with pytest.raises(CutOff):
+        go(timed, out, listener=cut_off_at(stage, done))
+    assert not (out / "run.json").exists()
+    go(timed, out, resume=True)
+    for name in MADE:
+        assert (out / name).read_bytes() == (run / name).read_bytes(), name
+    assert read_json(out / "run.json") == read_json(run / "run.json")
+    assert not (out / CHECKPOINT).exists()
+
+
+def test_cut_off_again_and_again(timed, run, tmp_path):
+    out = tmp_path / "run"
+    for at in (2, 4, 6):
+        with pytest.raises(CutOff):
+            go(timed, out, listener=cut_off_at("train", at), resume=True)
+    go(timed, out, resume=True)
+    assert (out / "model.safetensors").read_bytes() == (run / "model.safetensors").read_bytes()
+    assert (out / "metrics.jsonl").read_bytes() == (run / "metrics.jsonl").read_bytes()
+
+
+def test_it_goes_on_and_does_not_start_again(timed, tmp_path):
+    out, steps = tmp_path / "run", []
+    with pytest.raises(CutOff):
+        go(timed, out, listener=cut_off_at("train", 4))
+    go(timed, out, resume=True, listener=lambda p: steps.append(p.done) if p.stage == "train" else None)
+    assert steps == [3, 4, 5, 6]
+
+
+def test_metrics_are_there_after_every_epoch(timed, run, tmp_path):
+    """After a cut in the third epoch, those of the start and of the first two, as they stay."""
+    with pytest.raises(CutOff):
+        go(timed, tmp_path / "run", listener=cut_off_at("train", 5))
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert lines == (run / "metrics.jsonl").read_text().splitlines()[:3]
+    modes = {path.stat().st_mode & 0o777 for path in [*(tmp_path / "run").iterdir(), run / "run.json"]}
+    assert len(modes) == 1
+
+
+def test_a_checkpoint_of_something_else_is_refused(timed, untimed, tmp_path):
+    out = tmp_path / "run"
+    with pytest.raises(CutOff):
+        go(timed, out, listener=cut_off_at("train", 4))
+    before = (out / CHECKPOINT).read_bytes()
+    for dataset, overrides, seed in [(timed, ["training.epochs=4"], 0), (timed, [], 1), (untimed, [], 0)]:
+        with pytest.raises(RunError, match="belongs to another dataset, recipe or seed"):
+            go(dataset, out, *overrides, seed=seed, resume=True)
+    with pytest.raises(RunError, match="unfinished training.*--resume"):
+        go(timed, out)
+    assert (out / CHECKPOINT).read_bytes() == before
+    (out / CHECKPOINT).write_bytes(before[: len(before) // 2])
+    with pytest.raises(RunError, match="cannot be read"):
+        go(timed, out, resume=True)
+    go(timed, out, overwrite=True)
+    assert (out / "run.json").is_file()
+
+
+def test_a_finished_run_is_not_resumed(timed, run):
+    before = (run / "model.safetensors").read_bytes()
+    with pytest.raises(RunError, match="already finished"):
+        go(timed, run, resume=True)
+    assert (run / "model.safetensors").read_bytes() == before
+
+
+def test_a_loss_that_is_no_number_leaves_the_last_good_epoch(timed, run, tmp_path, monkeypatch):
+    """Bad in the third epoch: an error, the checkpoint of the second, from which a sound machine goes on."""
+    out, sound, calls = tmp_path / "run", Denoiser.log_likelihood, []
+
+    def failing(self, context, views):
+        found, held = sound(self, context, views)
+        calls.append(torch.is_grad_enabled())
+        return (found * float("nan") if sum(calls) > 4 and calls[-1] else found), held
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Denoiser, "log_likelihood", failing)
+        with pytest.raises(RunError, match="the loss is nan in epoch 3, step 1.*last good epoch"):
+            go(timed, out)
+    assert len((out / "metrics.jsonl").read_text().splitlines()) == 3
+    go(timed, out, resume=True)
+    assert (out / "model.safetensors").read_bytes() == (run / "model.safetensors").read_bytes()
+
+
+def test_a_likelihood_that_is_no_number_is_told(timed, tmp_path, monkeypatch):
+    def failing(self, context, views):
+        held = (context.valid_BT > 0) & (context.known_BT == 0)
+        return torch.full((int(held.sum()),), float("nan")), held
+
+    monkeypatch.setattr(Denoiser, "log_likelihood", failing)
+    with pytest.raises(RunError, match="validation likelihood is nan"):
+        go(timed, tmp_path / "run")
+    assert not (tmp_path / "run" / CHECKPOINT).exists()
+
+
+def test_patience_ends_a_training_and_the_best_epoch_stays(timed, tmp_path, monkeypatch):
+    """Likelihoods are dictated: the third epoch is the best, two worse ones end it."""
+    dictated = iter([0.1, 0.2, 0.15, 0.3, 0.25, 0.2, 0.9])
+    monkeypatch.setattr("demure.training.watch.Watch.log_likelihood", lambda self, denoiser: next(dictated))
+    report = go(timed, tmp_path / "run", "training.epochs=50", "training.patience=2")
+    assert (report.epochs, report.best_epoch) == (5, 3)
+    values = [json.loads(line)["valid_log_likelihood"] for line in (tmp_path / "run" / "metrics.jsonl").open()]
+    assert values == [0.1, 0.2, 0.15, 0.3, 0.25, 0.2]
+    dictated = iter([0.1, 0.2, 0.15, 0.3])
+    short = go(timed, tmp_path / "short", "training.epochs=3", "training.patience=2")
+    assert short.best_epoch == 3
+    kept, three = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("run", "short"))
+    assert kept == three
+    assert np.isfinite(list(short.valid.values())).all()
