@@ -91,7 +91,7 @@ def test_a_checkpoint_of_something_else_is_refused(timed, untimed, tmp_path):
     for dataset, overrides, seed in [(timed, ["training.epochs=4"], 0), (timed, [], 1), (untimed, [], 0)]:
         with pytest.raises(RunError, match="belongs to another dataset, recipe or seed"):
             go(dataset, out, *overrides, seed=seed, resume=True)
-    with pytest.raises(RunError, match="unfinished training.*--resume"):
+    with pytest.raises(RunError, match=r"unfinished training.*--resume"):
         go(timed, out)
     assert (out / CHECKPOINT).read_bytes() == before
     (out / CHECKPOINT).write_bytes(before[: len(before) // 2])
@@ -119,7 +119,7 @@ def test_a_loss_that_is_no_number_leaves_the_last_good_epoch(timed, run, tmp_pat
 
     with monkeypatch.context() as patch:
         patch.setattr(Denoiser, "log_likelihood", failing)
-        with pytest.raises(RunError, match="the loss is nan in epoch 3, step 1.*last good epoch"):
+        with pytest.raises(RunError, match=r"the loss is nan in epoch 3, step 1.*last good epoch"):
             go(timed, out)
     assert len((out / "metrics.jsonl").read_text().splitlines()) == 3
     go(timed, out, resume=True)
