@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
 _WORDS = {
     "demure": "demure",
-    "no-denoising": "the same model without denoising",
+    "no-denoising": "without denoising",
     "popularity": "popularity",
 }
 
@@ -62,17 +62,20 @@ def _recommending(result: DemoResult) -> None:
 
 
 def _diagnosing(result: DemoResult) -> None:
-    shown = table(["", ">AUC", ">calibration error", ">log-loss", ">noise found", ">of what it calls noise, is"])
+    shown = table(["", ">AUC", ">ECE", ">log-loss", ">noise found", ">rightly so"])
     for name, score in (("demure", result.diagnosis), ("no-denoising", result.without_denoising)):
         precision = float("nan") if score.noise_precision is None else score.noise_precision
         told = (number(score.auc, 3), number(score.ece, 3), number(score.log_loss, 3))
         row(shown, _WORDS[name], *told, number(score.noise_recall, 2), number(precision, 2))
-    row(shown, "the generator's own posterior", number(result.diagnosis.ceiling, 3), *"----")
+    row(shown, "the generator itself", number(result.diagnosis.ceiling, 3), *"----")
     terminal.result(
         "",
         heading("Diagnosing: what caused each choice, against what the generator knows"),
         shown,
         aside(_by_modality(result.diagnosis)),
+        aside(
+            "ECE: how far the probabilities are from the truth; the generator itself: its own posterior, the ceiling"
+        ),
     )
 
 

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from demure.data.prepare import PrepareOptions
@@ -80,7 +81,7 @@ def run(out: Path, *, seed: int = 0, listener: Listener = silent) -> DemoResult:
         file = out / f"noise-{name}.parquet"
         export(runs[name], file)
         scores[name] = score_diagnosis(truth, pd.read_parquet(file))
-    user = user_view(runs["demure"], _telling_user(out / "noise-demure.parquet"))
+    user = user_view(runs["demure"], telling_user(pd.read_parquet(out / "noise-demure.parquet")))
     done("inspect")
     recommended = recommend(runs["demure"], out / "recommendations.parquet", k=20, device="cpu", listener=listener)
     done("recommend")
@@ -107,11 +108,18 @@ def run(out: Path, *, seed: int = 0, listener: Listener = silent) -> DemoResult:
     )
 
 
-def _telling_user(diagnosis: Path) -> str:
-    """A user with a middling history whose verdicts differ most between modalities: something to see."""
-    frame = pd.read_parquet(diagnosis)
-    judged = frame[frame["verdict"] != "missing"]
-    by_user = judged.groupby("user_id")["poi_probability"].agg(["std", "size"]).fillna(0.0)
-    modalities = frame["modality"].nunique()
-    middling = by_user[by_user["size"].between(8 * modalities, 14 * modalities)]
-    return str((middling if len(middling) else by_user)["std"].idxmax())
+def telling_user(diagnosis: pd.DataFrame) -> str:
+    """Of the users with a middling history, the one for whom the rarest of the modalities' verdicts is most frequent:
+    a user who looks at different things at different times, so that there is something to see."""
+    judged = diagnosis[diagnosis["verdict"] != "missing"]
+    modalities = diagnosis["modality"].nunique()
+    size = judged.groupby("user_id").size()
+    middling = size[size.between(7 * modalities, 12 * modalities)].index
+    among = judged[judged["user_id"].isin(middling if len(middling) else size.index)]
+    poi = among["verdict"] == "poi"
+    sure = (among["poi_probability"] - 0.5).abs() > 0.35
+    kinds = among["modality"] + np.where(poi, " poi", " noise")
+    counts = among[sure].groupby(["user_id", kinds[sure]]).size().unstack(fill_value=0)
+    return str(
+        counts.assign(least=counts.min(axis=1), total=counts.sum(axis=1)).sort_values(["least", "total"]).index[-1]
+    )

@@ -1,0 +1,31 @@
+"""Draw the README's picture from a finished demo: `.venv/bin/python docs/make_pictures.py demo`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+
+from demure.demo.run import telling_user
+from demure.diagnosis.tables import user_view
+from demure_cli.inspect_tables import user_table
+
+WIDTH = 112
+
+
+def main(demo: Path, out: Path) -> None:
+    """`demure inspect RUN --user U` of the demo's telling user, as Rich exports it."""
+    run = demo / "runs" / "demure"
+    user = telling_user(pd.read_parquet(demo / "noise-demure.parquet"))
+    seen = user_view(run, user)
+    with open("/dev/null", "w", encoding="utf-8") as nowhere:
+        console = Console(record=True, width=WIDTH, file=nowhere, force_terminal=True, color_system="truecolor")
+        console.print(f"[bold]$ demure inspect {run} --user {user}[/bold]\n")
+        console.print(user_table(seen, WIDTH))
+    out.write_text(console.export_svg(title="demure inspect", unique_id="demure"), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(__file__).parent / "inspect.svg")
