@@ -1,0 +1,161 @@
+"""What is taken together, and the pool of it with the content."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small_models import ITEMS, small_denoiser, small_histories
+
+from demure.model.context import Context
+from demure.model.neighbours import Neighbours, Walk, count_pairs
+from demure.model.recommender import Pool, Recommender, Terms
+
+HISTORIES = st.lists(st.lists(st.integers(0, 7), max_size=7, unique=True), min_size=1, max_size=6)
+WALKS = [
+    Walk(),
+    Walk(nearness=0.0, fading=0.0),
+    Walk(nearness=0.5, shared=1.0, exponent=0.8, fading=1.3),
+    Walk(further=1.0),
+]
+
+
+def csr(rows):
+    return np.cumsum([0, *map(len, rows)]), np.array([item for row in rows for item in row], dtype=np.int64)
+
+
+def pairs_slowly(rows, window, nearness, shared):
+    """Every pair of every history, one by one."""
+    counts = np.zeros((8, 8))
+    for row in rows:
+        for j, source in enumerate(row):
+            for i, target in enumerate(row):
+                worth = len(row) ** -shared
+                if i == j or (nearness and abs(i - j) > window):
+                    continue
+                if nearness:
+                    worth *= abs(i - j) ** -nearness * (1.0 if i > j else 0.5)
+                counts[source, target] += worth
+    return counts
+
+
+@settings(max_examples=60, deadline=None)
+@given(HISTORIES, st.integers(1, 7), st.sampled_from([0.0, 0.5, 1.0]), st.sampled_from([0.0, 1.0]))
+def test_pairs_against_a_slow_count(rows, window, nearness, shared):
+    found = count_pairs(*csr(rows), 8, window, nearness=nearness, shared=shared)
+    np.testing.assert_allclose(found.toarray(), pairs_slowly(rows, window, nearness, shared), atol=1e-9)
+
+
+def test_pairs_by_hand():
+    """One history 2, 0, 1: its neighbours are worth 1 forwards and 1/2 back, the ends 1/2 and 1/4."""
+    found = count_pairs(np.array([0, 3]), np.array([2, 0, 1]), 3, 50, nearness=1.0).toarray()
+    assert found.tolist() == [[0, 1, 0.5], [0.5, 0, 0.25], [1, 0.5, 0]]
+    assert count_pairs(np.array([0, 3]), np.array([2, 0, 1]), 3, 1, nearness=1.0).toarray()[2].tolist() == [1, 0, 0]
+
+
+def neighbours(rows, walk, items=8):
+    indptr, taken = csr(rows)
+    counts = count_pairs(indptr, taken, items, 50, nearness=walk.nearness, shared=walk.shared)
+    return Neighbours(counts, np.bincount(taken, minlength=items).astype(float), walk)
+
+
+@pytest.mark.parametrize("walk", WALKS)
+@settings(max_examples=25, deadline=None)
+@given(rows=HISTORIES)
+def test_the_walk_is_a_density_whatever_the_history(walk, rows):
+    model = neighbours(rows, walk)
+    items = np.full((len(rows) + 1, 9), -1)
+    for k, row in enumerate(rows):
+        items[k, : len(row)] = row
+    density = model.density(items)
+    np.testing.assert_allclose(density.sum(1), 1, atol=1e-9)
+    assert (density > 0).all()
+    popularity = np.bincount(csr(rows)[1], minlength=8) + 1.0
+    np.testing.assert_allclose(density[-1], popularity / popularity.sum(), rtol=1e-9)
+    np.testing.assert_allclose(model.density(items[:, :8])[0], density[0], rtol=1e-9)
+
+
+@pytest.mark.parametrize("walk", WALKS)
+def test_what_is_taken_with_the_history_is_likelier(walk):
+    rows = [[0, 1], [0, 1, 2], [2, 0, 1], [3, 4], [4, 3], [5, 6, 7]]
+    density = neighbours(rows, walk).density(np.array([[0], [3]]))
+    assert density[0, 1] > density[0, 4] * 1.5
+    assert density[1, 4] > density[1, 1] * 1.5
+
+
+def test_the_last_item_counts_most_where_order_fades():
+    rows = [[0, 1], [0, 1], [2, 3], [2, 3]]
+    two = np.array([[0, 2], [2, 0]])
+    fading, flat = (neighbours(rows, Walk(fading=value)).density(two) for value in (1.0, 0.0))
+    assert fading[0, 3] > fading[0, 1]
+    assert fading[1, 1] > fading[1, 3]
+    np.testing.assert_allclose(flat[0], flat[1])
+
+
+@pytest.fixture(scope="module")
+def parts():
+    denoiser = small_denoiser()
+    rows = [row.tolist() for row in small_histories([6] * 20, seed=4)]
+    model = neighbours(rows, Walk(), ITEMS)
+    return denoiser, model
+
+
+def recommender(parts, *, pool=None, longest=50):
+    denoiser, model = parts
+    return Recommender(denoiser, model, pool or Pool(0.75, 0.3), longest=longest)
+
+
+def test_the_pool_by_its_formula(parts):
+    """v log p_id + (1 - v) log p_0 + w log rho, from its three parts."""
+    denoiser, model = parts
+    whole = recommender(parts)
+    items = small_histories([6, 2, 0], width=6).numpy()
+    log_popularity = denoiser.popularity_I.log().numpy()
+    content, _ = whole.content(items)
+    expected = 0.75 * np.log(model.density(items)) + 0.25 * log_popularity + 0.3 * content
+    found = whole.score(whole.terms(items))
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_ends_of_the_pool(parts):
+    items = small_histories([5, 3]).numpy()
+    log_popularity = parts[0].popularity_I.log().numpy()
+    alone = {pool: recommender(parts, pool=Pool(*pool)) for pool in [(0.0, 0.0), (1.0, 0.0), (0.0, 1.0)]}
+    scores = {pool: one.score(one.terms(items)) for pool, one in alone.items()}
+    np.testing.assert_allclose(scores[0.0, 0.0], np.broadcast_to(log_popularity, scores[0.0, 0.0].shape), rtol=1e-5)
+    np.testing.assert_allclose(scores[1.0, 0.0], np.log(parts[1].density(items)), rtol=1e-4)
+    content = scores[0.0, 1.0] - log_popularity
+    np.testing.assert_allclose(content, alone[0.0, 1.0].content(items)[0], rtol=1e-3, atol=1e-4)
+    without = Recommender(parts[0], None, Pool(0.7, 1.0), longest=50)
+    np.testing.assert_allclose(without.score(without.terms(items)), scores[0.0, 1.0], rtol=1e-4, atol=1e-5)
+
+
+def test_because_is_the_part_that_carries_most(parts):
+    terms = Terms(
+        collaborative=np.array([[1.0, 1.0, -1.0, -2.0, 0.0]]),
+        content=np.array([[1.0, 3.0, 0.5, -1.0, 1.0]]),
+        modality=np.array([[0, 1, 0, 1, 1]]),
+    )
+    history = 2
+    # With v = 1 and w = .5: .5 < 1; 1.5 > 1; .25 > -1; both against it; .5 > 0.
+    assert recommender(parts, pool=Pool(1.0, 0.5)).because(terms).tolist() == [[history, 1, 0, history, 1]]
+    assert recommender(parts, pool=Pool(1.0, 0.0)).because(terms).tolist() == [[history] * 5]
+
+
+def test_because_names_the_largest_term(parts):
+    denoiser, _ = parts
+    items = small_histories([8, 4])
+    _, terms = denoiser.over_catalogue(Context.of(items, ordered=True), denoiser.views())
+    assert np.array_equal(recommender(parts).content(items.numpy())[1], terms.numpy().argmax(1))
+    assert len(np.unique(terms.numpy().argmax(1))) == 2
+
+
+def test_content_sees_the_last_items_alone(parts):
+    items = small_histories([9, 4, 0, 6], width=9).numpy()
+    short = recommender(parts, longest=4)
+    cut = np.full((4, 4), -1)
+    for row, length in enumerate([9, 4, 0, 6]):
+        last = items[row, max(0, length - 4) : length]
+        cut[row, : len(last)] = last
+    np.testing.assert_allclose(short.content(items)[0], recommender(parts).content(cut)[0], rtol=1e-5)
+    assert not np.allclose(short.content(items)[0][0], recommender(parts).content(items)[0][0], rtol=1e-3)
