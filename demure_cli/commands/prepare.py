@@ -51,7 +51,6 @@ def prepare(
 
     feature_files = named_files(features or [])
     from demure.data.prepare import PrepareOptions
-
     from demure.features import prepare_with_features
 
     options = PrepareOptions(
