@@ -44,7 +44,10 @@ def to_yaml(recipe: Recipe) -> str:
     """The resolved recipe as YAML that :func:`load_recipe` reads back to an equal one."""
     values = dataclasses.asdict(recipe)
     values["modalities"] = list(recipe.modalities)
-    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+    text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+    # PyYAML leaves Unicode's own line breaks bare, and reads them back as spaces.
+    broken = any(mark in text for mark in "\x85\u2028\u2029")
+    return yaml.safe_dump(values, sort_keys=False) if broken else text
 
 
 def _read(recipe: str, seen: tuple[str, ...]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from demure.errors import DemureError, RecipeError
@@ -150,6 +150,7 @@ def test_an_unknown_recipe_has_a_nearest_name(tmp_path):
         load_recipe(tmp_path / "absent.yaml")
 
 
+@example(Recipe(name="two\x85lines", baseline={"\u2028": 1.0, "é": 2.0}))
 @settings(max_examples=40, deadline=None)
 @given(
     st.builds(
