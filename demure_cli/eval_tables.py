@@ -69,13 +69,16 @@ def metrics_by_k(metrics: dict[str, float]) -> Any:
 
 def paired_tests(comparison: Comparison, short: Mapping[str, str]) -> tuple[Any, ...]:
     """The paired tests as heading, table and legend; ``short``: what to call each run."""
-    shown = table(["metric", "pair", ">difference", ">95 % interval", ">effect", ">p (Holm)"])
+    shown = table(["", ">difference", ">95 % interval", ">effect", ">p (Holm)"])
+    metric = None
     for pair in comparison.pairs:
         sure = pair.p_adjusted < _SURE
+        if pair.metric != metric:
+            metric = pair.metric
+            row(shown, Text(metric, style="bold"), *[""] * 4)
         row(
             shown,
-            pair.metric,
-            f"{short[pair.first]} - {short[pair.second]}",
+            f" {short[pair.first]} - {short[pair.second]}",
             Text(f"{pair.difference:+.4f}", style="bold" if sure else ""),
             f"{pair.low:+.4f} to {pair.high:+.4f}",
             f"{pair.effect:+.2f}",

@@ -267,7 +267,7 @@ NAMES = _words(
 )
 _TITLES = _words(
     """
-    The {head}|The {head} of {tail}|The {adjective} {head}|A {head} for {name}|{name} and the {head}|The {other} and
+    The {head}|The {head} of {tail}|The {adjective} {head}|{a} {head} for {name}|{name} and the {head}|The {other} and
     the {head}|{head} at {tail}|Letters from {tail}|The {adjective} {head} of {tail}|What the {head} Knew|Beyond
     {tail}
     """
@@ -309,6 +309,7 @@ def write_title(topic: str, random: np.random.Generator) -> str:
     head = pick(words.heads)
     title = pick(_TITLES).format(
         head=head,
+        a="An" if head[0] in "AEIOU" else "A",
         other=pick(tuple(word for word in words.heads if word != head)),
         tail=pick(words.tails),
         adjective=pick(_ADJECTIVES),
