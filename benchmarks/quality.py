@@ -141,7 +141,10 @@ def _each(sets: str, recipes: Sequence[str], seeds: str, data: Path, work: Path)
     found: dict[str, dict[str, list[Any]]] = defaultdict(dict)
     for name in sets.split(","):
         one = obtain(name, data, work)
+        ordered = Dataset.load(one.path).has_time
         for recipe in recipes:
+            if not ordered and recipe.endswith("-decayed"):
+                continue
             # A baseline has no seed.
             own = seeds.split(",")[:1] if recipe.split(":")[0] in BASELINES else seeds.split(",")
             found[name][recipe] = [measure(one, recipe, int(seed), work) for seed in own]

@@ -32,6 +32,10 @@ class ExtractorError(DemureError):
     """An encoder that is unknown, cannot be had here, or does not fit the modality."""
 
 
+class NothingUsable(ExtractorError):
+    """Not a single item has an input of a kind that can be encoded."""
+
+
 class FeatureError(DemureError):
     """Features that do not match the items, or are not there."""
 

@@ -35,11 +35,11 @@ def show(result: DemoResult) -> None:
         heading("Where everything is"),
         facts(list(result.files.items())),
         "",
-        heading("What to run next"),
+        heading("What to run next, and then with your own data"),
         f"demure inspect {result.files['run']}",
         f"demure inspect {result.files['run']} --user {user.user_id}",
         f"demure train {result.files['dataset']} --out my-run --set denoiser.themes=12",
-        "demure prepare --interactions FILE --items FILE --images DIR --out my-dataset     (your own data)",
+        "demure prepare --interactions FILE --items FILE --images DIR --out my-dataset",
         f"and open {result.files['report']} in a browser",
     )
     terminal.note(f"took {sum(result.seconds.values()):.0f} s: " + _spent(result.seconds))

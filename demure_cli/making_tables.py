@@ -66,6 +66,8 @@ def show_extracted(result: ExtractReport) -> None:
             terminal.note(f"{made.name}: {count(made.resumed)} inputs were encoded before the interruption")
         for words in made.assumed:
             terminal.note(f"{made.name}: {words}")
+    for words in result.left_out:
+        terminal.note(f"left out: {words}")
 
 
 def show_extractors(result: dict[str, list[Listed]]) -> None:

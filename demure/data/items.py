@@ -146,8 +146,18 @@ def locate_images(
     files = np.flatnonzero([value is not None and not _URL.match(value) for value in values])
     absent = files[[not _is_file(root, values[k]) for k in files]] if len(files) else files
     findings.add("image file not there", "kept without image", where, rows[absent], lambda k: values[absent[k]])
+    if len(absent) and len(absent) == len(files):
+        elsewhere = _root_of(str(values[absent[0]]), root)
+        meant = f"; {elsewhere} has it: give --images {elsewhere}" if elsewhere else ""
+        findings.note(f"--images: no image file is there, for example {root / str(values[absent[0]])}{meant}")
     columns = {name: column for name, column in items.columns.items() if name != "image"} | {"image": values}
     return replace(items, columns=columns), root.resolve()
+
+
+def _root_of(name: str, root: Path) -> Path | None:
+    """The folder above or below ``root`` that ``name`` is relative to."""
+    below = sorted(folder for folder in root.iterdir() if folder.is_dir())
+    return next((folder for folder in (root.resolve().parent, *below) if _is_file(folder, name)), None)
 
 
 def _is_file(root: Path, name: str) -> bool:

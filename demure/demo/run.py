@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,10 +43,18 @@ class DemoResult:
     seconds: dict[str, float]
 
 
-def run(out: Path, *, seed: int = 0, listener: Listener = silent) -> DemoResult:
+def run(
+    out: Path,
+    *,
+    seed: int = 0,
+    catalogue: CatalogueOptions | None = None,
+    overrides: Sequence[str] = (),
+    listener: Listener = silent,
+) -> DemoResult:
     """Render, prepare, extract, train three recipes, eval, inspect, recommend and report, all under ``out``.
 
-    A second demo replaces the first; any other folder with something in it is refused with ``DemureError``.
+    ``catalogue`` is another one than the usual, ``overrides`` change the two recipes that train. A second demo replaces
+    the first; any other folder with something in it is refused with ``DemureError``.
     """
     out = Path(out)
     again = (out / "catalogue").is_dir()
@@ -59,19 +68,30 @@ def run(out: Path, *, seed: int = 0, listener: Listener = silent) -> DemoResult:
         last = time.monotonic()
 
     listener(Progress("draw the catalogue", 0))
-    made = render(out / "catalogue", CatalogueOptions(seed=seed), overwrite=again, listener=listener)
+    options = catalogue or CatalogueOptions(seed=seed)
+    made = render(out / "catalogue", options, overwrite=again, listener=listener)
     done("draw")
     dataset = out / "dataset"
-    options = PrepareOptions(
+    given = PrepareOptions(
         interactions=made.interactions, out=dataset, items=made.items, images=made.images, overwrite=again
     )
-    prepare_with_features(options, listener)
+    prepare_with_features(given, listener)
     done("prepare")
     extract(dataset, text="tfidf", image="color", listener=listener)
     done("extract")
     runs = {name: out / "runs" / name for name in RECIPES}
     for name, recipe in RECIPES.items():
-        train(dataset, runs[name], recipe=recipe, seed=seed, device="cpu", overwrite=again, listener=listener)
+        changes = overrides if recipe != "popularity" else ()
+        train(
+            dataset,
+            runs[name],
+            recipe=recipe,
+            overrides=changes,
+            seed=seed,
+            device="cpu",
+            overwrite=again,
+            listener=listener,
+        )
         done(f"train {name}")
     judgement = judge(list(runs.values()), device="cpu", listener=listener)
     done("eval")

@@ -1,1 +1,1 @@
-"""TODO"""
+"""Reading a diagnosis: the overview, one user, one item, the export."""

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from demure.errors import ExtractorError
+from demure.errors import NothingUsable
 from demure.features import store
 from demure.features.inputs import Inputs, Problem, Unusable
 from demure.features.protocol import FittedEncoder, Spec
@@ -50,7 +50,7 @@ def encode_modality(
 ) -> Encoded:
     """Write ``features/KIND/`` for the inputs ``found``; an interrupted call leaves shards for the next.
 
-    Raises ``ExtractorError`` if no item at all has something that the encoder can use.
+    Raises ``NothingUsable`` if no item at all has something that the encoder can use.
     """
     if not found.keys:
         raise _nothing(kind, found.problems)
@@ -109,9 +109,9 @@ def _current(folder: Path, kind: str, key: str, item_ids: Sequence[str]) -> bool
     return bool(same_items and facts["provenance"].get("key") == key and store.intact(folder, kind))
 
 
-def _nothing(kind: str, problems: list[Problem]) -> ExtractorError:
+def _nothing(kind: str, problems: list[Problem]) -> NothingUsable:
     counts = Counter(one[1] for one in problems).most_common(3)
-    return ExtractorError(
+    return NothingUsable(
         f"no item has a usable {kind} ({', '.join(f'{n} times: {problem}' for problem, n in counts)})",
         where=f"--{kind}",
         remedy=f"for example {problems[0][2]}" if problems and problems[0][2] else None,

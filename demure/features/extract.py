@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from demure.errors import ExtractorError
+from demure.errors import ExtractorError, NothingUsable
 from demure.features import inputs as reading
 from demure.features import store
 from demure.features.encoding import PROBLEMS, Encoded, encode_modality
@@ -49,10 +49,11 @@ class Extracted:
 
 @dataclass(frozen=True)
 class ExtractReport:
-    """Result of ``extract``."""
+    """Result of ``extract``. ``left_out``: what the items seemed to have, and why it could not be used."""
 
     dataset: Path
     modalities: list[Extracted]
+    left_out: list[str] = field(default_factory=list)
 
 
 def extract(
@@ -107,6 +108,7 @@ def extract_items(
     resolved = {kind: choose(name, kind) for kind, name in chosen.items()}
     done = [_summary(folder, name, Encoded(), 0.0, "kept, the items have nothing to extract from") for name in there]
     ids = items["item_id"].tolist()
+    left_out: list[NothingUsable] = []
     for kind, (spec, family) in resolved.items():
         other = None if asked else _others(folder, kind, spec)
         if other is not None:
@@ -119,10 +121,18 @@ def extract_items(
             reading.texts(items, list(text_columns)) if kind == "text" else reading.images(items, images_root)
         )
         encoder = load_encoder(spec, family, kind, device)
-        made = encode_modality(folder, ids, kind, spec, found, encoder, resume, listener)
+        try:
+            made = encode_modality(folder, ids, kind, spec, found, encoder, resume, listener)
+        except NothingUsable as error:
+            if asked:
+                raise
+            left_out.append(error)
+            continue
         seconds = time.perf_counter() - started
         done.append(_summary(folder, kind, made, seconds, "up to date" if made.up_to_date else None))
-    return ExtractReport(Path(folder), done)
+    if left_out and not done:
+        raise left_out[0]
+    return ExtractReport(Path(folder), done, [str(error) for error in left_out])
 
 
 def _others(folder: Path, name: str, spec: Spec) -> str | None:

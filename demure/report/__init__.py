@@ -1,1 +1,1 @@
-"""TODO"""
+"""A run as one HTML file."""

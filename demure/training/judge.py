@@ -13,6 +13,7 @@ from demure.evaluation.compare import Comparison, compare
 from demure.evaluation.ranking import DEFAULT_KS, Evaluation, evaluate
 from demure.files import atomic_file
 from demure.progress import Listener, silent
+from demure.runs import read_manifest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -77,6 +78,8 @@ def judge(
     evaluations: dict[str, Evaluation] = {}
     user_ids: dict[str, np.ndarray] = {}
     first: tuple[str, Dataset] | None = None
+    for path in runs:
+        read_manifest(path)  # so that a wrong name does not cost the runs before it
     for name, path in zip(names, runs, strict=True):
         loaded = load_run(path, device=device)
         dataset = loaded.dataset

@@ -206,6 +206,16 @@ def test_images_that_are_not_there_are_told(tmp_path):
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(("given", "meant"), [("pictures/covers", "pictures"), (".", "pictures")])
+def test_an_images_folder_one_level_off_is_named(tmp_path, given, meant):
+    (tmp_path / "pictures" / "covers").mkdir(parents=True)
+    (tmp_path / "pictures" / "covers" / "a.png").write_bytes(b"")
+    items = ("items.csv", "item_id,image\na,covers/a.png\n")
+    content = "user_id,item_id,timestamp\nu,a,1\n"
+    _, report = run(tmp_path, "x.csv", content, items, images=tmp_path / given)
+    assert any(note.endswith(f"give --images {tmp_path / meant}") for note in report.notes), report.notes
+
+
 def test_images_by_item_id(tmp_path):
     (tmp_path / "pictures").mkdir()
     (tmp_path / "pictures" / "a.png").write_bytes(b"")

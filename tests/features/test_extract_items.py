@@ -164,6 +164,14 @@ def test_nothing_usable_is_refused_and_leaves_nothing(tmp_path, use):
     assert list(files(tmp_path / "d")) == ["items.parquet"]
 
 
+def test_what_nobody_asked_for_and_nobody_has_is_left_out(tmp_path):
+    items = dataset(tmp_path / "d", image=["x.png"] * 12, title=words(12))
+    (tmp_path / "images").mkdir()
+    report = extract_items(tmp_path / "d", items, ["title"], tmp_path / "images", {"text": None, "image": None}, "cpu")
+    assert [made.name for made in report.modalities] == store.names(tmp_path / "d") == ["text"]
+    assert ["no item has a usable image (12 times: no such file)" in words for words in report.left_out] == [True]
+
+
 def test_an_interrupted_run_goes_on_and_ends_with_the_same_files(tmp_path, use):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     items = dataset(whole, title=words(40))

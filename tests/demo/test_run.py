@@ -1,0 +1,64 @@
+"""The demo from end to end, on a catalogue of a few dozen books; `-m slow` runs the real one."""
+
+from pathlib import Path
+
+import pytest
+
+from demure.demo.catalogue import CatalogueOptions
+from demure.demo.run import run
+from demure.errors import DemureError
+from demure_cli.demo_tables import show
+
+SMALL = CatalogueOptions(users=60, items=60, length=(8, 12))
+QUICK = ["training.epochs=2", "training.epoch_steps=3"]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("demo") / "out", catalogue=SMALL, overrides=QUICK)
+
+
+def test_everything_it_names_is_there(made):
+    assert len(made.judgement.runs) == 3
+    assert all(Path(file).exists() for file in made.files.values())
+    assert all(Path(file).is_relative_to(made.out) for file in made.files.values())
+
+
+def test_the_user_it_shows_is_one_of_its_own_and_the_truth_is_about_that_history(made):
+    chosen = {row["item_id"] for row in made.user.history}
+    assert {item for item, _ in made.caused} & chosen
+    assert {modality for _, modality in made.caused} <= {"image", "text"}
+
+
+def test_the_generator_is_the_ceiling(made):
+    assert made.without_denoising.ceiling == made.diagnosis.ceiling
+    assert 0.5 < made.diagnosis.auc < made.diagnosis.ceiling <= 1
+
+
+@pytest.mark.parametrize("columns", [80, 160])
+def test_its_tables_fit(made, capsys, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    show(made)
+    lines = capsys.readouterr().out.splitlines()
+    paths = [line for line in lines if made.out in line]
+    assert len(paths) > 6
+    assert max(len(line) for line in lines if line not in paths) <= columns
+
+
+def test_a_second_demo_replaces_the_first_and_nothing_else(made, tmp_path):
+    again = run(Path(made.out), catalogue=SMALL, overrides=QUICK)
+    assert again.judgement.runs == made.judgement.runs
+    assert again.diagnosis == made.diagnosis
+    (tmp_path / "mine.txt").write_text("keep")
+    with pytest.raises(DemureError, match="already exists"):
+        run(tmp_path, catalogue=SMALL, overrides=QUICK)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.slow
+def test_the_real_demo_denoises(tmp_path):
+    real = run(tmp_path / "out")
+    assert real.diagnosis.auc > 0.9
+    assert real.diagnosis.log_loss < real.without_denoising.log_loss
+    ours, _, popularity = real.judgement.runs
+    assert ours.metrics["recall@20"] > 2 * popularity.metrics["recall@20"]
