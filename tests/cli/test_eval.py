@@ -58,6 +58,7 @@ def runs(monkeypatch):
     module = types.ModuleType("demure.training.load")
     module.load_run = lambda path, device="auto": made[str(path)]
     monkeypatch.setitem(sys.modules, "demure.training.load", module)
+    monkeypatch.setattr("demure.training.judge.read_manifest", made.get)
     return made
 
 
