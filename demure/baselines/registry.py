@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from difflib import get_close_matches
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from demure.baselines.ease import Ease, EaseOptions
 from demure.baselines.item_knn import ItemKNN, ItemKNNOptions
 from demure.baselines.popularity import Popularity, PopularityOptions
 from demure.baselines.protocol import Baseline
 from demure.errors import RecipeError
+
+if TYPE_CHECKING:
+    from demure.baselines.learned import Learned, LearnedOptions, Task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,13 +43,53 @@ def make_baseline(name: str, **overrides: float) -> Baseline:
     if name not in BASELINES:
         raise RecipeError(f"unknown baseline {name!r}", where="baseline", remedy=_instead(name, list(BASELINES)))
     entry = BASELINES[name]
-    known = [field.name for field in dataclasses.fields(entry.options)]
+    return entry.make(_changed(entry.options, name, overrides))
+
+
+LEARNED = ("bpr", "vbpr", "lightgcn", "freedom", "sasrec")
+"""Models with weights: `demure.training.learn` trains them."""
+WITH_CONTENT = ("vbpr", "freedom", "sasrec")
+
+
+def learned_options(name: str, overrides: dict[str, float]) -> LearnedOptions:
+    """The options of the learned baseline ``name``; raises ``RecipeError`` as ``make_baseline`` does."""
+    defaults: LearnedOptions = _changed(_learned()[name][1], name, overrides)
+    for key in ("dim", "batch", "epochs", "every", "patience"):
+        if getattr(defaults, key) < 1:
+            raise RecipeError(f"{key} is {getattr(defaults, key)}", where=f"baseline {name}", remedy="give 1 or more")
+    return defaults
+
+
+def make_learned(name: str, options: LearnedOptions, task: Task) -> Learned:
+    """The learned baseline ``name`` with its first weights, from torch's global random numbers. Raises ``DemureError``
+    if the task lacks what it needs: features, or an order."""
+    made: Learned = _learned()[name][0](task, options)
+    return made
+
+
+def _learned() -> dict[str, tuple[Callable[..., Learned], LearnedOptions]]:
+    from demure.baselines import pairwise
+    from demure.baselines.sasrec import SASRec, SASRecOptions
+
+    return {
+        "bpr": (pairwise.Pairwise, pairwise.PairwiseOptions()),
+        "vbpr": (pairwise.VBPR, pairwise.PairwiseOptions()),
+        "lightgcn": (pairwise.LightGCN, pairwise.LightGCNOptions()),
+        "freedom": (pairwise.Freedom, pairwise.FreedomOptions()),
+        "sasrec": (SASRec, SASRecOptions()),
+    }
+
+
+def _changed(options: Any, name: str, overrides: dict[str, float]) -> Any:
+    known = {field.name: type(getattr(options, field.name)) for field in dataclasses.fields(options)}
     for key, value in overrides.items():
         if key not in known:
-            raise RecipeError(f"unknown option {key!r}", where=f"baseline {name}", remedy=_instead(key, known))
+            raise RecipeError(f"unknown option {key!r}", where=f"baseline {name}", remedy=_instead(key, list(known)))
         if value < 0:
             raise RecipeError(f"{key} is {value}", where=f"baseline {name}", remedy="give a value of 0 or more")
-    return entry.make(dataclasses.replace(entry.options, **overrides))
+        if known[key] is int and value != int(value):
+            raise RecipeError(f"{key} is {value}", where=f"baseline {name}", remedy="give a whole number")
+    return dataclasses.replace(options, **{key: known[key](value) for key, value in overrides.items()})
 
 
 def _instead(word: str, known: list[str]) -> str:

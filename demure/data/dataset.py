@@ -36,6 +36,18 @@ class Histories:
         """The items of one user."""
         return self.items[self.indptr[user] : self.indptr[user + 1]]
 
+    def padded(self, users: np.ndarray, longest: int | None = None) -> np.ndarray:
+        """(B, T) int64, -1 after the end: the last ``longest`` interactions of each of ``users``, T at least 1."""
+        stop = self.indptr[users + 1]
+        length = stop - self.indptr[users]
+        if longest is not None:
+            length = np.minimum(length, longest)
+        column = np.arange(max(int(length.max(initial=0)), 1))
+        inside = column < length[:, None]
+        at = np.where(inside, (stop - length)[:, None] + column, 0)
+        items = self.items[at] if len(self.items) else np.zeros_like(at)
+        return np.where(inside, items, -1)
+
 
 @dataclass(frozen=True)
 class Dataset:

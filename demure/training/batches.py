@@ -13,22 +13,8 @@ if TYPE_CHECKING:
     from demure.data.dataset import Histories
 
 
-def padded(histories: Histories, users: np.ndarray, longest: int | None = None) -> np.ndarray:
-    """(B, T) int64, -1 where padded at the end: the last ``longest`` interactions of each of ``users``, T at least
-    1."""
-    stop = histories.indptr[users + 1]
-    length = stop - histories.indptr[users]
-    if longest is not None:
-        length = np.minimum(length, longest)
-    column = np.arange(max(int(length.max(initial=0)), 1))
-    inside = column < length[:, None]
-    at = np.where(inside, (stop - length)[:, None] + column, 0)
-    items = histories.items[at] if len(histories.items) else np.zeros_like(at)
-    return np.where(inside, items, -1)
-
-
 def pieces(histories: Histories, users: np.ndarray, longest: int, generator: torch.Generator) -> np.ndarray:
-    """(B, T) as :func:`padded`, but a random contiguous piece of at most ``longest`` interactions of each history."""
+    """(B, T) as ``Histories.padded``, but a random contiguous piece of each history, at most ``longest`` long."""
     start, stop = histories.indptr[users], histories.indptr[users + 1]
     length = np.minimum(stop - start, longest)
     room = torch.rand(len(users), generator=generator, dtype=torch.float64).numpy() * (stop - start - length + 1)

@@ -17,7 +17,7 @@ from demure.files import atomic_file
 from demure.model.context import Context
 from demure.model.denoiser import Denoiser, Inferred
 from demure.progress import Listener, Progress
-from demure.training.batches import by_length, padded
+from demure.training.batches import by_length
 
 if TYPE_CHECKING:
     from demure.data.dataset import Dataset, Histories
@@ -53,7 +53,7 @@ def diagnose(denoiser: Denoiser, dataset: Dataset, folder: Path, listener: Liste
         views = denoiser.views()
         device = denoiser.popularity_I.device
         for block in by_length(parts, todo, _CELLS, _LONGEST):
-            items = torch.as_tensor(padded(parts, block)).to(device)
+            items = torch.as_tensor(parts.padded(block)).to(device)
             context = Context.of(items, ordered=denoiser.ordered)
             found = denoiser.infer(context, views)
             valid = (items >= 0).cpu().numpy()

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from demure.errors import RunError
@@ -21,6 +20,7 @@ from demure.progress import Listener, Progress
 from demure.recipe.schema import TrainingRecipe
 from demure.runs import CHECKPOINT
 from demure.training.batches import hide, pieces
+from demure.training.checkpoint import restore, save
 from demure.training.watch import Watch
 
 if TYPE_CHECKING:
@@ -31,15 +31,16 @@ _CLIP = 1.0
 
 @dataclass
 class Log:
-    """One entry per epoch, with ``best`` the epoch (from 0, before any step) of the highest validation likelihood."""
+    """One entry per judged epoch, the first before any step, with ``best`` the place of the highest ``metric``."""
 
     epochs: list[dict[str, float]] = field(default_factory=list)
     best: int = 0
+    metric: str = "valid_log_likelihood"
 
     @property
     def best_value(self) -> float:
-        """Validation log-likelihood of the best epoch."""
-        return self.epochs[self.best]["valid_log_likelihood"]
+        """``metric`` at the best epoch."""
+        return self.epochs[self.best][self.metric]
 
 
 def fit(
@@ -65,8 +66,9 @@ def fit(
     best: dict[str, Tensor] = {}
     log = Log()
     if resume and (folder / CHECKPOINT).is_file():
-        best, log = _restore(folder / CHECKPOINT, signature, denoiser, optimiser, generator)
-        _write(folder, log)
+        best, told = restore(folder / CHECKPOINT, signature, denoiser, optimiser, generator)
+        log = Log(**told)
+        write_metrics(folder, log.epochs)
     epochs = recipe.epochs if len(watch.kept) else 0  # one interaction each: none to tell from the others
     while len(log.epochs) <= epochs and len(log.epochs) - 1 - log.best < recipe.patience:
         loss = math.nan
@@ -84,8 +86,8 @@ def fit(
         if value > log.best_value or len(log.epochs) == 1:
             log.best = len(log.epochs) - 1
             best = {name: tensor.detach().clone() for name, tensor in denoiser.state_dict().items()}
-        _save(folder / CHECKPOINT, signature, denoiser, optimiser, generator, best, log)
-        _write(folder, log)
+        save(folder / CHECKPOINT, signature, denoiser, optimiser, generator, best, asdict(log))
+        write_metrics(folder, log.epochs)
     denoiser.load_state_dict(best)
     return log
 
@@ -146,55 +148,7 @@ def _groups(denoiser: Denoiser, recipe: TrainingRecipe) -> list[dict[str, Any]]:
     return [{"params": parameters, "lr": rate} for rate, parameters in groups.items()]
 
 
-def _write(folder: Path, log: Log) -> None:
+def write_metrics(folder: Path, epochs: list[dict[str, float]]) -> None:
+    """metrics.jsonl: one object per epoch."""
     with atomic_file(folder / "metrics.jsonl") as part:
-        part.write_text("".join(json.dumps(entry) + "\n" for entry in log.epochs), encoding="utf-8")
-
-
-def _save(
-    path: Path,
-    signature: str,
-    denoiser: Denoiser,
-    optimiser: torch.optim.Optimizer,
-    generator: torch.Generator,
-    best: dict[str, Tensor],
-    log: Log,
-) -> None:
-    tensors = {f"model.{name}": tensor for name, tensor in denoiser.state_dict().items()}
-    tensors |= {f"best.{name}": tensor for name, tensor in best.items()}
-    for index, state in optimiser.state_dict()["state"].items():
-        tensors |= {f"adam.{index}.{name}": torch.as_tensor(value) for name, value in state.items()}
-    tensors["generator"] = generator.get_state()
-    told = {"signature": signature, "log": json.dumps({"epochs": log.epochs, "best": log.best})}
-    with atomic_file(path) as part:
-        save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, part, metadata=told)
-
-
-def _restore(
-    path: Path, signature: str, denoiser: Denoiser, optimiser: torch.optim.Optimizer, generator: torch.Generator
-) -> tuple[dict[str, Tensor], Log]:
-    from safetensors import safe_open
-
-    try:
-        with safe_open(path, "pt") as file:
-            told = file.metadata() or {}
-        tensors = load_file(path)
-    except Exception as error:  # safetensors raises its own kind, which is no ValueError
-        raise RunError(f"cannot be read ({error})", where=path, remedy="train again with --overwrite") from error
-    if told.get("signature") != signature:
-        raise RunError(
-            "belongs to another dataset, recipe or seed", where=path, remedy="use the same ones, or --overwrite"
-        )
-    denoiser.load_state_dict(_under(tensors, "model."))
-    state = optimiser.state_dict()
-    for name, tensor in _under(tensors, "adam.").items():
-        index, key = name.split(".", 1)
-        state["state"].setdefault(int(index), {})[key] = tensor
-    optimiser.load_state_dict(state)
-    generator.set_state(tensors["generator"])
-    log = json.loads(told["log"])
-    return _under(tensors, "best."), Log(log["epochs"], log["best"])
-
-
-def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+        part.write_text("".join(json.dumps(entry) + "\n" for entry in epochs), encoding="utf-8")

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from safetensors.torch import load_file
 
-from demure.baselines.registry import make_baseline
+from demure.baselines.learned import Learned
+from demure.baselines.registry import BASELINES, LEARNED, learned_options, make_baseline
 from demure.data.dataset import Dataset, Histories
 from demure.data.split import EARLIER
 from demure.errors import DatasetError, RunError
@@ -20,8 +21,9 @@ from demure.model.recommender import Pool, Recommender
 from demure.recipe.load import load_recipe
 from demure.recipe.schema import Recipe
 from demure.runs import MANIFEST, read_manifest
-from demure.training.batches import counts, padded
+from demure.training.batches import counts
 from demure.training.devices import pick_device
+from demure.training.learn import start, task_of
 from demure.training.pool import neighbours_of
 
 if TYPE_CHECKING:
@@ -39,13 +41,14 @@ def shape_of(recipe: Recipe) -> Shape:
 
 @dataclass
 class LoadedRun:
-    """A run and its dataset. ``recommender`` is None for a baseline."""
+    """A run and its dataset. ``recommender`` is None for a baseline, ``learned`` for all that is not learned so."""
 
     path: Path
     manifest: dict[str, Any]
     recipe: Recipe
     dataset: Dataset
     recommender: Recommender | None
+    learned: Learned | None = None
 
     def scorer(self, split: str) -> Scorer:
         """Scores (B, I) of users (B,) by what they had before ``split`` (all parts but the last for ``test``)."""
@@ -53,6 +56,8 @@ class LoadedRun:
 
     def scorer_of(self, histories: Histories) -> Scorer:
         """Scores of users by ``histories``."""
+        if self.learned is not None:
+            return self.learned.scorer(histories)
         if self.recommender is None:
             baseline = make_baseline(self.recipe.model, **self.recipe.baseline)
             baseline.fit(self.dataset.histories("train"), self.dataset.n_items)
@@ -61,7 +66,7 @@ class LoadedRun:
 
         def score(users: np.ndarray) -> np.ndarray:
             blocks = [users[at : at + _USERS_AT_ONCE] for at in range(0, len(users), _USERS_AT_ONCE)]
-            return np.concatenate([model.score(model.terms(padded(histories, block))) for block in blocks])
+            return np.concatenate([model.score(model.terms(histories.padded(block))) for block in blocks])
 
         return score
 
@@ -91,7 +96,7 @@ class LoadedRun:
         for at in range(0, len(codes), _USERS_AT_ONCE):
             block = codes[at : at + _USERS_AT_ONCE]
             if self.recommender is not None:
-                terms = self.recommender.terms(padded(histories, block))
+                terms = self.recommender.terms(histories.padded(block))
                 scores, because = self.recommender.score(terms), self.recommender.because(terms)
             else:
                 assert scorer is not None
@@ -134,12 +139,18 @@ def load_run(path: Path, device: str = "cpu") -> LoadedRun:
             remedy="train again, or prepare the dataset as it was",
         )
     recipe = load_recipe(path / "recipe.yaml")
-    if recipe.model != "demure":
+    if recipe.model in BASELINES:
         return LoadedRun(path, manifest, recipe, dataset, None)
     try:
         tensors = load_file(path / WEIGHTS)
     except Exception as error:  # safetensors raises its own kind, which is no ValueError
         raise RunError(f"cannot be read ({error})", where=path / WEIGHTS, remedy="train the run again") from error
+    if recipe.model in LEARNED:
+        options = learned_options(recipe.model, recipe.baseline)
+        task = task_of(dataset, recipe.model, tuple(manifest["modalities"]))
+        learned = start(recipe.model, options, task, 0, pick_device(device))
+        learned.load_state_dict(tensors)
+        return LoadedRun(path, manifest, recipe, dataset, None, learned)
     ordered = bool(manifest["ordered"])
     denoiser = Denoiser.restore(tensors, manifest["modalities"], shape_of(recipe), ordered=ordered)
     denoiser.to(pick_device(device)).eval()

@@ -12,7 +12,7 @@ import numpy as np
 from demure.evaluation.ranking import evaluate
 from demure.model.neighbours import Neighbours, Walk, count_pairs
 from demure.model.recommender import Pool, Recommender
-from demure.training.batches import by_length, counts, padded
+from demure.training.batches import by_length, counts
 
 if TYPE_CHECKING:
     from demure.data.dataset import Histories
@@ -110,7 +110,7 @@ def _blocks(score: Callable[[np.ndarray], np.ndarray], train: Histories, users: 
     out = np.empty((len(users), n_items), np.float32)
     row = {int(user): k for k, user in enumerate(users)}
     for block in by_length(train, users, _CELLS, 500, most=64):
-        out[[row[int(user)] for user in block]] = score(padded(train, block))
+        out[[row[int(user)] for user in block]] = score(train.padded(block))
     return out
 
 

@@ -14,8 +14,9 @@ import torch
 from safetensors.torch import save_file
 
 from demure import __version__
+from demure.baselines.learned import Learned, Task
 from demure.baselines.protocol import Baseline
-from demure.baselines.registry import BASELINES, make_baseline
+from demure.baselines.registry import BASELINES, LEARNED, learned_options, make_baseline
 from demure.data.dataset import Dataset
 from demure.errors import RecipeError, RunError
 from demure.evaluation.ranking import evaluate
@@ -33,6 +34,7 @@ from demure.training.devices import pick_device
 from demure.training.diagnose import diagnose
 from demure.training.fit import Log, fit
 from demure.training.inputs import latents
+from demure.training.learn import learn, start, task_of
 from demure.training.load import WEIGHTS, shape_of
 from demure.training.pool import choose_pool
 from demure.training.watch import Watch
@@ -73,25 +75,29 @@ def train(
     began = time.monotonic()
     dataset, out = Path(dataset), Path(out)
     resolved = load_recipe(recipe, overrides)
-    if resolved.model != "demure" and resolved.model not in BASELINES:
-        raise RecipeError(
-            f"unknown model {resolved.model!r}", where="model", remedy=f"demure, or one of {', '.join(BASELINES)}"
-        )
+    models = ("demure", *BASELINES, *LEARNED)
+    if resolved.model not in models:
+        raise RecipeError(f"unknown model {resolved.model!r}", where="model", remedy=f"one of {', '.join(models)}")
     chosen = pick_device(device)
     data = Dataset.load(dataset)
     if not len(data.histories("train").items):
         raise RunError("holds no training interaction", where=dataset, remedy="prepare it with another split")
-    baseline, spaces = None, {}
+    log: Log | None = None
+    listener(Progress("read features", 0))
     if resolved.model == "demure":
-        listener(Progress("read features", 0))
         spaces = latents(data, resolved.modalities, resolved.denoiser.max_dim)
+        _claim(out, resume=resume, overwrite=overwrite)
+        log, valid, details = _train_demure(data, spaces, out, resolved, seed, chosen, resume, listener)
+    elif resolved.model in LEARNED:
+        options = learned_options(resolved.model, resolved.baseline)
+        task = task_of(data, resolved.model, resolved.modalities)
+        module = start(resolved.model, options, task, seed, chosen)
+        _claim(out, resume=resume, overwrite=overwrite)
+        log, valid, details = _train_learned(data, module, task, out, resolved, seed, resume, listener)
     else:
         baseline = make_baseline(resolved.model, **resolved.baseline)
-    _claim(out, resume=resume, overwrite=overwrite)
-    if baseline is None:
-        log, valid, details = _train_demure(data, spaces, out, resolved, seed, chosen, resume, listener)
-    else:
-        log, valid, details = None, _fit_baseline(data, baseline), {"modalities": []}
+        _claim(out, resume=resume, overwrite=overwrite)
+        valid, details = _fit_baseline(data, baseline), {"modalities": []}
     with atomic_file(out / "recipe.yaml") as part:
         part.write_text(to_yaml(resolved), encoding="utf-8")
     manifest = {
@@ -103,8 +109,8 @@ def train(
         "device": chosen.type,
         "dataset": {"path": str(data.path.absolute()), "identity": data.identity},
         "ordered": data.has_time,
-        "epochs": 0 if log is None else len(log.epochs) - 1,
-        "best_epoch": 0 if log is None else log.best,
+        "epochs": 0 if log is None else log.epochs[-1]["epoch"],
+        "best_epoch": 0 if log is None else log.epochs[log.best]["epoch"],
         "valid": valid,
         **details,
         "environment": environment(),
@@ -148,9 +154,6 @@ def _train_demure(
         seed=seed,
     )
     used = {name: store.manifest(data.path, name) for name in spaces}
-    signature = sha256_bytes(
-        json.dumps([data.identity, to_yaml(recipe), seed, used], sort_keys=True, default=str).encode()
-    )
     log = fit(
         denoiser,
         history,
@@ -158,7 +161,7 @@ def _train_demure(
         settings,
         seed=seed,
         folder=out,
-        signature=signature,
+        signature=_signature(data, recipe, seed, used),
         resume=resume,
         listener=listener,
     )
@@ -174,6 +177,31 @@ def _train_demure(
     if recommender.neighbours is not None:
         details["walk"] = asdict(recommender.neighbours.walk)
     return log, {name: value for name, value in metrics.items() if name.startswith(("recall", "ndcg"))}, details
+
+
+def _train_learned(
+    data: Dataset,
+    module: Learned,
+    task: Task,
+    out: Path,
+    recipe: Recipe,
+    seed: int,
+    resume: bool,
+    listener: Listener,
+) -> tuple[Log, dict[str, float], dict[str, Any]]:
+    used = {name: store.manifest(data.path, name) for name in task.content}
+    signature, valid = _signature(data, recipe, seed, used), data.histories("valid")
+    log = learn(module, valid, task, seed=seed, folder=out, signature=signature, resume=resume, listener=listener)
+    with atomic_file(out / WEIGHTS) as part:
+        save_file({name: tensor.contiguous().cpu() for name, tensor in module.state_dict().items()}, part)
+    best = log.epochs[log.best]
+    metrics = {name: best[name] for name in ("recall@20", "ndcg@20") if len(valid.items)}
+    return log, metrics, {"modalities": list(task.content), "features": used}
+
+
+def _signature(data: Dataset, recipe: Recipe, seed: int, used: dict[str, Any]) -> str:
+    """What a checkpoint belongs to."""
+    return sha256_bytes(json.dumps([data.identity, to_yaml(recipe), seed, used], sort_keys=True, default=str).encode())
 
 
 def _fit_baseline(data: Dataset, baseline: Baseline) -> dict[str, float]:

@@ -9,7 +9,7 @@ import torch
 
 from demure.model.context import Context
 from demure.model.denoiser import Denoiser
-from demure.training.batches import append, by_length, hide, padded
+from demure.training.batches import append, by_length, hide
 
 if TYPE_CHECKING:
     from demure.data.dataset import Histories
@@ -51,7 +51,7 @@ class Watch:
         generator = torch.Generator().manual_seed(self.seed)
         total, count = 0.0, 0
         for users in by_length(self.train, self.users, _CELLS, self.longest):
-            items = padded(self.train, users, self.longest)
+            items = self.train.padded(users, self.longest)
             if self.by_split:
                 items, mask = append(items, self.valid.items[self.valid.indptr[users]])
                 known = torch.as_tensor(mask)

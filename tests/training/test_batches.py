@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from demure.data.dataset import Histories
-from demure.training.batches import append, by_length, counts, hide, padded, pieces
+from demure.training.batches import append, by_length, counts, hide, pieces
 
 
 def histories(lengths):
@@ -20,10 +20,10 @@ LENGTHS = st.lists(st.integers(0, 12), min_size=1, max_size=15).filter(any)
 
 def test_padded_by_hand():
     them = histories([3, 0, 1])
-    assert padded(them, np.array([0, 1, 2])).tolist() == [[0, 1, 2], [-1, -1, -1], [3, -1, -1]]
-    assert padded(them, np.array([2, 0]), longest=2).tolist() == [[3, -1], [1, 2]]
-    assert padded(them, np.array([1])).tolist() == [[-1]]
-    assert padded(Histories(np.zeros(3, np.int64), np.zeros(0, np.int64)), np.array([0, 1])).tolist() == [[-1], [-1]]
+    assert them.padded(np.array([0, 1, 2])).tolist() == [[0, 1, 2], [-1, -1, -1], [3, -1, -1]]
+    assert them.padded(np.array([2, 0]), longest=2).tolist() == [[3, -1], [1, 2]]
+    assert them.padded(np.array([1])).tolist() == [[-1]]
+    assert Histories(np.zeros(3, np.int64), np.zeros(0, np.int64)).padded(np.array([0, 1])).tolist() == [[-1], [-1]]
 
 
 @settings(max_examples=50, deadline=None)
@@ -52,7 +52,7 @@ def test_every_piece_comes_up():
 @given(LENGTHS, st.floats(0.01, 0.9), st.integers(0, 99))
 def test_of_every_history_one_at_least_is_hidden(lengths, share, seed):
     them = histories(lengths)
-    items = padded(them, np.flatnonzero(lengths))
+    items = them.padded(np.flatnonzero(lengths))
     hidden = ~hide(items, share, torch.Generator().manual_seed(seed)).numpy() & (items >= 0)
     assert (hidden.sum(1) >= 1).all()
     again = ~hide(items, share, torch.Generator().manual_seed(seed)).numpy() & (items >= 0)
@@ -60,7 +60,7 @@ def test_of_every_history_one_at_least_is_hidden(lengths, share, seed):
 
 
 def test_the_share_that_is_hidden():
-    known = hide(padded(histories([50] * 200), np.arange(200)), 0.3, torch.Generator().manual_seed(0))
+    known = hide(histories([50] * 200).padded(np.arange(200)), 0.3, torch.Generator().manual_seed(0))
     assert float((~known).float().mean()) == pytest.approx(0.3, abs=0.02)
 
 

@@ -10,7 +10,6 @@ from demure.data.dataset import Dataset
 from demure.evaluation.ranking import evaluate
 from demure.model.recommender import Pool, Recommender
 from demure.training import pool as module
-from demure.training.batches import padded
 from demure.training.load import load_run
 from demure.training.train import train
 
@@ -37,7 +36,7 @@ def chosen(fitted, window, seed=0):
 def test_the_weights_are_the_best_of_the_grid(fitted, window):
     data = fitted.dataset
     model, means = chosen(fitted, window)
-    terms = model.terms(padded(data.histories("train"), np.arange(data.n_users)))
+    terms = model.terms(data.histories("train").padded(np.arange(data.n_users)))
     reached = goal(model.score(terms), data)
     assert reached == pytest.approx((means["recall@20"] + means["ndcg@20"]) / 2, abs=1e-6)
     tried = {
@@ -56,7 +55,7 @@ def test_no_single_change_of_the_walk_does_better(fitted):
     model, _ = chosen(fitted, 50)
     train_part = data.histories("train")
     popularity = np.bincount(train_part.items, minlength=data.n_items).astype(float)
-    histories = padded(train_part, np.arange(data.n_users))
+    histories = train_part.padded(np.arange(data.n_users))
 
     def value(walk):
         density = module.neighbours_of(train_part, popularity, walk, 50).density(histories)

@@ -1,0 +1,185 @@
+"""The baselines with weights: each idea against its slow form, and none of them cheats."""
+
+import numpy as np
+import pytest
+import torch
+
+from demure.baselines.learned import Task
+from demure.baselines.pairwise import FreedomOptions, Sparse, bpr, similar_items
+from demure.baselines.registry import LEARNED, learned_options, make_learned
+from demure.data.dataset import Histories
+from demure.errors import DemureError, RecipeError
+
+
+def histories(lists, times=True):
+    lengths = [len(items) for items in lists]
+    return Histories(
+        indptr=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        items=np.array([item for items in lists for item in items], dtype=np.int64),
+        times=np.arange(sum(lengths), dtype=np.float64) if times else None,
+    )
+
+
+def made(name, task, **options):
+    torch.manual_seed(0)
+    return make_learned(name, learned_options(name, {"dim": 8, **options}), task)
+
+
+@pytest.fixture
+def task():
+    random = np.random.default_rng(1)
+    lists = [random.choice(12, size=random.integers(2, 7), replace=False).tolist() for _ in range(9)]
+    content = {"image": random.normal(size=(12, 5)).astype(np.float32), "text": np.eye(12, dtype=np.float32)}
+    content["image"][3] = 0
+    return Task(histories(lists), 12, content)
+
+
+@pytest.mark.parametrize("name", LEARNED)
+@pytest.mark.parametrize("content", [0, 1])
+def test_it_learns_what_it_sees(task, name, content):
+    if content and name != "sasrec":
+        pytest.skip("has no such option")
+    model = made(name, task, **({"content": content, "dropout": 0} if name == "sasrec" else {}))
+    optimiser = torch.optim.Adam(model.parameters(), lr=0.05)
+    generator = torch.Generator().manual_seed(0)
+    means = []
+    for _ in range(30):
+        losses = []
+        for loss in model.losses(generator):
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            losses.append(loss.item())
+        means.append(np.mean(losses))
+    assert np.mean(means[-5:]) < 0.7 * means[0]
+    scores = model.scorer(task.train)(np.arange(9))
+    assert scores.shape == (9, 12)
+    assert np.isfinite(scores).all()
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_weights_are_all_there_is(task, name):
+    first, second = made(name, task), made(name, task)
+    torch.manual_seed(5)
+    other = make_learned(name, learned_options(name, {"dim": 8}), task)
+    one, two = (model.scorer(task.train)(np.arange(9)) for model in (first, second))
+    assert np.array_equal(one, two)
+    assert not np.allclose(one, other.scorer(task.train)(np.arange(9)))
+    other.load_state_dict(first.state_dict())
+    assert np.array_equal(one, other.scorer(task.train)(np.arange(9)))
+
+
+def test_the_other_item_is_never_one_of_the_users_own(task):
+    model = made("bpr", task)
+    users = torch.arange(9).repeat(400)
+    drawn = model.others(users, torch.Generator().manual_seed(0))
+    for user in range(9):
+        own = set(task.train.of(user).tolist())
+        assert set(drawn[users == user].tolist()) == set(range(12)) - own
+
+
+def test_bpr_by_hand():
+    users, chosen, other = torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0, 1.0]]), torch.tensor([[0.0, 0.5]])
+    assert float(bpr(users, chosen, other)) == pytest.approx(np.log1p(np.exp(-2.0)))  # <u, c - o> = 1 + 1
+
+
+def test_lightgcn_against_a_dense_graph(task):
+    model = made("lightgcn", task, layers=3)
+    U, items = 9, 12
+    adjacency = np.zeros((U + items, U + items))
+    for user in range(U):
+        for item in task.train.of(user):
+            adjacency[user, U + item] = adjacency[U + item, user] = 1
+    degree = adjacency.sum(0)
+    scale = np.divide(1, np.sqrt(degree), out=np.zeros_like(degree), where=degree > 0)
+    step = scale[:, None] * adjacency * scale
+    layer = torch.cat([model.users.weight, model.items.weight]).detach().numpy().astype(np.float64)
+    expected = layer.copy()
+    for _ in range(3):
+        layer = step @ layer
+        expected += layer
+    users, vectors = model.vectors()
+    assert np.allclose(torch.cat([users, vectors]).detach().numpy(), expected / 4, atol=1e-6)
+
+
+def test_the_gradient_of_a_sparse_product():
+    from scipy.sparse import csr_array
+
+    dense = np.array([[0.0, 2.0, 0.0], [1.0, 0.0, 3.0]], dtype=np.float32)
+    matrix, at = Sparse(csr_array(dense)), torch.ones(3, 2, requires_grad=True)
+    (matrix @ at).square().sum().backward()
+    expected = 2 * dense.T @ (dense @ np.ones((3, 2)))
+    assert np.allclose(at.grad.numpy(), expected)
+
+
+def test_items_are_joined_to_those_that_look_alike():
+    image = np.array([[1, 0], [1, 0.1], [0, 1], [0.1, 1], [0, 0]], dtype=np.float32)
+    text = np.array([[1, 0], [0, 1], [1, 0.1], [0.1, 1], [5, 5]], dtype=np.float32)
+    alone = similar_items({"image": image}, 2, 0.1).toarray()
+    # Each with itself and its like, both of degree 2: 1 / sqrt(2 x 2).
+    expected = np.zeros((5, 5))
+    for pair in ([0, 1], [2, 3]):
+        expected[np.ix_(pair, pair)] = 0.5
+    assert np.allclose(alone, expected)
+    both = similar_items({"image": image, "text": text}, 2, 0.25).toarray()
+    assert np.allclose(both, 0.25 * alone + 0.75 * similar_items({"text": text}, 2, 0.1).toarray())
+
+
+def test_pruning_lasts_an_epoch_and_spares_rare_edges(task):
+    lists = [[0, 1]] * 40 + [[2, 3]]
+    model = made("freedom", Task(histories(lists), 12, task.content), pruned=0.5)
+    assert isinstance(model.options, FreedomOptions)
+    generator, kept = torch.Generator().manual_seed(0), 0
+    for _ in range(30):
+        steps = model.losses(generator)
+        next(steps)
+        graph = model.pruned.forward.to_dense()
+        assert int((graph > 0).sum()) == 2 * 41
+        kept += int(graph[40, 41 + 2] > 0)
+        steps.close()
+        assert model.pruned is None
+    assert kept > 25  # a random half would keep 15
+
+
+def test_sasrec_sees_no_future(task):
+    model = made("sasrec", task).eval()
+    vectors = model.vectors()
+    a = torch.tensor([[1, 2, 3, 4, 5]])
+    b = torch.tensor([[1, 2, 3, 9, 8]])
+    one, two = model.states(a, vectors), model.states(b, vectors)
+    assert torch.allclose(one[:, :3], two[:, :3], atol=1e-6)
+    assert not torch.allclose(one[:, 3], two[:, 3], atol=1e-3)
+
+
+def test_sasrec_scores_by_the_histories_given_and_not_by_padding(task):
+    model = made("sasrec", task)
+    lists = [[1, 2, 3], [4], [5, 6, 7, 8, 9], []]
+    together = model.scorer(histories(lists))(np.arange(4))
+    for user, items in enumerate(lists):
+        alone = model.scorer(histories([items]))(np.array([0]))
+        assert np.allclose(alone[0], together[user], atol=1e-5)
+
+
+def test_what_is_lacking_is_said(task):
+    bare = Task(task.train, 12)
+    for name in ("vbpr", "freedom"):
+        with pytest.raises(DemureError, match="needs features of the items"):
+            made(name, bare)
+    with pytest.raises(DemureError, match="needs features"):
+        made("sasrec", bare, content=1)
+    with pytest.raises(DemureError, match="no timestamps"):
+        made("sasrec", Task(histories([[1, 2]], times=False), 12))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"dims": 3}, "did you mean dim"),
+        ({"layers": 1.5}, "whole number"),
+        ({"dim": 0}, "1 or more"),
+        ({"dim": -1}, "0"),
+    ],
+)
+def test_a_wrong_option_is_named(options, said):
+    with pytest.raises(RecipeError, match=said):
+        learned_options("lightgcn", options)

@@ -1,0 +1,72 @@
+"""Runs of the baselines that learn: trained, resumed, read back, judged."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from demure.errors import DemureError, RunError
+from demure.training.judge import judge
+from demure.training.load import load_run
+from demure.training.recommend import recommend
+from demure.training.train import train
+
+SHORT = ("baseline.epochs=4", "baseline.every=2", "baseline.dim=8", "baseline.batch=64")
+RECIPES = ("bpr", "vbpr", "lightgcn", "freedom", "sasrec", "sasrec-content")
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_run_reads_back_as_it_was_judged(timed, tmp_path, recipe):
+    report = train(timed, tmp_path / "run", recipe=recipe, overrides=SHORT, device="cpu")
+    judged = judge([tmp_path / "run"], split="valid", ks=(20,), device="cpu").runs[0]
+    assert judged.metrics["recall@20"] == report.valid["recall@20"]
+    assert judged.metrics["ndcg@20"] == pytest.approx(report.valid["ndcg@20"])
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [0, 2, 4]
+    assert report.valid["recall@20"] == max(line["recall@20"] for line in lines)
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+        "metrics.jsonl", "model.safetensors", "recipe.yaml", "run.json",
+    ]  # fmt: skip
+    recommend(tmp_path / "run", tmp_path / "top.parquet", k=5, device="cpu")
+    top = pd.read_parquet(tmp_path / "top.parquet")
+    assert set(top["because"]) == {"history"}
+    assert top.groupby("user_id").size().eq(5).all()
+
+
+@pytest.mark.parametrize("recipe", ["freedom", "sasrec-content"])
+def test_resumed_it_ends_with_the_same_weights(timed, tmp_path, monkeypatch, recipe):
+    from demure.training import learn
+
+    train(timed, tmp_path / "whole", recipe=recipe, overrides=SHORT, seed=4, device="cpu")
+    epochs, real = [], learn._epoch
+
+    def cut(*arguments):
+        epochs.append(arguments[4])
+        if len(epochs) == 3:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(learn, "_epoch", cut)
+    with pytest.raises(KeyboardInterrupt):
+        train(timed, tmp_path / "cut", recipe=recipe, overrides=SHORT, seed=4, device="cpu")
+    with pytest.raises(RunError, match="--resume"):
+        load_run(tmp_path / "cut")
+    train(timed, tmp_path / "cut", recipe=recipe, overrides=SHORT, seed=4, device="cpu", resume=True)
+    assert epochs == [1, 2, 3, 3, 4]
+    for name in ("model.safetensors", "metrics.jsonl"):
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_those_blind_to_order_need_no_time(untimed, tmp_path):
+    train(untimed, tmp_path / "run", recipe="lightgcn", overrides=SHORT, device="cpu")
+    assert np.isfinite(load_run(tmp_path / "run").scorer("valid")(np.arange(5))).all()
+    with pytest.raises(DemureError, match="no timestamps"):
+        train(untimed, tmp_path / "other", recipe="sasrec", overrides=SHORT, device="cpu")
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_baseline_stands_beside_demure(timed, tmp_path, run):
+    train(timed, tmp_path / "sasrec", recipe="sasrec", overrides=SHORT, device="cpu")
+    both = judge([run, tmp_path / "sasrec"], device="cpu")
+    assert both.comparison is not None
