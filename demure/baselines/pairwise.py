@@ -6,6 +6,7 @@ in the Bayesian personalised ranking of S. Rendle et al., UAI 2009, arXiv 1205.2
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -82,7 +83,9 @@ class _Product(torch.autograd.Function):
 def _csr(matrix: csr_array) -> Tensor:
     rows, columns = (torch.as_tensor(part, dtype=torch.int64) for part in (matrix.indptr, matrix.indices))
     values = torch.as_tensor(matrix.data, dtype=torch.float32)
-    return torch.sparse_csr_tensor(rows, columns, values, size=matrix.shape)
+    with warnings.catch_warnings():  # torch calls the whole layout beta, once a process
+        warnings.simplefilter("ignore", UserWarning)
+        return torch.sparse_csr_tensor(rows, columns, values, size=matrix.shape)
 
 
 class Pairwise(Learned):
