@@ -29,9 +29,11 @@ from demure.training.train import train
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "quality.jsonl"
 BASELINES = ("popularity", "item-knn", "item-knn-decayed", "ease", "ease-decayed")
+LEARNED = ("bpr", "vbpr", "lightgcn", "freedom", "sasrec", "sasrec-content")
 DEMURE_RECIPES = "default,no-denoising"
-ALL_RECIPES = ",".join((DEMURE_RECIPES, *BASELINES))
+ALL_RECIPES = ",".join((DEMURE_RECIPES, *BASELINES, *LEARNED))
 ALL_SETS, PLANTED_SETS = ",".join(NAMES), ",".join(NAMES[:6])
+NEEDS_ORDER = ("item-knn-decayed", "ease-decayed", "sasrec")
 app = typer.Typer(no_args_is_help=False, add_completion=False)
 
 Data = Annotated[Path, typer.Option(help="Folder with ml-100k-posters, tiktok and planted-*.")]
@@ -143,7 +145,7 @@ def _each(sets: str, recipes: Sequence[str], seeds: str, data: Path, work: Path)
         one = obtain(name, data, work)
         ordered = Dataset.load(one.path).has_time
         for recipe in recipes:
-            if not ordered and recipe.endswith("-decayed"):
+            if not ordered and recipe.startswith(NEEDS_ORDER):
                 continue
             # A baseline has no seed.
             own = seeds.split(",")[:1] if recipe.split(":")[0] in BASELINES else seeds.split(",")

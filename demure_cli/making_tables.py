@@ -29,6 +29,8 @@ def show_recommended(result: Recommended) -> None:
             title = [line["title"] or "-"] if titled else []
             row(shown, line["rank"], line["item_id"], *title, number(line["score"], 3), line["because"])
         terminal.result(heading(f"For user {result.preview['user_id'].iloc[0]}"), shown)
+    for words in result.notes:
+        terminal.note(f"note: {words}")
 
 
 def show_report(result: Report) -> None:

@@ -44,8 +44,12 @@ class Task:
 
 
 class Learned(nn.Module):
-    """A baseline that learns by gradient. All its weights are in ``state_dict``, all else follows from its task."""
+    """A baseline that learns by gradient. All its weights are in ``state_dict``, all else follows from its task.
 
+    ``by_history``: it can score users that it has not seen, by their histories.
+    """
+
+    by_history = False
     options: LearnedOptions
 
     def losses(self, generator: torch.Generator) -> Iterator[Tensor]:

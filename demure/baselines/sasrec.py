@@ -40,6 +40,7 @@ class SASRecOptions(LearnedOptions):
 class SASRec(Learned):
     """Causal transformer; the score of an item is the inner product of its vector with the last position's output."""
 
+    by_history = True
     content_IF: Tensor
 
     def __init__(self, task: Task, options: Any = None) -> None:

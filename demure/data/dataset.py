@@ -36,6 +36,12 @@ class Histories:
         """The items of one user."""
         return self.items[self.indptr[user] : self.indptr[user + 1]]
 
+    def between(self, first: int, stop: int) -> Histories:
+        """Those of users ``first`` to before ``stop``, who become 0, 1, ..."""
+        indptr = self.indptr[first : stop + 1]
+        at = slice(int(indptr[0]), int(indptr[-1]))
+        return Histories(indptr - indptr[0], self.items[at], None if self.times is None else self.times[at])
+
     def padded(self, users: np.ndarray, longest: int | None = None) -> np.ndarray:
         """(B, T) int64, -1 after the end: the last ``longest`` interactions of each of ``users``, T at least 1."""
         stop = self.indptr[users + 1]

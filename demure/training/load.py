@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,8 +76,6 @@ class LoadedRun:
 
         ``because`` names the modality that carries the item, or ``history``. Raises ``RunError`` for an unknown user.
         """
-        import pandas as pd
-
         index = {str(user): at for at, user in enumerate(self.dataset.user_ids)}
         unknown = [user for user in users if user not in index]
         if unknown:
@@ -88,11 +87,27 @@ class LoadedRun:
                 where=self.path,
                 remedy=f"nearest: {', '.join(near)}" if near else None,
             )
-        histories = self.dataset.histories("train", "valid", "test")
+        codes = np.array([index[user] for user in users], np.int64)
+        return self._best(self.dataset.histories("train", "valid", "test"), codes, users, k)
+
+    def recommend_to(self, user_ids: Sequence[str], histories: Histories, k: int = 20) -> pd.DataFrame:
+        """As ``recommend``, but for users (U,) with other ``histories`` over the dataset's items, known or new; one
+        without a history gets what is popular. Raises ``RunError`` for a model of the users themselves."""
+        if self.learned is not None and not self.learned.by_history:
+            raise RunError(
+                f"{self.recipe.name} knows its users by their ids, not by what they had",
+                where=self.path,
+                remedy="use a run of another recipe",
+            )
+        return self._best(histories, np.arange(len(user_ids)), user_ids, k)
+
+    def _best(self, histories: Histories, codes: np.ndarray, user_ids: Sequence[str], k: int) -> pd.DataFrame:
+        """The ``k`` best new items of the users ``codes`` of ``histories``, who are called ``user_ids``."""
+        import pandas as pd
+
         scorer = None if self.recommender is not None else self.scorer_of(histories)
         names = np.array([*self.manifest["modalities"], "history"], dtype=object)
         frames = []
-        codes = np.array([index[user] for user in users], np.int64)
         for at in range(0, len(codes), _USERS_AT_ONCE):
             block = codes[at : at + _USERS_AT_ONCE]
             if self.recommender is not None:
@@ -103,15 +118,18 @@ class LoadedRun:
                 scores = np.array(scorer(block), dtype=np.float32)
                 because = np.full(scores.shape, len(names) - 1)
             for row, user in enumerate(block):
-                scores[row, histories.of(int(user))] = -np.inf
+                had = histories.of(int(user))
+                scores[row, had] = -np.inf
+                if not len(had):
+                    because[row] = len(names) - 1
             best, values = top_k(scores, min(k, scores.shape[1]))
-            for row, user in enumerate(block):
+            for row in range(len(block)):
                 good = np.isfinite(values[row])
                 chosen = best[row][good]
                 frames.append(
                     pd.DataFrame(
                         {
-                            "user_id": str(self.dataset.user_ids[user]),
+                            "user_id": str(user_ids[at + row]),
                             "rank": np.arange(1, len(chosen) + 1),
                             "item_id": self.dataset.item_ids[chosen],
                             "score": values[row][good].astype(np.float64),

@@ -26,6 +26,10 @@ def recommend(
         list[str] | None, typer.Option(metavar="ID", help="A user to recommend to; may be given repeatedly.")
     ] = None,
     all: Annotated[bool, flag("--all", help="Recommend to every user of the dataset.")] = False,
+    history: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Interactions of users, known or new: recommend to them by these alone."),
+    ] = None,
     k: Annotated[int, typer.Option("--k", min=1, metavar="N", help="Items per user.")] = 20,
     device: Device = "auto",
 ) -> Any:
@@ -34,9 +38,16 @@ def recommend(
 
     from demure.errors import DemureError
 
-    if bool(user) == all:
-        raise DemureError("takes either --user ID (repeatedly) or --all", where="recommend", remedy="say which users")
+    if [bool(user), all, history is not None].count(True) != 1:
+        raise DemureError(
+            "takes either --user ID (repeatedly), --all or --history FILE",
+            where="recommend",
+            remedy="say which users",
+        )
     from demure.training.recommend import recommend as recommend_items
 
     with terminal.progress() as listener:
-        return recommend_items(Path(run), Path(out), users=user or None, k=k, device=device, listener=listener)
+        given = None if history is None else Path(history)
+        return recommend_items(
+            Path(run), Path(out), users=user or None, history=given, k=k, device=device, listener=listener
+        )

@@ -74,7 +74,7 @@ def test_version(capsys):
         (["inspect", "r", "--usr", "5"], "see `demure inspect --help`"),
         (["inspect", "nowhere"], "nowhere: is not a run folder"),
         (["inspect", "r", "--user", "a", "--item", "b"], "takes one of --user, --item and --export"),
-        (["recommend", "r", "--out", "x.parquet"], "takes either --user ID (repeatedly) or --all"),
+        (["recommend", "r", "--out", "x.parquet"], "takes either --user ID (repeatedly), --all or --history"),
         (["recommend", "r", "--out", "x.parquet", "--user", "a", "--all"], "takes either"),
         (["prepare", "--interactions", "x"], "Missing option '--out'"),
         (["prepare", "--interactions", "x", "--out", "y", "--features", "image.npy"], "'image.npy' is not NAME=FILE"),

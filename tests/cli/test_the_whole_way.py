@@ -147,6 +147,31 @@ def test_recommendations_are_new_to_the_user(shop, capsys, tmp_path):
     )
 
 
+def test_new_users_by_their_history(shop, capsys, tmp_path):
+    rows = histories(shop)
+    old = rows["user_id"].iloc[0]
+    whole = rows.query("user_id == @old")
+    item = rows["item_id"].iloc[-1]
+    guests = {"user_id": ["a guest", "a guest", "lost"], "item_id": [item, "no such", "no such"], "timestamp": 1}
+    new = whole.assign(user_id="somebody new")[["user_id", "item_id", "timestamp"]]
+    pd.concat([new, pd.DataFrame(guests)]).to_csv(tmp_path / "now.csv", index=False)
+    recommend = ["recommend", shop / "run", "--k", 5]
+    told = run(capsys, *recommend, "--history", tmp_path / "now.csv", "--out", tmp_path / "n.parquet")
+    assert any("unknown item: 2 dropped" in note for note in told["notes"])
+    assert any("1 users have no item that the dataset knows" in note for note in told["notes"])
+    run(capsys, *recommend, "--user", old, "--out", tmp_path / "o.parquet")
+    new, known = pd.read_parquet(tmp_path / "n.parquet"), pd.read_parquet(tmp_path / "o.parquet")
+    assert new["user_id"].unique().tolist() == ["somebody new", "a guest", "lost"]
+    same = new.query("user_id == 'somebody new'")
+    assert same["item_id"].tolist() == known["item_id"].tolist()
+    assert np.allclose(same["score"], known["score"], atol=1e-5)
+    assert item not in set(new.query("user_id == 'a guest'")["item_id"])
+    lost = new.query("user_id == 'lost'")
+    counts = rows.query("split == 'train'")["item_id"].value_counts()
+    assert counts.reindex(lost["item_id"]).tolist() == counts.sort_values(ascending=False).head(5).tolist()
+    assert set(lost["because"]) == {"history"}
+
+
 def test_the_report_is_one_file_that_asks_for_nothing(shop, capsys, tmp_path):
     told = run(capsys, "report", shop / "run", "--out", tmp_path / "report.html")
     assert told["users"] == histories(shop).query("split == 'train'")["user_id"].nunique()

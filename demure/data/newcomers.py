@@ -1,0 +1,35 @@
+"""Histories of users that a dataset need not know, from a file, over the items of the dataset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from demure.data.dataset import Dataset, Histories
+from demure.data.formats import read
+from demure.data.interactions import clean
+from demure.data.items import Items
+from demure.data.problems import Findings
+
+
+def read_histories(path: Path, dataset: Dataset) -> tuple[np.ndarray, Histories, Findings]:
+    """Users (U,) in the order of the file, their histories in order of time (of the file without timestamps), and what
+    was dropped: bad rows, and items that the dataset does not have.
+
+    A user none of whose items is known has an empty history. Raises ``DataError`` for a file that cannot be read, has
+    no user_id and item_id, or knows none of the dataset's items.
+    """
+    findings = Findings()
+    raw, _ = read(Path(path), "auto", findings)
+    ids = np.asarray(dataset.item_ids, dtype=object)
+    known = Items(ids, np.arange(len(ids), dtype=np.int64), len(ids))
+    found, _ = clean(raw, known, dataset.path / "items.parquet", "ratio", findings)
+    times = found.times if found.times is not None else np.zeros(len(found.items))
+    order = np.lexsort((found.rows, times, found.users))
+    if found.times is None and dataset.has_time:
+        findings.note(f"{Path(path).name}: no timestamps, so the rows are taken to be in order of time")
+    length = np.bincount(found.users, minlength=len(found.user_ids))
+    indptr = np.concatenate([[0], np.cumsum(length)]).astype(np.int64)
+    histories = Histories(indptr, found.items[order], times[order] if dataset.has_time else None)
+    return np.asarray(found.user_ids, dtype=object), histories, findings
