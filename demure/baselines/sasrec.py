@@ -29,8 +29,10 @@ class SASRecOptions(LearnedOptions):
     """``longest`` history read, its end; ``layers`` of ``heads`` heads; ``content`` above 0: items have features too.
     ``batch`` counts users."""
 
-    batch: int = 128
-    longest: int = 200
+    learning_rate: float = 2e-3
+    batch: int = 16
+    every: int = 1
+    longest: int = 100
     layers: int = 2
     heads: int = 2
     dropout: float = 0.3
