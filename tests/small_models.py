@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from demure.model.context import Context
 from demure.model.denoiser import Denoiser, Shape
 from demure.model.latent import fit_latent
 
@@ -22,6 +21,7 @@ def small_denoiser(
     denoise: bool = True,
     seed: int = 0,
     jitter: float = 0.3,
+    **shape: bool,
 ) -> Denoiser:
     """``ITEMS`` items with clustered features; of each modality the last items of a permutation are missing."""
     random = np.random.default_rng(seed)
@@ -31,8 +31,8 @@ def small_denoiser(
         vectors = (centres[random.integers(4, size=ITEMS)] + random.normal(size=(ITEMS, 6)) * 0.5).astype(np.float32)
         latents[name] = fit_latent(vectors, random.permutation(ITEMS) >= missing * ITEMS)
     popularity = random.integers(0, 20, ITEMS).astype(np.float64)
-    shape = Shape(themes=4, rounds=3, denoise=denoise)
-    denoiser = Denoiser.start(latents, popularity, shape, ordered=ordered, seed=seed)
+    fixed = Shape(themes=4, rounds=3, denoise=denoise, **shape)
+    denoiser = Denoiser.start(latents, popularity, fixed, ordered=ordered, seed=seed)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in denoiser.parameters():
@@ -51,5 +51,5 @@ def small_histories(lengths: Sequence[int], *, seed: int = 0, width: int | None 
 
 def inferred(denoiser: Denoiser, items: torch.Tensor, known: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
     """What the denoiser makes of padded histories: ``r`` and ``ratio`` (B, T, M), ``total`` (B, T)."""
-    found = denoiser.infer(Context.of(items, known, ordered=denoiser.ordered), denoiser.views())
+    found = denoiser.infer(denoiser.context(items, known), denoiser.views())
     return {"r": found.r_BTM, "ratio": found.ratio_BTM, "total": found.total_BT}

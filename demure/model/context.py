@@ -26,16 +26,19 @@ class Context:
     log_age_BT: Tensor
 
     @classmethod
-    def of(cls, items_BT: Tensor, known_BT: Tensor | None = None, *, ordered: bool) -> Context:
+    def of(cls, items_BT: Tensor, known_BT: Tensor | None = None, *, ordered: bool, causal: bool = False) -> Context:
         """Build from ``items_BT`` int64 with -1 where padded (padding at the end) and ``known_BT`` bool.
 
-        No position reaches itself or another occurrence of its own item: an item is never evidence for itself.
+        No position reaches itself or another occurrence of its own item: an item is never evidence for itself. With
+        ``causal`` none reaches an earlier one.
         """
         valid = items_BT >= 0
         known = valid if known_BT is None else valid & known_BT
         items = items_BT.clamp(min=0)
         reach = known[:, :, None] & valid[:, None, :] & (items[:, :, None] != items[:, None, :])
         B, T = items.shape
+        if causal:
+            reach = reach & torch.ones(T, T, dtype=torch.bool, device=items.device).triu(1)
         if ordered:
             position = torch.arange(T, device=items.device)
             log_gap = (position[:, None] - position[None, :]).abs().clamp(min=1).float().log().expand(B, T, T)

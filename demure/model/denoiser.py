@@ -30,12 +30,20 @@ from demure.model.themes import Themes, start_themes
 @dataclass(frozen=True)
 class Shape:
     """What is fixed before learning. ``rounds`` fixed-point steps before and after the seeds move; with ``denoise`` off
-    every modality of every interaction counts in full and users do not differ in reliance."""
+    every modality of every interaction counts in full and users do not differ in reliance.
+
+    For ablations: with ``reliance`` off users do not differ either, but interactions are weighed; ``exclusive`` allows
+    no two causes at once; ``hard`` counts the likeliest modality as evidence, in full, and no other; ``causal`` lets
+    only the past speak for an interaction."""
 
     themes: int = 16
     rounds: int = 5
     candidates: int = 800
     denoise: bool = True
+    reliance: bool = True
+    exclusive: bool = False
+    hard: bool = False
+    causal: bool = False
 
 
 @dataclass
@@ -72,7 +80,7 @@ class Denoiser(nn.Module):
         )
         smoothed = torch.as_tensor(popularity, dtype=torch.float32) + 1.0
         self.register_buffer("popularity_I", smoothed / smoothed.sum())
-        self.pairs = list(combinations(range(len(self.names)), 2))
+        self.pairs = [] if shape.exclusive else list(combinations(range(len(self.names)), 2))
         two = 0.05 if self.pairs else 1e-9
         self.causes = nn.Parameter(torch.tensor([math.log(0.05), math.log(0.9), math.log(two)]))
         self.log_reliance = nn.Parameter(torch.full((len(self.names),), math.log(0.5)))
@@ -112,6 +120,10 @@ class Denoiser(nn.Module):
         """What every channel knows of all items; with a ``generator``, softmaxes run over sampled candidates."""
         return [c.view(self.popularity_I, self.shape.candidates, generator) for c in self.experts()]
 
+    def context(self, items_BT: Tensor, known_BT: Tensor | None = None) -> Context:
+        """Histories (B, T) padded with -1 as this model reads them."""
+        return Context.of(items_BT, known_BT, ordered=self.ordered, causal=self.shape.causal)
+
     def infer(self, context: Context, views: list[View]) -> Inferred:
         """Responsibilities of every position of the batch given the known others; targets get theirs without being
         evidence for anything."""
@@ -123,7 +135,7 @@ class Denoiser(nn.Module):
         rounds = self.shape.rounds if self.shape.denoise else 1
         for phase in range(2):
             for _ in range(rounds):
-                weights = r if self.shape.denoise else prior
+                weights = self._evidence(r, present)
                 ratio = torch.stack(
                     [
                         channel.ratio(state, view, context, weights[..., m])
@@ -133,20 +145,25 @@ class Denoiser(nn.Module):
                 )
                 r, total = self.posterior(ratio, self.reliance(r, context), present)
             if phase == 0:
-                weights = r if self.shape.denoise else prior
+                weights = self._evidence(r, present)
                 for m, (channel, state, view) in enumerate(zip(experts, opened, views, strict=True)):
                     channel.shift(state, view, context, weights[..., m])
         return Inferred(r, ratio, total, opened)
 
     def weights(self, found: Inferred) -> Tensor:
         """How much each modality of each position counts as evidence (B, T, M)."""
-        return found.r_BTM if self.shape.denoise else torch.stack([state.present_BT for state in found.opened], -1)
+        return self._evidence(found.r_BTM, torch.stack([state.present_BT for state in found.opened], -1))
+
+    def _evidence(self, r_BTM: Tensor, present_BTM: Tensor) -> Tensor:
+        if not self.shape.denoise:
+            return present_BTM
+        return (r_BTM == r_BTM.amax(-1, keepdim=True)) * present_BTM if self.shape.hard else r_BTM
 
     def reliance(self, r_BTM: Tensor, context: Context) -> Tensor:
         """pi_ut (B, T, M): smoothed mean of the responsibilities of the positions that reach t, with a learned
         prior."""
         prior = self.log_reliance.exp()
-        if not self.shape.denoise:
+        if not (self.shape.denoise and self.shape.reliance):
             return (prior / prior.sum()).expand_as(r_BTM)
         counts = torch.einsum("bjt,bjm->btm", context.reach_BTT, r_BTM) + prior
         return counts / counts.sum(-1, keepdim=True)
@@ -185,7 +202,8 @@ class Denoiser(nn.Module):
             -1,
         )
         prior = self.log_reliance.exp()
-        counts = (found.r_BTM * context.known_BT[..., None]).sum(1) * float(self.shape.denoise) + prior
+        differ = float(self.shape.denoise and self.shape.reliance)
+        counts = (found.r_BTM * context.known_BT[..., None]).sum(1) * differ + prior
         reliance_BIM = (counts / counts.sum(-1, keepdim=True))[:, None, :].expand_as(ratio_BIM)
         r_BIM, total_BI = self.posterior(ratio_BIM, reliance_BIM, torch.ones_like(ratio_BIM))
         return total_BI, (r_BIM * total_BI[..., None]).transpose(1, 2)

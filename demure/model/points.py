@@ -92,7 +92,7 @@ class Points(nn.Module):
         log-normaliser, which, convex in the centre, is continued along its tangent.
         """
         near = torch.sigmoid(self.log_slope.exp() * (seeds.near_BTT - self.nearness))
-        mutual = context.reach_BTT * context.known_BT[:, None, :]
+        mutual = context.reach_BTT.transpose(1, 2) * context.known_BT[:, :, None]
         pull = near * mutual * (r_BT * context.known_BT)[:, None, :] * self.log_pull.exp()
         z, source = seeds.z_BTE, _source(seeds.z_BTE)
         h = source + pull @ source

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 
 from demure.model.channel import View
-from demure.model.context import Context
 from demure.model.denoiser import Denoiser
 from demure.model.neighbours import Neighbours
 
@@ -61,7 +60,7 @@ class Recommender:
             self._views = self.denoiser.views()
         device = self.denoiser.popularity_I.device
         items = torch.as_tensor(_last(items_BT, self.longest), device=device)
-        total, terms = self.denoiser.over_catalogue(Context.of(items, ordered=self.denoiser.ordered), self._views)
+        total, terms = self.denoiser.over_catalogue(self.denoiser.context(items), self._views)
         return total.clamp(min=1e-12).log().cpu().numpy(), terms.argmax(1).cpu().numpy()
 
     def terms(self, items_BT: np.ndarray) -> Terms:

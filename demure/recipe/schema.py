@@ -15,6 +15,10 @@ class DenoiserRecipe:
     """The content mixture."""
 
     denoise: bool = field(default=True, metadata={"doc": "weigh each interaction by what caused it"})
+    reliance: bool = field(default=True, metadata={"doc": "let users differ in what they rely on"})
+    exclusive: bool = field(default=False, metadata={"doc": "one cause at most: no two modalities at once"})
+    hard: bool = field(default=False, metadata={"doc": "only the likeliest modality counts as evidence, in full"})
+    causal: bool = field(default=False, metadata={"doc": "judge by what came before only, not by the whole history"})
     themes: int = _number(20, 1, 4096, "soft clusters per modality")
     max_dim: int = _number(20, 1, 1024, "most latent dimensions kept of a modality")
     rounds: int = _number(5, 1, 100, "fixed-point steps, before and again after the seeds move")
@@ -33,7 +37,7 @@ class CollaborativeRecipe:
 class TrainingRecipe:
     """The loop."""
 
-    epochs: int = _number(25, 1, 100_000, "most epochs")
+    epochs: int = _number(25, 0, 100_000, "most epochs; 0 leaves everything as it starts")
     epoch_steps: int = _number(8, 1, 1_000_000, "gradient steps an epoch")
     batch_cells: int = _number(640_000, 256, 1_000_000_000, "most users x history x history a step")
     batch_users: int = _number(256, 1, 1_000_000, "most users a step")

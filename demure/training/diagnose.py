@@ -54,7 +54,7 @@ def diagnose(denoiser: Denoiser, dataset: Dataset, folder: Path, listener: Liste
         device = denoiser.popularity_I.device
         for block in by_length(parts, todo, _CELLS, _LONGEST):
             items = torch.as_tensor(parts.padded(block)).to(device)
-            context = Context.of(items, ordered=denoiser.ordered)
+            context = denoiser.context(items)
             found = denoiser.infer(context, views)
             valid = (items >= 0).cpu().numpy()
             at = parts.indptr[block][:, None] + np.arange(items.shape[1])

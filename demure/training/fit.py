@@ -14,7 +14,6 @@ from torch import Tensor
 
 from demure.errors import RunError
 from demure.files import atomic_file
-from demure.model.context import Context
 from demure.model.denoiser import Denoiser
 from demure.progress import Listener, Progress
 from demure.recipe.schema import TrainingRecipe
@@ -112,7 +111,7 @@ def _epoch(
         items = items[: max(1, recipe.batch_cells // items.shape[1] ** 2)]
         items = items[:, : max(int((items >= 0).sum(1).max()), 1)]
         known = hide(items, recipe.held_out, generator)
-        context = Context.of(torch.as_tensor(items).to(device), known.to(device), ordered=denoiser.ordered)
+        context = denoiser.context(torch.as_tensor(items).to(device), known.to(device))
         found, _ = denoiser.log_likelihood(context, denoiser.views(generator))
         loss = -found.mean()
         if not torch.isfinite(loss):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +37,8 @@ _USERS_AT_ONCE = 64
 def shape_of(recipe: Recipe) -> Shape:
     """The fixed part of the model that a recipe asks for."""
     asked = recipe.denoiser
-    return Shape(themes=asked.themes, rounds=asked.rounds, candidates=asked.candidates, denoise=asked.denoise)
+    names = {one.name for one in fields(Shape)}
+    return Shape(**{name: value for name, value in asdict(asked).items() if name in names})
 
 
 @dataclass

@@ -85,6 +85,8 @@ def train(
     log: Log | None = None
     listener(Progress("read features", 0))
     if resolved.model == "demure":
+        if resolved.denoiser.causal and not data.has_time:
+            raise RecipeError("the interactions have no order", where="denoiser.causal", remedy="leave it off")
         spaces = latents(data, resolved.modalities, resolved.denoiser.max_dim)
         _claim(out, resume=resume, overwrite=overwrite)
         log, valid, details = _train_demure(data, spaces, out, resolved, seed, chosen, resume, listener)

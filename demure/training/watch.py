@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from demure.model.context import Context
 from demure.model.denoiser import Denoiser
 from demure.training.batches import append, by_length, hide
 
@@ -57,7 +56,7 @@ class Watch:
                 known = torch.as_tensor(mask)
             else:
                 known = hide(items, self.held_out, generator)
-            context = Context.of(torch.as_tensor(items).to(device), known.to(device), ordered=denoiser.ordered)
+            context = denoiser.context(torch.as_tensor(items).to(device), known.to(device))
             found, _ = denoiser.log_likelihood(context, views)
             total, count = total + float(found.double().sum()), count + len(found)
         return total / max(count, 1)

@@ -112,7 +112,7 @@ def test_other_kinds_of_value():
         ("training.epochs=many", ["training.epochs", "'many'", "whole number"]),
         ("training.epochs=2.5", ["training.epochs", "2.5", "whole number"]),
         ("training.epochs=true", ["training.epochs", "True", "whole number"]),
-        ("training.epochs=0", ["training.epochs", "0 is out of range", "1 to 100000"]),
+        ("training.epochs=-1", ["training.epochs", "-1 is out of range", "0 to 100000"]),
         ("training.held_out=1.5", ["training.held_out", "1.5 is out of range", "0.01 to 0.9"]),
         ("training.held_out=.nan", ["training.held_out", "out of range"]),
         ("training.held_out=nan", ["training.held_out", "out of range"]),
