@@ -49,7 +49,7 @@ def measure(one: Set, recipe: str, seed: int, work: Path) -> dict[str, Any]:
     if known is not None:
         return known
     name, *overrides = recipe.split(":")
-    run = work / "runs" / one.name / f"{recipe.replace(':', '+').replace('/', '_')}-{seed}"
+    run = run_of(one, recipe, seed, work)
     shutil.rmtree(run, ignore_errors=True)
     began = time.monotonic()
     report = train(one.path, run, recipe=name, overrides=overrides, seed=seed, device="cpu")
@@ -134,12 +134,17 @@ def _spread(values: Iterable[float]) -> str:
     return f"{array.mean():.4f}" + (f" ± {array.std(ddof=1):.4f}" if len(array) > 1 else "")
 
 
-def _markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]) + "\n"
 
 
-def _each(sets: str, recipes: Sequence[str], seeds: str, data: Path, work: Path) -> dict[str, dict[str, list[Any]]]:
+def run_of(one: Set, recipe: str, seed: int, work: Path) -> Path:
+    """Where the run of ``measure`` is."""
+    return work / "runs" / one.name / f"{recipe.replace(':', '+').replace('/', '_')}-{seed}"
+
+
+def each(sets: str, recipes: Sequence[str], seeds: str, data: Path, work: Path) -> dict[str, dict[str, list[Any]]]:
     found: dict[str, dict[str, list[Any]]] = defaultdict(dict)
     for name in sets.split(","):
         one = obtain(name, data, work)
@@ -166,7 +171,7 @@ def diagnosis(
 ) -> None:
     """Who is right about noise: planted sets, against the truth."""
     rows = []
-    for name, by_recipe in _each(sets, recipes.split(","), seeds, data, work).items():
+    for name, by_recipe in each(sets, recipes.split(","), seeds, data, work).items():
         kernel = no_learning_kernel(obtain(name, data, work))
         rows.append([name, "kernel, nothing learned", f"{kernel['auc']:.4f}", f"{kernel['ece']:.4f}", *"----"])
         for recipe, lines in by_recipe.items():
@@ -176,7 +181,39 @@ def diagnosis(
             rows[-1].append(f"{np.mean([line['seconds'] for line in lines]):.0f}")
         rows.append([name, "generator's own posterior", f"{scores[0]['ceiling']:.4f}", *"-----"])
     header = ["set", "recipe", "AUC", "ECE", "log-loss", "noise precision", "noise recall", "train s"]
-    _publish("diagnosis", _markdown(header, rows))
+    publish("diagnosis", markdown(header, rows))
+
+
+ABLATIONS = {
+    "the default": "default",
+    "no denoising": "no-denoising",
+    "users do not differ in reliance": "default:denoiser.reliance=false",
+    "one cause at most": "default:denoiser.exclusive=true",
+    "hard evidence": "default:denoiser.hard=true",
+    "only the past speaks": "default:denoiser.causal=true",
+    "nothing learned": "default:training.epochs=0",
+    "without the `id` channel": "content-only",
+}
+
+
+@app.command()
+def ablations(
+    data: Data = DATA, work: Work = WORK, seeds: Seeds = "0,1,2", sets: Sets = "planted-hard,planted-smooth,demo"
+) -> None:
+    """What each part is worth: the default with one part off."""
+    rows = []
+    for name in sets.split(","):
+        one = obtain(name, data, work)
+        names = store.names(one.path)
+        alone = {f"{modality} alone": f"default:modalities=[{modality}]" for modality in names}
+        found = each(name, [*ABLATIONS.values(), *alone.values()], seeds, data, work)[name]
+        for words, recipe in (ABLATIONS | alone).items():
+            lines = found[recipe]
+            row = [name, words]
+            row += [_spread(line["diagnosis"][key] for line in lines) for key in ("auc", "ece", "log_loss")]
+            row += [_spread(line["test"][key] for line in lines) for key in ("recall@20", "ndcg@20")]
+            rows.append(row)
+    publish("ablations", markdown(["set", "part", "AUC", "ECE", "log-loss", "test r@20", "test n@20"], rows))
 
 
 @app.command()
@@ -189,7 +226,7 @@ def recommendation(
 ) -> None:
     """Who recommends best: full ranking on validation and test."""
     rows = []
-    for name, by_recipe in _each(sets, recipes.split(","), seeds, data, work).items():
+    for name, by_recipe in each(sets, recipes.split(","), seeds, data, work).items():
         for recipe, lines in by_recipe.items():
             row = [name, recipe]
             for split, metric in (
@@ -205,10 +242,11 @@ def recommendation(
                 row.append(_spread(values) if values else "-")
             rows.append([*row, f"{np.mean([line['seconds'] for line in lines]):.0f}"])
     header = ["set", "recipe", "valid r@20", "valid n@10", "test r@10", "test r@20", "test r@50", "test n@10"]
-    _publish("recommendation", _markdown([*header, "test n@20", "train s"], rows))
+    publish("recommendation", markdown([*header, "test n@20", "train s"], rows))
 
 
-def _publish(name: str, text: str) -> None:
+def publish(name: str, text: str) -> None:
+    """Write a table to results/ and print it."""
     path = HERE / "results" / f"{name}.md"
     path.write_text(text, encoding="utf-8")
     print(text + f"\nwritten: {path}")
@@ -220,6 +258,7 @@ def everything(context: typer.Context) -> None:
     if context.invoked_subcommand is None:
         diagnosis()
         recommendation()
+        ablations()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,113 @@
+"""What swapped pictures and texts do, and how cold items fare: `python benchmarks/robustness.py swaps|cold`."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import typer
+from quality import DATA, WORK, Data, Recipes, Seeds, Sets, Work, markdown, measure, publish, run_of
+from sets import Set, obtain
+
+from demure.data.dataset import Dataset
+from demure.demo.score import auc
+from demure.features import store
+from demure.features.store import Features
+from demure.training.judge import judge
+
+app = typer.Typer(add_completion=False)
+BANDS = ((0, 0), (1, 4), (5, 19), (20, 10**9))
+
+
+def swapped(one: Set, modality: str, share: float, work: Path) -> tuple[Set, np.ndarray]:
+    """``one`` with the features of ``share`` of its items dealt anew among them, none to its owner; and which (I,)."""
+    features = store.load(one.path, modality)
+    random = np.random.default_rng(0)
+    present = np.flatnonzero(features.present)
+    chosen = random.permutation(present)[: int(share * len(present))]
+    vectors = features.vectors.copy()
+    vectors[chosen] = features.vectors[np.roll(chosen, 1)]
+    name = f"{one.name}~{modality}{share:g}"
+    out = work / "sets" / name
+    if not out.exists():
+        shutil.copytree(one.path, out)
+        store.save(out, Features(modality, vectors, features.present, features.provenance | {"swapped": share}))
+    mask = np.zeros(len(features.present), bool)
+    mask[chosen] = True
+    return Set(name, out), mask
+
+
+def found_by_noise(run: Path, dataset: Dataset, modality: str, mask: np.ndarray) -> float:
+    """AUC of an item's mean noise probability in telling the swapped items from the others."""
+    frame = pd.read_parquet(run / "diagnosis.parquet", columns=["item_id", "modality", "poi_probability", "verdict"])
+    frame = frame[(frame["modality"] == modality) & (frame["verdict"] != "missing")]
+    noise = 1 - frame.groupby("item_id")["poi_probability"].mean()
+    was = pd.Series(mask.astype(float), index=dataset.item_ids).reindex(noise.index)
+    return auc(was.to_numpy(), noise.to_numpy())
+
+
+@app.command()
+def swaps(
+    data: Data = DATA,
+    work: Work = WORK,
+    seeds: Seeds = "0",
+    sets: Sets = "demo,planted-clear",
+    recipes: Recipes = "default,no-denoising,freedom,vbpr",
+    shares: str = "0.1,0.3,0.5",
+) -> None:
+    """Give the pictures, then the texts, of some items to others: recall lost, and swapped items found."""
+    rows = []
+    for name in sets.split(","):
+        one = obtain(name, data, work)
+        for modality in store.names(one.path):
+            for recipe in recipes.split(","):
+                seed = int(seeds.split(",")[0])
+                whole = measure(one, recipe, seed, work)["test"]["recall@20"]
+                for share in map(float, shares.split(",")):
+                    other, mask = swapped(one, modality, share, work)
+                    recall = measure(other, recipe, seed, work)["test"]["recall@20"]
+                    run = run_of(other, recipe, seed, work)
+                    told = (run / "diagnosis.parquet").exists()
+                    found = f"{found_by_noise(run, Dataset.load(other.path), modality, mask):.3f}" if told else "-"
+                    row = [name, modality, f"{share:.0%}", recipe, f"{whole:.4f}", f"{recall:.4f}"]
+                    rows.append([*row, f"{(whole - recall) / whole:+.1%}", found])
+    header = ["set", "modality", "swapped", "recipe", "r@20", "r@20 swapped", "lost", "swapped found, AUC"]
+    publish("swaps", markdown(header, rows))
+
+
+@app.command()
+def cold(
+    data: Data = DATA,
+    work: Work = WORK,
+    seeds: Seeds = "0",
+    sets: Sets = "demo,ml-100k",
+    recipes: Recipes = "default,no-denoising,content-only,freedom,item-knn",
+) -> None:
+    """Test recall@20 by how often the item to be found was taken in training."""
+    rows = []
+    seed = int(seeds.split(",")[0])
+    for name in sets.split(","):
+        one = obtain(name, data, work)
+        dataset = Dataset.load(one.path)
+        test = dataset.histories("test")
+        taken = np.bincount(dataset.histories("train").items, minlength=dataset.n_items)
+        users = np.flatnonzero(np.diff(test.indptr) == 1)
+        target = pd.Series(taken[test.items[test.indptr[users]]], index=dataset.user_ids[users])
+        for recipe in recipes.split(","):
+            measure(one, recipe, seed, work)
+            file = work / "per-user.parquet"
+            judge([run_of(one, recipe, seed, work)], per_user=file, ks=(20,), device="cpu")
+            recall = pd.read_parquet(file).set_index("user_id")["recall@20"]
+            row = [name, recipe]
+            for low, high in BANDS:
+                among = target.index[target.between(low, high)]
+                row.append(f"{recall.reindex(among).mean():.3f} ({len(among)})" if len(among) else "-")
+            rows.append(row)
+    header = ["set", "recipe", "never", "1 to 4 times", "5 to 19", "20 and more"]
+    publish("cold", markdown(header, rows))
+
+
+if __name__ == "__main__":
+    app()
