@@ -63,10 +63,9 @@ def measure(one: Set, recipe: str, seed: int, work: Path) -> dict[str, Any]:
     truth = one.read_truth()
     if truth is not None and (run / "diagnosis.parquet").exists():
         score = score_diagnosis(truth, pd.read_parquet(run / "diagnosis.parquet"))
-        line["diagnosis"] = {
-            key: round(getattr(score, key), 5)
-            for key in ("auc", "ece", "log_loss", "ceiling", "noise_precision", "noise_recall")
-        }
+        told = ("auc", "ece", "log_loss", "ceiling", "noise_precision", "noise_recall")
+        values = {key: getattr(score, key) for key in told}
+        line["diagnosis"] = {key: None if value is None else round(value, 5) for key, value in values.items()}
     manifest = json.loads((run / "run.json").read_text())
     line |= {key: manifest[key] for key in ("pool", "walk") if key in manifest}
     print(f"{one.name} {recipe} {seed}: {time.monotonic() - began:.0f} s", flush=True)

@@ -39,13 +39,15 @@ def swapped(one: Set, modality: str, share: float, work: Path) -> tuple[Set, np.
     return Set(name, out), mask
 
 
-def found_by_noise(run: Path, dataset: Dataset, modality: str, mask: np.ndarray) -> float:
-    """AUC of an item's mean noise probability in telling the swapped items from the others."""
-    frame = pd.read_parquet(run / "diagnosis.parquet", columns=["item_id", "modality", "poi_probability", "verdict"])
-    frame = frame[(frame["modality"] == modality) & (frame["verdict"] != "missing")]
-    noise = 1 - frame.groupby("item_id")["poi_probability"].mean()
-    was = pd.Series(mask.astype(float), index=dataset.item_ids).reindex(noise.index)
-    return auc(was.to_numpy(), noise.to_numpy())
+def found(run: Path, dataset: Dataset, modality: str, mask: np.ndarray) -> tuple[float, float]:
+    """AUC in telling the swapped items from the others, of an item's mean probability to be noise and of its mean
+    evidence, turned round."""
+    columns = ["item_id", "modality", "poi_probability", "evidence", "verdict"]
+    frame = pd.read_parquet(run / "diagnosis.parquet", columns=columns)
+    items = frame[(frame["modality"] == modality) & (frame["verdict"] != "missing")].groupby("item_id")
+    means = items[["poi_probability", "evidence"]].mean()
+    was = pd.Series(mask.astype(float), index=dataset.item_ids).reindex(means.index).to_numpy()
+    return auc(was, -means["poi_probability"].to_numpy()), auc(was, -means["evidence"].to_numpy())
 
 
 @app.command()
@@ -69,11 +71,22 @@ def swaps(
                     other, mask = swapped(one, modality, share, work)
                     recall = measure(other, recipe, seed, work)["test"]["recall@20"]
                     run = run_of(other, recipe, seed, work)
-                    told = (run / "diagnosis.parquet").exists()
-                    found = f"{found_by_noise(run, Dataset.load(other.path), modality, mask):.3f}" if told else "-"
+                    by = ["-", "-"]
+                    if (run / "diagnosis.parquet").exists():
+                        by = [f"{value:.3f}" for value in found(run, Dataset.load(other.path), modality, mask)]
                     row = [name, modality, f"{share:.0%}", recipe, f"{whole:.4f}", f"{recall:.4f}"]
-                    rows.append([*row, f"{(whole - recall) / whole:+.1%}", found])
-    header = ["set", "modality", "swapped", "recipe", "r@20", "r@20 swapped", "lost", "swapped found, AUC"]
+                    rows.append([*row, f"{(whole - recall) / whole:+.1%}", *by])
+    header = [
+        "set",
+        "modality",
+        "swapped",
+        "recipe",
+        "r@20",
+        "r@20 swapped",
+        "lost",
+        "found by noise, AUC",
+        "by evidence",
+    ]
     publish("swaps", markdown(header, rows))
 
 
