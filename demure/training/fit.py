@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from demure.errors import RunError
 from demure.files import atomic_file
@@ -40,6 +40,14 @@ class Log:
     def best_value(self) -> float:
         """``metric`` at the best epoch."""
         return self.epochs[self.best][self.metric]
+
+    def add(self, entry: dict[str, float], module: nn.Module, best: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Note an epoch; the state to keep: ``module``'s if this is the best so far, else ``best``."""
+        self.epochs.append(entry)
+        if len(self.epochs) > 1 and not entry[self.metric] > self.best_value:
+            return best
+        self.best = len(self.epochs) - 1
+        return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
 
 
 def fit(
@@ -81,10 +89,7 @@ def fit(
                 remedy="the last good epoch is kept; lower the learning rates and start again",
             )
         entry = {"epoch": len(log.epochs), "valid_log_likelihood": value}
-        log.epochs.append(entry if math.isnan(loss) else {**entry, "loss": loss})
-        if value > log.best_value or len(log.epochs) == 1:
-            log.best = len(log.epochs) - 1
-            best = {name: tensor.detach().clone() for name, tensor in denoiser.state_dict().items()}
+        best = log.add(entry if math.isnan(loss) else {**entry, "loss": loss}, denoiser, best)
         save(folder / CHECKPOINT, signature, denoiser, optimiser, generator, best, asdict(log))
         write_metrics(folder, log.epochs)
     denoiser.load_state_dict(best)

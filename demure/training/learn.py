@@ -78,10 +78,7 @@ def learn(
         if len(valid.items):
             means = evaluate(module.scorer(task.train), valid, task.train, (20,), task.n_items).means()
             entry |= {METRIC: means[METRIC], "ndcg@20": means["ndcg@20"]}
-        log.epochs.append({**entry, "loss": float(np.mean(losses))} if losses else entry)
-        if len(log.epochs) == 1 or entry[METRIC] > log.best_value:
-            log.best = len(log.epochs) - 1
-            best = {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
+        best = log.add({**entry, "loss": float(np.mean(losses))} if losses else entry, module, best)
         save(folder / CHECKPOINT, signature, module, optimiser, generator, best, asdict(log))
         write_metrics(folder, log.epochs)
     module.load_state_dict(best)

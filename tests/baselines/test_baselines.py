@@ -1,24 +1,15 @@
 import numpy as np
 import pytest
+from histories_by_hand import histories
 
 from demure.baselines.ease import MOST_ITEMS, Ease, EaseOptions
 from demure.baselines.history import history_matrix
 from demure.baselines.item_knn import ItemKNN, ItemKNNOptions
 from demure.baselines.registry import BASELINES, make_baseline
-from demure.data.dataset import Histories
 from demure.errors import DemureError, RecipeError
 from demure.evaluation.ranking import evaluate
 
 ALL = list(BASELINES)
-
-
-def histories(lists, times=True):
-    lengths = [len(items) for items in lists]
-    return Histories(
-        indptr=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        items=np.array([item for items in lists for item in items], dtype=np.int64),
-        times=np.arange(sum(lengths), dtype=np.float64) if times else None,
-    )
 
 
 @pytest.fixture(scope="module")

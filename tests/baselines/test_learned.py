@@ -3,21 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from histories_by_hand import histories
 
 from demure.baselines.learned import Task
 from demure.baselines.pairwise import FreedomOptions, Sparse, bpr, similar_items
 from demure.baselines.registry import LEARNED, learned_options, make_learned
-from demure.data.dataset import Histories
 from demure.errors import DemureError, RecipeError
-
-
-def histories(lists, times=True):
-    lengths = [len(items) for items in lists]
-    return Histories(
-        indptr=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        items=np.array([item for items in lists for item in items], dtype=np.int64),
-        times=np.arange(sum(lengths), dtype=np.float64) if times else None,
-    )
 
 
 def made(name, task, **options):
