@@ -19,6 +19,7 @@ import pandas as pd
 import typer
 from sets import NAMES, Set, obtain
 
+from demure.baselines.registry import BASELINES, LEARNED
 from demure.data.dataset import Dataset
 from demure.demo.score import auc, calibration_error, score_diagnosis
 from demure.features import store
@@ -28,10 +29,8 @@ from demure.training.train import train
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "quality.jsonl"
-BASELINES = ("popularity", "item-knn", "item-knn-decayed", "ease", "ease-decayed")
-LEARNED = ("bpr", "vbpr", "lightgcn", "freedom", "sasrec", "sasrec-content")
 DEMURE_RECIPES = "default,no-denoising"
-ALL_RECIPES = ",".join((DEMURE_RECIPES, *BASELINES, *LEARNED))
+ALL_RECIPES = ",".join((DEMURE_RECIPES, *BASELINES, *LEARNED, "sasrec-content"))
 ALL_SETS, PLANTED_SETS = ",".join(NAMES), ",".join(NAMES[:6])
 NEEDS_ORDER = ("item-knn-decayed", "ease-decayed", "sasrec")
 app = typer.Typer(no_args_is_help=False, add_completion=False)

@@ -2,52 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
 from demure.errors import RunError
-from demure.files import atomic_file
 from demure.model.denoiser import Denoiser
 from demure.progress import Listener, Progress
 from demure.recipe.schema import TrainingRecipe
-from demure.runs import CHECKPOINT
 from demure.training.batches import hide, pieces
-from demure.training.checkpoint import restore, save
+from demure.training.checkpoint import Keeper, Log
 from demure.training.watch import Watch
 
 if TYPE_CHECKING:
     from demure.data.dataset import Histories
 
 _CLIP = 1.0
-
-
-@dataclass
-class Log:
-    """One entry per judged epoch, the first before any step, with ``best`` the place of the highest ``metric``."""
-
-    epochs: list[dict[str, float]] = field(default_factory=list)
-    best: int = 0
-    metric: str = "valid_log_likelihood"
-
-    @property
-    def best_value(self) -> float:
-        """``metric`` at the best epoch."""
-        return self.epochs[self.best][self.metric]
-
-    def add(self, entry: dict[str, float], module: nn.Module, best: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Note an epoch; the state to keep: ``module``'s if this is the best so far, else ``best``."""
-        self.epochs.append(entry)
-        if len(self.epochs) > 1 and not entry[self.metric] > self.best_value:
-            return best
-        self.best = len(self.epochs) - 1
-        return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
 
 
 def fit(
@@ -70,12 +43,8 @@ def fit(
     """
     optimiser = torch.optim.Adam(_groups(denoiser, recipe))
     generator = torch.Generator().manual_seed(seed)
-    best: dict[str, Tensor] = {}
-    log = Log()
-    if resume and (folder / CHECKPOINT).is_file():
-        best, told = restore(folder / CHECKPOINT, signature, denoiser, optimiser, generator)
-        log = Log(**told)
-        write_metrics(folder, log.epochs)
+    keeper = Keeper(folder, signature, denoiser, optimiser, generator, Log(metric="valid_log_likelihood"))
+    log = keeper.go_on() if resume else keeper.log
     epochs = recipe.epochs if len(watch.kept) else 0  # one interaction each: none to tell from the others
     while len(log.epochs) <= epochs and len(log.epochs) - 1 - log.best < recipe.patience:
         loss = math.nan
@@ -89,11 +58,8 @@ def fit(
                 remedy="the last good epoch is kept; lower the learning rates and start again",
             )
         entry = {"epoch": len(log.epochs), "valid_log_likelihood": value}
-        best = log.add(entry if math.isnan(loss) else {**entry, "loss": loss}, denoiser, best)
-        save(folder / CHECKPOINT, signature, denoiser, optimiser, generator, best, asdict(log))
-        write_metrics(folder, log.epochs)
-    denoiser.load_state_dict(best)
-    return log
+        keeper.note(entry if math.isnan(loss) else {**entry, "loss": loss})
+    return keeper.finish()
 
 
 def _epoch(
@@ -150,9 +116,3 @@ def _groups(denoiser: Denoiser, recipe: TrainingRecipe) -> list[dict[str, Any]]:
         kind = "themes" if ".themes." in name and kind in ("weight", "bias") else kind
         groups.setdefault(rates.get(kind, recipe.learning_rate), []).append(parameter)
     return [{"params": parameters, "lr": rate} for rate, parameters in groups.items()]
-
-
-def write_metrics(folder: Path, epochs: list[dict[str, float]]) -> None:
-    """metrics.jsonl: one object per epoch."""
-    with atomic_file(folder / "metrics.jsonl") as part:
-        part.write_text("".join(json.dumps(entry) + "\n" for entry in epochs), encoding="utf-8")

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from demure.baselines.learned import Learned, LearnedOptions, Task
 from demure.baselines.registry import WITH_CONTENT, make_learned
@@ -18,9 +16,7 @@ from demure.evaluation.ranking import evaluate
 from demure.features import store
 from demure.features.scaling import robust
 from demure.progress import Listener, Progress
-from demure.runs import CHECKPOINT
-from demure.training.checkpoint import restore, save
-from demure.training.fit import Log, write_metrics
+from demure.training.checkpoint import Keeper, Log
 
 if TYPE_CHECKING:
     from demure.data.dataset import Dataset, Histories
@@ -60,12 +56,9 @@ def learn(
     options = module.options
     optimiser = torch.optim.Adam(module.parameters(), lr=options.learning_rate)
     generator = torch.Generator().manual_seed(seed)
-    best: dict[str, Tensor] = {}
-    log = Log(metric=METRIC)
-    if resume and (folder / CHECKPOINT).is_file():
-        best, told = restore(folder / CHECKPOINT, signature, module, optimiser, generator)
-        log = Log(**told)
-        write_metrics(folder, log.epochs)
+    judged = bool(len(valid.items))
+    keeper = Keeper(folder, signature, module, optimiser, generator, Log(metric=METRIC if judged else "epoch"))
+    log = keeper.go_on() if resume else keeper.log
     while not log.epochs or (
         log.epochs[-1]["epoch"] < options.epochs and len(log.epochs) - 1 - log.best < options.patience
     ):
@@ -74,15 +67,12 @@ def learn(
         for _ in range(min(options.every, options.epochs - epoch) if log.epochs else 0):
             epoch += 1
             losses += _epoch(module, optimiser, generator, seed, epoch, listener)
-        entry: dict[str, float] = {"epoch": epoch, METRIC: epoch}
-        if len(valid.items):
+        entry: dict[str, float] = {"epoch": epoch}
+        if judged:
             means = evaluate(module.scorer(task.train), valid, task.train, (20,), task.n_items).means()
             entry |= {METRIC: means[METRIC], "ndcg@20": means["ndcg@20"]}
-        best = log.add({**entry, "loss": float(np.mean(losses))} if losses else entry, module, best)
-        save(folder / CHECKPOINT, signature, module, optimiser, generator, best, asdict(log))
-        write_metrics(folder, log.epochs)
-    module.load_state_dict(best)
-    return log
+        keeper.note({**entry, "loss": float(np.mean(losses))} if losses else entry)
+    return keeper.finish()
 
 
 def _epoch(

@@ -30,9 +30,10 @@ from demure.recipe.load import load_recipe, to_yaml
 from demure.recipe.schema import Recipe
 from demure.runs import CHECKPOINT, FORMAT_VERSION, MANIFEST, environment
 from demure.training.batches import counts
+from demure.training.checkpoint import Log
 from demure.training.devices import pick_device
 from demure.training.diagnose import diagnose
-from demure.training.fit import Log, fit
+from demure.training.fit import fit
 from demure.training.inputs import latents
 from demure.training.learn import learn, start, task_of
 from demure.training.load import WEIGHTS, shape_of
