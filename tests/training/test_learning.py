@@ -5,7 +5,9 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from small_sets import SMALL, prepared
 
+from demure.demo.planted import plant
 from demure.errors import DemureError, RunError
 from demure.training.judge import judge
 from demure.training.load import load_run
@@ -70,3 +72,14 @@ def test_a_baseline_stands_beside_demure(timed, tmp_path, run):
     train(timed, tmp_path / "sasrec", recipe="sasrec", overrides=SHORT, device="cpu")
     both = judge([run, tmp_path / "sasrec"], device="cpu")
     assert both.comparison is not None
+
+
+def test_without_validation_the_last_epoch_is_kept_and_no_metric_is_made_up(tmp_path):
+    plant(SMALL).write(tmp_path / "raw")
+    file = tmp_path / "raw" / "interactions.csv"
+    pd.read_csv(file).assign(split="train").to_csv(file, index=False)
+    dataset = prepared(tmp_path / "raw", tmp_path / "dataset", split="given")
+    report = train(dataset, tmp_path / "run", recipe="bpr", overrides=SHORT, device="cpu")
+    assert (report.epochs, report.best_epoch, report.valid) == (4, 4, {})
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [set(line) for line in lines] == [{"epoch"}, {"epoch", "loss"}, {"epoch", "loss"}]
