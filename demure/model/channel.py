@@ -10,30 +10,31 @@ from torch import Tensor, nn
 
 from demure.model.context import Context
 from demure.model.latent import Latent
-from demure.model.points import Points, Seeds
+from demure.model.points import Candidates, Points, Seeds
 from demure.model.themes import Shares, Themes, theme_space
 
 
 @dataclass(frozen=True)
 class View:
-    """What a channel knows of all items under its present parameters; ``candidates_N`` stand for the catalogue in a
-    softmax, with ``log_weight_N`` their log-probabilities; ``share`` of the choices fall on items with the modality."""
+    """What a channel knows of all items under its present parameters; ``candidates`` stand for the catalogue in a
+    softmax; ``share`` of the choices fall on items with the modality."""
 
     z_IE: Tensor
     q_IC: Tensor
     prior_C: Tensor
-    candidates_N: Tensor
-    log_weight_N: Tensor
+    candidates: Candidates
     share: Tensor
 
 
 @dataclass
 class Opened:
-    """A channel's state on one batch."""
+    """A channel's state on one batch; ``decay_BTT`` weighs a source (middle) for a target (last), ``kernel_BTT`` times
+    the seed's density ratio."""
 
     present_BT: Tensor
     decay_BTT: Tensor
     seeds: Seeds
+    kernel_BTT: Tensor
     shares: Shares
 
 
@@ -71,34 +72,33 @@ class Channel(nn.Module):
             log_weight = own[chosen].log()
         q_IC, prior_C = self.themes.memberships(self.themes_ID, own)
         z_IE = self.points.embed(self.coordinates_ID, self.present_I)
-        return View(z_IE, q_IC, prior_C, chosen, log_weight - log_weight.logsumexp(0), share)
+        return View(z_IE, q_IC, prior_C, Candidates.of(chosen, log_weight, len(own)), share)
 
     def open(self, view: View, context: Context) -> Opened:
         """Start on a batch: seeds and shares from each item alone."""
-        return Opened(
-            self.present_I[context.items_BT] * context.valid_BT,
-            (-F.softplus(self.fading) * context.log_gap_BTT).exp() * context.reach_BTT,
-            self.points.open(view.z_IE, context.items_BT, view.candidates_N, view.log_weight_N),
-            self.themes.open(view.q_IC, view.prior_C, context.items_BT),
-        )
+        present = self.present_I[context.items_BT] * context.valid_BT
+        decay = (-F.softplus(self.fading) * context.log_gap_BTT).exp() * context.reach_BTT
+        seeds = self.points.open(view.z_IE, context.items_BT, present * context.known_BT, view.candidates)
+        shares = self.themes.open(view.q_IC, view.prior_C, context.items_BT)
+        return Opened(present, decay, seeds, decay * seeds.ratio_BTT, shares)
 
     def ratio(self, opened: Opened, view: View, context: Context, r_BT: Tensor) -> Tensor:
         """p_m(i_t | others) / p_0(i_t) (B, T), with the others counted by their responsibilities ``r_BT``.
 
         A target without the modality gets the constant of :meth:`_complete`. Updates ``opened.shares``.
         """
-        weight_BTT = opened.decay_BTT * (r_BT * context.known_BT * opened.present_BT)[..., None]
-        mass_BT = weight_BTT.sum(1)
+        weight_BT = r_BT * context.known_BT * opened.present_BT
+        mass_BT = (weight_BT[:, None] @ opened.decay_BTT)[:, 0]
         gate = torch.sigmoid(self.gate)
-        points = self.points.ratio(opened.seeds, weight_BTT, mass_BT)
-        themes, opened.shares = self.themes.ratio(opened.shares, view.prior_C, weight_BTT, mass_BT)
+        points = self.points.ratio(opened.kernel_BTT, weight_BT, mass_BT)
+        themes, opened.shares = self.themes.ratio(opened.shares, view.prior_C, opened.decay_BTT, weight_BT, mass_BT)
         return self._complete(gate * points + (1 - gate) * themes, opened.present_BT, view)
 
     def shift(self, opened: Opened, view: View, context: Context, r_BT: Tensor) -> None:
         """Move the seeds by what is now believed of the history."""
-        opened.seeds = self.points.shift(
-            opened.seeds, view.z_IE, context, r_BT * opened.present_BT, view.candidates_N, view.log_weight_N
-        )
+        source = opened.present_BT * context.known_BT
+        opened.seeds = self.points.shift(opened.seeds, view.z_IE, context, source, r_BT, view.candidates)
+        opened.kernel_BTT = opened.decay_BTT * opened.seeds.ratio_BTT
 
     def contributions(self, opened: Opened, context: Context, r_BT: Tensor) -> Tensor:
         """Share (B, T, T) of each source (middle) in the density that the channel gives each target (last); sums to at

@@ -20,6 +20,26 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from demure.model.context import Context
+from demure.model.normaliser import log_normaliser
+
+_SILENT = 1e4  # the log-normaliser of what is no source: it predicts nothing
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What stands for the catalogue in a softmax: ``items_N`` with the log-probabilities ``log_weight_N``, which carry
+    the correction of sampling (logQ); ``place_I`` where each item is among them, -1 where it is not."""
+
+    items_N: Tensor
+    log_weight_N: Tensor
+    place_I: Tensor
+
+    @classmethod
+    def of(cls, items_N: Tensor, log_weight_N: Tensor, n_items: int) -> Candidates:
+        """Number the candidates."""
+        place = torch.full((n_items,), -1, device=items_N.device)
+        place[items_N] = torch.arange(len(items_N), device=items_N.device)
+        return cls(items_N, log_weight_N - log_weight_N.logsumexp(0), place)
 
 
 @dataclass
@@ -66,25 +86,19 @@ class Points(nn.Module):
         z = unit * length.clamp(min=1e-3)[:, None] ** (1 - torch.sigmoid(self.roundness))
         return torch.cat([z, -z.square().sum(1, keepdim=True) / 2], 1) * present_I[:, None]
 
-    def open(self, z_IE: Tensor, items_BT: Tensor, candidates_N: Tensor, log_weight_N: Tensor) -> Seeds:
-        """Seeds that have not moved yet: each predicts from its own item alone."""
+    def open(self, z_IE: Tensor, items_BT: Tensor, source_BT: Tensor, candidates: Candidates) -> Seeds:
+        """Seeds that have not moved yet: each predicts from its own item alone, where it is a source at all."""
         z_BTE = F.embedding(items_BT, z_IE)  # unlike z_IE[items_BT], its gradient adds up in a fixed order
         source = _source(z_BTE)
         agreement = source @ z_BTE.transpose(1, 2)
         near = 1 + agreement + z_BTE[..., -1:]
         sharpness = self.log_sharpness.exp()
         eta = sharpness * source
-        log_norm, _ = _normaliser(eta, z_IE, items_BT, candidates_N, log_weight_N)
+        log_norm, _ = _normaliser(eta, z_IE, items_BT, source_BT, candidates)
         return Seeds(z_BTE, near, eta, log_norm, (sharpness * agreement - log_norm[..., None]).exp())
 
     def shift(
-        self,
-        seeds: Seeds,
-        z_IE: Tensor,
-        context: Context,
-        r_BT: Tensor,
-        candidates_N: Tensor,
-        log_weight_N: Tensor,
+        self, seeds: Seeds, z_IE: Tensor, context: Context, source_BT: Tensor, r_BT: Tensor, candidates: Candidates
     ) -> Seeds:
         """Move the seeds towards their neighbours and predict again; no target pulls the centre that judges it.
 
@@ -93,12 +107,12 @@ class Points(nn.Module):
         """
         near = torch.sigmoid(self.log_slope.exp() * (seeds.near_BTT - self.nearness))
         mutual = context.reach_BTT.transpose(1, 2) * context.known_BT[:, :, None]
-        pull = near * mutual * (r_BT * context.known_BT)[:, None, :] * self.log_pull.exp()
+        pull = near * mutual * (r_BT * source_BT)[:, None, :] * self.log_pull.exp()
         z, source = seeds.z_BTE, _source(seeds.z_BTE)
         h = source + pull @ source
         mass = h[..., -1]
         eta = h * (self._sharpness(mass) / mass)[..., None]
-        log_norm, mean = _normaliser(eta, z_IE, context.items_BT, candidates_N, log_weight_N)
+        log_norm, mean = _normaliser(eta, z_IE, context.items_BT, source_BT, candidates)
         own = pull @ (context.items_BT[:, :, None] == context.items_BT[:, None, :]).float()
         itself = (source * z).sum(-1)[:, None, :]
         mass_out = mass[..., None] - own
@@ -108,10 +122,11 @@ class Points(nn.Module):
         ratio = (scale_out * (h @ z.transpose(1, 2) - own * itself) - log_norm_out).exp()
         return Seeds(z, seeds.near_BTT, eta, log_norm, ratio)
 
-    def ratio(self, seeds: Seeds, weight_BTT: Tensor, mass_BT: Tensor) -> Tensor:
-        """Density ratio p(i_t | others) / p_0(i_t) (B, T) from the seeds, weighted, smoothed towards 1."""
+    def ratio(self, kernel_BTT: Tensor, weight_BT: Tensor, mass_BT: Tensor) -> Tensor:
+        """Density ratio p(i_t | others) / p_0(i_t) (B, T): ``kernel_BTT`` of the sources weighted, smoothed towards
+        1."""
         smoothing = self.log_smoothing.exp()
-        return ((weight_BTT * seeds.ratio_BTT).sum(1) + smoothing) / (mass_BT + smoothing)
+        return ((weight_BT[:, None] @ kernel_BTT)[:, 0] + smoothing) / (mass_BT + smoothing)
 
     def over_catalogue(self, seeds: Seeds, z_IE: Tensor, weight_BT: Tensor) -> Tensor:
         """The same ratio for every item of the catalogue (B, I), from the seeds weighted by ``weight_BT``."""
@@ -130,15 +145,19 @@ def _source(z_BTE: Tensor) -> Tensor:
 
 
 def _normaliser(
-    eta_BTE: Tensor, z_IE: Tensor, items_BT: Tensor, candidates_N: Tensor, log_weight_N: Tensor
+    eta_BTE: Tensor, z_IE: Tensor, items_BT: Tensor, source_BT: Tensor, candidates: Candidates
 ) -> tuple[Tensor, Tensor]:
-    """log sum_i p_0(i) exp<eta, z_i> over the candidates without the seed's own item, and the mean of z under it.
+    """log sum_i p_0(i) exp<eta, z_i> of the sources over the candidates, and the mean of z under it.
 
-    The seed's own item is left out because it can not be chosen again; ``log_weight_N`` carries the correction of
-    sampled candidates (logQ).
+    The seed's own item is left out because it can not be chosen again.
     """
-    logits = eta_BTE @ z_IE[candidates_N].T + log_weight_N
-    logits = logits.masked_fill(candidates_N[None, None, :] == items_BT[..., None], -1e4)
-    log_norm = torch.logsumexp(logits, dim=-1)
-    mean = (logits - log_norm[..., None]).exp() @ z_IE[candidates_N]
-    return log_norm, mean
+    row = torch.nonzero(source_BT.flatten() > 0)[:, 0]
+    found, centre = log_normaliser(
+        eta_BTE.flatten(0, 1)[row],
+        z_IE[candidates.items_N],
+        candidates.log_weight_N,
+        candidates.place_I[items_BT.flatten()[row]],
+    )
+    log_norm = eta_BTE.new_full((source_BT.numel(),), _SILENT).index_put((row,), found)
+    mean = torch.zeros_like(eta_BTE).flatten(0, 1).index_put((row,), centre)
+    return log_norm.view_as(source_BT), mean.view_as(eta_BTE)

@@ -46,10 +46,12 @@ class Themes(nn.Module):
         q_BTC = F.embedding(items_BT, q_IC)  # unlike q_IC[items_BT], its gradient adds up in a fixed order
         return Shares(q_BTC / prior_C, q_BTC)
 
-    def ratio(self, shares: Shares, prior_C: Tensor, weight_BTT: Tensor, mass_BT: Tensor) -> tuple[Tensor, Shares]:
+    def ratio(
+        self, shares: Shares, prior_C: Tensor, decay_BTT: Tensor, weight_BT: Tensor, mass_BT: Tensor
+    ) -> tuple[Tensor, Shares]:
         """Density ratio (B, T) of every target given the weighted others, and the updated posterior over themes."""
         smoothing = self.log_smoothing.exp()
-        counts_BTC = torch.einsum("bjt,bjc->btc", weight_BTT, shares.share_BTC)
+        counts_BTC = decay_BTT.transpose(1, 2) @ (weight_BT[..., None] * shares.share_BTC)
         theta_BTC = (counts_BTC + smoothing * prior_C) / (mass_BT[..., None] + smoothing)
         joint_BTC = theta_BTC * shares.affinity_BTC
         ratio_BT = joint_BTC.sum(-1)

@@ -61,7 +61,7 @@ def test_themes_are_a_density_over_the_catalogue(seed):
     items = small_histories([8, 3, 1], seed=seed)
     channel, view, context, state = opened(denoiser, items)
     weight = torch.rand(items.shape, generator=torch.manual_seed(seed))
-    channel.themes.ratio(state.shares, view.prior_C, state.decay_BTT, state.decay_BTT.sum(1))
+    channel.themes.ratio(state.shares, view.prior_C, state.decay_BTT, weight, state.decay_BTT.sum(1))
     ratio = channel.themes.over_catalogue(state.shares, view.q_IC, view.prior_C, weight * context.known_BT)
     np.testing.assert_allclose((ratio * own_popularity(denoiser)).sum(1), 1, atol=1e-5)
 
@@ -184,7 +184,8 @@ def test_theme_shares_against_a_slow_loop():
     random = np.random.default_rng(0)
     T, C = 4, len(channel.themes.bias)
     affinity, share = random.uniform(0.2, 3, (1, T, C)), random.dirichlet(np.ones(C), (1, T))
-    weight = random.uniform(0, 1, (1, T, T)) * (1 - np.eye(T))
+    worth, decay = random.uniform(0, 1, (1, T)), random.uniform(0, 1, (1, T, T)) * (1 - np.eye(T))
+    weight = worth[..., None] * decay
     prior = random.dirichlet(np.ones(C))
     smoothing = float(channel.themes.log_smoothing.exp())
     expected, posterior = np.zeros(T), np.zeros((T, C))
@@ -194,8 +195,8 @@ def test_theme_shares_against_a_slow_loop():
         expected[t] = sum(theta[c] * affinity[0, t, c] for c in range(C))
         posterior[t] = theta * affinity[0, t] / expected[t]
     shares = Shares(torch.tensor(affinity).float(), torch.tensor(share).float())
-    weight_BTT = torch.tensor(weight).float()
-    ratio, found = channel.themes.ratio(shares, torch.tensor(prior).float(), weight_BTT, weight_BTT.sum(1))
+    given = [torch.tensor(value).float() for value in (prior, decay, worth, weight.sum(1))]
+    ratio, found = channel.themes.ratio(shares, *given)
     np.testing.assert_allclose(ratio[0], expected, rtol=1e-5)
     np.testing.assert_allclose(found.share_BTC[0], posterior, rtol=1e-4)
 
@@ -215,10 +216,10 @@ def test_sampled_candidates_stand_for_the_catalogue():
     with torch.no_grad():
         for _ in range(100):
             view = channel.view(popularity, 100, generator)
-            assert len(torch.unique(view.candidates_N)) == 100
-            assert (channel.present_I[view.candidates_N] > 0).all()
-            assert float(view.log_weight_N.exp().sum()) == pytest.approx(1, abs=1e-5)
-            means.append(float((view.log_weight_N.exp() * value[view.candidates_N]).sum()))
+            assert len(torch.unique(view.candidates.items_N)) == 100
+            assert (channel.present_I[view.candidates.items_N] > 0).all()
+            assert float(view.candidates.log_weight_N.exp().sum()) == pytest.approx(1, abs=1e-5)
+            means.append(float((view.candidates.log_weight_N.exp() * value[view.candidates.items_N]).sum()))
     assert np.mean(means) == pytest.approx(float((own * value).sum()), rel=0.05)
     assert np.std(means) > 0.01
 
@@ -228,5 +229,6 @@ def test_all_are_candidates_where_they_are_few():
     channel = denoiser.experts()[0]
     for generator, size in [(None, 1), (torch.Generator(), ITEMS)]:
         view = channel.view(denoiser.popularity_I, size, generator)
-        assert torch.equal(view.candidates_N, torch.where(channel.present_I > 0)[0])
-        np.testing.assert_allclose(view.log_weight_N.exp(), own_popularity(denoiser)[view.candidates_N], rtol=1e-4)
+        assert torch.equal(view.candidates.items_N, torch.where(channel.present_I > 0)[0])
+        own = own_popularity(denoiser)[view.candidates.items_N]
+        np.testing.assert_allclose(view.candidates.log_weight_N.exp(), own, rtol=1e-4)
