@@ -35,8 +35,9 @@ def small_denoiser(
     denoiser = Denoiser.start(latents, popularity, fixed, ordered=ordered, seed=seed)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for parameter in denoiser.parameters():
-            parameter += jitter * torch.randn(parameter.shape, generator=generator)
+        for name, parameter in sorted(denoiser.named_parameters(), key=lambda named: "offset" in named[0]):
+            scale = 0.1 * jitter if "offset" in name else jitter
+            parameter += scale * torch.randn(parameter.shape, generator=generator)
     return denoiser.eval().requires_grad_(False)
 
 

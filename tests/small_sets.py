@@ -14,7 +14,13 @@ from demure.features import prepare_with_features
 SMALL = Knobs(
     users=60, items=50, length=(5, 12), clusters=4, interests=(1, 2), dimensions=12, p_none=0.05, p_two=0.1, missing=0.1
 )
-QUICK = ("training.epochs=3", "training.epoch_steps=2", "training.batch_users=32", "denoiser.candidates=30")
+QUICK = (
+    "training.epochs=3",
+    "training.offset_epochs=2",
+    "training.epoch_steps=2",
+    "training.batch_users=32",
+    "denoiser.candidates=30",
+)
 
 
 def dataset_folder(folder: Path, knobs: Knobs = SMALL, *, timed: bool = True, split: str = "leave-one-out") -> Path:

@@ -30,7 +30,7 @@ class Ease:
     """B = I - P diag(P)^-1 with P = (X'X + regularisation * I)^-1 (equation 8); scores are the history times B.
 
     X (U, I) is binary. With ``decay`` above 0 the history a user is scored by fades as distance ** -decay, which the
-    paper does not have; the fit stays the same.
+    paper does not have; the fit stays the same. ``weights`` (I, I) is B.
     """
 
     def __init__(self, options: EaseOptions | None = None) -> None:
@@ -54,7 +54,7 @@ class Ease:
         precision = cho_solve(cho_factor(gram, lower=True, overwrite_a=True), np.eye(n_items, dtype=np.float32))
         weights = precision / -np.diag(precision)
         np.fill_diagonal(weights, 0.0)
-        self._weights = weights
+        self.weights = weights
 
     def scorer(self, histories: Histories) -> Scorer:
-        return product_scorer(history_matrix(histories, len(self._weights), decay=self.options.decay), self._weights)
+        return product_scorer(history_matrix(histories, len(self.weights), decay=self.options.decay), self.weights)

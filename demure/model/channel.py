@@ -50,7 +50,7 @@ class Channel(nn.Module):
         self.register_buffer("coordinates_ID", torch.as_tensor(latent.coordinates))
         self.register_buffer("themes_ID", torch.as_tensor(theme_space(latent.coordinates, latent.spread)))
         self.register_buffer("present_I", torch.as_tensor(latent.present, dtype=torch.float32))
-        self.points = Points(latent.spread)
+        self.points = Points(latent.spread, len(latent.coordinates))
         self.themes = themes
         self.gate = nn.Parameter(torch.tensor(0.0))
         self.absence = nn.Parameter(torch.tensor(0.0))

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, cycle
 
 import numpy as np
 import torch
@@ -25,6 +25,12 @@ from demure.model.channel import Channel, Opened, View
 from demure.model.context import Context
 from demure.model.latent import Latent
 from demure.model.themes import Themes, start_themes
+
+OFFSET_SD = (0.15, 1.0)
+"""Standard deviations of the items' offsets: of their coordinates, and of their theme logits."""
+CAUSES, CAUSES_WORTH = (0.07, 0.92, 0.01), 0.06
+"""Prior shares of interactions with no, one and two causes, and what the prior is worth, a share of the data."""
+_FIRST_CAUSES = (0.05, 0.9, 0.05)
 
 
 @dataclass(frozen=True)
@@ -81,8 +87,8 @@ class Denoiser(nn.Module):
         smoothed = torch.as_tensor(popularity, dtype=torch.float32) + 1.0
         self.register_buffer("popularity_I", smoothed / smoothed.sum())
         self.pairs = [] if shape.exclusive else list(combinations(range(len(self.names)), 2))
-        two = 0.05 if self.pairs else 1e-9
-        self.causes = nn.Parameter(torch.tensor([math.log(0.05), math.log(0.9), math.log(two)]))
+        possible = torch.tensor([1.0, 1.0, 1.0 if self.pairs else 1e-8])
+        self.causes = nn.Parameter((torch.tensor(_FIRST_CAUSES) * possible).log())
         self.log_reliance = nn.Parameter(torch.full((len(self.names),), math.log(0.5)))
 
     @classmethod
@@ -107,7 +113,8 @@ class Denoiser(nn.Module):
                 np.ones(coordinates.shape[1], np.float32),
                 tensors[f"channels.m{k}.present_I"].numpy() > 0,
             )
-            themes[name] = Themes(np.zeros(tuple(tensors[f"channels.m{k}.themes.weight"].shape), np.float32), 1.0)
+            centres = np.zeros(tuple(tensors[f"channels.m{k}.themes.weight"].shape), np.float32)
+            themes[name] = Themes(centres, 1.0, len(coordinates))
         made = cls(latents, themes, np.zeros(len(tensors["popularity_I"])), shape, ordered=ordered)
         made.load_state_dict(dict(tensors))
         return made
@@ -115,6 +122,25 @@ class Denoiser(nn.Module):
     def experts(self) -> list[Channel]:
         """The channels in the order of ``names``."""
         return [channel for channel in self.channels.values() if isinstance(channel, Channel)]
+
+    def offsets(self) -> list[nn.Parameter]:
+        """Where items differ from what their features say: of the points, then of the themes, for each modality."""
+        return [offset for c in self.experts() for offset in (c.points.offset_ID, c.themes.offset_IC)]
+
+    def learn_offsets(self) -> None:
+        """From now on the offsets are learned, and nothing else."""
+        self.requires_grad_(False)
+        for offset in self.offsets():
+            offset.requires_grad_(True)
+
+    def surprise(self, interactions: int) -> Tensor:
+        """-log of the prior per training interaction, nats, but for a constant: Gaussian for the offsets, Dirichlet for
+        the shares of causes. Whether an unexplained choice had no cause or one that the history does not show, the
+        likelihood hardly tells: the prior settles it."""
+        parts = [offset.square().sum() / (2 * sd**2) for offset, sd in zip(self.offsets(), cycle(OFFSET_SD))]
+        shares = torch.log_softmax(self.causes, 0)[: 3 if self.pairs else 2]
+        causes = sum(share * told for share, told in zip(CAUSES, shares, strict=False))
+        return torch.stack(parts).sum() / interactions - CAUSES_WORTH * causes
 
     def views(self, generator: torch.Generator | None = None) -> list[View]:
         """What every channel knows of all items; with a ``generator``, softmaxes run over sampled candidates."""

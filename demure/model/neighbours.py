@@ -8,6 +8,10 @@ co-occurrence is the strong simple baseline of sequential recommendation (Ludewi
 session-based recommendation algorithms", UMUAI 2018), walks of several steps that of sparse data without order
 (Cooper et al., "Random walks in recommender systems", WWW 2014). A user's own pairs never speak for an item that is
 still new to the user, so nothing has to be left out when recommending.
+
+A walk that fades follows the latest interactions. What the whole history says, whatever its order, comes from a linear
+model, its positive scores normalised, where the items are few enough for one (EASE; Steck, WWW 2019): a share of the
+density.
 """
 
 from __future__ import annotations
@@ -52,21 +56,24 @@ def count_pairs(
 @dataclass(frozen=True)
 class Walk:
     """The numbers of the ``id`` channel, chosen on the validation split: ``nearness`` p, ``shared`` s, ``exponent`` b,
-    ``fading`` gamma, ``further`` h."""
+    ``fading`` gamma, ``further`` h, and ``linear``, the share of the linear model in the density."""
 
     nearness: float = 1.0
     shared: float = 0.0
     exponent: float = 0.4
     fading: float = 1.0
     further: float = 0.0
+    linear: float = 0.0
 
 
 class Neighbours:
     """The ``id`` channel over ``counts`` (I, I) of :func:`count_pairs`, made with the same ``walk``, and ``popularity``
-    (I,) interactions per item."""
+    (I,) interactions per item; ``linear_II`` the weights of the linear model, needed where ``walk.linear`` is not 0."""
 
-    def __init__(self, counts: sparse.csr_array, popularity: np.ndarray, walk: Walk) -> None:
-        self.walk = walk
+    def __init__(
+        self, counts: sparse.csr_array, popularity: np.ndarray, walk: Walk, linear_II: np.ndarray | None = None
+    ) -> None:
+        self.walk, self._linear_II = walk, linear_II
         self._share = (popularity + 1.0) / (popularity + 1.0).sum()
         steps = counts * ((popularity + 1.0) ** -walk.exponent)[None, :]
         self._rows = np.asarray(steps.sum(1)).ravel() + _SMOOTHING
@@ -77,6 +84,24 @@ class Neighbours:
 
         A user without a history gets the popularity.
         """
+        walked = self._walked(items_BT)
+        if not self.walk.linear or self._linear_II is None:
+            return walked
+        return (1 - self.walk.linear) * walked + self.walk.linear * self._regressed(items_BT, self._linear_II)
+
+    def _regressed(self, items_BT: np.ndarray, linear_II: np.ndarray) -> np.ndarray:
+        row, column = np.nonzero(items_BT >= 0)
+        taken = sparse.csr_array(
+            (np.ones(len(row), np.float32), (row, items_BT[row, column])), (len(items_BT), len(linear_II))
+        )
+        taken.data[:] = 1.0  # an item taken twice counts once, as in the fit
+        score = np.maximum(taken @ linear_II, 0.0)
+        mass = score.sum(1, keepdims=True)
+        back_off = _BACK_OFF * mass + 1e-6
+        density: np.ndarray = (score + back_off * self._share) / (mass + back_off)
+        return density
+
+    def _walked(self, items_BT: np.ndarray) -> np.ndarray:
         valid = items_BT >= 0
         B, T = items_BT.shape
         age = np.maximum(valid.sum(1, keepdims=True) - np.arange(T), 1.0)

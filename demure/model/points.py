@@ -6,7 +6,9 @@ responsibility r_k, does not pull), and predicts softmax_i(-lambda_j |z_i - c_j|
 paper's contrastive denoising, one per interest instead of one per user. The more items agree, the sharper lambda_j.
 
 Items lie between two geometries, z = x |x|^-rho: on the unit sphere for rho = 1, where the expert is the usual cosine
-softmax, and as the encoder left them for rho = 0. Which of them fits is learned.
+softmax, and as the encoder left them for rho = 0. Which of them fits is learned. Where an item lies is what the encoder
+says of it and an offset of its own, Gaussian, small, for what its users know and its features do not say (the item
+offsets of collaborative topic regression; Wang and Blei, KDD 2011).
 """
 
 from __future__ import annotations
@@ -60,7 +62,7 @@ class Points(nn.Module):
 
     log_spread_D: Tensor
 
-    def __init__(self, spread: np.ndarray) -> None:
+    def __init__(self, spread: np.ndarray, n_items: int) -> None:
         super().__init__()
         log_spread = np.log(np.maximum(spread, 1e-12))
         self.register_buffer("log_spread_D", torch.as_tensor(log_spread - log_spread.max(), dtype=torch.float32))
@@ -73,13 +75,16 @@ class Points(nn.Module):
         self.nearness = nn.Parameter(torch.tensor(0.5))
         self.log_pull = nn.Parameter(torch.tensor(math.log(0.8)))
         self.log_smoothing = nn.Parameter(torch.tensor(0.0))
+        self.offset_ID = nn.Parameter(torch.zeros(n_items, len(spread)), requires_grad=False)
 
     def embed(self, coordinates_ID: Tensor, present_I: Tensor) -> Tensor:
         """Items as targets (I, D + 1): (z, -|z|^2 / 2), so that <(c, 1), target> is -|z - c|^2 / 2 but for a constant.
 
         Zero where the modality is missing.
         """
-        x = coordinates_ID * (self.log_metric + torch.sigmoid(self.proportion) * self.log_spread_D).exp()
+        x = (coordinates_ID + self.offset_ID) * (
+            self.log_metric + torch.sigmoid(self.proportion) * self.log_spread_D
+        ).exp()
         length = x.square().sum(1).clamp(min=1e-12).sqrt()
         length = length / ((length.square() * present_I).sum() / present_I.sum().clamp(min=1)).sqrt()
         unit = F.normalize(x, dim=1)

@@ -1,9 +1,9 @@
 """Interests as themes: soft clusters of items, learned from what users take together.
 
-Item i belongs to theme c with q_ic = softmax_c(W y_i + b); the expert of a user with theme shares theta_c is
-p(i) / p_0(i) = sum_c theta_c q_ic / qbar_c, with qbar_c = sum_i p_0(i) q_ic. It is a normalised density whatever the
-parameters. theta is the collapsed posterior (CVB0; Teh et al., NIPS 2006; Asuncion et al., UAI 2009) of a sparse
-mixture over the user's other interactions, each counted by its responsibility.
+Item i belongs to theme c with q_ic = softmax_c(W y_i + b + d_ic), d_i being an offset of its own; the expert of a user
+with theme shares theta_c is p(i) / p_0(i) = sum_c theta_c q_ic / qbar_c, with qbar_c = sum_i p_0(i) q_ic. It is a
+normalised density whatever the parameters. theta is the collapsed posterior (CVB0; Teh et al., NIPS 2006; Asuncion et
+al., UAI 2009) of a sparse mixture over the user's other interactions, each counted by its responsibility.
 """
 
 from __future__ import annotations
@@ -27,18 +27,19 @@ class Shares:
 
 class Themes(nn.Module):
     """Cluster expert of one modality. ``centres`` (C, D) and ``variance`` start the soft clusters as a k-means
-    mixture."""
+    mixture of ``n_items``."""
 
-    def __init__(self, centres: np.ndarray, variance: float) -> None:
+    def __init__(self, centres: np.ndarray, variance: float, n_items: int) -> None:
         super().__init__()
         mu = torch.as_tensor(centres, dtype=torch.float32)
         self.weight = nn.Parameter(mu / variance)
         self.bias = nn.Parameter(-0.5 * mu.square().sum(1) / variance)
         self.log_smoothing = nn.Parameter(torch.tensor(math.log(1.0)))
+        self.offset_IC = nn.Parameter(torch.zeros(n_items, len(mu)), requires_grad=False)
 
     def memberships(self, coordinates_ID: Tensor, popularity_I: Tensor) -> tuple[Tensor, Tensor]:
         """q (I, C) and its mean under the popularity, qbar (C,)."""
-        q_IC = torch.softmax(coordinates_ID @ self.weight.T + self.bias, dim=1)
+        q_IC = torch.softmax(coordinates_ID @ self.weight.T + self.bias + self.offset_IC, dim=1)
         return q_IC, (popularity_I[:, None] * q_IC).sum(0).clamp(min=1e-8)
 
     def open(self, q_IC: Tensor, prior_C: Tensor, items_BT: Tensor) -> Shares:
@@ -78,7 +79,7 @@ def start_themes(coordinates: np.ndarray, spread: np.ndarray, present: np.ndarra
     with threadpool_limits(1):  # three threads add up in an order of their own each time
         found = KMeans(count, n_init=4, random_state=seed).fit(sample)
     variance = float(((sample - found.cluster_centers_[found.labels_]) ** 2).mean())
-    return Themes(found.cluster_centers_, max(variance, 1e-3))
+    return Themes(found.cluster_centers_, max(variance, 1e-3), len(coordinates))
 
 
 def theme_space(coordinates: np.ndarray, spread: np.ndarray) -> np.ndarray:

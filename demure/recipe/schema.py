@@ -47,6 +47,11 @@ class TrainingRecipe:
     learning_rate: float = _number(0.03, 0.0, 10.0, "of the few shape parameters")
     metric_rate: float = _number(0.01, 0.0, 10.0, "of the metric of a latent space: small, the encoder was right")
     theme_rate: float = _number(0.1, 0.0, 10.0, "of the soft clusters")
+    offset_epochs: int = _number(
+        12, 0, 100_000, "most epochs after those, of the items' own offsets; 0 leaves them out"
+    )
+    point_offset_rate: float = _number(0.01, 0.0, 10.0, "of the items' offsets in a latent space")
+    theme_offset_rate: float = _number(0.05, 0.0, 10.0, "of the items' offsets among the soft clusters")
     gate_rate: float = _number(0.15, 0.0, 10.0, "of the gates between experts")
     watched_users: int = _number(2000, 1, 10_000_000, "most users that validation looks at while training")
 

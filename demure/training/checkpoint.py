@@ -58,6 +58,11 @@ class Keeper:
         self._save(self.folder / CHECKPOINT)
         self._write_metrics()
 
+    def begin_again(self) -> None:
+        """Go back to the best epoch, with an optimiser that knows nothing yet."""
+        self.module.load_state_dict(self.best)
+        self.optimiser.state.clear()
+
     def finish(self) -> Log:
         """Leave the module at its best epoch."""
         self.module.load_state_dict(self.best)

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from small_sets import QUICK
 
 from demure.errors import RunError
@@ -41,7 +42,16 @@ def go(dataset, out, *overrides, **options):
 
 @pytest.mark.parametrize(
     ("stage", "done"),
-    [("train", 1), ("train", 3), ("train", 4), ("train", 6), ("choose the pool", 0), ("diagnose", 60)],
+    [
+        ("train", 1),
+        ("train", 3),
+        ("train", 6),
+        ("train", 7),
+        ("train", 8),
+        ("train", 10),
+        ("choose the pool", 0),
+        ("diagnose", 60),
+    ],
 )
 def test_resumed_equals_uninterrupted(timed, run, tmp_path, stage, done):
     out = tmp_path / "run"
@@ -57,7 +67,7 @@ def test_resumed_equals_uninterrupted(timed, run, tmp_path, stage, done):
 
 def test_cut_off_again_and_again(timed, run, tmp_path):
     out = tmp_path / "run"
-    for at in (2, 4, 6):
+    for at in (2, 4, 7, 10):
         with pytest.raises(CutOff):
             go(timed, out, listener=cut_off_at("train", at), resume=True)
     go(timed, out, resume=True)
@@ -70,7 +80,7 @@ def test_it_goes_on_and_does_not_start_again(timed, tmp_path):
     with pytest.raises(CutOff):
         go(timed, out, listener=cut_off_at("train", 4))
     go(timed, out, resume=True, listener=lambda p: steps.append(p.done) if p.stage == "train" else None)
-    assert steps == [3, 4, 5, 6]
+    assert steps == [*range(3, 11)]
 
 
 def test_metrics_are_there_after_every_epoch(timed, run, tmp_path):
@@ -139,15 +149,35 @@ def test_a_likelihood_that_is_no_number_is_told(timed, tmp_path, monkeypatch):
 
 def test_patience_ends_a_training_and_the_best_epoch_stays(timed, tmp_path, monkeypatch):
     """Likelihoods are dictated: the third epoch is the best, two worse ones end it."""
+    ends = ("training.patience=2", "training.offset_epochs=0")
     dictated = iter([0.1, 0.2, 0.15, 0.3, 0.25, 0.2, 0.9])
     monkeypatch.setattr("demure.training.watch.Watch.log_likelihood", lambda self, denoiser: next(dictated))
-    report = go(timed, tmp_path / "run", "training.epochs=50", "training.patience=2")
+    report = go(timed, tmp_path / "run", "training.epochs=50", *ends)
     assert (report.epochs, report.best_epoch) == (5, 3)
     values = [json.loads(line)["valid_log_likelihood"] for line in (tmp_path / "run" / "metrics.jsonl").open()]
     assert values == [0.1, 0.2, 0.15, 0.3, 0.25, 0.2]
     dictated = iter([0.1, 0.2, 0.15, 0.3])
-    short = go(timed, tmp_path / "short", "training.epochs=3", "training.patience=2")
+    short = go(timed, tmp_path / "short", *ends)
     assert short.best_epoch == 3
     kept, three = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("run", "short"))
     assert kept == three
     assert np.isfinite(list(short.valid.values())).all()
+
+
+def test_offsets_come_last_and_alone_and_only_where_they_help(timed, tmp_path, monkeypatch):
+    """Likelihoods are dictated: the second epoch is the best of three; then offsets that help once, or never."""
+    go(timed, tmp_path / "without", "training.epochs=2", "training.offset_epochs=0")
+    without = load_file(tmp_path / "without" / "model.safetensors")
+    asked = ("training.epochs=50", "training.offset_epochs=9", "training.patience=1")
+    for name, values in {"good": [0.1, 0.2, 0.3, 0.25, 0.4, 0.35], "bad": [0.1, 0.2, 0.3, 0.25, 0.2]}.items():
+        dictated = iter(values)
+        monkeypatch.setattr(
+            "demure.training.watch.Watch.log_likelihood", lambda self, denoiser, told=dictated: next(told)
+        )
+        report = go(timed, tmp_path / name, *asked)
+        assert (report.epochs, report.best_epoch) == (len(values) - 1, values.index(max(values)))
+        entries = [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").open()]
+        assert ["offsets" in entry for entry in entries] == [False] * 4 + [True] * (len(values) - 4)
+        found = load_file(tmp_path / name / "model.safetensors")
+        changed = {key.rsplit(".", 1)[-1] for key in found if not torch.equal(found[key], without[key])}
+        assert changed == ({"offset_ID", "offset_IC"} if name == "good" else set())
