@@ -7,7 +7,7 @@ Every metric returns (B,) float64 in [0, 1], where larger is better.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -61,3 +61,18 @@ METRICS: dict[str, Metric] = {
     "map": average_precision,
     "precision": precision,
 }
+
+
+def measure(
+    row: np.ndarray, rank: np.ndarray, users: int, ks: Sequence[int], names: Sequence[str] = tuple(METRICS)
+) -> dict[str, np.ndarray]:
+    """Metrics ``names`` at each of ``ks`` for users 0 .. ``users`` - 1, name@k -> (users,), from their relevant items.
+
+    Relevant item r of user ``row[r]`` (R,) was ranked at ``rank[r]`` (R,), from 1; 0 if it was not listed. Each user has
+    at least one relevant item.
+    """
+    hits = np.zeros((users, max(1, rank.max(initial=0))), bool)
+    listed = rank > 0
+    hits[row[listed], rank[listed] - 1] = True
+    relevant = np.bincount(row, minlength=users)
+    return {f"{name}@{k}": METRICS[name](hits, relevant, k) for name in names for k in ks}

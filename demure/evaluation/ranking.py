@@ -12,13 +12,14 @@ How the corners are treated:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from demure.errors import DemureError
-from demure.evaluation.metrics import METRICS
+from demure.evaluation.lists import Catalogue, of_all_lists, of_lists
+from demure.evaluation.metrics import measure
 from demure.progress import Listener, Progress, silent
 
 if TYPE_CHECKING:
@@ -34,24 +35,45 @@ _BLOCK_SCORES = 16_000_000  # a block of scores stays near 64 MB, whatever the n
 
 
 @dataclass(frozen=True)
+class Found:
+    """Every relevant item and where it was ranked: ``row`` (R,) is a place in ``Evaluation.users``, ascending; ``item``
+    (R,); ``rank`` (R,) from 1, or 0 where the item is not among the first max(k)."""
+
+    row: np.ndarray
+    item: np.ndarray
+    rank: np.ndarray
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """What one scorer reached, user by user.
 
-    ``users`` (n,) int64, ascending; ``per_user`` metric name, such as ``recall@20``, -> (n,) float64.
+    ``users`` (n,) int64, ascending; ``per_user``: metric name, such as ``recall@20``, -> (n,) float64, NaN where a user's
+    list cannot say. Where the catalogue was given: ``overall``, metrics of all lists together, and ``listed``: k -> (I,)
+    int64, how many lists hold each item.
     """
 
     users: np.ndarray
     per_user: dict[str, np.ndarray]
+    overall: dict[str, float] = field(default_factory=dict)
+    found: Found | None = None
+    listed: dict[int, np.ndarray] = field(default_factory=dict)
 
     def means(self) -> dict[str, float]:
-        """Each metric's mean over the users; NaN if there is no user."""
-        return {name: float(values.mean()) if len(values) else float("nan") for name, values in self.per_user.items()}
+        """Each metric's mean over the users that have it, NaN if there is none; then the ``overall`` ones."""
+        return {name: mean_of(values) for name, values in self.per_user.items()} | self.overall
 
     def frame(self, user_ids: np.ndarray) -> pd.DataFrame:
         """One row per user, ``user_id`` and every metric; ``user_ids`` (U,) maps a user's index to its id."""
         import pandas as pd
 
         return pd.DataFrame({"user_id": user_ids[self.users], **self.per_user})
+
+
+def mean_of(values: np.ndarray) -> float:
+    """The mean of those that are not NaN; NaN if there is none."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")
 
 
 def evaluate(
@@ -61,13 +83,15 @@ def evaluate(
     ks: Sequence[int] = DEFAULT_KS,
     n_items: int | None = None,
     *,
+    catalogue: Catalogue | None = None,
     batch: int | None = None,
     listener: Listener = silent,
 ) -> Evaluation:
     """Rank all items for every user of ``relevant`` but those in ``seen``, and measure at each k.
 
     ``relevant`` and ``seen`` are over the same U users. ``n_items``, where given, is what the scorer must return as the
-    number of columns. ``batch`` users are scored at a time (chosen from the number of items where None).
+    number of columns. With ``catalogue`` the lists themselves are measured too (``demure.evaluation.lists``). ``batch``
+    users are scored at a time (chosen from the number of items where None).
 
     Raises ``DemureError`` for a k below 1, for histories of different numbers of users, and for scores of another shape
     or with NaN among them.
@@ -81,25 +105,56 @@ def evaluate(
         )
     candidates = np.flatnonzero(np.diff(relevant.indptr)).astype(np.int64)
     kept: list[np.ndarray] = []
-    collected: dict[str, list[np.ndarray]] = {f"{name}@{k}": [] for name in METRICS for k in cuts}
+    measured: list[dict[str, np.ndarray]] = []
+    found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    listed: dict[int, np.ndarray] = {}
+    done = judged = 0
     for users, scores in _blocks(scorer, candidates, n_items, batch):
         width = scores.shape[1]
         seen_keys = _keys(seen, users, width)
         wanted = np.setdiff1d(_keys(relevant, users, width), seen_keys, assume_unique=True)
         scores.reshape(-1)[seen_keys] = -np.inf
-        counts = np.bincount(wanted // width, minlength=len(users))
         items, values = top_k(scores, min(max(cuts), width))
-        hits = _contains(wanted, np.arange(len(users))[:, None] * width + items) & (values > -np.inf)
-        some = counts > 0
-        kept.append(users[some])
-        for name, metric in METRICS.items():
+        items[values == -np.inf] = -1
+        some = np.bincount(wanted // width, minlength=len(users)) > 0
+        items = items[some]
+        row, item = (np.cumsum(some) - 1)[wanted // width], wanted % width
+        rank = _ranks(items, row, item, width)
+        parts = measure(row, rank, len(items), cuts)
+        if catalogue is not None:
+            parts |= of_lists(items, cuts, catalogue)
             for k in cuts:
-                collected[f"{name}@{k}"].append(metric(hits[some], counts[some], k))
-        listener(Progress("evaluate", int(np.searchsorted(candidates, users[-1])) + 1, len(candidates)))
+                top = items[:, :k]
+                np.add.at(listed.setdefault(k, np.zeros(width, np.int64)), top[top >= 0], 1)
+        found.append((row + judged, item, rank))
+        kept.append(users[some])
+        measured.append(parts)
+        judged += len(items)
+        done += len(users)
+        listener(Progress("evaluate", done, len(candidates)))
+    if not measured:
+        nothing = np.empty(0, np.int64)
+        kept, found, measured = [nothing], [(nothing,) * 3], [measure(nothing, nothing, 0, cuts)]
     return Evaluation(
-        users=np.concatenate([np.empty(0, np.int64), *kept]),
-        per_user={name: np.concatenate([np.empty(0), *parts]) for name, parts in collected.items()},
+        users=np.concatenate(kept),
+        per_user={name: np.concatenate([part[name] for part in measured]) for name in measured[0]},
+        overall=of_all_lists(listed),
+        found=Found(*(np.concatenate(part) for part in zip(*found, strict=True))),
+        listed=listed,
     )
+
+
+def _ranks(items: np.ndarray, row: np.ndarray, item: np.ndarray, width: int) -> np.ndarray:
+    """The rank of each wanted (row, item), in ascending order, in the lists ``items`` (B, K); 0 where it is not there."""
+    rank = np.zeros(len(row), np.int64)
+    if not len(row):
+        return rank
+    wanted = row * width + item
+    keys = np.where(items >= 0, np.arange(len(items))[:, None] * width + items, -1)
+    place = np.minimum(np.searchsorted(wanted, keys), len(wanted) - 1)
+    hit = wanted[place] == keys
+    rank[place[hit]] = np.nonzero(hit)[1] + 1
+    return rank
 
 
 def check_ks(ks: Sequence[int]) -> list[int]:
@@ -178,10 +233,3 @@ def _keys(histories: Histories, users: np.ndarray, n_items: int) -> np.ndarray:
             remedy="the scorer and the dataset must be over the same items",
         )
     return np.unique(np.repeat(np.arange(len(users)), lengths) * n_items + items)
-
-
-def _contains(sorted_keys: np.ndarray, keys: np.ndarray) -> np.ndarray:
-    if not len(sorted_keys):
-        return np.zeros(keys.shape, bool)
-    place = np.minimum(np.searchsorted(sorted_keys, keys), len(sorted_keys) - 1)
-    return sorted_keys[place] == keys

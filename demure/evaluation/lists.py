@@ -1,0 +1,119 @@
+"""What the lists are like, whoever finds something in them: new or known to all, alike or varied, the same for everyone.
+
+Legend: ``items`` (B, K) int64, ranked lists of item indices, best first, -1 where a list has ended; ``k`` the cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from demure.data.dataset import Dataset, Histories
+
+LIST_METRICS = ("coverage", "gini", "novelty", "arp", "ild")
+_ROWS_AT_ONCE = 65_536
+_CELLS_AT_ONCE = 8_000_000
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """What lists are measured by. ``popularity`` (I,): how many of the ``users`` with a training history had the item;
+    ``content``: modality -> (I, d) float32 rows of unit length, zero where an item has no such modality."""
+
+    popularity: np.ndarray
+    users: int
+    content: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> Catalogue:
+        """That of a dataset, with every modality that it has features of; their mean is taken off before the scaling."""
+        from demure.features import store
+
+        content = {}
+        for name in store.names(dataset.path):
+            features = store.load(dataset.path, name)
+            content[name] = _unit(features.vectors, features.present)
+        return cls(*popularity(dataset.histories("train"), dataset.n_items), content)
+
+
+def popularity(train: Histories, n_items: int) -> tuple[np.ndarray, int]:
+    """How many users had each item (I,) int64, a repeated choice counted once; and how many users there are."""
+    lengths = np.diff(train.indptr)
+    pairs = np.unique(np.repeat(np.arange(len(lengths)), lengths) * n_items + train.items)
+    return np.bincount(pairs % n_items, minlength=n_items), int((lengths > 0).sum())
+
+
+def of_lists(items: np.ndarray, ks: Sequence[int], catalogue: Catalogue) -> dict[str, np.ndarray]:
+    """Per list (B,) at each of the ascending ``ks``; NaN for a list too short to say.
+
+    novelty@k = mean over the items listed of -log2((n_i + 1) / (U + 1)), the self-information (bits) of an item that n_i
+    of U users had (Zhou et al., PNAS 2010, smoothed so that an item that nobody had counts as well).
+    arp@k = mean over the items listed of n_i (Yin et al., VLDB 2012).
+    ild-MODALITY@k = 1 - mean cosine over the pairs of items listed that have the modality (Smyth and McClure 2001).
+    """
+    listed = items >= 0
+    known = catalogue.popularity[items].astype(np.float64)
+    surprise = np.log2(catalogue.users + 1) - np.log2(known + 1)
+    told = {}
+    for name, values in (("novelty", surprise), ("arp", known)):
+        for k in ks:
+            inside = listed[:, :k]
+            told[f"{name}@{k}"] = _ratio(values[:, :k].sum(axis=1, where=inside), inside.sum(axis=1))
+    for name, vectors in catalogue.content.items():
+        at_once = max(1, _CELLS_AT_ONCE // (max(items.shape[1], 1) * vectors.shape[1]))
+        parts = [_diversity(items[at : at + at_once], ks, vectors) for at in range(0, len(items), at_once)]
+        for column, k in enumerate(ks):
+            told[f"ild-{name}@{k}"] = np.concatenate([part[:, column] for part in parts]) if parts else np.empty(0)
+    return told
+
+
+def of_all_lists(listed: Mapping[int, np.ndarray]) -> dict[str, float]:
+    """Of the lists of all users together; ``listed``: k -> (I,) how many lists of length k hold the item.
+
+    coverage@k = items that are in at least one list / I.
+    gini@k = sum over j of (2 j - I - 1) c_(j) / (I sum c), c_(j) the j-th smallest count: 0 where every item is listed
+    equally often, near 1 where few take all places. NaN where nothing is listed.
+    """
+    told = {f"coverage@{k}": float((counts > 0).mean()) for k, counts in listed.items()}
+    return told | {f"gini@{k}": gini(counts) for k, counts in listed.items()}
+
+
+def gini(counts: np.ndarray) -> float:
+    """The Gini coefficient of ``counts`` (I,), those of zero included; NaN if all are zero."""
+    ordered = np.sort(counts).astype(np.float64)
+    n, total = len(ordered), ordered.sum()
+    return float((2 * np.arange(1, n + 1) - n - 1) @ ordered / (n * total)) if total else float("nan")
+
+
+def _diversity(items: np.ndarray, ks: Sequence[int], vectors: np.ndarray) -> np.ndarray:
+    """(B, len(ks)). Of n unit vectors with sum s, the mean cosine of the pairs is (|s|^2 - n) / (n (n - 1))."""
+    rows = vectors[items]
+    rows[items < 0] = 0.0
+    has = rows.any(axis=2)
+    out, total, n, start = [], np.zeros((len(items), vectors.shape[1])), np.zeros(len(items)), 0
+    for k in ks:
+        total += rows[:, start:k].sum(axis=1, dtype=np.float64)
+        n += has[:, start:k].sum(axis=1)
+        out.append(1.0 - _ratio((total**2).sum(axis=1) - n, n * (n - 1)))
+        start = k
+    return np.stack(out, axis=1)
+
+
+def _ratio(over: np.ndarray, under: np.ndarray) -> np.ndarray:
+    return np.divide(over, under, out=np.full(len(over), np.nan), where=under > 0)
+
+
+def _unit(vectors: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """Rows less the mean of those present, of length 1; in place, in blocks, so that a large table is not doubled."""
+    mean = vectors[present].mean(axis=0, dtype=np.float64).astype(np.float32) if present.any() else 0.0
+    for at in range(0, len(vectors), _ROWS_AT_ONCE):
+        rows = vectors[at : at + _ROWS_AT_ONCE]
+        rows -= mean
+        lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+        rows /= np.where(lengths > 0, lengths, 1.0)
+    vectors[~present] = 0.0
+    return vectors
