@@ -1,4 +1,4 @@
-"""What the lists are like, whoever finds something in them: new or known to all, alike or varied, the same for everyone.
+"""What the lists are like, found or not: new or known to all, alike or varied, the same for everyone or not.
 
 Legend: ``items`` (B, K) int64, ranked lists of item indices, best first, -1 where a list has ended; ``k`` the cut.
 """
@@ -14,30 +14,31 @@ import numpy as np
 if TYPE_CHECKING:
     from demure.data.dataset import Dataset, Histories
 
-LIST_METRICS = ("coverage", "gini", "novelty", "arp", "ild")
 _ROWS_AT_ONCE = 65_536
 _CELLS_AT_ONCE = 8_000_000
 
 
 @dataclass(frozen=True)
 class Catalogue:
-    """What lists are measured by. ``popularity`` (I,): how many of the ``users`` with a training history had the item;
-    ``content``: modality -> (I, d) float32 rows of unit length, zero where an item has no such modality."""
+    """What lists and slices are measured by. ``popularity`` (I,): how many of the ``users`` with a training history had
+    the item; by modality: ``content`` (I, d) float32, rows of unit length, zero where there is nothing to compare; and
+    ``present`` (I,) bool, whether an item has it."""
 
     popularity: np.ndarray
     users: int
     content: Mapping[str, np.ndarray] = field(default_factory=dict)
+    present: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @classmethod
     def of(cls, dataset: Dataset) -> Catalogue:
-        """That of a dataset, with every modality that it has features of; their mean is taken off before the scaling."""
+        """That of a dataset and all its features, less their mean, each row scaled to unit length."""
         from demure.features import store
 
-        content = {}
+        content, present = {}, {}
         for name in store.names(dataset.path):
             features = store.load(dataset.path, name)
-            content[name] = _unit(features.vectors, features.present)
-        return cls(*popularity(dataset.histories("train"), dataset.n_items), content)
+            content[name], present[name] = _unit(features.vectors, features.present), features.present
+        return cls(*popularity(dataset.histories("train"), dataset.n_items), content, present)
 
 
 def popularity(train: Histories, n_items: int) -> tuple[np.ndarray, int]:
@@ -50,8 +51,8 @@ def popularity(train: Histories, n_items: int) -> tuple[np.ndarray, int]:
 def of_lists(items: np.ndarray, ks: Sequence[int], catalogue: Catalogue) -> dict[str, np.ndarray]:
     """Per list (B,) at each of the ascending ``ks``; NaN for a list too short to say.
 
-    novelty@k = mean over the items listed of -log2((n_i + 1) / (U + 1)), the self-information (bits) of an item that n_i
-    of U users had (Zhou et al., PNAS 2010, smoothed so that an item that nobody had counts as well).
+    novelty@k = mean over the items listed of -log2((n_i + 1) / (U + 1)): the self-information, in bits, of an item
+    that n_i of U users had (Zhou et al., PNAS 2010; smoothed, so that items that nobody had count as well).
     arp@k = mean over the items listed of n_i (Yin et al., VLDB 2012).
     ild-MODALITY@k = 1 - mean cosine over the pairs of items listed that have the modality (Smyth and McClure 2001).
     """

@@ -63,16 +63,14 @@ METRICS: dict[str, Metric] = {
 }
 
 
-def measure(
-    row: np.ndarray, rank: np.ndarray, users: int, ks: Sequence[int], names: Sequence[str] = tuple(METRICS)
-) -> dict[str, np.ndarray]:
-    """Metrics ``names`` at each of ``ks`` for users 0 .. ``users`` - 1, name@k -> (users,), from their relevant items.
+def measure(row: np.ndarray, rank: np.ndarray, users: int, ks: Sequence[int], longest: int) -> dict[str, np.ndarray]:
+    """Every metric at each of ``ks`` for users 0 .. ``users`` - 1, name@k -> (users,), from their relevant items.
 
-    Relevant item r of user ``row[r]`` (R,) was ranked at ``rank[r]`` (R,), from 1; 0 if it was not listed. Each user has
-    at least one relevant item.
+    Relevant item r of user ``row[r]`` (R,) was ranked at ``rank[r]`` (R,), from 1 to ``longest``; 0 if it was not
+    listed. Each user has at least one relevant item.
     """
-    hits = np.zeros((users, max(1, rank.max(initial=0))), bool)
+    hits = np.zeros((users, longest), bool)
     listed = rank > 0
     hits[row[listed], rank[listed] - 1] = True
     relevant = np.bincount(row, minlength=users)
-    return {f"{name}@{k}": METRICS[name](hits, relevant, k) for name in names for k in ks}
+    return {f"{name}@{k}": metric(hits, relevant, k) for name, metric in METRICS.items() for k in ks}

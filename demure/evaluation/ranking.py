@@ -37,20 +37,21 @@ _BLOCK_SCORES = 16_000_000  # a block of scores stays near 64 MB, whatever the n
 @dataclass(frozen=True)
 class Found:
     """Every relevant item and where it was ranked: ``row`` (R,) is a place in ``Evaluation.users``, ascending; ``item``
-    (R,); ``rank`` (R,) from 1, or 0 where the item is not among the first max(k)."""
+    (R,); ``rank`` (R,) from 1 to ``longest``, or 0 where the item is not among the first max(k)."""
 
     row: np.ndarray
     item: np.ndarray
     rank: np.ndarray
+    longest: int
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """What one scorer reached, user by user.
 
-    ``users`` (n,) int64, ascending; ``per_user``: metric name, such as ``recall@20``, -> (n,) float64, NaN where a user's
-    list cannot say. Where the catalogue was given: ``overall``, metrics of all lists together, and ``listed``: k -> (I,)
-    int64, how many lists hold each item.
+    ``users`` (n,) int64, ascending; ``per_user``: metric name, such as ``recall@20``, -> (n,) float64, NaN where a
+    user's list cannot say. Where the catalogue was given: ``overall``, metrics of all lists together, and ``listed``:
+    k -> (I,) int64, how many lists hold each item.
     """
 
     users: np.ndarray
@@ -109,6 +110,7 @@ def evaluate(
     found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     listed: dict[int, np.ndarray] = {}
     done = judged = 0
+    longest = 1
     for users, scores in _blocks(scorer, candidates, n_items, batch):
         width = scores.shape[1]
         seen_keys = _keys(seen, users, width)
@@ -118,9 +120,10 @@ def evaluate(
         items[values == -np.inf] = -1
         some = np.bincount(wanted // width, minlength=len(users)) > 0
         items = items[some]
+        longest = items.shape[1]
         row, item = (np.cumsum(some) - 1)[wanted // width], wanted % width
         rank = _ranks(items, row, item, width)
-        parts = measure(row, rank, len(items), cuts)
+        parts = measure(row, rank, len(items), cuts, longest)
         if catalogue is not None:
             parts |= of_lists(items, cuts, catalogue)
             for k in cuts:
@@ -134,18 +137,19 @@ def evaluate(
         listener(Progress("evaluate", done, len(candidates)))
     if not measured:
         nothing = np.empty(0, np.int64)
-        kept, found, measured = [nothing], [(nothing,) * 3], [measure(nothing, nothing, 0, cuts)]
+        kept, found, measured = [nothing], [(nothing,) * 3], [measure(nothing, nothing, 0, cuts, longest)]
+    row, item, rank = map(np.concatenate, zip(*found, strict=True))
     return Evaluation(
         users=np.concatenate(kept),
         per_user={name: np.concatenate([part[name] for part in measured]) for name in measured[0]},
         overall=of_all_lists(listed),
-        found=Found(*(np.concatenate(part) for part in zip(*found, strict=True))),
+        found=Found(row, item, rank, longest),
         listed=listed,
     )
 
 
 def _ranks(items: np.ndarray, row: np.ndarray, item: np.ndarray, width: int) -> np.ndarray:
-    """The rank of each wanted (row, item), in ascending order, in the lists ``items`` (B, K); 0 where it is not there."""
+    """The rank of each wanted (row, item), ascending, in the lists ``items`` (B, K); 0 where it is not there."""
     rank = np.zeros(len(row), np.int64)
     if not len(row):
         return rank

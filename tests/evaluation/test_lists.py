@@ -62,12 +62,12 @@ def test_coverage_and_gini_by_hand():
 
 def test_against_the_plain_definitions():
     random = np.random.default_rng(0)
-    I, K, ks = 30, 8, [1, 3, 8]
-    had = random.integers(0, 40, I)
-    vectors = random.standard_normal((I, 4)).astype(np.float32)
+    ks = [1, 3, 8]
+    had = random.integers(0, 40, 30)
+    vectors = random.standard_normal((30, 4)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    vectors[random.random(I) < 0.3] = 0
-    lists = np.array([random.permutation(I)[:K] for _ in range(20)])
+    vectors[random.random(30) < 0.3] = 0
+    lists = np.array([random.permutation(30)[:8] for _ in range(20)])
     lists[random.random(20) < 0.3, 5:] = -1
     told = of_lists(lists, ks, Catalogue(had, 40, {"text": vectors}))
     for k in ks:
