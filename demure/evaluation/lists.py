@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from demure.data.dataset import Dataset, Histories
 
 _ROWS_AT_ONCE = 65_536
-_CELLS_AT_ONCE = 8_000_000
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,11 @@ class Catalogue:
     users: int
     content: Mapping[str, np.ndarray] = field(default_factory=dict)
     present: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @cached_property
+    def comparable(self) -> dict[str, np.ndarray]:
+        """Modality -> (I,) bool, the rows of ``content`` that are not zero."""
+        return {name: np.asarray(vectors.any(axis=1)) for name, vectors in self.content.items()}
 
     @classmethod
     def of(cls, dataset: Dataset) -> Catalogue:
@@ -44,8 +49,9 @@ class Catalogue:
 def popularity(train: Histories, n_items: int) -> tuple[np.ndarray, int]:
     """How many users had each item (I,) int64, a repeated choice counted once; and how many users there are."""
     lengths = np.diff(train.indptr)
-    pairs = np.unique(np.repeat(np.arange(len(lengths)), lengths) * n_items + train.items)
-    return np.bincount(pairs % n_items, minlength=n_items), int((lengths > 0).sum())
+    pairs = np.sort(np.repeat(np.arange(len(lengths)), lengths) * n_items + train.items)
+    once = pairs[np.diff(pairs, prepend=-1) > 0]
+    return np.bincount(once % n_items, minlength=n_items), int((lengths > 0).sum())
 
 
 def of_lists(items: np.ndarray, ks: Sequence[int], catalogue: Catalogue) -> dict[str, np.ndarray]:
@@ -65,10 +71,8 @@ def of_lists(items: np.ndarray, ks: Sequence[int], catalogue: Catalogue) -> dict
             inside = listed[:, :k]
             told[f"{name}@{k}"] = _ratio(values[:, :k].sum(axis=1, where=inside), inside.sum(axis=1))
     for name, vectors in catalogue.content.items():
-        at_once = max(1, _CELLS_AT_ONCE // (max(items.shape[1], 1) * vectors.shape[1]))
-        parts = [_diversity(items[at : at + at_once], ks, vectors) for at in range(0, len(items), at_once)]
-        for column, k in enumerate(ks):
-            told[f"ild-{name}@{k}"] = np.concatenate([part[:, column] for part in parts]) if parts else np.empty(0)
+        for k, values in zip(ks, _diversity(items, ks, vectors, catalogue.comparable[name]), strict=True):
+            told[f"ild-{name}@{k}"] = values
     return told
 
 
@@ -90,18 +94,21 @@ def gini(counts: np.ndarray) -> float:
     return float((2 * np.arange(1, n + 1) - n - 1) @ ordered / (n * total)) if total else float("nan")
 
 
-def _diversity(items: np.ndarray, ks: Sequence[int], vectors: np.ndarray) -> np.ndarray:
-    """(B, len(ks)). Of n unit vectors with sum s, the mean cosine of the pairs is (|s|^2 - n) / (n (n - 1))."""
-    rows = vectors[items]
-    rows[items < 0] = 0.0
-    has = rows.any(axis=2)
+def _diversity(items: np.ndarray, ks: Sequence[int], vectors: np.ndarray, comparable: np.ndarray) -> list[np.ndarray]:
+    """(B,) at each k. Of n unit vectors with sum s, the mean cosine of the pairs is (|s|^2 - n) / (n (n - 1))."""
+    from scipy.sparse import csr_array
+
+    there = (items >= 0) & comparable[items]
     out, total, n, start = [], np.zeros((len(items), vectors.shape[1])), np.zeros(len(items)), 0
     for k in ks:
-        total += rows[:, start:k].sum(axis=1, dtype=np.float64)
-        n += has[:, start:k].sum(axis=1)
+        inside = there[:, start:k]
+        ends = np.concatenate([[0], inside.sum(axis=1).cumsum()])
+        listed = items[:, start:k][inside]
+        total += csr_array((np.ones(len(listed), np.float32), listed, ends), (len(items), len(vectors))) @ vectors
+        n += inside.sum(axis=1)
         out.append(1.0 - _ratio((total**2).sum(axis=1) - n, n * (n - 1)))
         start = k
-    return np.stack(out, axis=1)
+    return out
 
 
 def _ratio(over: np.ndarray, under: np.ndarray) -> np.ndarray:

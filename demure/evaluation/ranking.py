@@ -19,7 +19,7 @@ import numpy as np
 
 from demure.errors import DemureError
 from demure.evaluation.lists import Catalogue, of_all_lists, of_lists
-from demure.evaluation.metrics import measure
+from demure.evaluation.metrics import Hits, measure
 from demure.progress import Listener, Progress, silent
 
 if TYPE_CHECKING:
@@ -31,18 +31,17 @@ Scorer = Callable[[np.ndarray], np.ndarray]
 """Users (B,) int64 -> scores (B, I) float32, one column per item; -inf = never recommend."""
 
 DEFAULT_KS = (5, 10, 20, 50)
-_BLOCK_SCORES = 16_000_000  # a block of scores stays near 64 MB, whatever the number of items
+_BLOCK_SCORES = 64_000_000  # a block of scores stays near 256 MB, whatever the number of items
 
 
 @dataclass(frozen=True)
 class Found:
     """Every relevant item and where it was ranked: ``row`` (R,) is a place in ``Evaluation.users``, ascending; ``item``
-    (R,); ``rank`` (R,) from 1 to ``longest``, or 0 where the item is not among the first max(k)."""
+    (R,); ``rank`` (R,) from 1, or 0 where the item is not among the first max(k)."""
 
     row: np.ndarray
     item: np.ndarray
     rank: np.ndarray
-    longest: int
 
 
 @dataclass(frozen=True)
@@ -110,26 +109,22 @@ def evaluate(
     found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     listed: dict[int, np.ndarray] = {}
     done = judged = 0
-    longest = 1
     for users, scores in _blocks(scorer, candidates, n_items, batch):
         width = scores.shape[1]
-        seen_keys = _keys(seen, users, width)
-        wanted = np.setdiff1d(_keys(relevant, users, width), seen_keys, assume_unique=True)
-        scores.reshape(-1)[seen_keys] = -np.inf
+        wanted = _leave_seen_out(scores, _keys(relevant, users, width), _keys(seen, users, width))
         items, values = top_k(scores, min(max(cuts), width))
+        _refuse_nan(scores, values, users)
         items[values == -np.inf] = -1
+        ranks = _ranks(scores, items, wanted)
         some = np.bincount(wanted // width, minlength=len(users)) > 0
-        items = items[some]
-        longest = items.shape[1]
-        row, item = (np.cumsum(some) - 1)[wanted // width], wanted % width
-        rank = _ranks(items, row, item, width)
-        parts = measure(row, rank, len(items), cuts, longest)
+        items, row, item = items[some], (np.cumsum(some) - 1)[wanted // width], wanted % width
+        parts = measure(Hits.of(row, ranks, len(items)), cuts)
         if catalogue is not None:
             parts |= of_lists(items, cuts, catalogue)
             for k in cuts:
                 top = items[:, :k]
                 np.add.at(listed.setdefault(k, np.zeros(width, np.int64)), top[top >= 0], 1)
-        found.append((row + judged, item, rank))
+        found.append((row + judged, item, ranks))
         kept.append(users[some])
         measured.append(parts)
         judged += len(items)
@@ -137,28 +132,51 @@ def evaluate(
         listener(Progress("evaluate", done, len(candidates)))
     if not measured:
         nothing = np.empty(0, np.int64)
-        kept, found, measured = [nothing], [(nothing,) * 3], [measure(nothing, nothing, 0, cuts, longest)]
+        kept, found, measured = [nothing], [(nothing,) * 3], [measure(Hits.of(nothing, nothing, 0), cuts)]
     row, item, rank = map(np.concatenate, zip(*found, strict=True))
     return Evaluation(
         users=np.concatenate(kept),
         per_user={name: np.concatenate([part[name] for part in measured]) for name in measured[0]},
         overall=of_all_lists(listed),
-        found=Found(row, item, rank, longest),
+        found=Found(row, item, rank),
         listed=listed,
     )
 
 
-def _ranks(items: np.ndarray, row: np.ndarray, item: np.ndarray, width: int) -> np.ndarray:
-    """The rank of each wanted (row, item), ascending, in the lists ``items`` (B, K); 0 where it is not there."""
-    rank = np.zeros(len(row), np.int64)
-    if not len(row):
-        return rank
-    wanted = row * width + item
-    keys = np.where(items >= 0, np.arange(len(items))[:, None] * width + items, -1)
-    place = np.minimum(np.searchsorted(wanted, keys), len(wanted) - 1)
-    hit = wanted[place] == keys
-    rank[place[hit]] = np.nonzero(hit)[1] + 1
-    return rank
+# The block's own copy of the scores also serves as the table in which cells are looked up: quicker than to search.
+
+
+def _leave_seen_out(scores: np.ndarray, relevant: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Put -inf to the cells ``seen`` of the block; return the cells of ``relevant`` that are not seen, each once."""
+    flat = scores.reshape(-1)
+    relevant = np.sort(relevant)
+    relevant = relevant[np.diff(relevant, prepend=-1) > 0]
+    before = flat[relevant]
+    flat[relevant] = 0.0
+    flat[seen] = -np.inf
+    new = flat[relevant] == 0.0
+    flat[relevant[new]] = before[new]
+    return relevant[new]
+
+
+def _ranks(scores: np.ndarray, items: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """The rank of each cell of ``wanted`` (R,) in the lists ``items`` (B, K); 0 if not there. Spoils ``scores``."""
+    flat = scores.reshape(-1)
+    flat[wanted] = 0.0
+    row, place = np.nonzero(items >= 0)
+    flat[row * scores.shape[1] + items[row, place]] = place + 1
+    return flat[wanted].astype(np.int64)
+
+
+def _refuse_nan(scores: np.ndarray, best: np.ndarray, users: np.ndarray) -> None:
+    """Torch ranks NaN before all else, so where there is one the first of ``best`` (B, K) shows it."""
+    if np.isnan(best[:, :1]).any():
+        bad = np.argwhere(np.isnan(scores))
+        raise DemureError(
+            f"{len(bad)} scores are NaN, the first for user {users[bad[0][0]]} and item {bad[0][1]}",
+            where="evaluate",
+            remedy="the model diverged: train with a lower learning rate",
+        )
 
 
 def check_ks(ks: Sequence[int]) -> list[int]:
@@ -186,8 +204,11 @@ def top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         if len(torn):
             items[torn] = _lowest_among_equals(scores[torn], values[torn, k - 1 :], k)
             values[torn] = np.take_along_axis(scores[torn], items[torn], axis=1)
-    order = np.lexsort((items, -values), axis=1)
-    return np.take_along_axis(items, order, axis=1), np.take_along_axis(values, order, axis=1)
+    tied = np.flatnonzero((values[:, 1:] >= values[:, :-1]).any(axis=1))
+    order = np.lexsort((items[tied], -values[tied]), axis=1)
+    items[tied] = np.take_along_axis(items[tied], order, axis=1)
+    values[tied] = np.take_along_axis(values[tied], order, axis=1)
+    return items, values
 
 
 def _lowest_among_equals(scores: np.ndarray, last: np.ndarray, k: int) -> np.ndarray:
@@ -203,7 +224,7 @@ def _blocks(
     """Users (B,) and a copy of their scores (B, I); the first block of a scorer of unknown width is one user."""
     start, width = 0, n_items
     while start < len(users):
-        size = batch or (1 if width is None else int(np.clip(_BLOCK_SCORES // max(width, 1), 1, 1024)))
+        size = batch or (1 if width is None else users_at_once(width))
         block = users[start : start + size]
         scores = np.array(scorer(block), dtype=np.float32, order="C")
         if scores.ndim != 2 or len(scores) != len(block) or (width is not None and scores.shape[1] != width):
@@ -212,21 +233,18 @@ def _blocks(
                 where="evaluate",
                 remedy="a scorer returns one row per user and one column per item",
             )
-        bad = np.isnan(scores)
-        if bad.any():
-            row, column = np.argwhere(bad)[0]
-            raise DemureError(
-                f"{int(bad.sum())} scores are NaN, the first for user {block[row]} and item {column}",
-                where="evaluate",
-                remedy="the model diverged: train with a lower learning rate",
-            )
         width = scores.shape[1]
         yield block, scores
         start += size
 
 
+def users_at_once(n_items: int) -> int:
+    """How many users are scored in one block."""
+    return int(np.clip(_BLOCK_SCORES // max(n_items, 1), 1, 1024))
+
+
 def _keys(histories: Histories, users: np.ndarray, n_items: int) -> np.ndarray:
-    """row * n_items + item, ascending and each once, for the items of ``users``; row is the place within ``users``."""
+    """The cells row * n_items + item of the items of ``users``; row is the place within ``users``."""
     starts, lengths = histories.indptr[users], np.diff(histories.indptr)[users]
     offsets = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     items = histories.items[np.repeat(starts, lengths) + offsets]
@@ -236,4 +254,4 @@ def _keys(histories: Histories, users: np.ndarray, n_items: int) -> np.ndarray:
             where="evaluate",
             remedy="the scorer and the dataset must be over the same items",
         )
-    return np.unique(np.repeat(np.arange(len(users)), lengths) * n_items + items)
+    return np.repeat(np.arange(len(users)), lengths) * n_items + items

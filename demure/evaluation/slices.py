@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from demure.evaluation.metrics import measure
+from demure.evaluation.metrics import Hits, measure
 from demure.evaluation.ranking import mean_of
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def slices(evaluation: Evaluation, slicing: Slicing) -> list[Slice]:
             asked = inside[found.item]
             relevant = int(asked.sum())
             rows, row = np.unique(found.row[asked], return_inverse=True)
-            per_user = measure(row, found.rank[asked], len(rows), ks, found.longest) if len(rows) else {}
+            per_user = measure(Hits.of(row, found.rank[asked], len(rows)), ks)
             exposure = {
                 k: float(counts[inside].sum() / counts.sum()) for k, counts in evaluation.listed.items() if counts.any()
             }
