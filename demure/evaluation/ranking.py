@@ -221,12 +221,14 @@ def _lowest_among_equals(scores: np.ndarray, last: np.ndarray, k: int) -> np.nda
 def _blocks(
     scorer: Scorer, users: np.ndarray, n_items: int | None, batch: int | None
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Users (B,) and a copy of their scores (B, I); the first block of a scorer of unknown width is one user."""
+    """Users (B,) and a copy of their scores (B, I), good until the next block; the first block of a scorer of unknown
+    width is one user."""
     start, width = 0, n_items
+    buffer = np.empty((0, 0), np.float32)  # one for all blocks: fresh memory costs more than the copy
     while start < len(users):
         size = batch or (1 if width is None else users_at_once(width))
         block = users[start : start + size]
-        scores = np.array(scorer(block), dtype=np.float32, order="C")
+        scores = np.asarray(scorer(block))
         if scores.ndim != 2 or len(scores) != len(block) or (width is not None and scores.shape[1] != width):
             raise DemureError(
                 f"scores of shape {scores.shape} for {len(block)} users and {width or 'any number of'} items",
@@ -234,7 +236,11 @@ def _blocks(
                 remedy="a scorer returns one row per user and one column per item",
             )
         width = scores.shape[1]
-        yield block, scores
+        if buffer.size < scores.size:
+            buffer = np.empty(scores.shape, np.float32)
+        copy = buffer.reshape(-1)[: scores.size].reshape(scores.shape)
+        np.copyto(copy, scores, casting="unsafe")
+        yield block, copy
         start += size
 
 
