@@ -112,8 +112,12 @@ def judge(
     wanted, cuts = check_by(by), check_ks(ks)
     if per_user is not None and per_user.suffix != ".parquet":
         raise DemureError("metrics per user go to a Parquet file", where=per_user, remedy="end its name in .parquet")
-    ranked = rank(runs, split=split, ks=cuts, device=device, listener=listener)
+    methods = methods_of(read_manifests(runs))
     reliance = reliance_of(runs) if "reliance" in wanted or per_user is not None else None
+    if "reliance" in by and reliance is None:
+        remedy = "add a run that says what users rely on"
+        raise DemureError("none of the runs has a diagnosis", where="--by reliance", remedy=remedy)
+    ranked = rank(runs, split=split, ks=cuts, device=device, listener=listener)
     main = [f"{metric}@{main_k(cuts)}" for metric in MAIN]
     told = None if reliance is None else reliance[1]
     sliced = None
@@ -125,7 +129,6 @@ def judge(
             write_per_user(part, ranked, told)
     comparison = None
     if len(ranked.evaluations) > 1:
-        methods = methods_of(ranked.manifests)
         comparison = compare(ranked.evaluations, main, methods=methods if len(methods) > 1 else None)
     return Judgement(
         runs=[Judged(name, split, len(found.users), found.means()) for name, found in ranked.evaluations.items()],
@@ -157,8 +160,7 @@ def compare_runs(
     _check_metrics(metrics)
     if test not in TESTS:
         raise DemureError(f"unknown test {test!r}", where="--test", remedy=f"use {', '.join(TESTS)}")
-    manifests = read_manifests(runs)
-    methods = methods_of(manifests)
+    methods = methods_of(read_manifests(runs))
     if len(methods) < 2:
         told = "they differ in their seed alone" if len(runs) > 1 else "a single run is given"
         raise DemureError(f"there is nothing to compare: {told}", where="compare", remedy="add runs of another recipe")

@@ -20,13 +20,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Ranked:
-    """``seen``: what users had before the split, which is not ranked again; ``manifests`` and ``evaluations`` by
-    run."""
+    """``seen``: what users had before the split, and are not shown again; ``evaluations`` by run."""
 
     dataset: Dataset
     seen: Histories
     catalogue: Catalogue
-    manifests: dict[str, dict[str, Any]]
     evaluations: dict[str, Evaluation]
 
 
@@ -38,9 +36,8 @@ def rank(
 
     if split not in EARLIER:
         raise DemureError(f"unknown split {split!r}", where="--split", remedy=f"use one of {', '.join(EARLIER)}")
-    manifests = read_manifests(runs)
     ranked: Ranked | None = None
-    for name, path in zip(manifests, runs, strict=True):
+    for name, path in zip(read_manifests(runs), runs, strict=True):
         loaded = load_run(path, device=device)
         if ranked is None:
             dataset = loaded.dataset
@@ -49,7 +46,7 @@ def rank(
                 other = next((part for part in EARLIER if part != split and len(dataset.histories(part).items)), None)
                 remedy = f"use --split {other}" if other else "prepare the dataset with a split"
                 raise DemureError(f"there is nothing in the split {split!r}", where=dataset.path, remedy=remedy)
-            ranked = Ranked(dataset, seen, Catalogue.of(dataset), manifests, {})
+            ranked = Ranked(dataset, seen, Catalogue.of(dataset), {})
         ranked.evaluations[name] = evaluate(
             loaded.scorer(split),
             relevant,
@@ -64,8 +61,7 @@ def rank(
 
 
 def read_manifests(runs: Sequence[Path]) -> dict[str, dict[str, Any]]:
-    """run.json of every run. Raises ``DemureError`` for none, a run twice, and runs that were made from different
-    data."""
+    """run.json of every run. Raises ``DemureError`` for none, for a run twice, and for runs on different data."""
     names = [str(run) for run in runs]
     if not names:
         raise DemureError("no run is given", where="eval", remedy="name a run folder")

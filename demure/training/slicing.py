@@ -58,8 +58,8 @@ def check_by(by: Sequence[str]) -> list[str]:
 
 
 def slicings(by: Sequence[str], ranked: Ranked, reliance: pd.DataFrame | None, *, skip: bool) -> list[parts.Slicing]:
-    """The slicings ``by``. Where the data has no modality or no run says what users rely on, that one is left out if
-    ``skip``, or else raises ``DemureError``."""
+    """The slicings ``by``; without ``reliance`` there is none by that, and without features none by modalities: that
+    one is left out if ``skip``, and otherwise raises ``DemureError``."""
     made = []
     for name in by:
         if name == "items":
@@ -70,14 +70,13 @@ def slicings(by: Sequence[str], ranked: Ranked, reliance: pd.DataFrame | None, *
             made.append(parts.popularity_bands(ranked.catalogue))
         elif name == "history":
             made.append(parts.history_lengths(ranked.seen))
-        elif name == "modalities" and ranked.catalogue.present:
+        elif name == "reliance":
+            if reliance is not None:
+                made.append(parts.most_relied_on(reliance, ranked.dataset.user_ids))
+        elif ranked.catalogue.present:
             made.append(parts.modalities_present(ranked.catalogue))
-        elif name == "reliance" and reliance is not None:
-            made.append(parts.most_relied_on(reliance, ranked.dataset.user_ids))
         elif not skip:
-            missing = "the dataset has no features" if name == "modalities" else "none of the runs has a diagnosis"
-            remedy = "extract some" if name == "modalities" else "add a run that says what users rely on"
-            raise DemureError(missing, where=f"--by {name}", remedy=remedy)
+            raise DemureError("the dataset has no features", where=f"--by {name}", remedy="extract some")
     return made
 
 
