@@ -31,6 +31,8 @@ Scorer = Callable[[np.ndarray], np.ndarray]
 """Users (B,) int64 -> scores (B, I) float32, one column per item; -inf = never recommend."""
 
 DEFAULT_KS = (5, 10, 20, 50)
+_CHUNK = 64
+_MANY = 1000  # more items than this for each of the k: measured in benchmarks/LOG.md
 _BLOCK_SCORES = 64_000_000  # a block of scores stays near 256 MB, whatever the number of items
 
 
@@ -193,14 +195,12 @@ def top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
 
     ``scores`` (B, I) float32 without NaN, k <= I. Returns items (B, k) int64 and their scores (B, k).
     """
-    import torch
-
     n_items = scores.shape[1]
-    found = torch.topk(torch.from_numpy(scores), min(k + 1, n_items), dim=1)
-    values, items = found.values.numpy()[:, :k].copy(), found.indices.numpy()[:, :k].copy()
+    best, where = _largest(scores, min(k + 1, n_items))
+    values, items = best[:, :k].copy(), where[:, :k].copy()
     if k < n_items:
-        # torch promises nothing among equals, so rows whose k-th score goes on beyond the cut choose theirs anew.
-        torn = np.flatnonzero(values[:, k - 1] == found.values.numpy()[:, k])
+        # Among equals any may be found, so rows whose k-th score goes on beyond the cut choose theirs anew.
+        torn = np.flatnonzero(values[:, k - 1] == best[:, k])
         if len(torn):
             items[torn] = _lowest_among_equals(scores[torn], values[torn, k - 1 :], k)
             values[torn] = np.take_along_axis(scores[torn], items[torn], axis=1)
@@ -209,6 +209,29 @@ def top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     items[tied] = np.take_along_axis(items[tied], order, axis=1)
     values[tied] = np.take_along_axis(values[tied], order, axis=1)
     return items, values
+
+
+def _largest(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k largest of each row, descending, any of equals, and their columns.
+
+    Where items are many, they are in the k chunks of the row with the largest maxima: to find these reads the scores
+    once, in order, where a selection handles each of them. (A chunk with a larger score than the k-th is among these
+    k; and so is every chunk with one as large, unless the k hold k such scores already.)
+    """
+    import torch
+
+    rows = torch.from_numpy(scores)
+    n_items = rows.shape[1]
+    if n_items < _MANY * k:
+        best = rows.topk(k, dim=1)
+        return best.values.numpy(), best.indices.numpy()
+    whole = n_items // _CHUNK * _CHUNK
+    chunks = rows[:, :whole].view(len(rows), -1, _CHUNK)
+    chosen = chunks.amax(dim=2).topk(k, dim=1).indices[..., None]
+    columns = (chosen * _CHUNK + torch.arange(_CHUNK)).flatten(1)
+    columns = torch.cat([columns, torch.arange(whole, n_items).expand(len(rows), -1)], dim=1)
+    best = rows.gather(1, columns).topk(k, dim=1)
+    return best.values.numpy(), columns.gather(1, best.indices).numpy()
 
 
 def _lowest_among_equals(scores: np.ndarray, last: np.ndarray, k: int) -> np.ndarray:
