@@ -60,13 +60,18 @@ def t_test(users: np.ndarray, seeds: list[np.ndarray]) -> float:
 
     if len(users) < 2 or not users.any():
         return 1.0
+    variance, freedom = _variance(users, seeds)
+    if variance <= (1e-12 * np.abs(users).max()) ** 2:
+        return 0.0
+    return float(2 * stats.t.sf(abs(users.mean()) / np.sqrt(variance), freedom))
+
+
+def _variance(users: np.ndarray, seeds: list[np.ndarray]) -> tuple[float, float]:
+    """v of ``t_test`` and its degrees of freedom; two users or more."""
     parts = [(users.var(ddof=1) / len(users), len(users) - 1)]
     parts += [(means.var(ddof=1) / len(means), len(means) - 1) for means in seeds if len(means) > 1]
-    total = sum(part for part, _ in parts)
-    if total <= (1e-12 * np.abs(users).max()) ** 2:
-        return 0.0
-    freedom = total**2 / sum(part**2 / own for part, own in parts)
-    return float(2 * stats.t.sf(abs(users.mean()) / np.sqrt(total), freedom))
+    total = float(sum(part for part, _ in parts))
+    return total, total**2 / float(sum(part**2 / own for part, own in parts)) if total else 1.0
 
 
 def paired_p_value(differences: np.ndarray, test: Test, resamples: int, random: np.random.Generator) -> float:
@@ -112,9 +117,11 @@ def bootstrap_interval(
     Users with equal values are drawn together: a draw is a multinomial count over the distinct values, which has the
     same distribution as n single draws and costs as many as there are distinct values: few, for ranking metrics (more
     than 20,000 are rounded to four decimals). Two or three seeds are too few to be drawn from, so each sample of S
-    seeds, of which ``seeds`` holds the means, adds sqrt(var / S) times a draw of Student's t with S - 1 degrees of
-    freedom: what ``t_test`` assumes.
+    seeds, of which ``seeds`` holds the means, adds a normal draw of variance var / S, and the bounds are then moved
+    away from the mean as Student's t with the degrees of freedom of ``t_test`` is wider than the normal distribution.
     """
+    from scipy import stats
+
     values, counts = np.unique(users, return_counts=True)
     if len(values) > _MOST_VALUES:
         values, counts = np.unique(users.round(4), return_counts=True)
@@ -126,8 +133,13 @@ def bootstrap_interval(
             for done in range(0, resamples, at_once)
         ]
     )
-    for own in seeds or []:
-        if len(own) > 1:
-            means = means + own.std(ddof=1) / np.sqrt(len(own)) * random.standard_t(len(own) - 1, size=resamples)
+    several = [own for own in seeds or [] if len(own) > 1]
+    for own in several:
+        means = means + random.normal(0.0, own.std(ddof=1) / np.sqrt(len(own)), resamples)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    if several and n > 1:
+        upper = (1 + level) / 2
+        wider = stats.t.ppf(upper, _variance(users, several)[1]) / stats.norm.ppf(upper)
+        middle = users.mean()
+        low, high = middle + wider * (low - middle), middle + wider * (high - middle)
     return float(low), float(high)
