@@ -4,10 +4,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-slow lint format bench bench-quality clean help
+.PHONY: demo test test-slow lint format notebook bench bench-quality clean help
 
 help:
-	@echo "make demo | test | test-slow | lint | format | bench | bench-quality"
+	@echo "make demo | test | test-slow | lint | format | notebook | bench | bench-quality"
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("demure needs Python >= 3.11, found %d.%d: set PYTHON=python3.12" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
@@ -33,8 +33,13 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+notebook: $(STAMP)
+	$(BIN)/jupyter execute --inplace docs/quickstart.ipynb
+
 bench: $(STAMP)
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/evaluation.py speed
+	$(BIN)/python benchmarks/evaluation.py memory
 
 bench-quality: $(STAMP)
 	$(BIN)/python benchmarks/quality.py

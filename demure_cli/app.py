@@ -11,6 +11,7 @@ import typer
 
 from demure import __version__
 from demure.errors import DemureError
+from demure_cli.commands.compare import compare
 from demure_cli.commands.demo import demo
 from demure_cli.commands.eval import eval_
 from demure_cli.commands.extract import extract
@@ -63,6 +64,7 @@ _COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     ("extract", extract, _WAY),
     ("train", train, _WAY),
     ("eval", eval_, _WAY),
+    ("compare", compare, _WAY),
     ("inspect", inspect, _WAY),
     ("recommend", recommend, _WAY),
     ("report", report, _WAY),

@@ -1,27 +1,46 @@
-"""Is the difference between two scorers more than luck? Paired tests over the same users.
+"""Is the difference between methods more than luck? Paired tests over the same users, and over seeds.
 
-Every pair of scorers is compared on every metric asked for. Within a metric, the p-values of all pairs are corrected
-together (Holm 1979), so that the chance of a single false alarm in that column of the table stays below the level.
+A method is one evaluation, or several of trainings that differ in nothing but their seed. Within a metric, the
+p-values of all pairs are corrected together (Holm 1979), so that the chance of a single false alarm in that column of
+the table stays below the level.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from demure.errors import DemureError
+from demure.evaluation.stats import TESTS, Test, bootstrap_interval, difference, holm
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from demure.evaluation.ranking import Evaluation
 
-Test = Literal["t", "wilcoxon", "permutation"]
-_DRAWS_AT_ONCE = 4_000_000
+
+@dataclass(frozen=True)
+class Mean:
+    """A metric's mean over users and seeds, its 95 % bootstrap interval, and the standard deviation of the seeds' means
+    (None for a single one)."""
+
+    mean: float
+    low: float
+    high: float
+    sd: float | None
+
+
+@dataclass(frozen=True)
+class Method:
+    """One or more evaluations that differ in their seed alone."""
+
+    name: str
+    runs: list[str]
+    metrics: dict[str, Mean]
 
 
 @dataclass(frozen=True)
@@ -29,7 +48,8 @@ class PairedTest:
     """``first`` minus ``second`` on one metric, over the users of both.
 
     ``low`` and ``high`` bound the 95 % bootstrap interval of the mean difference; ``effect`` is Cohen's d for pairs
-    (mean difference / standard deviation of the differences); ``p_adjusted`` is ``p_value`` after Holm's correction.
+    (mean difference / standard deviation of the users' differences); ``p_adjusted`` is ``p_value`` after Holm's
+    correction. See ``demure.evaluation.stats`` for what several seeds do to them.
     """
 
     metric: str
@@ -45,12 +65,14 @@ class PairedTest:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Means per scorer and every paired test between them."""
+    """Every method's means and the paired tests between methods; ``against``: the one that all others are compared
+    with, None where every pair is."""
 
     users: int
     test: Test
-    means: dict[str, dict[str, float]]
+    methods: list[Method]
     pairs: list[PairedTest]
+    against: str | None = None
 
     def frame(self) -> pd.DataFrame:
         """One row per paired test, columns named as in ``PairedTest``."""
@@ -58,110 +80,102 @@ class Comparison:
 
         return pd.DataFrame([vars(pair) for pair in self.pairs], columns=list(PairedTest.__dataclass_fields__))
 
+    def table(self) -> pd.DataFrame:
+        """One row per metric and method, with its difference from ``against``; where that is None, one row per metric
+        and pair."""
+        import pandas as pd
+
+        means = {(metric, one.name): mean for one in self.methods for metric, mean in one.metrics.items()}
+        if self.against is None:
+            frame = self.frame()
+            for at, side in ((3, "first"), (4, "second")):
+                keys = zip(frame["metric"], frame[side], strict=True)
+                frame.insert(at, f"{side}_mean", [means[key].mean for key in keys])
+            return frame
+        tests = {(pair.metric, pair.first): vars(pair) for pair in self.pairs}
+        columns = {"difference": "difference", "low": "difference_low", "high": "difference_high"}
+        columns |= {name: name for name in ("effect", "p_value", "p_adjusted")}
+        rows = []
+        for metric in self.methods[0].metrics:
+            for method in self.methods:
+                test = tests.get((metric, method.name), {})
+                apart = {name: test.get(key, float("nan")) for key, name in columns.items()}
+                row = {"metric": metric, "method": method.name, "runs": len(method.runs)}
+                rows.append(row | vars(means[metric, method.name]) | apart)
+        return pd.DataFrame(rows).astype({"sd": float})
+
 
 def compare(
-    evaluations: dict[str, Evaluation],
+    evaluations: Mapping[str, Evaluation],
     metrics: Sequence[str] | None = None,
     *,
+    methods: Mapping[str, Sequence[str]] | None = None,
+    against: str | None = None,
     test: Test = "t",
     resamples: int = 2000,
     seed: int = 0,
 ) -> Comparison:
-    """Test every pair of two or more evaluations over the same users.
+    """Test every pair of two or more methods over the same users, or every other method ``against`` one.
 
-    ``metrics`` defaults to all that the evaluations share; ``resamples`` is the number of bootstrap draws, and of sign
-    flips where ``test`` is "permutation". Raises ``DemureError`` for fewer than two evaluations, for different users,
-    and for a metric that one of them lacks.
+    ``methods``: name -> the evaluations that are its seeds; each evaluation is a method of its own where None.
+    ``metrics`` defaults to all that the evaluations share. A user for whom one of them is NaN is left out of that
+    metric. ``resamples`` is the number of bootstrap draws, and of sign flips where ``test`` is "permutation".
+
+    Raises ``DemureError`` for fewer than two methods, for different users, for a metric that one of them lacks, and
+    for an ``against`` that is none of them.
     """
     if len(evaluations) < 2:
         raise DemureError(f"{len(evaluations)} evaluation given", where="compare", remedy="give two or more")
-    if test not in ("t", "wilcoxon", "permutation"):
+    if test not in TESTS:
         raise DemureError(f"unknown test {test!r}", where="compare", remedy="use t, wilcoxon or permutation")
+    members = {name: list(runs) for name, runs in (methods or {name: [name] for name in evaluations}).items()}
+    if against is not None and against not in members:
+        raise DemureError(f"no method {against!r}", where="compare", remedy=f"one of {', '.join(members)}")
     users = _same_users(evaluations)
-    names = _shared_metrics(evaluations, metrics)
     random = np.random.default_rng(seed)
-    pairs: list[PairedTest] = []
-    for metric in names:
-        found = []
-        for first, second in combinations(evaluations, 2):
-            differences = evaluations[first].per_user[metric] - evaluations[second].per_user[metric]
-            low, high = bootstrap_interval(differences, resamples=resamples, random=random)
-            p_value = paired_p_value(differences, test, resamples=resamples, random=random)
-            found.append((first, second, float(differences.mean()), low, high, _effect(differences), p_value))
-        adjusted = holm(np.array([row[-1] for row in found]))
-        pairs += [PairedTest(metric, *row, p_adjusted=float(p)) for row, p in zip(found, adjusted, strict=True)]
+    means: dict[str, dict[str, Mean]] = {name: {} for name in members}
+    tests: list[PairedTest] = []
+    for metric in _shared_metrics(evaluations, metrics):
+        samples = _samples(evaluations, members, metric)
+        for name, sample in samples.items():
+            means[name][metric] = _mean(sample, resamples, random)
+        others = [(name, against) for name in members if name != against] if against is not None else None
+        pairs = list(combinations(members, 2)) if others is None else others
+        found = [difference(samples[a], samples[b], test, resamples=resamples, random=random) for a, b in pairs]
+        adjusted = holm(np.array([one.p_value for one in found]))
+        tests += [
+            PairedTest(metric, *pair, **vars(one), p_adjusted=float(p))
+            for pair, one, p in zip(pairs, found, adjusted, strict=True)
+        ]
     return Comparison(
         users=len(users),
         test=test,
-        means={name: {m: evaluation.means()[m] for m in names} for name, evaluation in evaluations.items()},
-        pairs=pairs,
+        methods=[Method(name, runs, means[name]) for name, runs in members.items()],
+        pairs=tests,
+        against=against,
     )
 
 
-def paired_p_value(differences: np.ndarray, test: Test, *, resamples: int, random: np.random.Generator) -> float:
-    """Two-sided p-value of differences (n,) against a mean ("wilcoxon": a median) of zero.
-
-    1 where nothing differs, and where a single user leaves nothing to estimate the spread from.
-    """
-    from scipy import stats
-
-    if len(differences) < 2 or not differences.any():
-        return 1.0
-    if test == "wilcoxon":
-        return float(stats.wilcoxon(differences, zero_method="pratt").pvalue)
-    if test == "permutation":
-        return float(
-            stats.permutation_test(
-                (differences, np.zeros_like(differences)),
-                lambda a, b, axis: np.mean(a - b, axis=axis),
-                permutation_type="samples",
-                vectorized=True,
-                n_resamples=resamples,
-                batch=max(1, _DRAWS_AT_ONCE // len(differences)),
-                rng=random,
-            ).pvalue
+def _samples(
+    evaluations: Mapping[str, Evaluation], members: Mapping[str, Sequence[str]], metric: str
+) -> dict[str, np.ndarray]:
+    """Each method's values (S, n) of the users that all of them have a value for."""
+    samples = {name: np.stack([evaluations[run].per_user[metric] for run in runs]) for name, runs in members.items()}
+    known = ~np.isnan(np.concatenate(list(samples.values()))).any(axis=0)
+    if not known.any():
+        raise DemureError(
+            f"no user has a value of {metric}", where="compare", remedy="choose other metrics or a larger k"
         )
-    if np.ptp(differences) == 0:
-        return 0.0
-    return float(stats.ttest_1samp(differences, 0.0).pvalue)
+    return {name: sample[:, known] for name, sample in samples.items()}
 
 
-def holm(p_values: np.ndarray) -> np.ndarray:
-    """Holm's step-down correction: the r-th smallest of n (from 0) is max over q <= r of (n - q) p_(q), at most 1."""
-    order = np.argsort(p_values, kind="stable")
-    stepped = np.maximum.accumulate(p_values[order] * np.arange(len(p_values), 0, -1))
-    adjusted = np.empty(len(p_values))
-    adjusted[order] = np.minimum(stepped, 1.0)
-    return adjusted
+def _mean(sample: np.ndarray, resamples: int, random: np.random.Generator) -> Mean:
+    seeds = sample.mean(axis=1)
+    low, high = bootstrap_interval(sample.mean(axis=0), [seeds], resamples=resamples, random=random)
+    return Mean(float(seeds.mean()), low, high, float(seeds.std(ddof=1)) if len(seeds) > 1 else None)
 
 
-def bootstrap_interval(
-    differences: np.ndarray, *, resamples: int, random: np.random.Generator, level: float = 0.95
-) -> tuple[float, float]:
-    """Percentile interval of the mean of ``differences`` (n,) when users are drawn anew with replacement.
-
-    Users with equal differences are drawn together: a draw is a multinomial count over the distinct values, which has
-    the same distribution as n single draws and costs as many as there are distinct values: few, for ranking metrics.
-    """
-    values, counts = np.unique(differences, return_counts=True)
-    at_once = max(1, _DRAWS_AT_ONCE // len(values))
-    n = len(differences)
-    means = np.concatenate(
-        [
-            random.multinomial(n, counts / n, size=min(at_once, resamples - done)) @ values / n
-            for done in range(0, resamples, at_once)
-        ]
-    )
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
-
-
-def _effect(differences: np.ndarray) -> float:
-    spread = differences.std(ddof=1) if len(differences) > 1 else 0.0
-    return float(differences.mean() / spread) if spread > 0 else 0.0
-
-
-def _same_users(evaluations: dict[str, Evaluation]) -> np.ndarray:
+def _same_users(evaluations: Mapping[str, Evaluation]) -> np.ndarray:
     reference, first = next(iter(evaluations.items()))
     for name, evaluation in evaluations.items():
         if not np.array_equal(evaluation.users, first.users):
@@ -177,14 +191,15 @@ def _same_users(evaluations: dict[str, Evaluation]) -> np.ndarray:
     return first.users
 
 
-def _shared_metrics(evaluations: dict[str, Evaluation], metrics: Sequence[str] | None) -> list[str]:
+def _shared_metrics(evaluations: Mapping[str, Evaluation], metrics: Sequence[str] | None) -> list[str]:
     first = next(iter(evaluations.values()))
     names = list(metrics) if metrics is not None else list(first.per_user)
     for metric in names:
         without = [name for name, evaluation in evaluations.items() if metric not in evaluation.per_user]
         if without:
+            together = f"{metric} is of all users together, so there is nothing to pair"
             raise DemureError(
-                f"no {metric} for {', '.join(without)}",
+                together if metric in first.overall else f"no {metric} for {', '.join(without)}",
                 where="compare",
                 remedy=f"ask for one of {', '.join(first.per_user)}",
             )

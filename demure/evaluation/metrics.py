@@ -1,56 +1,80 @@
 """Ranking metrics. Each takes the hits of ranked lists and says what it measures, as a formula.
 
-Legend: ``hits`` (B, K) bool, hits[b, r] is true when the item at rank r + 1 of user b is relevant; ``relevant`` (B,)
-int, how many relevant items user b has, at least 1; ``k`` the cut, which may exceed K (ranks beyond hold no hit).
-Every metric returns (B,) float64 in [0, 1], where larger is better.
+Legend: ``relevant`` (n,) how many relevant items each user has, at least 1; ``k`` the cut, which may exceed the list
+(ranks beyond hold no hit). Every metric returns (n,) float64 in [0, 1], where larger is better. All of them are sums
+over the hits up to rank k, so that they cost as much as there are hits, however long the lists.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-Metric = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
+
+@dataclass(frozen=True)
+class Hits:
+    """The relevant items that were listed: hit j is of user ``row[j]``, at rank ``rank[j]`` from 1, and is that user's
+    ``nth[j]`` hit from 1; ``relevant`` (n,) of each user."""
+
+    row: np.ndarray
+    rank: np.ndarray
+    nth: np.ndarray
+    relevant: np.ndarray
+
+    @classmethod
+    def of(cls, row: np.ndarray, rank: np.ndarray, users: int) -> Hits:
+        """From all relevant items: item r of user ``row[r]`` (R,) was listed at ``rank[r]`` (R,), or is not listed
+        (0)."""
+        listed = np.flatnonzero(rank > 0)
+        order = listed[np.lexsort((rank[listed], row[listed]))]
+        first = np.searchsorted(row[order], row[order])
+        return cls(row[order], rank[order], np.arange(len(order)) - first + 1, np.bincount(row, minlength=users))
+
+    def sum(self, k: int, weight: np.ndarray | None = None) -> np.ndarray:
+        """(n,) each user's sum of ``weight`` over the hits, 1 each where None, up to rank ``k``."""
+        inside = self.rank <= k
+        weights = None if weight is None else weight[inside]
+        return np.bincount(self.row[inside], weights, minlength=len(self.relevant)).astype(np.float64)
 
 
-def recall(hits: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:
+Metric = Callable[[Hits, int], np.ndarray]
+
+
+def recall(hits: Hits, k: int) -> np.ndarray:
     """recall@k = (hits in the first k) / (relevant items); never 1 for a user with more than k of them."""
-    return hits[:, :k].sum(axis=1) / relevant
+    return hits.sum(k) / hits.relevant
 
 
-def precision(hits: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:
+def precision(hits: Hits, k: int) -> np.ndarray:
     """precision@k = (hits in the first k) / k, also where fewer than k items could be listed."""
-    return hits[:, :k].sum(axis=1) / float(k)
+    return hits.sum(k) / k
 
 
-def hit(hits: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:
+def hit(hits: Hits, k: int) -> np.ndarray:
     """hit@k = 1 if the first k hold a relevant item, else 0."""
-    return np.asarray(hits[:, :k].any(axis=1), np.float64)
+    return np.minimum(hits.sum(k), 1.0)
 
 
-def mrr(hits: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:
+def mrr(hits: Hits, k: int) -> np.ndarray:
     """mrr@k = 1 / (rank of the first hit), 0 if the first k hold none."""
-    top = hits[:, :k]
-    return np.where(top.any(axis=1), 1.0 / (top.argmax(axis=1) + 1.0), 0.0).astype(np.float64)
+    return hits.sum(k, np.where(hits.nth == 1, 1.0 / hits.rank, 0.0))
 
 
-def average_precision(hits: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:
+def average_precision(hits: Hits, k: int) -> np.ndarray:
     """map@k = (sum over hits at rank r <= k of precision@r) / min(k, relevant).
 
     The divisor is that of the best list of length k, as in RecBole; trec_eval and ranx divide by ``relevant``.
     """
-    top = hits[:, :k]
-    at_rank = top.cumsum(axis=1) / np.arange(1, top.shape[1] + 1)
-    return (at_rank * top).sum(axis=1) / np.minimum(k, relevant)
+    return hits.sum(k, hits.nth / hits.rank) / np.minimum(k, hits.relevant)
 
 
-def ndcg(hits: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:
+def ndcg(hits: Hits, k: int) -> np.ndarray:
     """ndcg@k = (sum over hits at rank r <= k of 1/log2(r + 1)) / (sum over r <= min(k, relevant) of 1/log2(r + 1))."""
-    top = hits[:, :k]
-    discount = 1.0 / np.log2(np.arange(2, k + 2))
-    ideal = discount.cumsum()[np.minimum(k, relevant) - 1]
-    return top @ discount[: top.shape[1]] / ideal
+    best = np.minimum(k, hits.relevant)
+    ideal = (1.0 / np.log2(np.arange(2, best.max(initial=1) + 2))).cumsum()
+    return hits.sum(k, 1.0 / np.log2(hits.rank + 1.0)) / ideal[best - 1]
 
 
 METRICS: dict[str, Metric] = {
@@ -61,3 +85,8 @@ METRICS: dict[str, Metric] = {
     "map": average_precision,
     "precision": precision,
 }
+
+
+def measure(hits: Hits, ks: Sequence[int]) -> dict[str, np.ndarray]:
+    """Every metric at each of ``ks``: name@k -> (n,)."""
+    return {f"{name}@{k}": metric(hits, k) for name, metric in METRICS.items() for k in ks}

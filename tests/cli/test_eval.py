@@ -1,5 +1,6 @@
 """`demure eval` and `demure recommend` over runs whose scores are written by hand."""
 
+import io
 import json
 import sys
 import types
@@ -42,6 +43,12 @@ class HandMadeDataset:
 class HandMadeRun:
     scores: list
     dataset: HandMadeDataset = field(default_factory=HandMadeDataset)
+    recipe: str = "by-hand"
+    seed: int = 0
+
+    @property
+    def manifest(self):
+        return {"recipe": self.recipe, "seed": self.seed, "dataset": {"identity": self.dataset.identity}}
 
     def scorer(self, split):
         return lambda users: np.tile(np.array(self.scores, np.float32), (len(users), 1))
@@ -58,7 +65,7 @@ def runs(monkeypatch):
     module = types.ModuleType("demure.training.load")
     module.load_run = lambda path, device="auto": made[str(path)]
     monkeypatch.setitem(sys.modules, "demure.training.load", module)
-    monkeypatch.setattr("demure.training.judge.read_manifest", made.get)
+    monkeypatch.setattr("demure.training.ranked.read_manifest", lambda path: made[str(path)].manifest)
     return made
 
 
@@ -71,6 +78,9 @@ def test_json_of_one_run_is_the_interface(capsys, runs):
     assert told["metrics"]["recall@1"] == pytest.approx((1 + 0) / 2)
     assert told["metrics"]["recall@2"] == pytest.approx((1 + 1 / 2) / 2)
     assert {name.split("@")[1] for name in told["metrics"]} == {"1", "2"}
+    # The lists at 1 are c for u and c for v; c was had by one of the three users.
+    assert told["metrics"]["coverage@1"] == 1 / 4
+    assert told["metrics"]["arp@1"] == 1
 
 
 def test_valid_does_not_hide_what_valid_holds(capsys, runs):
@@ -102,6 +112,137 @@ def test_per_user(capsys, runs, tmp_path):
     frame = pd.read_parquet(out)
     assert frame["user_id"].tolist() == ["u", "v"]
     assert frame["recall@1"].tolist() == [1, 0]
+    # What slices rest on; d is beyond the one place there is.
+    assert frame["history"].tolist() == [2, 1]
+    assert [list(items) for items in frame["relevant_items"]] == [["c"], ["a", "d"]]
+    assert [list(ranks) for ranks in frame["ranks"]] == [[1], [0, 0]]
+    assert frame["relies_on"].isna().all()
+
+
+def test_per_user_says_what_a_user_relies_on(capsys, runs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("best").mkdir()
+    reliance = [("u", "image", 0.7), ("u", "text", 0.3), ("w", "image", 0.2), ("w", "text", 0.8)]
+    columns = ["user_id", "modality", "reliance"]
+    pd.DataFrame(reliance, columns=columns).to_parquet("best/reliance.parquet")
+    assert main(["eval", "worst", "best", "--per-user", "users.parquet", "--by", "reliance", "--json"]) == 0
+    assert pd.read_parquet("users.parquet")["relies_on"].fillna("").tolist() == ["image", ""] * 2
+    parts = json.loads(capsys.readouterr().out)["runs"][0]["slices"]
+    assert [(part["slice"], part["users"]) for part in parts] == [("image", 1), ("not judged", 1)]
+    assert main(["eval", "worst", "best", "--by", "reliance"]) == 0
+    assert "reliance: what best says users rely on most" in capsys.readouterr().out
+
+
+def test_slices_of_one_run(capsys, runs):
+    assert main(["eval", "best", "--k", "1", "--by", "popularity,history", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    parts = {(part["by"], part["slice"]): part for part in told["slices"]}
+    # u found c, of the middle like a and b; v found neither a nor d, which nobody had. u had two, v one before.
+    assert set(parts) == {("popularity", "middle"), ("popularity", "tail"), ("history", "1-4")}
+    assert parts["popularity", "middle"]["metrics"]["recall@1"] == (1 + 0) / 2
+    assert parts["popularity", "tail"]["users"] == 1
+    interval = parts["history", "1-4"]["intervals"]["recall@1"]
+    assert interval["low"] <= interval["value"] == 1 / 2 <= interval["high"]
+    assert main(["eval", "best", "--k", "1", "--by", "all"]) == 0
+    assert "exposure@1" in capsys.readouterr().out
+
+
+def test_slices_of_several_runs_differ_from_the_first(capsys, runs, monkeypatch):
+    assert main(["eval", "best", "worst", "--k", "1", "--by", "items", "--json"]) == 0
+    best, worst = json.loads(capsys.readouterr().out)["runs"]
+    warm = [next(part for part in run["slices"] if part["slice"] == "warm") for run in (best, worst)]
+    assert warm[0]["differences"] == {}
+    # For u, who had a and b, both list c first; of v's a and d, a is warm: worst lists it first, best last.
+    assert warm[1]["differences"]["recall@1"]["value"] == ((1 - 1) + (1 - 0)) / 2
+    monkeypatch.setenv("COLUMNS", "140")
+    assert main(["eval", "best", "worst", "--k", "1", "--by", "items"]) == 0
+    assert "difference: in ndcg@1 from the first run" in capsys.readouterr().out
+
+
+def test_runs_that_differ_in_their_seed_are_one_method(capsys, runs):
+    runs["other seed"] = HandMadeRun([0, 1, 8, 9], seed=1)
+    runs["worst"] = HandMadeRun([9, 8, 1, 0], recipe="contrary")
+    assert main(["eval", "best", "worst", "other seed", "--k", "1", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [run["run"] for run in told["runs"]] == ["best", "worst", "other seed"]
+    assert [method["runs"] for method in told["comparison"]["methods"]] == [["best", "other seed"], ["worst"]]
+    assert {(pair["first"], pair["second"]) for pair in told["comparison"]["pairs"]} == {("by-hand", "worst")}
+    assert main(["compare", "best", "worst", "other seed", "--k", "1"]) == 0
+    shown = capsys.readouterr().out
+    assert "over the same users and the seeds" in shown
+    assert "by-hand: best, other seed" in shown
+
+
+def test_seeds_alone_are_compared_with_each_other(capsys, runs):
+    runs["other seed"] = HandMadeRun([0, 1, 8, 9], seed=1)
+    assert main(["eval", "best", "other seed", "--k", "1", "--json"]) == 0
+    pairs = json.loads(capsys.readouterr().out)["comparison"]["pairs"]
+    assert {(pair["first"], pair["second"]) for pair in pairs} == {("best", "other seed")}
+
+
+def test_compare_with_one(capsys, runs):
+    assert main(["compare", "best", "worst", "--k", "1,2", "--metrics", "hit", "--against", "worst", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["split"], told["users"], told["against"]) == ("test", 2, "worst")
+    first, second = told["pairs"]
+    assert (first["metric"], first["first"], first["second"]) == ("hit@1", "best", "worst")
+    # Both find c for u; for v, worst finds a first, and best d second.
+    assert (first["difference"], second["difference"]) == ((0 - 1) / 2, (1 - 1) / 2)
+
+
+@pytest.mark.parametrize("all_pairs", [[], ["--all-pairs"]])
+@pytest.mark.parametrize("form", ["table", "markdown", "csv", "latex", "json"])
+def test_every_form_of_a_comparison_tells_the_same(capsys, runs, form, all_pairs):
+    assert main(["compare", "best", "worst", "--k", "1", "--metrics", "recall", "--format", form, *all_pairs]) == 0
+    shown = capsys.readouterr().out
+    assert "recall@1" in shown
+    assert "best" in shown
+    if form == "csv":
+        frame = pd.read_csv(io.StringIO(shown))
+        assert frame["first_mean" if all_pairs else "mean"].iloc[0] == 1 / 2
+    if form == "markdown":
+        assert {line.count("|") for line in shown.splitlines()} == {12 - bool(all_pairs)}
+    if form == "latex":
+        assert shown.startswith("\\begin{tabular}")
+        assert "95 \\% interval" in shown
+
+
+@pytest.mark.parametrize("form", ["markdown", "csv", "latex"])
+def test_every_form_of_one_run(capsys, runs, form):
+    runs["a_b|c&d"] = runs["best"]
+    assert main(["eval", "a_b|c&d", "--k", "1,2", "--by", "items", "--format", form]) == 0
+    shown = capsys.readouterr().out
+    assert {"markdown": "a_b\\|c&d", "csv": "a_b|c&d", "latex": r"a\_b|c\&d"}[form] in shown
+    if form == "csv":
+        frame = pd.read_csv(io.StringIO(shown))
+        assert frame["k"].tolist() == [1, 2] * 3
+        assert frame["slice"].tolist() == ["all", "all", "cold", "cold", "warm", "warm"]
+        assert frame["recall"].tolist()[:2] == [1 / 2, 3 / 4]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["best"], "nothing to compare: a single run is given"),
+        (["best", "other seed"], "nothing to compare: they differ in their seed alone"),
+        (["best", "worst", "--metrics", "gini"], "'gini' is of all users together"),
+        (["best", "worst", "--metrics", "recal"], "'recal' is no metric of a user"),
+        (["best", "worst", "--metrics", "ild-audio"], "no ild-audio@20 for best, worst"),
+        (["best", "worst", "--test", "z"], "unknown test 'z'; use t, wilcoxon, permutation"),
+        (["best", "worst", "--against", "x"], "no run 'x'; one of best, worst"),
+        (["best", "worst", "--format", "xls"], "unknown format 'xls'; use one of table, markdown, csv"),
+        (["best", "worst", "--k", "0"], "'0' is not a whole number above zero"),
+        (["best", "other"], "other: was made from other data than best (split differ)"),
+    ],
+)
+def test_compare_refuses(capsys, runs, arguments, said):
+    runs["worst"] = HandMadeRun([9, 8, 1, 0], recipe="contrary")
+    runs["other seed"] = HandMadeRun([0, 1, 8, 9], seed=1)
+    runs["other"] = HandMadeRun([0, 1, 2, 3], HandMadeDataset(identity={"split": "y"}))
+    assert main(["compare", *arguments]) == 2
+    told = capsys.readouterr()
+    assert said in told.err
+    assert told.out == ""
 
 
 @pytest.mark.parametrize(
@@ -112,6 +253,9 @@ def test_per_user(capsys, runs, tmp_path):
         (["best", "other"], "other: was made from other data than best (split differ)"),
         (["untested"], "there is nothing in the split 'test'; use --split valid"),
         (["best", "--per-user", "x.csv"], "Parquet"),
+        (["best", "--by", "popularty"], "unknown slicing 'popularty'; did you mean popularity?"),
+        (["best", "--by", "reliance"], "none of the runs has a diagnosis"),
+        (["best", "--by", "modalities"], "the dataset has no features"),
     ],
 )
 def test_refusals(capsys, runs, arguments, said):

@@ -3,8 +3,9 @@ import pytest
 from scipy import stats
 
 from demure.errors import DemureError
-from demure.evaluation.compare import bootstrap_interval, compare, holm
+from demure.evaluation.compare import compare
 from demure.evaluation.ranking import Evaluation
+from demure.evaluation.stats import bootstrap_interval, holm, t_test
 
 
 def evaluation(values, users=None):
@@ -84,6 +85,79 @@ def test_the_frame_has_a_row_for_each_pair(three):
     assert list(frame.columns)[:3] == ["metric", "first", "second"]
 
 
+@pytest.fixture
+def seeds():
+    """Two methods of equal worth, three seeds of each: users differ, and so do seeds by more than users would."""
+    random = np.random.default_rng(5)
+    base = random.random(400)
+    luck = {"a0": 0.0, "a1": 0.06, "a2": 0.03, "b0": 0.02, "b1": -0.05, "b2": -0.03}
+    return {name: evaluation(base + by + 0.05 * random.standard_normal(400)) for name, by in luck.items()}
+
+
+METHODS = {"a": ["a0", "a1", "a2"], "b": ["b0", "b1", "b2"]}
+
+
+def test_seeds_are_averaged_and_their_spread_told(seeds):
+    a, _ = compare(seeds, methods=METHODS).methods
+    means = [seeds[run].per_user["recall@20"].mean() for run in METHODS["a"]]
+    assert a.runs == METHODS["a"]
+    assert a.metrics["recall@20"].mean == pytest.approx(np.mean(means))
+    assert a.metrics["recall@20"].sd == pytest.approx(np.std(means, ddof=1))
+    assert a.metrics["recall@20"].low < np.mean(means) < a.metrics["recall@20"].high
+
+
+def test_the_luck_of_a_seed_is_no_difference_between_methods(seeds):
+    over_seeds = compare(seeds, methods=METHODS).pairs[0]
+    one_each = compare({name: seeds[name] for name in ("a1", "b1")}).pairs[0]
+    assert one_each.p_value < 1e-6
+    assert over_seeds.p_value > 0.05
+    assert over_seeds.high - over_seeds.low > 2 * (one_each.high - one_each.low)
+
+
+def test_the_test_over_users_and_seeds_by_hand():
+    # Differences of four users with variance 2/3, so 1/6 of their mean; seeds' means 1, 3 and 0, 1, 2: 2/2 and 1/3.
+    users, parts = np.array([2.0, 3.0, 2.0, 1.0]), [1 / 6, 1, 1 / 3]
+    total = sum(parts)
+    freedom = total**2 / (parts[0] ** 2 / 3 + parts[1] ** 2 / 1 + parts[2] ** 2 / 2)
+    expected = 2 * stats.t.sf(2 / total**0.5, freedom)
+    assert t_test(users, [np.array([1.0, 3.0]), np.array([0.0, 1.0, 2.0])]) == pytest.approx(expected)
+
+
+def test_one_seed_each_is_the_paired_test_over_users():
+    users = np.random.default_rng(0).standard_normal(30) + 0.2
+    assert t_test(users, [np.array([1.0]), np.array([0.8])]) == pytest.approx(stats.ttest_1samp(users, 0).pvalue)
+
+
+def test_false_alarms_over_seeds_stay_at_the_level_where_users_alone_would_raise_many():
+    """Methods of equal worth whose seeds differ: three seeds each, 200 users."""
+    random = np.random.default_rng(2)
+    ours, naive, inside = [], [], []
+    for _ in range(400):
+        a, b = (random.standard_normal((3, 200)) + 0.1 * random.standard_normal((3, 1)) for _ in "ab")
+        users, means = a.mean(axis=0) - b.mean(axis=0), [a.mean(axis=1), b.mean(axis=1)]
+        ours.append(t_test(users, means))
+        naive.append(stats.ttest_1samp(users, 0).pvalue)
+        low, high = bootstrap_interval(users, means, resamples=300, random=random)
+        inside.append(low <= 0 <= high)
+    assert np.mean(np.array(ours) < 0.05) < 0.07
+    assert np.mean(np.array(naive) < 0.05) > 0.15
+    assert np.mean(inside) > 0.94
+
+
+def test_all_against_one(three):
+    result = compare(three, against="same")
+    assert [(p.first, p.second) for p in result.pairs] == [("a", "same"), ("better", "same")]
+    table = result.table().set_index("method")
+    assert table.loc["better", "difference"] == result.pairs[1].difference
+    assert np.isnan(table.loc["same", "difference"])
+
+
+def test_users_without_a_value_are_left_out_of_that_metric():
+    result = compare({"a": evaluation([0.5, np.nan, 1, 1]), "b": evaluation([0, 1, np.nan, 1])})
+    assert result.pairs[0].difference == (0.5 + 0) / 2
+    assert result.methods[0].metrics["recall@20"].mean == (0.5 + 1) / 2
+
+
 def test_refusals(three):
     with pytest.raises(DemureError, match="1 evaluation given"):
         compare({"a": three["a"]})
@@ -95,3 +169,10 @@ def test_refusals(three):
         compare({"a": evaluation([]), "b": evaluation([])})
     with pytest.raises(DemureError, match="unknown test 'x'"):
         compare(three, test="x")
+    with pytest.raises(DemureError, match="no method 'x'; one of a, same, better"):
+        compare(three, against="x")
+    with pytest.raises(DemureError, match="no user has a value of recall@20"):
+        compare({"a": evaluation([np.nan]), "b": evaluation([1])})
+    covered = {name: Evaluation(one.users, one.per_user, {"coverage@20": 0.5}) for name, one in three.items()}
+    with pytest.raises(DemureError, match="coverage@20 is of all users together"):
+        compare(covered, ["coverage@20"])

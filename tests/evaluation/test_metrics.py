@@ -3,7 +3,17 @@ import math
 import numpy as np
 import pytest
 
-from demure.evaluation.metrics import METRICS
+from demure.evaluation.metrics import METRICS, Hits
+
+
+def measured(name, hits, relevant, k):
+    """A metric of dense lists: ``hits[b, r]`` is whether the item at rank r + 1 of user b is relevant."""
+    row, place = np.nonzero(np.asarray(hits))
+    missed = np.repeat(np.arange(len(hits)), np.asarray(relevant) - np.sum(hits, axis=1))
+    rows, ranks = np.concatenate([row, missed]), np.concatenate([place + 1, np.zeros(len(missed), int)])
+    shuffled = np.random.default_rng(0).permutation(len(rows))
+    return METRICS[name](Hits.of(rows[shuffled], ranks[shuffled], len(hits)), k)
+
 
 # A list of four with hits at ranks 2 and 4, for a user with three relevant items.
 HITS, RELEVANT = np.array([[False, True, False, True]]), np.array([3])
@@ -33,19 +43,19 @@ LOG = [math.log2(rank + 1) for rank in range(1, 6)]
     ],
 )
 def test_by_hand(name, k, expected):
-    assert METRICS[name](HITS, RELEVANT, k) == pytest.approx([expected])
+    assert measured(name, HITS, RELEVANT, k) == pytest.approx([expected])
 
 
 @pytest.mark.parametrize("name", ["recall", "ndcg", "hit", "mrr", "map"])
 def test_a_perfect_list_scores_one(name):
-    assert METRICS[name](np.array([[True, True, False]]), np.array([2]), 3) == pytest.approx([1.0])
+    assert measured(name, np.array([[True, True, False]]), np.array([2]), 3) == pytest.approx([1.0])
 
 
 @pytest.mark.parametrize("name", ["ndcg", "map", "precision"])
 def test_k_below_the_relevant_items_can_still_be_perfect(name):
-    assert METRICS[name](np.array([[True, True]]), np.array([7]), 2) == pytest.approx([1.0])
+    assert measured(name, np.array([[True, True]]), np.array([7]), 2) == pytest.approx([1.0])
 
 
 @pytest.mark.parametrize("name", list(METRICS))
 def test_no_hit_scores_nothing(name):
-    assert METRICS[name](np.zeros((2, 3), bool), np.array([1, 2]), 3).tolist() == [0.0, 0.0]
+    assert measured(name, np.zeros((2, 3), bool), np.array([1, 2]), 3).tolist() == [0.0, 0.0]

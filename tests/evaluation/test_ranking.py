@@ -78,6 +78,27 @@ def test_ties_rank_by_the_lower_index(scores, k):
     assert np.array_equal(values, np.take_along_axis(scores, items, axis=1))
 
 
+@pytest.mark.parametrize("values", [2, 40, 10**6])
+@pytest.mark.parametrize("n_items", [3000, 3007])
+def test_many_items_rank_as_few_do(n_items, values):
+    """Beyond 1,000 items for each place the search goes by chunks."""
+    random = np.random.default_rng(values)
+    scores = random.integers(0, values, (20, n_items)).astype(np.float32)
+    scores[::3, random.random(n_items) < 0.5] = -np.inf
+    scores[5] = -np.inf
+    scores[6, 70:] = -np.inf
+    items, found = top_k(scores, 2)
+    assert items.tolist() == np.argsort(-scores, axis=1, kind="stable")[:, :2].tolist()
+    assert np.array_equal(found, np.take_along_axis(scores, items, axis=1))
+
+
+def test_nan_is_found_among_many_items():
+    scores = np.zeros((1, 5000), np.float32)
+    scores[0, 4321] = math.nan
+    with pytest.raises(DemureError, match="first for user 0 and item 4321"):
+        evaluate(lambda users: scores[users], histories([[0]]), histories([[]]), [1])
+
+
 def test_by_hand():
     scores = np.array([[0.9, 0.8, 0.7, 0.6], [0.1, 0.2, 0.3, 0.4], [0, 0, 0, 0]], np.float32)
     result = evaluate(

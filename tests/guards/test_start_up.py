@@ -18,6 +18,21 @@ def test_help_imports_nothing_heavy():
     assert done.stderr.strip() == "[]"
 
 
+def test_import_demure_imports_nothing_heavy():
+    code = (
+        f"import sys, demure; dir(demure); demure.__version__; demure.DemureError; "
+        f"print([name for name in {HEAVY.split()!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_run_is_opened_without_its_model():
+    code = "import sys; from demure import Run, Dataset; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
 def cpu_seconds(code):
     """Of a fresh interpreter: unlike the clock, not disturbed by what else this machine does."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)

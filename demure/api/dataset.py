@@ -1,0 +1,63 @@
+"""``demure.Dataset``: a dataset folder as frames."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from demure.api.drawing import card
+from demure.data import dataset as folder
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_TITLES = ("title", "text", "description")
+
+
+class Dataset(folder.Dataset):
+    """What `demure prepare` wrote: ``Dataset.load("shop")``. ``items`` and ``interactions`` are pandas frames."""
+
+    @classmethod
+    def load(cls, path: Path | str) -> Dataset:
+        """Raises ``DatasetError`` if ``path`` is no dataset folder, is of another version, or is damaged."""
+        made = super().load(path)
+        return cls(made.path, made.manifest)
+
+    @cached_property
+    def interactions(self) -> pd.DataFrame:
+        """user_id, item_id, split, and timestamp (seconds since 1970) and rating where they were given."""
+        return self._table("interactions.parquet").to_pandas()
+
+    @cached_property
+    def titles(self) -> dict[str, str]:
+        """Item -> the first of title, text and description that the items have; "" for an item without."""
+        column = next((name for name in _TITLES if name in self.items.columns), None)
+        if column is None:
+            return {}
+        return dict(zip(self.items["item_id"], self.items[column].fillna("").astype(str), strict=True))
+
+    @cached_property
+    def _pictures(self) -> dict[str, str]:
+        if "image" not in self.items.columns:
+            return {}
+        given = self.items.dropna(subset="image")
+        return dict(zip(given["item_id"], given["image"], strict=True))
+
+    def picture(self, item_id: str) -> Path | None:
+        """The picture file of an item; None where there is none, or none below ``images_root``."""
+        name, root = self._pictures.get(item_id), self.images_root
+        if name is None or root is None:
+            return None
+        path = (root / name).resolve()
+        return path if path.is_relative_to(root.resolve()) and path.is_file() else None
+
+    def _repr_html_(self) -> str:
+        told = {name.replace("_", " "): f"{count:,}" for name, count in self.manifest["counts"].items()}
+        return card(
+            f"Dataset {self.path}",
+            {**told, "modalities": ", ".join(self.modalities()) or "none yet: extract them", "order": self._order()},
+        )
+
+    def _order(self) -> str:
+        return "by timestamps" if self.has_time else "none: histories are sets"
