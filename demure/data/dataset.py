@@ -16,6 +16,7 @@ from demure.files import read_json, sha256_file
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 FORMAT_VERSION = 1
 FILES = ("interactions.parquet", "users.parquet", "items.parquet")
@@ -67,6 +68,9 @@ class Dataset:
     def load(cls, path: Path | str) -> Dataset:
         """Raises ``DatasetError`` if ``path`` is no dataset folder, is of another version, or is damaged."""
         path = Path(path)
+        if (path / "splits.json").is_file() and not (path / "dataset.json").is_file():
+            parts = ", ".join(str(one.parent) for one in sorted(path.glob("*/dataset.json")))
+            raise DatasetError("holds several splits, each a dataset folder", where=path, remedy=f"name one: {parts}")
         if not (path / "dataset.json").is_file():
             raise DatasetError(
                 "is not a dataset folder (no dataset.json)", where=path, remedy="make one with `demure prepare`"
@@ -149,30 +153,59 @@ class Dataset:
         unknown = next((name for name in splits if name not in SPLIT_NAMES), None)
         if unknown is not None:
             raise DemureError(f"unknown split {unknown!r}", remedy=f"use {', '.join(SPLIT_NAMES)}")
-        users, items, times, split = self._interactions
-        chosen = np.isin(split, [SPLIT_NAMES.index(name) for name in splits])
-        indptr = np.concatenate([[0], np.cumsum(np.bincount(users[chosen], minlength=self.n_users))]).astype(np.int64)
-        return Histories(indptr, items[chosen], None if times is None else times[chosen])
+        indptr, items, times, split = self._interactions
+        chosen = np.zeros(len(SPLIT_NAMES), bool)
+        chosen[[SPLIT_NAMES.index(name) for name in splits]] = True
+        kept = chosen[split]
+        if kept.all():
+            return Histories(indptr, items.astype(np.int64), times)
+        upto = np.concatenate([[0], np.cumsum(kept, dtype=np.int64)])
+        return Histories(upto[indptr], items[kept].astype(np.int64), None if times is None else times[kept])
 
     @cached_property
     def _interactions(self) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray]:
-        """Users, items (N,) int64, times (N,) or None, split codes (N,) int8; by user, then time."""
+        """Where users begin (U + 1,) int64, items (N,) int32, times (N,) or None, split codes (N,) int8; by user, then
+        time. Read by row groups, so that no more than a code per id is in memory."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        table = self._table("interactions.parquet")
+        known = {
+            "user_id": pa.array(self.user_ids, pa.string()),
+            "item_id": pa.array(self.item_ids, pa.string()),
+            "split": pa.array(SPLIT_NAMES, pa.string()),
+        }
+        file = self._parquet("interactions.parquet")
+        n = file.metadata.num_rows
+        users, items, split = np.empty(n, np.int32), np.empty(n, np.int32), np.empty(n, np.int8)
+        times = np.empty(n) if "timestamp" in file.schema_arrow.names else None
+        at = 0
+        for group in range(file.num_row_groups):
+            table = file.read_row_group(group)
+            block = slice(at, at + table.num_rows)
+            for column, out in (("user_id", users), ("item_id", items), ("split", split)):
+                found = pc.index_in(table[column].dictionary_encode(), value_set=known[column])
+                if found.null_count:
+                    reason = f"column {column} names what is not there"
+                    raise DatasetError(reason, where=self.path, remedy="prepare it again")
+                out[block] = found.to_numpy()
+            if times is not None:
+                times[block] = table["timestamp"].to_numpy()
+            at = block.stop
+        if n and (np.diff(users) < 0).any():
+            raise DatasetError("the interactions are not in order of users", where=self.path, remedy="prepare it again")
+        indptr = np.concatenate([[0], np.cumsum(np.bincount(users, minlength=self.n_users))]).astype(np.int64)
+        return indptr, items, times, split
 
-        def codes(column: str, values: list[str]) -> np.ndarray:
-            found = pc.index_in(table[column], value_set=pa.array(values, pa.string()))
-            if found.null_count:
-                raise DatasetError(
-                    f"column {column} names what is not there", where=self.path, remedy="prepare it again"
-                )
-            return found.to_numpy().astype(np.int64)
+    def _parquet(self, name: str) -> pq.ParquetFile:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
 
-        times = table["timestamp"].to_numpy() if "timestamp" in table.column_names else None
-        users, items = codes("user_id", list(self.user_ids)), codes("item_id", list(self.item_ids))
-        return users, items, times, codes("split", list(SPLIT_NAMES)).astype(np.int8)
+        try:
+            return pq.ParquetFile(self.path / name)
+        except (OSError, pa.ArrowException) as error:
+            raise DatasetError(
+                f"cannot be read ({error})", where=self.path / name, remedy="prepare it again"
+            ) from error
 
     def _table(self, name: str) -> pa.Table:
         import pyarrow as pa

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from demure.data.cells import flat
+from demure.data.encode import Encoder
 from demure.data.problems import Findings
-from demure.data.tables import Raw, flat
+from demure.data.tables import Raw
 from demure.errors import DataError
 
 # Seconds of today are near 1.7e9; each unit is a thousand times the one before.
@@ -36,31 +39,66 @@ def as_text(column: pa.ChunkedArray, name: str, path: Path) -> pa.Array:
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 
-def ids(raw: Raw, column: str) -> pa.Array:
-    """(N,) strings. Raises ``DataError`` for a line break within an id of delimited text: a quote left open."""
+@dataclass(frozen=True)
+class Ids:
+    """A column of ids: ``codes`` (N,) int32, -1 where there is none, into ``values`` (n,), in order of appearance."""
+
+    codes: np.ndarray
+    values: pa.Array
+
+    def text(self, row: int) -> str | None:
+        """The id of a row."""
+        code = int(self.codes[row])
+        return None if code < 0 else self.values[code].as_py()
+
+    def blank(self) -> np.ndarray:
+        """(N,) bool: nothing, or nothing but spaces."""
+        return np.append(is_blank(self.values), True)[self.codes]
+
+
+def ids(raw: Raw, column: str) -> Ids:
+    """A column of ids. Raises ``DataError`` for a line break within an id of delimited text: a quote left open."""
+    found = encoded(raw.table[column], column, raw.path)
+    if raw.delimited:
+        broken = pc.fill_null(pc.match_substring(found.values, "\n"), False).to_numpy(zero_copy_only=False)
+        if broken.any():
+            row = int(np.flatnonzero(np.append(broken, False)[found.codes])[0])
+            raise _open_quote(raw, column, row, found.text(row))
+    return found
+
+
+def id_texts(raw: Raw, column: str) -> pa.Array:
+    """(N,) strings; raises as ``ids``."""
     texts = as_text(raw.table[column], column, raw.path)
     if raw.delimited:
         broken = np.flatnonzero(pc.fill_null(pc.match_substring(texts, "\n"), False).to_numpy(zero_copy_only=False))
         if len(broken):
-            raise DataError(
-                f"column {column!r} has a line break in {texts[int(broken[0])].as_py()[:60]!r}",
-                where=f"{raw.path}:{raw.first_row + int(broken[0])}",
-                remedy="close the quote there",
-            )
+            raise _open_quote(raw, column, int(broken[0]), texts[int(broken[0])].as_py())
     return texts
+
+
+def _open_quote(raw: Raw, column: str, row: int, value: str | None) -> DataError:
+    reason = f"column {column!r} has a line break in {str(value)[:60]!r}"
+    return DataError(reason, where=f"{raw.path}:{raw.first_row + row}", remedy="close the quote there")
+
+
+def encoded(column: pa.ChunkedArray, name: str, path: Path) -> Ids:
+    """Any column as ``Ids``."""
+    if not pa.types.is_dictionary(column.type) or column.num_chunks > 1:
+        encoder = Encoder()
+        for chunk in column.chunks:
+            encoder.add(chunk)
+        column = encoder.column()
+    chunk = column.chunk(0)
+    texts = as_text(pa.chunked_array([chunk.dictionary]), name, path).dictionary_encode()
+    place = np.append(pc.fill_null(texts.indices, -1).to_numpy(zero_copy_only=False), -1).astype(np.int32)
+    return Ids(place[pc.fill_null(chunk.indices, -1).to_numpy(zero_copy_only=False)], texts.dictionary)
 
 
 def is_blank(texts: pa.Array) -> np.ndarray:
     """(N,) bool: null, empty, or nothing but spaces."""
     blank = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(texts), ""), True)
     return blank.to_numpy(zero_copy_only=False)
-
-
-def codes(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-    """Codes (N,) int64 in order of first appearance, -1 for null, and the distinct strings (n,) object."""
-    encoded = texts.dictionary_encode()
-    indices = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
-    return indices, np.array(encoded.dictionary.to_pylist(), dtype=object)
 
 
 def numbers(column: pa.ChunkedArray, name: str, path: Path) -> tuple[np.ndarray, np.ndarray]:
