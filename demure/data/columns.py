@@ -111,8 +111,9 @@ class Wanted:
 
     def places(self, names: Sequence[str]) -> bool:
         """Whether ``columns`` are places in a file whose first line, ``names``, is no header."""
-        asked = self._asked()
-        return bool(asked) and all(one.isdigit() for one in asked.values()) and not set(asked.values()) & set(names)
+        asked = self._asked().values()
+        numbered = any(list(names) == [str(k + first) for k in range(len(names))] for first in (0, 1))
+        return bool(asked) and all(one.isdecimal() for one in asked) and not numbered
 
     def named(self, names: Sequence[str], path: Path, findings: Findings) -> list[str]:
         """The columns' names, with those that ``columns`` tells of under their role.

@@ -18,8 +18,7 @@ from demure.data.values import as_text, id_texts, is_blank
 from demure.errors import DataError
 
 _NUMBER = re.compile(r"^[\s$€£]*[-+]?[\d.,]+(e[-+]?\d+)?\s*%?$", re.IGNORECASE)
-_URL = re.compile(r"^\s*(https?|ftp)://", re.IGNORECASE)
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
+URL = re.compile(r"^\s*(https?|ftp)://", re.IGNORECASE)
 _CANONICAL = {name: to for to, names in TEXTS.items() for name in names} | {"genre": "genres", "category": "categories"}
 
 
@@ -138,55 +137,4 @@ def _is_text(name: str, kind: pa.DataType, values: np.ndarray) -> bool:
     if pa.types.is_primitive(kind):
         return False
     sample = given[:: max(1, len(given) // 1000)]
-    return sum(bool(_NUMBER.match(value) or _URL.match(value)) for value in sample) * 2 < len(sample)
-
-
-def locate_images(
-    items: Items, images: Path | None, path: Path | None, findings: Findings
-) -> tuple[Items, Path | None]:
-    """The items with an ``image`` column relative to the root, and the root; (items, None) where there are no images.
-
-    The root is ``--images``, else the items file's folder. Where no column names the images, or it holds URLs, an
-    image's name in ``--images`` is the item's id or the URL's last part. What is not there is reported and kept.
-    """
-    if images is not None and not images.is_dir():
-        raise DataError("no such folder", where=images, remedy="check --images")
-    if "image" not in items.columns and images is None:
-        return items, None
-    root = images if images is not None else path.parent if path is not None else Path()
-    values = items.columns.get("image", np.full(len(items.ids), None, dtype=object)).copy()
-    if images is not None:
-        remote = np.array([value is None or bool(_URL.match(value)) for value in values])
-        named = "image" in items.columns and not all(value is None for value in values)
-        if remote.any() and not (named and all(value is None for value in values[remote])):
-            names = {file.stem: file.name for file in sorted(images.iterdir()) if file.suffix.lower() in _SUFFIXES}
-            found = 0
-            for k in np.flatnonzero(remote):
-                name = names.get(items.ids[k]) or (names.get(Path(str(values[k])).stem) if values[k] else None)
-                values[k], found = name or values[k], found + bool(name)
-            findings.note(f"--images: {found} images found by the item's id or the URL's last part")
-    rows, where = items.rows + items.first_row, path or root
-    urls = np.flatnonzero([value is not None and bool(_URL.match(value)) for value in values])
-    findings.add("image is a URL", "kept without image", where, rows[urls], lambda k: values[urls[k]])
-    files = np.flatnonzero([value is not None and not _URL.match(value) for value in values])
-    absent = files[[not _is_file(root, values[k]) for k in files]] if len(files) else files
-    findings.add("image file not there", "kept without image", where, rows[absent], lambda k: values[absent[k]])
-    if len(absent) and len(absent) == len(files):
-        elsewhere = _root_of(str(values[absent[0]]), root)
-        meant = f"; {elsewhere} has it: give --images {elsewhere}" if elsewhere else ""
-        findings.note(f"--images: no image file is there, for example {root / str(values[absent[0]])}{meant}")
-    columns = {name: column for name, column in items.columns.items() if name != "image"} | {"image": values}
-    return replace(items, columns=columns), root.resolve()
-
-
-def _root_of(name: str, root: Path) -> Path | None:
-    """The folder above or below ``root`` that ``name`` is relative to."""
-    below = sorted(folder for folder in root.iterdir() if folder.is_dir())
-    return next((folder for folder in (root.resolve().parent, *below) if _is_file(folder, name)), None)
-
-
-def _is_file(root: Path, name: str) -> bool:
-    try:
-        return (root / name).is_file()
-    except (OSError, ValueError):
-        return False
+    return sum(bool(_NUMBER.match(value) or URL.match(value)) for value in sample) * 2 < len(sample)

@@ -12,8 +12,9 @@ import pyarrow as pa
 
 from demure.data.filters import filtered
 from demure.data.formats import read
+from demure.data.images import locate_images
 from demure.data.interactions import Interactions, clean, pick
-from demure.data.items import Items, by_row, locate_images, read_items
+from demure.data.items import Items, by_row, read_items
 from demure.data.manifest import input_hashes, manifest
 from demure.data.options import PrepareOptions, check
 from demure.data.presence import without_modality

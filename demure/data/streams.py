@@ -190,10 +190,10 @@ class Text(io.RawIOBase):
             self._begun, text = True, text.removeprefix("\ufeff")
         if self._swap:
             old, new = self._swap
+            text = text.replace(old, new)
             if piece:  # the string to replace may lie on the border of two pieces
                 cut = next((k for k in range(len(old) - 1, 0, -1) if text.endswith(old[:k])), 0)
                 text, self._held = text[: len(text) - cut], text[len(text) - cut :]
-            text = text.replace(old, new)
         return text.encode("utf-8")
 
     def close(self) -> None:
