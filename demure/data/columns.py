@@ -163,7 +163,9 @@ def require(columns: Sequence[str], role: str, path: Path, findings: Findings, *
         shown = ", ".join(repr(column) for column in columns[:12]) + (", ..." if len(columns) > 12 else "")
         near = difflib.get_close_matches(role, [column.lower() for column in columns], n=1, cutoff=0.7)
         hint = next((f"; did you mean {column!r}?" for column in columns if near and column.lower() == near[0]), "")
-        raise DataError(
-            f"has no column {role} (there are: {shown}){hint}", where=path, remedy=f"name one of the columns {role}"
-        )
+        short = next((name for name, of in _ASKED.items() if of == role), role)
+        remedy = f"name one of the columns {role}, or say --columns {short}=NAME"
+        if any(re.fullmatch(r"[\d.]+", column) for column in columns):
+            remedy += "; without a header say the places: --columns user=1,item=2"
+        raise DataError(f"has no column {role} (there are: {shown}){hint}", where=path, remedy=remedy)
     return found

@@ -18,7 +18,7 @@ from demure.data.repeats import DUPLICATES, kept_of_repeats
 from demure.data.split import LABELS, NEED_TIME
 from demure.data.steps import Step, Steps
 from demure.data.tables import Raw
-from demure.data.values import Ids, encoded, ids, numbers, seconds
+from demure.data.values import Ids, encoded, ids, implausible, numbers, seconds
 from demure.errors import DataError
 
 _LOOKS_MISSING = ["nan", "none", "null", "na", "n/a", "<na>"]
@@ -90,7 +90,7 @@ def pick(raw: Raw, rules: Rules, findings: Findings) -> Picked:
     time_column, rating_column, split_column = (
         find(raw.columns, role, path, findings) for role in ("timestamp", "rating", "split")
     )
-    times = None if time_column is None else seconds(table[time_column], time_column, path, findings)
+    times = None if time_column is None else seconds(table[time_column], time_column, path, findings, raw.first_row)
     _refuse(rules, path, times is not None, rating_column is not None, split_column)
     ratings, labels, bad, cells = None, None, {}, {}
     if times is not None:
@@ -180,6 +180,9 @@ class _Cleaning:
         for role, kind in (("timestamp", "bad timestamp"), ("rating", "bad rating"), ("split", "unknown split")):
             if role in picked.bad:
                 self.drop(kind, picked.bad[role], _cell(picked.bad[role], picked.cells[role]))
+        if picked.times is not None:
+            for kind, odd in implausible(picked.times).items():
+                self.drop(kind, odd, lambda k: f"{picked.times[k]:.15g}")  # type: ignore[index]
         for role, them in (("user_id", picked.users), ("item_id", picked.items)):
             _note_odd(them.values, picked.columns[role], self.findings, picked.path)
         picked.bad, picked.cells = {}, {}
@@ -236,7 +239,7 @@ class _Cleaning:
     def _refuse_empty(self) -> None:
         if not self.alive.any():
             reasons = [f"{step.step}: {step.removed}" for step in self.steps.taken[1:]]
-            where, remedy = self.picked.path, "mend the file"
+            where, remedy = self.picked.path, "mend the file, or leave out less"
             raise DataError(f"no usable row is left ({', '.join(reasons)})", where=where, remedy=remedy)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,11 @@ from demure.data.problems import Findings
 from demure.data.tables import Raw
 from demure.errors import DataError
 
-# Seconds of today are near 1.7e9; each unit is a thousand times the one before.
-_UNITS = [(1e17, 1e9, "nanoseconds"), (1e14, 1e6, "microseconds"), (1e11, 1e3, "milliseconds")]
+# Seconds of today are near 1.7e9; each unit is a thousand times the one before. Least magnitude, per second, name.
+_UNITS = [(0.0, 1.0, "seconds"), (1e11, 1e3, "milliseconds"), (1e14, 1e6, "microseconds"), (1e17, 1e9, "nanoseconds")]
+_CLEAR = 1e8  # below it is 1973 in seconds, or nothing in any other unit
+_FUTURE = 4102444800.0  # 2100-01-01
+_DATES = 1 << 20
 
 
 def as_text(column: pa.ChunkedArray, name: str, path: Path) -> pa.Array:
@@ -115,11 +119,14 @@ def numbers(column: pa.ChunkedArray, name: str, path: Path) -> tuple[np.ndarray,
     return values.to_numpy(dtype=np.float64), is_blank(texts)
 
 
-def seconds(column: pa.ChunkedArray, name: str, path: Path, findings: Findings) -> np.ndarray | None:
+def seconds(
+    column: pa.ChunkedArray, name: str, path: Path, findings: Findings, first_row: int = 1
+) -> np.ndarray | None:
     """(N,) float64 seconds since 1970, NaN where there is no time; None if the column is blank throughout.
 
-    Numbers are seconds, milliseconds, microseconds or nanoseconds by their magnitude, one unit for the column; texts
-    are numbers or ISO 8601 (UTC where they name no zone). Raises ``DataError`` if not one value can be read.
+    Numbers are seconds, milliseconds, microseconds or nanoseconds by the magnitude of most; one that is plainly in
+    another unit is read in that, which is counted as a problem. Texts are numbers or ISO 8601 (UTC where they name no
+    zone). Raises ``DataError`` if not one value can be read.
     """
     if column.null_count == len(column):
         findings.note(f"{path.name}: column {name!r} is empty, so there are no timestamps")
@@ -133,19 +140,12 @@ def seconds(column: pa.ChunkedArray, name: str, path: Path, findings: Findings) 
         return None
     values = np.where(np.isfinite(values), values, np.nan)
     if not np.isnan(values).all():
-        size = float(np.nanmedian(np.abs(values)))
-        for least, divisor, unit in _UNITS:
-            if size >= least:
-                findings.note(f"{path.name}: timestamps are taken as {unit}")
-                values = values / divisor
-                break
+        values = _in_seconds(values, column, path, findings, first_row)
     left = np.flatnonzero(np.isnan(values) & ~blank)
     if len(left) and not pa.types.is_floating(column.type):
-        texts = as_text(column, name, path).take(pa.array(left)).to_pylist()
-        dates = pd.to_datetime(pd.Series(texts, dtype=object), format="ISO8601", errors="coerce", utc=True)
-        there = dates.notna().to_numpy()
-        microseconds = dates[there].dt.tz_localize(None).astype("datetime64[us]").astype(np.int64)
-        values[left[there]] = microseconds.to_numpy() / 1e6
+        for at in range(0, len(left), _DATES):
+            some = left[at : at + _DATES]
+            values[some] = _dates(as_text(column.take(pa.array(some)), name, path).to_pylist())
     if np.isnan(values).all():
         example = next(value for value, empty in zip(column.to_pylist(), blank, strict=True) if not empty)
         raise DataError(
@@ -154,3 +154,50 @@ def seconds(column: pa.ChunkedArray, name: str, path: Path, findings: Findings) 
             remedy="write seconds since 1970 or ISO 8601, or remove the column",
         )
     return values
+
+
+def _in_seconds(
+    values: np.ndarray, column: pa.ChunkedArray, path: Path, findings: Findings, first_row: int
+) -> np.ndarray:
+    most = _unit(np.array([float(np.nanmedian(np.abs(values)))]))[0]
+    if most:
+        findings.note(f"{path.name}: timestamps are taken as {_UNITS[most][2]}")
+    own = _unit(values)
+    odd = np.flatnonzero((own != most) & (np.abs(values) >= _CLEAR))
+    for unit in np.unique(own[odd]):
+        rows = odd[own[odd] == unit]
+        kind = f"timestamp in {_UNITS[unit][2]}, most are {_UNITS[most][2]}"
+        cells = column.take(pa.array(rows))
+        findings.add(kind, f"read as {_UNITS[unit][2]}", path, first_row + rows, partial(_cell, cells))
+    if not len(odd):
+        return values / _UNITS[most][1] if most else values
+    divisors = np.full(len(values), _UNITS[most][1])
+    divisors[odd] = np.array([unit[1] for unit in _UNITS])[own[odd]]
+    return values / divisors
+
+
+def _cell(cells: pa.ChunkedArray, k: int) -> object:
+    return cells[k].as_py()
+
+
+def _unit(values: np.ndarray) -> np.ndarray:
+    """(N,) place in ``_UNITS`` by magnitude."""
+    return np.searchsorted([unit[0] for unit in _UNITS[1:]], np.abs(values), side="right") * np.isfinite(values)
+
+
+def _dates(texts: list[str | None]) -> np.ndarray:
+    """(n,) seconds since 1970 of ISO 8601, NaN for what is none."""
+    dates = pd.to_datetime(pd.Series(texts, dtype=object), format="ISO8601", errors="coerce", utc=True)
+    found = dates.dt.tz_localize(None).astype("datetime64[us]")
+    return np.where(found.isna(), np.nan, found.astype(np.int64).to_numpy() / 1e6)
+
+
+def implausible(times: np.ndarray) -> dict[str, np.ndarray]:
+    """Kind -> (N,) bool: times that stand alone outside 1970 to 2100 (-1 for unknown, a slip of the keyboard)."""
+    middle = float(np.nanmedian(times))
+    found = {}
+    if middle >= 0:
+        found["timestamp before 1970"] = times < 0
+    if middle <= _FUTURE:
+        found["timestamp after 2100"] = times > _FUTURE
+    return found
