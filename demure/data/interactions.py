@@ -91,7 +91,7 @@ def pick(raw: Raw, rules: Rules, findings: Findings) -> Picked:
         find(raw.columns, role, path, findings) for role in ("timestamp", "rating", "split")
     )
     times = None if time_column is None else seconds(table[time_column], time_column, path, findings, raw.first_row)
-    _refuse(rules, path, times is not None, rating_column is not None, split_column)
+    _refuse_untimed(rules, path, times is not None, split_column)
     ratings, labels, bad, cells = None, None, {}, {}
     if times is not None:
         bad["timestamp"] = np.isnan(times)
@@ -101,6 +101,9 @@ def pick(raw: Raw, rules: Rules, findings: Findings) -> Picked:
         bad["rating"] = ~np.isfinite(ratings) & ~blank
         cells["rating"] = table[rating_column].filter(pa.array(bad["rating"]))
         ratings = None if blank.all() else ratings
+    if ratings is None and (rules.min_rating is not None or rules.duplicates == "best"):
+        needs = "--min-rating" if rules.min_rating is not None else "--duplicates best"
+        raise DataError(f"has no ratings, which {needs} needs", where=path, remedy="name their column by --columns")
     if split_column is not None and rules.split in ("given", "all"):
         given = encoded(table[split_column], split_column, path)
         known = [LABELS.get(name.strip().lower(), -1) for name in given.values.to_pylist()]
@@ -129,7 +132,7 @@ def clean(
     return cleaning.done()
 
 
-def _refuse(rules: Rules, path: Path, timed: bool, rated: bool, split_column: str | None) -> None:
+def _refuse_untimed(rules: Rules, path: Path, timed: bool, split_column: str | None) -> None:
     given = ", or --split given for the file's own" if split_column is not None else ""
     if rules.split in NEED_TIME and not timed:
         remedy = f"use --split ratio{given}"
@@ -140,9 +143,6 @@ def _refuse(rules: Rules, path: Path, timed: bool, rated: bool, split_column: st
     for name, asked in (("--since", rules.since), ("--until", rules.until)):
         if asked is not None and not timed:
             raise DataError(f"has no timestamps, which {name} needs", where=path, remedy=f"leave out {name}")
-    needs_rating = "--min-rating" if rules.min_rating is not None else "--duplicates best"
-    if not rated and (rules.min_rating is not None or rules.duplicates == "best"):
-        raise DataError(f"has no column rating, which {needs_rating} needs", where=path, remedy="name it by --columns")
 
 
 class _Cleaning:

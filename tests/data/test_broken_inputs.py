@@ -65,7 +65,7 @@ REFUSED = {
     "a JSON array": (b'[{"user_id": 1}]', "", "holds an array"),
     "a broken JSON line": (b'{"user_id": 1, "item_id": 2}\n{"user_id":\n', "", "x.csv:2: is not one JSON object"),
     "JSON without the item": (b'{"user_id": 1}\n', "", "has no column item_id"),
-    "a rating threshold without ratings": (GOOD.encode(), "--min-rating 4", "has no column rating"),
+    "a rating threshold without ratings": (GOOD.encode(), "--min-rating 4", "has no ratings"),
     "a core that nobody is in": (GOOD.encode(), "--k-core 9", "no interaction is in the 9-core"),
     "columns that are not there": (GOOD.encode(), "--columns user=visitor", "has no column 'visitor'"),
     "a role that is none": (GOOD.encode(), "--columns usr=user_id", "unknown role 'usr'; did you mean user?"),
@@ -109,7 +109,9 @@ REPAIRED = {
         "timestamp in seconds, most are milliseconds", "read as seconds", 1, 2,
     ),
     "a negative time": (csv_of([("u", "a", T), ("v", "a", -1)]), "timestamp before 1970", "dropped", 1, 1),
-    "the far future": (csv_of([("u", "a", T), ("u", "b", T), ("v", "a", 9 * T)]), "timestamp after 2100", "dropped", 1, 1),
+    "the far future": (
+        csv_of([("u", "a", T), ("u", "b", T), ("v", "a", 9 * T)]), "timestamp after 2100", "dropped", 1, 1
+    ),
     "infinite times": (csv_of([("u", "a", T), ("v", "a", "inf")]), "bad timestamp", "dropped", 1, 1),
     "NaN for a time": (csv_of([("u", "a", T), ("v", "a", "nan")]), "bad timestamp", "dropped", 1, 1),
     "infinite ratings": (

@@ -147,8 +147,8 @@ def test_what_cannot_be_asked(tmp_path, rated, options, said):
 def test_what_the_columns_do_not_allow(tmp_path):
     path = write(tmp_path, "x.csv", "user_id,item_id\nu,a\n")
     for options, said in (
-        ({"min_rating": 3.0}, "has no column rating, which --min-rating needs"),
-        ({"duplicates": "best"}, "has no column rating, which --duplicates best needs"),
+        ({"min_rating": 3.0}, "has no ratings, which --min-rating needs"),
+        ({"duplicates": "best"}, "has no ratings, which --duplicates best needs"),
         ({"since": "2020-01-01"}, "has no timestamps, which --since needs"),
         ({"ratio_by": "time"}, "has no timestamps, which --ratio-by time needs"),
     ):
