@@ -11,6 +11,7 @@ import typer
 
 from demure import __version__
 from demure.errors import DemureError
+from demure_cli.commands.data import data
 from demure_cli.commands.demo import demo
 from demure_cli.commands.eval import eval_
 from demure_cli.commands.extract import extract
@@ -71,6 +72,7 @@ _COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
 )
 for _name, _function, _panel in _COMMANDS:
     app.command(_name, rich_help_panel=_panel)(_function)
+app.add_typer(data, name="data", rich_help_panel=_MORE)
 app.add_typer(recipes, name="recipes", rich_help_panel=_MORE)
 
 

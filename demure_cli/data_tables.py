@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from demure_cli.looks import aside, count, facts, heading, percent, row, table
+from demure_cli.looks import aside, count, facts, heading, number, percent, row, table
 from demure_cli.terminal import terminal
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
+    from demure.data.describe import Description, Lengths
+    from demure.data.export import Exported
     from demure.data.leaks import Leaks
     from demure.data.prepare import PreparedReport
+
+_SHOWN = 8
 
 
 def show_prepared(result: PreparedReport) -> None:
@@ -76,3 +83,122 @@ def _show_leaks(splits: dict[str, Leaks]) -> None:
     dated = [f"{name} {count(leaks.items_from_later)}" for name, leaks in splits.items() if leaks.items_from_later]
     if dated:
         terminal.result(aside(f"items in train that their own date puts after the cut: {', '.join(dated)}"))
+
+
+def show_described(result: Description) -> None:
+    """A dataset at a glance: the facts, two distributions, what content there is, and what deserves a second look."""
+    n = result.counts
+    span = "no timestamps" if result.span is None else f"{_day(result.span[0])} to {_day(result.span[1])}"
+    parts = ", ".join(f"{count(n[part])} {part}" for part in ("train", "valid", "test"))
+    pairs = [
+        ("dataset", result.dataset),
+        ("users", count(n["users"])),
+        ("items", f"{count(n['items'])}, {count(n['cold_items'])} of them without interactions"),
+        ("interactions", f"{count(n['interactions'])}: {parts}"),
+        ("density", f"{100 * result.density:.3g} %"),
+        ("time", span),
+    ]
+    if result.sessions is not None:
+        seen = result.sessions
+        words = f"{count(seen.sessions)}, {seen.per_user:.1f} per user, {seen.median_length:.0f} long by the median"
+        pairs.append(("sessions", f"{words}; {percent(seen.single_share)} of one choice"))
+    terminal.result(facts(pairs))
+    for words, them in (("users by choices", result.histories), ("items by choices", result.popularity)):
+        terminal.result("", heading(words.capitalize()), _bars(them), aside(_quantiles(them)))
+    if len(result.months) > 1:
+        months = _years(result.months)
+        terminal.result("", heading("Choices in time"), _bar_table([(name, held) for name, held in months.items()]))
+    _show_coverage(result)
+    if result.leaks is not None:
+        _show_leaks({"this one": result.leaks})
+    _show_second_looks(result)
+
+
+def _show_coverage(result: Description) -> None:
+    covered = result.coverage
+    if not covered.present:
+        terminal.result("", "The items have no content: no text, no images, no features.")
+        return
+    shown = table(["content", ">items with it", ">share", ">share of choices"])
+    for kind, held in covered.present.items():
+        row(shown, kind, count(held), percent(held / covered.items), percent(covered.taken[kind]))
+        for name, given in covered.columns.items() if kind == "text" else ():
+            row(shown, f"  {name}", count(given), percent(given / covered.items), "")
+    terminal.result("", heading("What the items have"), shown)
+    lacking = table(["lacking together", ">items", ">share"])
+    for kinds, held in covered.lacking.items():
+        row(lacking, kinds, count(held), percent(held / covered.items))
+    terminal.result("", lacking)
+
+
+def _show_second_looks(result: Description) -> None:
+    alike = result.lookalikes
+    if alike.groups:
+        shown = table(["alike by", ">items", ("for example", {"overflow": "fold"})])
+        for kind, held in alike.items.items():
+            name, _, nearly = kind.partition(", ")
+            groups = [group for group in alike.groups if group.kind == name and group.equal == (not nearly)]
+            examples = "; ".join(" = ".join(group.item_ids[:4]) for group in groups[:3])
+            row(shown, kind, count(held), examples)
+        terminal.result("", heading("Items that look like another"), shown)
+    if result.suspects:
+        shown = table(["user", ">choices", ("hardly a person, for", {"overflow": "fold"})])
+        for suspect in result.suspects[:_SHOWN]:
+            row(shown, suspect.user_id, count(suspect.interactions), ", ".join(suspect.reasons))
+        terminal.result("", heading(f"Suspicious users: {count(len(result.suspects))}"), shown)
+    for words in alike.notes:
+        terminal.note(f"note: {words}")
+
+
+def _bars(them: Lengths) -> Table:
+    return _bar_table([(_between(one.least, one.most), one.count) for one in them.bins])
+
+
+def _bar_table(rows: list[tuple[str, int]]) -> Table:
+    from rich.bar import Bar
+
+    shown = table([("", {"justify": "right", "no_wrap": True}), ">", ("", {"ratio": 1})])
+    shown.show_header = False
+    most = max((held for _, held in rows), default=1) or 1
+    for name, held in rows:
+        shown.add_row(name, count(held), Bar(most, 0, held, width=min(50, max(10, terminal.width - 30))))
+    return shown
+
+
+def _between(least: int, most: int) -> str:
+    return count(least) if least == most else f"{count(least)} to {count(most)}"
+
+
+def _quantiles(them: Lengths) -> str:
+    middle = f"median {them.median:.0f}, mean {number(them.mean, 1)}, 99th percentile {them.p99:.0f}"
+    uneven = f"the busiest hundredth has {percent(them.top_share)}; Gini {number(them.gini, 2)}"
+    return f"{middle}, most {count(them.longest)}; {uneven}"
+
+
+def _years(months: dict[str, int]) -> dict[str, int]:
+    """By month for up to two years, else by year."""
+    if len(months) <= 24:
+        return months
+    years: dict[str, int] = {}
+    for month, held in months.items():
+        years[month[:4]] = years.get(month[:4], 0) + held
+    return years
+
+
+def _day(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).date().isoformat()
+
+
+def show_exported(result: Exported) -> None:
+    """What was written, and how to read it."""
+    terminal.result(
+        facts(
+            [
+                ("written", result.folder),
+                ("format", result.format),
+                ("interactions", count(result.interactions)),
+                ("files", ", ".join(result.files)),
+            ]
+        )
+    )
+    terminal.note(f"to read it: {result.read}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +23,8 @@ _GENRES = [
 ]  # fmt: skip
 _U_ITEM = ["item_id", "title", "release date", "video release date", "url", *_GENRES]
 _REVIEWER, _ASIN = re.compile(r"^A[0-9A-Z]{9,22}$"), re.compile(r"^(B[0-9A-Z]{9}|[0-9]{9}[0-9X])$")
-_PART = re.compile(r"^(.+)\.(train|valid|test)(\.inter(?:\.(?:gz|zst|bz2))?)$")
+_PART = re.compile(r"^(.+)\.(train|valid|test)(\.(?:inter|tsv|csv|txt)(?:\.(?:gz|zst|bz2))?)$")
+Reader = Callable[[Path, Findings, Wanted], Raw]
 
 
 def amazon_header(fields: list[str]) -> list[str] | None:
@@ -39,12 +41,17 @@ def amazon_header(fields: list[str]) -> list[str] | None:
 
 def recbole(path: Path, findings: Findings, wanted: Wanted) -> Raw:
     """An atomic file, whose header tells the types; NAME.train.inter with its valid and test beside it is one file."""
+    return _with_its_parts(path, findings, wanted, _atomic)
+
+
+def _with_its_parts(path: Path, findings: Findings, wanted: Wanted, read: Reader) -> Raw:
+    """A file, or the three of a split that NAME.train.SUFFIX is one of, with the column ``split``."""
     part = _PART.match(path.name)
     if part is None or wanted.items:
-        return _atomic(path, findings, wanted)
+        return read(path, findings, wanted)
     name, _, suffix = part.groups()
     files = {label: path.with_name(f"{name}.{label}{suffix}") for label in ("train", "valid", "test")}
-    parts = {label: _atomic(file, findings, wanted) for label, file in files.items() if file.is_file()}
+    parts = {label: read(file, findings, wanted) for label, file in files.items() if file.is_file()}
     tables = [
         raw.table.append_column("split", pa.array([label] * raw.table.num_rows, pa.string()))
         for label, raw in parts.items()
@@ -71,6 +78,10 @@ def _tab_or_other(line: str) -> str:
 
 def cornac(path: Path, findings: Findings, wanted: Wanted) -> Raw:
     """Tuples without header: user and item, with a third number the rating, with a fourth the time (UIRT)."""
+    return _with_its_parts(path, findings, wanted, _tuples)
+
+
+def _tuples(path: Path, findings: Findings, wanted: Wanted) -> Raw:
     first = first_line(head(path))
     delimiter = next((one for one in ("\t", "::", ",", ";", "|", " ") if one in first), "\t")
     fields = first.split(delimiter)
