@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from demure.data.describe import Description, Lengths
     from demure.data.export import Exported
+    from demure.data.fetch import Fetched
     from demure.data.leaks import Leaks
     from demure.data.prepare import PreparedReport
 
@@ -202,3 +203,20 @@ def show_exported(result: Exported) -> None:
         )
     )
     terminal.note(f"to read it: {result.read}")
+
+
+def show_fetched(result: Fetched) -> None:
+    """What was downloaded, what was not and why."""
+    had = f"{count(result.fetched)} now ({result.bytes / 1e6:.1f} MB), {count(result.there)} before"
+    terminal.result(facts([("images", result.out), ("asked for", count(result.wanted)), ("had", had)]))
+    if result.reasons:
+        shown = table(["not had, for", ">images"])
+        for reason, held in result.reasons.items():
+            row(shown, reason, count(held))
+        terminal.result("", heading(f"{count(result.dead)} dead, {count(result.failed)} may come another time"), shown)
+        terminal.result(aside(f"each of them: {result.report}"))
+    for words in result.notes:
+        terminal.note(f"note: {words}")
+    if result.failed:
+        terminal.note("the same command asks again for those that may come")
+    terminal.note(f"next: demure prepare --images {result.out} ...")

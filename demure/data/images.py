@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from demure.data.columns import Wanted
+from demure.data.fetch_log import stem
 from demure.data.items import URL, Items
 from demure.data.problems import Findings
 from demure.data.tables import read_lines
@@ -38,7 +39,11 @@ def locate_images(
             names = _names(images)
             found = 0
             for k in np.flatnonzero(remote):
-                name = names.get(items.ids[k]) or (names.get(Path(str(values[k])).stem) if values[k] else None)
+                name = (
+                    names.get(items.ids[k])
+                    or names.get(stem(items.ids[k]))
+                    or (names.get(Path(str(values[k])).stem) if values[k] else None)
+                )
                 values[k], found = name or values[k], found + bool(name)
             findings.note(f"--images: {found} images found by the item's id or the URL's last part")
     rows, where = items.rows + items.first_row, path or root
