@@ -26,7 +26,7 @@ _BATCH = 1 << 18
 
 @dataclass(frozen=True)
 class Exported:
-    """``folder`` and the files in it; ``read`` is how to read it: a line of the other tool's, or of demure's."""
+    """``folder`` and the files in it; ``read`` is how the other tool reads it."""
 
     folder: Path
     format: str
@@ -36,14 +36,15 @@ class Exported:
 
 
 def export(path: Path, out: Path, format: str, name: str | None = None, *, overwrite: bool = False) -> Exported:
-    """Write the folder ``out`` with the files of ``format``, called ``name`` (default: the dataset folder's name).
+    """Write the folder ``out`` with the files of ``format``, called ``name`` (default: as ``out``).
 
     Features go with it: row k is item k, zeros where it lacks the modality. Raises ``DataError`` for an unknown format
     and for an id that the format cannot hold, ``DatasetError`` and ``DemureError`` for folders that cannot be used.
     """
     check_choice(format, EXPORTS, "--format")
     dataset = Dataset.load(path)
-    name = name or Path(path).resolve().name
+    out = Path(out)
+    name = name or out.resolve().name
     if not name or "/" in name or name.startswith("."):
         raise DataError(f"{name!r} cannot name files", where="--name", remedy="use letters and digits")
     refuse_existing(out, overwrite=overwrite)
@@ -75,8 +76,6 @@ def _recbole(dataset: Dataset, folder: Path, name: str) -> str:
     _lines(folder / f"{name}.item", [["\t".join(row) for row in zip(*cells, strict=True)]], header)
     _features(dataset, folder, "{}.npy")
     settings = {
-        "data_path": "..",
-        "dataset": name,
         "benchmark_filename": list(SPLIT_NAMES),
         "USER_ID_FIELD": "user_id",
         "ITEM_ID_FIELD": "item_id",
@@ -85,7 +84,7 @@ def _recbole(dataset: Dataset, folder: Path, name: str) -> str:
         "eval_args": {"mode": "full", "order": "TO" if dataset.has_time else "RO"},
     }
     (folder / f"{name}.yaml").write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
-    return f"demure prepare --interactions {name}.train.inter --items {name}.item --split given"
+    return f"run_recbole(dataset={name!r}, config_file_list=['{name}.yaml'], config_dict={{'data_path': ...}})"
 
 
 def _mmrec(dataset: Dataset, folder: Path, name: str) -> str:
@@ -103,7 +102,7 @@ def _mmrec(dataset: Dataset, folder: Path, name: str) -> str:
             writer.writerow([role, key])
             writer.writerows((one, k) for k, one in enumerate(ids))
     _features(dataset, folder, "{}_feat.npy")
-    return f"demure prepare --interactions {name}.inter --format mmrec --split given"
+    return f"{name} is what MMRec's `-d` takes, from its folder of data; inter_file_name: {name}.inter"
 
 
 def _cornac(dataset: Dataset, folder: Path, name: str) -> str:

@@ -53,7 +53,7 @@ def export(
     out: Annotated[str, typer.Option(metavar="DIR", help="The folder to write.")],
     format: Annotated[str, typer.Option(metavar="FORMAT", help="recbole, mmrec or cornac.")],
     name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="What the files are called, if not as the dataset folder.")
+        str | None, typer.Option(metavar="NAME", help="What the files are called, if not as DIR.")
     ] = None,
     overwrite: Annotated[bool, flag("--overwrite", help="Replace the folder if it exists.")] = False,
 ) -> Any:

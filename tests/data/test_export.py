@@ -53,26 +53,26 @@ def told(dataset, users=str, items=str):
 
 
 def test_recbole_and_back(tmp_path, dataset):
-    made_files = export(dataset.path, tmp_path / "rb", "recbole").files
+    made_files = export(dataset.path, tmp_path / "rb" / "toy", "recbole").files
     assert made_files == ["image.npy", "toy.item", "toy.test.inter", "toy.train.inter", "toy.valid.inter", "toy.yaml"]
-    header = (tmp_path / "rb" / "toy.train.inter").read_text().splitlines()[0]
+    header = (tmp_path / "rb" / "toy" / "toy.train.inter").read_text().splitlines()[0]
     assert header.startswith("user_id:token\titem_id:token")
-    options = {"items": tmp_path / "rb" / "toy.item", "split": "given"}
-    back, _ = made(tmp_path, tmp_path / "rb" / "toy.train.inter", **options)
+    options = {"items": tmp_path / "rb" / "toy" / "toy.item", "split": "given"}
+    back, _ = made(tmp_path, tmp_path / "rb" / "toy" / "toy.train.inter", **options)
     assert told(back) == told(dataset)
     assert list(back.item_ids) == list(dataset.item_ids)
     assert back.items["title"].tolist() == [" ".join(title.split()) for title in dataset.items["title"]]
 
 
 def test_mmrec_and_back(tmp_path, dataset):
-    assert "image_feat.npy" in export(dataset.path, tmp_path / "mm", "mmrec").files
+    assert "image_feat.npy" in export(dataset.path, tmp_path / "mm" / "toy", "mmrec").files
     report = prepare_with_features(
-        PrepareOptions(tmp_path / "mm" / "toy.inter", tmp_path / "back", format="mmrec", split="given")
+        PrepareOptions(tmp_path / "mm" / "toy" / "toy.inter", tmp_path / "back", format="mmrec", split="given")
     )
     back = Dataset.load(report.dataset)
 
     def mapping(name):
-        with open(tmp_path / "mm" / name, newline="") as handle:
+        with open(tmp_path / "mm" / "toy" / name, newline="") as handle:
             return {row[1]: row[0] for row in csv.reader(handle)}
 
     users, items = mapping("u_id_mapping.csv"), mapping("i_id_mapping.csv")
@@ -84,14 +84,14 @@ def test_mmrec_and_back(tmp_path, dataset):
 
 
 def test_cornac_and_back(tmp_path, dataset):
-    export(dataset.path, tmp_path / "cc", "cornac")
-    back, report = made(tmp_path, tmp_path / "cc" / "toy.train.tsv", format="cornac", split="given")
+    export(dataset.path, tmp_path / "cc" / "toy", "cornac")
+    back, report = made(tmp_path, tmp_path / "cc" / "toy" / "toy.train.tsv", format="cornac", split="given")
     assert told(back) == told(dataset)
     assert report.format == "cornac"
-    first = (tmp_path / "cc" / "toy.train.tsv").read_text().splitlines()[0].split("\t")
+    first = (tmp_path / "cc" / "toy" / "toy.train.tsv").read_text().splitlines()[0].split("\t")
     assert len(first) == (4 if dataset.has_time else 3)
     assert float(first[2]) in (0.5, 1.0, 1.5, 2.5, 3.5, 4.5)
-    assert (tmp_path / "cc" / "item_ids.txt").read_text().split() == list(dataset.item_ids)
+    assert (tmp_path / "cc" / "toy" / "item_ids.txt").read_text().split() == list(dataset.item_ids)
 
 
 @pytest.mark.parametrize("batch", [1, 7, 1 << 18])
@@ -99,7 +99,7 @@ def test_the_size_of_a_batch_does_not_matter(tmp_path, dataset, monkeypatch, bat
     export(dataset.path, tmp_path / "a", "mmrec")
     monkeypatch.setattr("demure.data.export._BATCH", batch)
     export(dataset.path, tmp_path / "b", "mmrec")
-    assert (tmp_path / "a" / "toy.inter").read_bytes() == (tmp_path / "b" / "toy.inter").read_bytes()
+    assert (tmp_path / "a" / "a.inter").read_bytes() == (tmp_path / "b" / "b.inter").read_bytes()
 
 
 def test_ids_that_lines_cannot_hold(tmp_path):
@@ -108,8 +108,8 @@ def test_ids_that_lines_cannot_hold(tmp_path):
     for format in ("recbole", "cornac"):
         with pytest.raises(DataError, match=r"user id 'u\\tv' has a tab.*use --format mmrec"):
             export(dataset.path, tmp_path / "no", format)
-    export(dataset.path, tmp_path / "mm", "mmrec")
-    back, _ = made(tmp_path, tmp_path / "mm" / "out.inter", format="mmrec", split="given", out="back")
+    export(dataset.path, tmp_path / "mm" / "toy", "mmrec")
+    back, _ = made(tmp_path, tmp_path / "mm" / "toy" / "toy.inter", format="mmrec", split="given", out="back")
     assert rows(back) == [("0", "0")]
 
 
@@ -117,7 +117,7 @@ def test_refusals(tmp_path, dataset):
     with pytest.raises(DataError, match="--format: unknown value 'recbol'; did you mean recbole"):
         export(dataset.path, tmp_path / "no", "recbol")
     with pytest.raises(DataError, match="'a/b' cannot name files"):
-        export(dataset.path, tmp_path / "no", "recbole", "a/b")
+        export(dataset.path, tmp_path / "no", "recbole", name="a/b")
     write(tmp_path, "there/letter", b"dear")
     for format in EXPORTS:
         with pytest.raises(DemureError, match="already exists"):
@@ -125,7 +125,7 @@ def test_refusals(tmp_path, dataset):
         with pytest.raises(DemureError, match="not what an export writes, so --overwrite does not replace it"):
             export(dataset.path, tmp_path / "there", format, overwrite=True)
     assert not (tmp_path / "no").exists()
-    export(dataset.path, tmp_path / "mm", "mmrec")
-    export(dataset.path, tmp_path / "mm", "recbole", overwrite=True)
-    assert (tmp_path / "mm" / "toy.item").is_file()
-    assert not (tmp_path / "mm" / "toy.inter").exists()
+    export(dataset.path, tmp_path / "mm" / "toy", "mmrec")
+    export(dataset.path, tmp_path / "mm" / "toy", "recbole", overwrite=True)
+    assert (tmp_path / "mm" / "toy" / "toy.item").is_file()
+    assert not (tmp_path / "mm" / "toy" / "toy.inter").exists()
