@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from demure.data.encode import Encoder
 from demure.data.split import SPLIT_NAMES
 from demure.errors import DatasetError, DemureError
 from demure.files import read_json, sha256_file
@@ -162,6 +163,11 @@ class Dataset:
         upto = np.concatenate([[0], np.cumsum(kept, dtype=np.int64)])
         return Histories(upto[indptr], items[kept].astype(np.int64), None if times is None else times[kept])
 
+    def codes(self) -> tuple[np.ndarray, np.ndarray]:
+        """(N,) users and (N,) items of all interactions, in the order of interactions.parquet."""
+        indptr, items, _, _ = self._interactions
+        return np.repeat(np.arange(self.n_users, dtype=np.int32), np.diff(indptr)), items
+
     @cached_property
     def _interactions(self) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray]:
         """Where users begin (U + 1,) int64, items (N,) int32, times (N,) or None, split codes (N,) int8; by user, then
@@ -169,32 +175,40 @@ class Dataset:
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        known = {
-            "user_id": pa.array(self.user_ids, pa.string()),
-            "item_id": pa.array(self.item_ids, pa.string()),
-            "split": pa.array(SPLIT_NAMES, pa.string()),
-        }
         file = self._parquet("interactions.parquet")
         n = file.metadata.num_rows
-        users, items, split = np.empty(n, np.int32), np.empty(n, np.int32), np.empty(n, np.int8)
-        times = np.empty(n) if "timestamp" in file.schema_arrow.names else None
-        at = 0
+        split, times = np.empty(n, np.int8), np.empty(n) if "timestamp" in file.schema_arrow.names else None
+        user_ids, length = pa.array(self.user_ids, pa.string()), np.zeros(self.n_users, np.int64)
+        items, names = Encoder(), pa.array(SPLIT_NAMES, pa.string())
+        at = first = 0
         for group in range(file.num_row_groups):
-            table = file.read_row_group(group)
+            table = file.read_row_group(group).combine_chunks()
             block = slice(at, at + table.num_rows)
-            for column, out in (("user_id", users), ("item_id", items), ("split", split)):
-                found = pc.index_in(table[column].dictionary_encode(), value_set=known[column])
-                if found.null_count:
-                    reason = f"column {column} names what is not there"
-                    raise DatasetError(reason, where=self.path, remedy="prepare it again")
-                out[block] = found.to_numpy()
+            # Users are in the order of users.parquet: those of a group are a stretch of it, and need no search.
+            users = table["user_id"].combine_chunks().dictionary_encode()
+            first -= bool(at) and users.dictionary[0].as_py() == self.user_ids[first - 1]
+            stretch = slice(first, first + len(users.dictionary))
+            if not users.dictionary.equals(user_ids[stretch]) or (np.diff(users.indices.to_numpy()) < 0).any():
+                raise self._strange("user_id")
+            length[stretch] += np.bincount(users.indices.to_numpy(), minlength=len(users.dictionary))
+            items.add(table["item_id"].combine_chunks())
+            codes = pc.index_in(table["split"], value_set=names)
+            if codes.null_count:
+                raise self._strange("split")
+            split[block] = codes.to_numpy()
             if times is not None:
                 times[block] = table["timestamp"].to_numpy()
-            at = block.stop
-        if n and (np.diff(users) < 0).any():
-            raise DatasetError("the interactions are not in order of users", where=self.path, remedy="prepare it again")
-        indptr = np.concatenate([[0], np.cumsum(np.bincount(users, minlength=self.n_users))]).astype(np.int64)
-        return indptr, items, times, split
+            at, first = block.stop, stretch.stop
+        encoded = items.column().chunk(0)
+        place = pc.index_in(encoded.dictionary, value_set=pa.array(self.item_ids, pa.string()))
+        if place.null_count or encoded.indices.null_count or first != self.n_users:
+            raise self._strange("item_id" if first == self.n_users else "user_id")
+        indptr = np.concatenate([[0], np.cumsum(length)])
+        return indptr, place.to_numpy()[encoded.indices.to_numpy()], times, split
+
+    def _strange(self, column: str) -> DatasetError:
+        reason = f"column {column} is not that of the other tables"
+        return DatasetError(reason, where=self.path / "interactions.parquet", remedy="prepare it again")
 
     def _parquet(self, name: str) -> pq.ParquetFile:
         import pyarrow as pa

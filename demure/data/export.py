@@ -91,7 +91,7 @@ def _mmrec(dataset: Dataset, folder: Path, name: str) -> str:
     columns = _columns(dataset)
     header = "\t".join(["userID", "itemID", *columns[2:], "x_label"])
     labels = {part: str(code) for code, part in enumerate(SPLIT_NAMES)}
-    numbered = {"user_id": pa.array(dataset.user_ids, pa.string()), "item_id": pa.array(dataset.item_ids, pa.string())}
+    numbered = dict(zip(("user_id", "item_id"), dataset.codes(), strict=True))
     _lines(folder / f"{name}.inter", _rows(dataset, None, [*columns, "split"], numbered, labels), header)
     for file, role, key, ids in (
         ("u_id_mapping.csv", "user_id", "userID", dataset.user_ids),
@@ -127,24 +127,28 @@ def _rows(
     dataset: Dataset,
     part: str | None,
     columns: list[str],
-    numbered: dict[str, pa.Array] | None = None,
+    numbered: dict[str, np.ndarray] | None = None,
     labels: dict[str, str] | None = None,
 ) -> Iterator[list[str]]:
-    """Lines of the interactions of one part, or of all, by user and then time. ``numbered``: ids to give as places."""
+    """Lines of the interactions of one part, or of all, by user and then time. ``numbered``: column -> what to
+    give instead, (N,) in the order of the rows."""
     file = pq.ParquetFile(dataset.path / "interactions.parquet")
     there = [column for column in columns if column in file.schema_arrow.names]
+    at = 0
     for batch in file.iter_batches(_BATCH, columns=[*dict.fromkeys([*there, "split"])]):
         table = pa.Table.from_batches([batch])
+        for column, values in (numbered or {}).items():
+            given = pa.array(values[at : at + table.num_rows]).cast(pa.string())
+            table = table.set_column(table.column_names.index(column), column, given)
+        at += table.num_rows
         if part is not None:
             table = table.filter(pc.equal(table["split"], part))
-        cells = [_cells(table, column, numbered or {}, labels or {}) for column in columns]
+        cells = [_cells(table, column, labels or {}) for column in columns]
         yield pc.binary_join_element_wise(*cells, "\t").to_pylist()
 
 
-def _cells(table: pa.Table, column: str, numbered: dict[str, pa.Array], labels: dict[str, str]) -> pa.Array:
+def _cells(table: pa.Table, column: str, labels: dict[str, str]) -> pa.Array:
     """A column as text; a rating that is not there is 1."""
-    if column in numbered:
-        return pc.index_in(table[column], value_set=numbered[column]).cast(pa.string()).combine_chunks()
     if column == "split":
         return pa.array([labels[one] for one in table[column].to_pylist()], pa.string())
     if column == "rating":

@@ -189,6 +189,7 @@ def test_many_batches_say_the_same_as_one(tmp_path, monkeypatch):
     monkeypatch.setattr("demure.data.encode._SETTLE", 50)
     monkeypatch.setattr("demure.data.streams._PIECE", 31)
     monkeypatch.setattr("demure.data.repeats._BLOCK", 7)
+    monkeypatch.setattr("demure.data.repeats._BITS", 3)
     monkeypatch.setattr("demure.data.leaks._BLOCK", 7)
     monkeypatch.setattr("demure.data.write._ROWS", 11)
     write(tmp_path, "y.jsonl", frame(lines).to_dict("records"))
