@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 
-import numpy as np
 import pandas as pd
 import pytest
 from data_by_hand import csv_of, made, write
@@ -33,7 +32,7 @@ def items(folder, urls):
 
 
 def run(folder, urls, **options):
-    quick = {"rate": 1000.0, "pause": 0.01, "timeout": 0.3, "tries": 3, **options}
+    quick = {"rate": 1000.0, "pause": 0.01, "timeout": 1.5, "tries": 3, **options}
     return fetch(FetchOptions(items(folder, urls), folder / "images", **quick))
 
 
@@ -111,11 +110,11 @@ def test_a_picture_of_several_items_is_asked_for_once(tmp_path, server):
 
 
 def test_a_host_is_asked_no_faster_than_it_may(tmp_path, server):
+    began = time.monotonic()
     run(tmp_path, {f"i{k}": f"{server.url}/good/{k}" for k in range(12)}, rate=20.0, per_host=8)
-    gaps = np.diff(sorted(server.times))
-    assert len(gaps) == 11
-    assert sum(gaps) > 11 / 20 * 0.9
-    assert gaps.min() > 0.02
+    assert len(server.times) == 12
+    # A slow machine may be late, but none may be early.
+    assert all(at - began >= k / 20 for k, at in enumerate(sorted(server.times)))
 
 
 @pytest.mark.parametrize(("options", "most"), [({"per_host": 2}, 2), ({"per_host": 9, "parallel": 3}, 3)])
@@ -128,7 +127,7 @@ def test_hosts_do_not_wait_for_each_other(tmp_path, server):
     with serving() as other:
         urls = {f"slow{k}": f"{server.url}/good/{k}" for k in range(6)} | {"quick": f"{other.url}/good/1"}
         run(tmp_path, urls, rate=4.0)
-        assert min(other.times) - min(server.times) < 0.5
+        assert min(other.times) < max(server.times)
         assert max(server.times) - min(server.times) > 1.0
 
 
