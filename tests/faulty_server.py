@@ -48,13 +48,7 @@ class _Handler(BaseHTTPRequestHandler):
         with server.lock:
             server.asked[self.path] += 1
             server.times.append(time.monotonic())
-            server.open += 1
-            server.most_open = max(server.most_open, server.open)
-        try:
-            getattr(self, self.path.split("/")[1].partition(".")[0], self.missing)(server.asked[self.path])
-        finally:
-            with server.lock:
-                server.open -= 1
+        getattr(self, self.path.split("/")[1].partition(".")[0], self.missing)(server.asked[self.path])
 
     def answer(self, data: bytes, status: int = 200, length: int | None = None, **headers: str) -> None:
         self.send_response(status)
@@ -126,7 +120,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.answer(b"", 302, Location="file:///etc/passwd")
 
     def slow(self, _: int) -> None:
-        time.sleep(0.1)
+        with self.server.lock:
+            self.server.open += 1
+            self.server.most_open = max(self.server.most_open, self.server.open)
+        time.sleep(0.2)
+        with self.server.lock:  # before the answer, after which the client may ask again
+            self.server.open -= 1
         self.answer(picture())
 
 

@@ -25,6 +25,7 @@ Done = Callable[[str, str | None, int, str, bool], None]
 SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp", "GIF": ".gif", "BMP": ".bmp", "TIFF": ".tif"}
 _AGAIN = {408, 425, 429, 500, 502, 503, 504}
 _GIVE_UP = 3  # images of a host that does not answer at all, before the rest of them is left for another run
+_WHOLE = 20  # timeouts that one image may take as a whole, however steadily it drips
 _LONGEST_WAIT = 120.0  # what a server may ask for with Retry-After, seconds
 
 
@@ -138,7 +139,7 @@ async def _get(client: httpx2.AsyncClient, url: str, options: FetchOptions) -> b
 
     most = int(options.max_megabytes * 1e6)
     try:
-        async with asyncio.timeout(20 * options.timeout), client.stream("GET", url) as answer:
+        async with asyncio.timeout(_WHOLE * options.timeout), client.stream("GET", url) as answer:
             if answer.status_code != 200:
                 again = answer.status_code in _AGAIN
                 wait = _asked_wait(answer.headers.get("Retry-After")) if again else 0.0

@@ -73,11 +73,12 @@ def test_every_fault(tmp_path, server):
     assert sum(found.reasons.values()) == 9
 
 
-def test_a_drip_ends_when_its_time_is_up(tmp_path, server):
+def test_a_drip_ends_when_its_time_is_up(tmp_path, server, monkeypatch):
+    monkeypatch.setattr("demure.data.download._WHOLE", 0.5)
     began = time.monotonic()
-    found = run(tmp_path, {"a": f"{server.url}/drip/1"}, tries=1, timeout=0.1)
+    found = run(tmp_path, {"a": f"{server.url}/drip/1"}, tries=1, timeout=3.0)
     assert found.reasons == {"timed out": 1}
-    assert 1.5 < time.monotonic() - began < 10
+    assert time.monotonic() - began >= 1.5  # it dripped all the time, so no single wait was too long
 
 
 def test_it_goes_on_where_it_was(tmp_path, server):
