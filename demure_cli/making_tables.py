@@ -8,7 +8,6 @@ from demure_cli.looks import aside, count, facts, heading, number, row, table
 from demure_cli.terminal import terminal
 
 if TYPE_CHECKING:
-    from demure.data.prepare import PreparedReport
     from demure.features.catalogue import Listed
     from demure.features.extract import ExtractReport
     from demure.report.build import Report
@@ -90,41 +89,6 @@ def show_recipes(result: dict[str, list[dict[str, str]]]) -> None:
         row(shown, recipe["name"], recipe["model"], recipe["about"])
     terminal.result(shown)
     terminal.note("one in full: demure recipes show NAME; to change one: demure recipes copy NAME FILE")
-
-
-def show_prepared(result: PreparedReport) -> None:
-    n = result.counts
-    parts = ", ".join(f"{count(n[part])} {part}" for part in ("train", "valid", "test"))
-    cold = f" ({count(n['cold_items'])} of them without interactions)" if n["cold_items"] else ""
-    terminal.result(
-        facts(
-            [
-                ("dataset", result.dataset),
-                ("format", result.format),
-                ("users", count(n["users"])),
-                ("items", count(n["items"]) + cold),
-                ("interactions", f"{count(n['interactions'])}: {parts}"),
-                *(("features", f"{name} from {path}") for name, path in result.feature_files.items()),
-            ]
-        )
-    )
-    if len(result.steps) > 1:
-        shown = table([("step", {"overflow": "fold"}), ">removed", ">rows left", ">users left", ">items left"])
-        for step in result.steps:
-            left = (count(step.rows), count(step.users), count(step.items))
-            row(shown, step.step, count(step.removed) if step.removed else "-", *left)
-        terminal.result("", heading("From the file to the dataset"), shown)
-    if result.problems:
-        shown = table(["problem", "what was done", ">count", ("first", {"overflow": "fold"})])
-        for problem in result.problems.values():
-            first = problem.first[0] if problem.first else None
-            example = "" if first is None else f"{first.file} row {first.row}: {first.value}"
-            row(shown, problem.kind, problem.action, count(problem.count), example)
-        terminal.result("", heading("Problems in the input"), shown)
-        terminal.result(aside(f"more of them: {result.dataset / 'problems.csv'}"))
-    for words in result.notes:
-        terminal.note(f"note: {words}")
-    terminal.note(f"next: demure extract {result.dataset}")
 
 
 def show_trained(result: TrainReport) -> None:

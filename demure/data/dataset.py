@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from demure.data.encode import Encoder
 from demure.data.split import SPLIT_NAMES
 from demure.errors import DatasetError, DemureError
 from demure.files import read_json, sha256_file
@@ -16,6 +17,7 @@ from demure.files import read_json, sha256_file
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 FORMAT_VERSION = 1
 FILES = ("interactions.parquet", "users.parquet", "items.parquet")
@@ -67,6 +69,9 @@ class Dataset:
     def load(cls, path: Path | str) -> Dataset:
         """Raises ``DatasetError`` if ``path`` is no dataset folder, is of another version, or is damaged."""
         path = Path(path)
+        if (path / "splits.json").is_file() and not (path / "dataset.json").is_file():
+            parts = ", ".join(str(one.parent) for one in sorted(path.glob("*/dataset.json")))
+            raise DatasetError("holds several splits, each a dataset folder", where=path, remedy=f"name one: {parts}")
         if not (path / "dataset.json").is_file():
             raise DatasetError(
                 "is not a dataset folder (no dataset.json)", where=path, remedy="make one with `demure prepare`"
@@ -149,30 +154,72 @@ class Dataset:
         unknown = next((name for name in splits if name not in SPLIT_NAMES), None)
         if unknown is not None:
             raise DemureError(f"unknown split {unknown!r}", remedy=f"use {', '.join(SPLIT_NAMES)}")
-        users, items, times, split = self._interactions
-        chosen = np.isin(split, [SPLIT_NAMES.index(name) for name in splits])
-        indptr = np.concatenate([[0], np.cumsum(np.bincount(users[chosen], minlength=self.n_users))]).astype(np.int64)
-        return Histories(indptr, items[chosen], None if times is None else times[chosen])
+        indptr, items, times, split = self._interactions
+        chosen = np.zeros(len(SPLIT_NAMES), bool)
+        chosen[[SPLIT_NAMES.index(name) for name in splits]] = True
+        kept = chosen[split]
+        if kept.all():
+            return Histories(indptr, items.astype(np.int64), times)
+        upto = np.concatenate([[0], np.cumsum(kept, dtype=np.int64)])
+        return Histories(upto[indptr], items[kept].astype(np.int64), None if times is None else times[kept])
+
+    def codes(self) -> tuple[np.ndarray, np.ndarray]:
+        """(N,) users and (N,) items of all interactions, in the order of interactions.parquet."""
+        indptr, items, _, _ = self._interactions
+        return np.repeat(np.arange(self.n_users, dtype=np.int32), np.diff(indptr)), items
 
     @cached_property
     def _interactions(self) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray]:
-        """Users, items (N,) int64, times (N,) or None, split codes (N,) int8; by user, then time."""
+        """Where users begin (U + 1,) int64, items (N,) int32, times (N,) or None, split codes (N,) int8; by user, then
+        time. Read by row groups, so that no more than a code per id is in memory."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        table = self._table("interactions.parquet")
+        file = self._parquet("interactions.parquet")
+        n = file.metadata.num_rows
+        split, times = np.empty(n, np.int8), np.empty(n) if "timestamp" in file.schema_arrow.names else None
+        user_ids, length = pa.array(self.user_ids, pa.string()), np.zeros(self.n_users, np.int64)
+        items, names = Encoder(), pa.array(SPLIT_NAMES, pa.string())
+        at = first = 0
+        for group in range(file.num_row_groups):
+            table = file.read_row_group(group).combine_chunks()
+            block = slice(at, at + table.num_rows)
+            # Users are in the order of users.parquet: those of a group are a stretch of it, and need no search.
+            users = table["user_id"].combine_chunks().dictionary_encode()
+            first -= bool(at) and users.dictionary[0].as_py() == self.user_ids[first - 1]
+            stretch = slice(first, first + len(users.dictionary))
+            if not users.dictionary.equals(user_ids[stretch]) or (np.diff(users.indices.to_numpy()) < 0).any():
+                raise self._strange("user_id")
+            length[stretch] += np.bincount(users.indices.to_numpy(), minlength=len(users.dictionary))
+            items.add(table["item_id"].combine_chunks())
+            codes = pc.index_in(table["split"], value_set=names)
+            if codes.null_count:
+                raise self._strange("split")
+            split[block] = codes.to_numpy()
+            if times is not None:
+                times[block] = table["timestamp"].to_numpy()
+            at, first = block.stop, stretch.stop
+        encoded = items.column().chunk(0)
+        place = pc.index_in(encoded.dictionary, value_set=pa.array(self.item_ids, pa.string()))
+        if place.null_count or encoded.indices.null_count or first != self.n_users:
+            raise self._strange("item_id" if first == self.n_users else "user_id")
+        indptr = np.concatenate([[0], np.cumsum(length)])
+        return indptr, place.to_numpy()[encoded.indices.to_numpy()], times, split
 
-        def codes(column: str, values: list[str]) -> np.ndarray:
-            found = pc.index_in(table[column], value_set=pa.array(values, pa.string()))
-            if found.null_count:
-                raise DatasetError(
-                    f"column {column} names what is not there", where=self.path, remedy="prepare it again"
-                )
-            return found.to_numpy().astype(np.int64)
+    def _strange(self, column: str) -> DatasetError:
+        reason = f"column {column} is not that of the other tables"
+        return DatasetError(reason, where=self.path / "interactions.parquet", remedy="prepare it again")
 
-        times = table["timestamp"].to_numpy() if "timestamp" in table.column_names else None
-        users, items = codes("user_id", list(self.user_ids)), codes("item_id", list(self.item_ids))
-        return users, items, times, codes("split", list(SPLIT_NAMES)).astype(np.int8)
+    def _parquet(self, name: str) -> pq.ParquetFile:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            return pq.ParquetFile(self.path / name)
+        except (OSError, pa.ArrowException) as error:
+            raise DatasetError(
+                f"cannot be read ({error})", where=self.path / name, remedy="prepare it again"
+            ) from error
 
     def _table(self, name: str) -> pa.Table:
         import pyarrow as pa

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from demure.data.columns import find, require
 from demure.data.items import Items
 from demure.data.problems import Findings
+from demure.data.repeats import DUPLICATES, kept_of_repeats
 from demure.data.split import LABELS, NEED_TIME
+from demure.data.steps import Step, Steps
 from demure.data.tables import Raw
-from demure.data.values import as_text, codes, ids, is_blank, numbers, seconds
+from demure.data.values import Ids, encoded, ids, implausible, numbers, seconds
 from demure.errors import DataError
 
-_LOOKS_MISSING = {"nan", "none", "null", "na", "n/a", "<na>"}
+_LOOKS_MISSING = ["nan", "none", "null", "na", "n/a", "<na>"]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Interactions:
-    """N interactions in file order: ``users``, ``items`` (N,) int64 codes into ``user_ids``, ``item_ids``; ``times``
-    (N,) seconds; ``ratings`` (N,); ``split`` (N,) int8; ``rows`` (N,) their numbers in the file."""
+    """N interactions in file order: ``users``, ``items`` (N,) int32 codes into ``user_ids``, ``item_ids``; ``times``
+    (N,) seconds; ``ratings`` (N,); ``split`` (N,) int8."""
 
     user_ids: np.ndarray
     item_ids: np.ndarray
@@ -32,138 +36,219 @@ class Interactions:
     times: np.ndarray | None
     ratings: np.ndarray | None
     split: np.ndarray | None
-    rows: np.ndarray
 
-    def take(self, kept: np.ndarray) -> Interactions:
-        """The interactions that ``kept`` (mask or positions) chooses."""
-        return replace(
-            self,
-            users=self.users[kept],
-            items=self.items[kept],
-            times=None if self.times is None else self.times[kept],
-            ratings=None if self.ratings is None else self.ratings[kept],
-            split=None if self.split is None else self.split[kept],
-            rows=self.rows[kept],
-        )
+    def __len__(self) -> int:
+        return len(self.users)
+
+    def keep(self, kept: np.ndarray) -> None:
+        """Only the interactions that ``kept`` (mask or positions) chooses; column by column, for memory's sake."""
+        if kept.dtype == bool and kept.all():
+            return
+        for name in ("users", "items", "times", "ratings", "split"):
+            column = getattr(self, name)
+            if column is not None:
+                setattr(self, name, column[kept])
 
 
 @dataclass(frozen=True)
-class Step:
-    """A step of cleaning: rows ``removed`` by it, and what is left after it."""
+class Rules:
+    """Which rows are cleaned away. ``since`` and ``until``: seconds since 1970, from ``since`` to before ``until``.
+    ``duplicates``: which of the rows of one user and item are kept, of ``DUPLICATES``; ``min_rating``: what lies below
+    it was not liked. The latest opinion counts: ratings are looked at after duplicates."""
 
-    step: str
-    removed: int
-    rows: int
-    users: int
-    items: int
+    split: str = "ratio"
+    since: float | None = None
+    until: float | None = None
+    duplicates: str = "latest"
+    min_rating: float | None = None
 
 
-def step_after(name: str, before: int, left: Interactions) -> Step:
-    """What a step did that was given ``before`` rows."""
-    n = len(left.rows)
-    return Step(name, before - n, n, len(np.unique(left.users)), len(np.unique(left.items)))
+@dataclass
+class Picked:
+    """What is needed of the raw columns, and no more: the file's table can be let go.
+
+    ``times``, ``ratings`` (N,) float64 with NaN; ``labels`` (N,) int8, -1 where unknown; ``bad``: role -> (N,) bool,
+    what cannot be used, and ``cells``: what stands there, in the order of the rows.
+    """
+
+    path: Path
+    first_row: int
+    columns: dict[str, str]
+    users: Ids
+    items: Ids
+    times: np.ndarray | None
+    ratings: np.ndarray | None
+    labels: np.ndarray | None
+    bad: dict[str, np.ndarray]
+    cells: dict[str, pa.ChunkedArray]
+
+
+def pick(raw: Raw, rules: Rules, findings: Findings) -> Picked:
+    """Read the columns. Raises ``DataError`` for missing ones, and for rules that the columns do not allow."""
+    path, table = raw.path, raw.table
+    user_column, item_column = (require(raw.columns, role, path, findings) for role in ("user_id", "item_id"))
+    time_column, rating_column, split_column = (
+        find(raw.columns, role, path, findings) for role in ("timestamp", "rating", "split")
+    )
+    times = None if time_column is None else seconds(table[time_column], time_column, path, findings, raw.first_row)
+    _refuse_untimed(rules, path, times is not None, split_column)
+    ratings, labels, bad, cells = None, None, {}, {}
+    if times is not None:
+        bad["timestamp"] = np.isnan(times)
+        cells["timestamp"] = table[time_column].filter(pa.array(bad["timestamp"]))
+    if rating_column is not None:
+        ratings, blank = numbers(table[rating_column], rating_column, path)
+        bad["rating"] = ~np.isfinite(ratings) & ~blank
+        cells["rating"] = table[rating_column].filter(pa.array(bad["rating"]))
+        ratings = None if blank.all() else ratings
+    if ratings is None and (rules.min_rating is not None or rules.duplicates == "best"):
+        needs = "--min-rating" if rules.min_rating is not None else "--duplicates best"
+        raise DataError(f"has no ratings, which {needs} needs", where=path, remedy="name their column by --columns")
+    if split_column is not None and rules.split in ("given", "all"):
+        given = encoded(table[split_column], split_column, path)
+        known = [LABELS.get(name.strip().lower(), -1) for name in given.values.to_pylist()]
+        labels = np.array([*known, -1], dtype=np.int8)[given.codes]
+        bad["split"] = labels < 0
+        cells["split"] = table[split_column].filter(pa.array(bad["split"]))
+    columns = {"user_id": user_column, "item_id": item_column}
+    users, items = ids(raw, user_column), ids(raw, item_column)
+    return Picked(path, raw.first_row, columns, users, items, times, ratings, labels, bad, cells)
 
 
 def clean(
-    raw: Raw, items: Items | None, items_file: Path | None, split: str, findings: Findings
+    picked: Picked, items: Items | None, items_file: Path | None, rules: Rules, findings: Findings
 ) -> tuple[Interactions, list[Step]]:
-    """Read the columns and drop the rows that cannot be used; of the same user and item the latest is kept.
+    """Drop the rows that cannot be used or that ``rules`` leave out; ``picked`` is used up.
 
-    With ``items``, item codes are their rows. Raises ``DataError`` for missing columns, for a split that the columns
-    do not allow, and if nothing is left.
+    With ``items``, item codes are their rows. Raises ``DataError`` if no item is known, and if nothing is left.
     """
-    path, table = raw.path, raw.table
-    user_column = require(raw.columns, "user_id", path, findings)
-    item_column = require(raw.columns, "item_id", path, findings)
-    time_column = find(raw.columns, "timestamp", path, findings)
-    rating_column = find(raw.columns, "rating", path, findings)
-    split_column = find(raw.columns, "split", path, findings)
-    times = None if time_column is None else seconds(table[time_column], time_column, path, findings)
-    _refuse(split, path, times is not None, split_column)
-    user_texts = ids(raw, user_column)
-    item_texts = ids(raw, item_column)
-    user_codes, user_ids = codes(user_texts)
-    item_codes, item_ids = codes(item_texts)
-    rows = raw.first_row + np.arange(table.num_rows)
-    ratings, labels = None, None
-    bad_rating = np.zeros(len(rows), bool)
-    if rating_column is not None:
-        ratings, blank = numbers(table[rating_column], rating_column, path)
-        bad_rating = ~np.isfinite(ratings) & ~blank
-        ratings = None if blank.all() else ratings
-    if split == "given":
-        given, names = codes(as_text(table[split_column], str(split_column), path))
-        known = np.array([*(LABELS.get(name.strip().lower(), -1) for name in names), -1], dtype=np.int8)
-        labels = known[given]
-    everything = Interactions(user_ids, item_ids, user_codes, item_codes, times, ratings, labels, rows)
-    steps = [step_after("read", len(rows), everything.take((user_codes >= 0) & (item_codes >= 0)))]
-    steps[0] = Step("read", 0, len(rows), steps[0].users, steps[0].items)
-    alive = np.ones(len(rows), bool)
-
-    def drop(kind: str, bad: np.ndarray, value: Callable[[int], object]) -> None:
-        nonlocal alive
-        gone = np.flatnonzero(alive & bad)
-        if len(gone):
-            findings.add(kind, "dropped", path, rows[gone], lambda k: value(int(gone[k])))
-            alive &= ~bad
-            steps.append(step_after(kind, steps[-1].rows, everything.take(alive)))
-
-    def cell(column: str | None) -> Callable[[int], object]:
-        return lambda k: table[column][k].as_py()
-
-    drop("empty user id", is_blank(user_texts), cell(user_column))
-    drop("empty item id", is_blank(item_texts), cell(item_column))
-    if times is not None:
-        drop("bad timestamp", np.isnan(times), cell(time_column))
-    drop("bad rating", bad_rating, cell(rating_column))
-    if labels is not None:
-        drop("unknown split", labels < 0, cell(split_column))
-    _note_odd(user_ids, user_column, findings, path)
-    _note_odd(item_ids, item_column, findings, path)
+    cleaning = _Cleaning(picked, findings)
+    cleaning.unusable()
     if items is not None:
-        place = pd.Index(items.ids).get_indexer(pd.Index(item_ids)) if len(item_ids) else np.empty(0, np.int64)
-        if alive.any() and (place[item_codes[alive]] < 0).all():
-            example = item_ids[item_codes[np.flatnonzero(alive)[0]]]
+        cleaning.unknown(items, items_file)
+    cleaning.outside(rules)
+    cleaning.repeats(rules.duplicates)
+    cleaning.disliked(rules.min_rating)
+    return cleaning.done()
+
+
+def _refuse_untimed(rules: Rules, path: Path, timed: bool, split_column: str | None) -> None:
+    given = ", or --split given for the file's own" if split_column is not None else ""
+    if rules.split in NEED_TIME and not timed:
+        remedy = f"use --split ratio{given}"
+        raise DataError(f"has no timestamps, which --split {rules.split} needs", where=path, remedy=remedy)
+    if rules.split == "given" and split_column is None:
+        remedy = "add a column split with train, valid or test, or use another --split"
+        raise DataError("has no column split, which --split given needs", where=path, remedy=remedy)
+    for name, asked in (("--since", rules.since), ("--until", rules.until)):
+        if asked is not None and not timed:
+            raise DataError(f"has no timestamps, which {name} needs", where=path, remedy=f"leave out {name}")
+
+
+class _Cleaning:
+    """The rows that are still ``alive``, and what was told about the others."""
+
+    def __init__(self, picked: Picked, findings: Findings) -> None:
+        self.picked, self.findings = picked, findings
+        self.users, self.items = picked.users.codes, picked.items.codes
+        self.item_ids = np.array(picked.items.values.to_pylist(), dtype=object)
+        self.alive = np.ones(len(self.users), bool)
+        self.steps = Steps()
+        self.steps.start(self.users, self.items, (self.users >= 0) & (self.items >= 0))
+
+    def drop(self, kind: str, bad: np.ndarray, value: Callable[[int], object]) -> None:
+        """Rows that are problems: reported one by one."""
+        gone = np.flatnonzero(self.alive & bad)
+        if len(gone):
+            rows = self.picked.first_row + gone
+            self.findings.add(kind, "dropped", self.picked.path, rows, lambda k: value(int(gone[k])))
+            self._remove(kind, bad)
+
+    def leave_out(self, kind: str, bad: np.ndarray) -> None:
+        """Rows that are sound, but not asked for: a step alone."""
+        self._remove(kind, bad)
+        self._refuse_empty()
+
+    def _remove(self, kind: str, bad: np.ndarray) -> None:
+        self.alive &= ~bad
+        self.steps.add(kind, self.users, self.items, self.alive)
+
+    def unusable(self) -> None:
+        picked = self.picked
+        self.drop("empty user id", picked.users.blank(), picked.users.text)
+        self.drop("empty item id", picked.items.blank(), picked.items.text)
+        for role, kind in (("timestamp", "bad timestamp"), ("rating", "bad rating"), ("split", "unknown split")):
+            if role in picked.bad:
+                self.drop(kind, picked.bad[role], _cell(picked.bad[role], picked.cells[role]))
+        if picked.times is not None:
+            for kind, odd in implausible(picked.times).items():
+                self.drop(kind, odd, lambda k: f"{picked.times[k]:.15g}")  # type: ignore[index]
+        for role, them in (("user_id", picked.users), ("item_id", picked.items)):
+            _note_odd(them.values, picked.columns[role], self.findings, picked.path)
+        picked.bad, picked.cells = {}, {}
+        self._refuse_empty()
+
+    def unknown(self, items: Items, items_file: Path | None) -> None:
+        """Drop the interactions with items that are not there, and take the others' rows for their codes."""
+        known = pd.Index(items.ids).get_indexer(pd.Index(self.item_ids)) if len(self.item_ids) else np.empty(0)
+        place = np.append(known, -1).astype(np.int32)
+        mapped = place[self.items]
+        if (mapped[self.alive] < 0).all():
+            example = self.picked.items.text(int(np.flatnonzero(self.alive)[0]))
             source = items_file.name if items_file is not None else "the features"
             raise DataError(
                 f"no item of the interactions is in {source} (for example {example!r}; there: {items.ids[0]!r})",
-                where=path,
+                where=self.picked.path,
                 remedy="use the same item ids in both",
             )
-        mapped = np.append(place, -1)[item_codes].astype(np.int64)
-        drop("unknown item", mapped < 0, cell(item_column))
-        everything = Interactions(user_ids, items.ids, user_codes, mapped, times, ratings, labels, rows)
-    latest = _latest(everything, alive)
-    kind = "same user and item again" + (", kept the latest" if times is not None else ", kept the last row")
-    drop(kind, ~latest, lambda k: f"user {user_ids[user_codes[k]]} item {item_texts[k]}")
-    if not alive.any():
-        reasons = ", ".join(f"{problem.kind}: {problem.count}" for problem in findings.problems.values())
-        raise DataError(f"no usable row is left ({reasons})", where=path, remedy="mend the file")
-    return everything.take(alive), steps
+        self.drop("unknown item", mapped < 0, self.picked.items.text)
+        self.items, self.item_ids = mapped, items.ids
+
+    def outside(self, rules: Rules) -> None:
+        """Drop what lies before ``since`` and from ``until`` on."""
+        times = self.picked.times
+        if times is not None and rules.since is not None:
+            self.leave_out("before --since", times < rules.since)
+        if times is not None and rules.until is not None:
+            self.leave_out("from --until on", times >= rules.until)
+
+    def repeats(self, policy: str) -> None:
+        picked = self.picked
+        kept = kept_of_repeats(self.users, self.items, self.alive, policy, picked.times, picked.ratings)
+        kind = f"same user and item again, kept {DUPLICATES[policy]}"
+        if policy == "latest" and picked.times is None:
+            kind = "same user and item again, kept the last row"
+        self.drop(kind, ~kept, lambda k: f"user {picked.users.text(k)} item {picked.items.text(k)}")
+
+    def disliked(self, least: float | None) -> None:
+        if least is not None:
+            assert self.picked.ratings is not None
+            self.leave_out(f"rating below {least:g}, or none", ~(self.picked.ratings >= least))
+
+    def done(self) -> tuple[Interactions, list[Step]]:
+        """What is alive."""
+        picked = self.picked
+        user_ids = np.array(picked.users.values.to_pylist(), dtype=object)
+        them = Interactions(
+            user_ids, self.item_ids, self.users, self.items, picked.times, picked.ratings, picked.labels
+        )
+        del self.users, self.items, self.picked, picked
+        them.keep(self.alive)
+        return them, self.steps.taken
+
+    def _refuse_empty(self) -> None:
+        if not self.alive.any():
+            reasons = [f"{step.step}: {step.removed}" for step in self.steps.taken[1:]]
+            where, remedy = self.picked.path, "mend the file, or leave out less"
+            raise DataError(f"no usable row is left ({', '.join(reasons)})", where=where, remedy=remedy)
 
 
-def _refuse(split: str, path: Path, timed: bool, split_column: str | None) -> None:
-    given = ", or --split given for the file's own" if split_column is not None else ""
-    if split in NEED_TIME and not timed:
-        remedy = f"use --split ratio{given}"
-        raise DataError(f"has no timestamps, which --split {split} needs", where=path, remedy=remedy)
-    if split == "given" and split_column is None:
-        remedy = "add a column split with train, valid or test, or use another --split"
-        raise DataError("has no column split, which --split given needs", where=path, remedy=remedy)
+def _cell(bad: np.ndarray, cells: pa.ChunkedArray) -> Callable[[int], object]:
+    rows = np.flatnonzero(bad)
+    return lambda k: cells[int(np.searchsorted(rows, k))].as_py()
 
 
-def _note_odd(names: np.ndarray, column: str, findings: Findings, path: Path) -> None:
-    for one in names:
-        if len(one) <= 4 and one.lower() in _LOOKS_MISSING:
-            findings.note(f"{path.name}: {one!r} in column {column!r} is taken as an id")
-
-
-def _latest(them: Interactions, alive: np.ndarray) -> np.ndarray:
-    """(N,) bool: among ``alive``, the latest row of its user and item, by time and then by place in the file."""
-    chosen = np.flatnonzero(alive)
-    keys = them.users[chosen] * len(them.item_ids) + them.items[chosen]
-    order = np.lexsort((keys,) if them.times is None else (them.times[chosen], keys))
-    last = np.append(keys[order][1:] != keys[order][:-1], True) if len(order) else np.empty(0, bool)
-    latest = np.zeros(len(alive), bool)
-    latest[chosen[order[last]]] = True
-    return latest
+def _note_odd(names: pa.Array, column: str, findings: Findings, path: Path) -> None:
+    odd = pc.is_in(pc.utf8_lower(names), value_set=pa.array(_LOOKS_MISSING))
+    for one in names.filter(odd).to_pylist():
+        findings.note(f"{path.name}: {one!r} in column {column!r} is taken as an id")

@@ -7,19 +7,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 
-from demure.data.columns import ALWAYS_TEXT, TEXTS, find, require, simple
+from demure.data.columns import ALWAYS_TEXT, DATES, OF_BEHAVIOUR, TEXTS, Wanted, find, require, simple
 from demure.data.formats import read
 from demure.data.problems import Findings
 from demure.data.tables import Raw
-from demure.data.values import as_text, is_blank
-from demure.data.values import ids as id_texts
+from demure.data.values import as_text, id_texts, is_blank
 from demure.errors import DataError
 
 _NUMBER = re.compile(r"^[\s$€£]*[-+]?[\d.,]+(e[-+]?\d+)?\s*%?$", re.IGNORECASE)
-_URL = re.compile(r"^\s*(https?|ftp)://", re.IGNORECASE)
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
+URL = re.compile(r"^\s*(https?|ftp)://", re.IGNORECASE)
 _CANONICAL = {name: to for to, names in TEXTS.items() for name in names} | {"genre": "genres", "category": "categories"}
 
 
@@ -29,6 +28,7 @@ class Items:
     row r is numbered ``first_row`` + r in messages.
 
     ``columns``: texts by name, then ``image`` if there is one; each (I,) object, None where nothing is given.
+    ``dates`` (I,): when the items came into the world, seconds since 1970 or NaN, where the file tells.
     """
 
     ids: np.ndarray
@@ -36,15 +36,17 @@ class Items:
     file_rows: int
     columns: dict[str, np.ndarray] = field(default_factory=dict)
     first_row: int = 1
+    dates: np.ndarray | None = None
 
     def take(self, kept: np.ndarray) -> Items:
         columns = {name: values[kept] for name, values in self.columns.items()}
-        return replace(self, ids=self.ids[kept], rows=self.rows[kept], columns=columns)
+        dates = None if self.dates is None else self.dates[kept]
+        return replace(self, ids=self.ids[kept], rows=self.rows[kept], columns=columns, dates=dates)
 
 
-def read_items(path: Path, findings: Findings) -> Items:
+def read_items(path: Path, findings: Findings, wanted: Wanted) -> Items:
     """Items of a file in its order; rows without an id, and all but the first of an id, are dropped and reported."""
-    raw, _ = read(path, "auto", findings, items=True)
+    raw, _ = read(path, "auto", findings, wanted)
     column = require(raw.columns, "item_id", path, findings, items=True)
     texts = id_texts(raw, column)
     numbers = raw.first_row + np.arange(raw.table.num_rows)
@@ -60,7 +62,9 @@ def read_items(path: Path, findings: Findings) -> Items:
     again = np.setdiff1d(there, kept)
     findings.add("item twice in the items file", "kept the first", path, numbers[again], lambda k: ids[again[k]])
     columns = {name: values[kept] for name, values in _columns(raw, column, findings).items()}
-    return Items(ids[kept], kept.astype(np.int64), raw.table.num_rows, columns, raw.first_row)
+    dates = _dates(raw, findings)
+    dates = None if dates is None else dates[kept]
+    return Items(ids[kept], kept.astype(np.int64), raw.table.num_rows, columns, raw.first_row, dates)
 
 
 def by_row(rows: int, described: Items | None, path: Path | None, findings: Findings) -> Items:
@@ -81,9 +85,9 @@ def by_row(rows: int, described: Items | None, path: Path | None, findings: Find
 def _columns(raw: Raw, id_column: str, findings: Findings) -> dict[str, np.ndarray]:
     image = find(raw.columns, "image", raw.path, findings, items=True)
     found: dict[str, np.ndarray] = {}
-    left_out = []
+    left_out, told = [], [name for name in raw.columns if simple(name) in OF_BEHAVIOUR]
     for name in raw.columns:
-        if name in (id_column, image) or not simple(name) or simple(name).startswith("unnamed"):
+        if name in (id_column, image, *told) or not simple(name) or simple(name).startswith("unnamed"):
             continue
         values = _values(raw, name)
         if not _is_text(name, raw.table[name].type, values):
@@ -93,9 +97,29 @@ def _columns(raw: Raw, id_column: str, findings: Findings) -> dict[str, np.ndarr
         found[name if to in found or to in raw.columns or to in ("item_id", "image") else to] = values
     if left_out:
         findings.note(f"{raw.path.name}: columns without text are left out: {', '.join(left_out[:8])}")
+    if told:
+        shown = ", ".join(told)
+        findings.note(
+            f"{raw.path.name}: {shown} left out: what all users did, at any time, would tell of the held-out part"
+        )
     if image is not None:
         found["image"] = _values(raw, image)
     return found
+
+
+def _dates(raw: Raw, findings: Findings) -> np.ndarray | None:
+    """(N,) seconds since 1970, or NaN, of the first column that tells when an item came into the world."""
+    name = next((name for name in raw.columns if simple(name) in DATES), None)
+    if name is None:
+        return None
+    texts = pd.Series(as_text(raw.table[name], name, raw.path).to_pylist(), dtype=object).str.strip()
+    years = texts.str.fullmatch(r"\d{4}(\.0)?").fillna(False).astype(bool)
+    texts = texts.where(~years, texts.str[:4] + "-01-01")
+    found = pd.to_datetime(texts, format="mixed", errors="coerce", utc=True)
+    if found.notna().sum() * 2 < texts.notna().sum():
+        return None
+    findings.note(f"{raw.path.name}: column {name!r} is taken as the items' dates, for the check of leaks")
+    return (found - pd.Timestamp(0, tz="UTC")).dt.total_seconds().to_numpy()
 
 
 def _values(raw: Raw, name: str) -> np.ndarray:
@@ -113,55 +137,4 @@ def _is_text(name: str, kind: pa.DataType, values: np.ndarray) -> bool:
     if pa.types.is_primitive(kind):
         return False
     sample = given[:: max(1, len(given) // 1000)]
-    return sum(bool(_NUMBER.match(value) or _URL.match(value)) for value in sample) * 2 < len(sample)
-
-
-def locate_images(
-    items: Items, images: Path | None, path: Path | None, findings: Findings
-) -> tuple[Items, Path | None]:
-    """The items with an ``image`` column relative to the root, and the root; (items, None) where there are no images.
-
-    The root is ``--images``, else the items file's folder. Where no column names the images, or it holds URLs, an
-    image's name in ``--images`` is the item's id or the URL's last part. What is not there is reported and kept.
-    """
-    if images is not None and not images.is_dir():
-        raise DataError("no such folder", where=images, remedy="check --images")
-    if "image" not in items.columns and images is None:
-        return items, None
-    root = images if images is not None else path.parent if path is not None else Path()
-    values = items.columns.get("image", np.full(len(items.ids), None, dtype=object)).copy()
-    if images is not None:
-        remote = np.array([value is None or bool(_URL.match(value)) for value in values])
-        named = "image" in items.columns and not all(value is None for value in values)
-        if remote.any() and not (named and all(value is None for value in values[remote])):
-            names = {file.stem: file.name for file in sorted(images.iterdir()) if file.suffix.lower() in _SUFFIXES}
-            found = 0
-            for k in np.flatnonzero(remote):
-                name = names.get(items.ids[k]) or (names.get(Path(str(values[k])).stem) if values[k] else None)
-                values[k], found = name or values[k], found + bool(name)
-            findings.note(f"--images: {found} images found by the item's id or the URL's last part")
-    rows, where = items.rows + items.first_row, path or root
-    urls = np.flatnonzero([value is not None and bool(_URL.match(value)) for value in values])
-    findings.add("image is a URL", "kept without image", where, rows[urls], lambda k: values[urls[k]])
-    files = np.flatnonzero([value is not None and not _URL.match(value) for value in values])
-    absent = files[[not _is_file(root, values[k]) for k in files]] if len(files) else files
-    findings.add("image file not there", "kept without image", where, rows[absent], lambda k: values[absent[k]])
-    if len(absent) and len(absent) == len(files):
-        elsewhere = _root_of(str(values[absent[0]]), root)
-        meant = f"; {elsewhere} has it: give --images {elsewhere}" if elsewhere else ""
-        findings.note(f"--images: no image file is there, for example {root / str(values[absent[0]])}{meant}")
-    columns = {name: column for name, column in items.columns.items() if name != "image"} | {"image": values}
-    return replace(items, columns=columns), root.resolve()
-
-
-def _root_of(name: str, root: Path) -> Path | None:
-    """The folder above or below ``root`` that ``name`` is relative to."""
-    below = sorted(folder for folder in root.iterdir() if folder.is_dir())
-    return next((folder for folder in (root.resolve().parent, *below) if _is_file(folder, name)), None)
-
-
-def _is_file(root: Path, name: str) -> bool:
-    try:
-        return (root / name).is_file()
-    except (OSError, ValueError):
-        return False
+    return sum(bool(_NUMBER.match(value) or URL.match(value)) for value in sample) * 2 < len(sample)

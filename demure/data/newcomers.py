@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from demure.data.columns import Wanted
 from demure.data.dataset import Dataset, Histories
 from demure.data.formats import read
-from demure.data.interactions import clean
+from demure.data.interactions import Rules, clean, pick
 from demure.data.items import Items
 from demure.data.problems import Findings
 
@@ -21,15 +22,15 @@ def read_histories(path: Path, dataset: Dataset) -> tuple[np.ndarray, Histories,
     no user_id and item_id, or knows none of the dataset's items.
     """
     findings = Findings()
-    raw, _ = read(Path(path), "auto", findings)
+    raw, _ = read(Path(path), "auto", findings, Wanted())
     ids = np.asarray(dataset.item_ids, dtype=object)
     known = Items(ids, np.arange(len(ids), dtype=np.int64), len(ids))
-    found, _ = clean(raw, known, dataset.path / "items.parquet", "ratio", findings)
-    times = found.times if found.times is not None else np.zeros(len(found.items))
-    order = np.lexsort((found.rows, times, found.users))
+    found, _ = clean(pick(raw, Rules(), findings), known, dataset.path / "items.parquet", Rules(), findings)
+    times = found.times if found.times is not None else np.zeros(len(found))
+    order = np.lexsort((times, found.users))
     if found.times is None and dataset.has_time:
         findings.note(f"{Path(path).name}: no timestamps, so the rows are taken to be in order of time")
     length = np.bincount(found.users, minlength=len(found.user_ids))
     indptr = np.concatenate([[0], np.cumsum(length)]).astype(np.int64)
-    histories = Histories(indptr, found.items[order], times[order] if dataset.has_time else None)
+    histories = Histories(indptr, found.items[order].astype(np.int64), times[order] if dataset.has_time else None)
     return np.asarray(found.user_ids, dtype=object), histories, findings

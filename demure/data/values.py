@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +11,17 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from demure.data.cells import flat
+from demure.data.encode import Encoder
 from demure.data.problems import Findings
-from demure.data.tables import Raw, flat
+from demure.data.tables import Raw
 from demure.errors import DataError
 
-# Seconds of today are near 1.7e9; each unit is a thousand times the one before.
-_UNITS = [(1e17, 1e9, "nanoseconds"), (1e14, 1e6, "microseconds"), (1e11, 1e3, "milliseconds")]
+# Seconds of today are near 1.7e9; each unit is a thousand times the one before. Least magnitude, per second, name.
+_UNITS = [(0.0, 1.0, "seconds"), (1e11, 1e3, "milliseconds"), (1e14, 1e6, "microseconds"), (1e17, 1e9, "nanoseconds")]
+_CLEAR = 1e8  # below it is 1973 in seconds, or nothing in any other unit
+_FUTURE = 4102444800.0  # 2100-01-01
+_DATES = 1 << 20
 
 
 def as_text(column: pa.ChunkedArray, name: str, path: Path) -> pa.Array:
@@ -36,31 +43,66 @@ def as_text(column: pa.ChunkedArray, name: str, path: Path) -> pa.Array:
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 
-def ids(raw: Raw, column: str) -> pa.Array:
-    """(N,) strings. Raises ``DataError`` for a line break within an id of delimited text: a quote left open."""
+@dataclass(frozen=True)
+class Ids:
+    """A column of ids: ``codes`` (N,) int32, -1 where there is none, into ``values`` (n,), in order of appearance."""
+
+    codes: np.ndarray
+    values: pa.Array
+
+    def text(self, row: int) -> str | None:
+        """The id of a row."""
+        code = int(self.codes[row])
+        return None if code < 0 else self.values[code].as_py()
+
+    def blank(self) -> np.ndarray:
+        """(N,) bool: nothing, or nothing but spaces."""
+        return np.append(is_blank(self.values), True)[self.codes]
+
+
+def ids(raw: Raw, column: str) -> Ids:
+    """A column of ids. Raises ``DataError`` for a line break within an id of delimited text: a quote left open."""
+    found = encoded(raw.table[column], column, raw.path)
+    if raw.delimited:
+        broken = pc.fill_null(pc.match_substring(found.values, "\n"), False).to_numpy(zero_copy_only=False)
+        if broken.any():
+            row = int(np.flatnonzero(np.append(broken, False)[found.codes])[0])
+            raise _open_quote(raw, column, row, found.text(row))
+    return found
+
+
+def id_texts(raw: Raw, column: str) -> pa.Array:
+    """(N,) strings; raises as ``ids``."""
     texts = as_text(raw.table[column], column, raw.path)
     if raw.delimited:
         broken = np.flatnonzero(pc.fill_null(pc.match_substring(texts, "\n"), False).to_numpy(zero_copy_only=False))
         if len(broken):
-            raise DataError(
-                f"column {column!r} has a line break in {texts[int(broken[0])].as_py()[:60]!r}",
-                where=f"{raw.path}:{raw.first_row + int(broken[0])}",
-                remedy="close the quote there",
-            )
+            raise _open_quote(raw, column, int(broken[0]), texts[int(broken[0])].as_py())
     return texts
+
+
+def _open_quote(raw: Raw, column: str, row: int, value: str | None) -> DataError:
+    reason = f"column {column!r} has a line break in {str(value)[:60]!r}"
+    return DataError(reason, where=f"{raw.path}:{raw.first_row + row}", remedy="close the quote there")
+
+
+def encoded(column: pa.ChunkedArray, name: str, path: Path) -> Ids:
+    """Any column as ``Ids``."""
+    if not pa.types.is_dictionary(column.type) or column.num_chunks > 1:
+        encoder = Encoder()
+        for chunk in column.chunks:
+            encoder.add(chunk)
+        column = encoder.column()
+    chunk = column.chunk(0)
+    texts = as_text(pa.chunked_array([chunk.dictionary]), name, path).dictionary_encode()
+    place = np.append(pc.fill_null(texts.indices, -1).to_numpy(zero_copy_only=False), -1).astype(np.int32)
+    return Ids(place[pc.fill_null(chunk.indices, -1).to_numpy(zero_copy_only=False)], texts.dictionary)
 
 
 def is_blank(texts: pa.Array) -> np.ndarray:
     """(N,) bool: null, empty, or nothing but spaces."""
     blank = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(texts), ""), True)
     return blank.to_numpy(zero_copy_only=False)
-
-
-def codes(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-    """Codes (N,) int64 in order of first appearance, -1 for null, and the distinct strings (n,) object."""
-    encoded = texts.dictionary_encode()
-    indices = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
-    return indices, np.array(encoded.dictionary.to_pylist(), dtype=object)
 
 
 def numbers(column: pa.ChunkedArray, name: str, path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -77,11 +119,14 @@ def numbers(column: pa.ChunkedArray, name: str, path: Path) -> tuple[np.ndarray,
     return values.to_numpy(dtype=np.float64), is_blank(texts)
 
 
-def seconds(column: pa.ChunkedArray, name: str, path: Path, findings: Findings) -> np.ndarray | None:
+def seconds(
+    column: pa.ChunkedArray, name: str, path: Path, findings: Findings, first_row: int = 1
+) -> np.ndarray | None:
     """(N,) float64 seconds since 1970, NaN where there is no time; None if the column is blank throughout.
 
-    Numbers are seconds, milliseconds, microseconds or nanoseconds by their magnitude, one unit for the column; texts
-    are numbers or ISO 8601 (UTC where they name no zone). Raises ``DataError`` if not one value can be read.
+    Numbers are seconds, milliseconds, microseconds or nanoseconds by the magnitude of most; one that is plainly in
+    another unit is read in that, which is counted as a problem. Texts are numbers or ISO 8601 (UTC where they name no
+    zone). Raises ``DataError`` if not one value can be read.
     """
     if column.null_count == len(column):
         findings.note(f"{path.name}: column {name!r} is empty, so there are no timestamps")
@@ -95,19 +140,12 @@ def seconds(column: pa.ChunkedArray, name: str, path: Path, findings: Findings) 
         return None
     values = np.where(np.isfinite(values), values, np.nan)
     if not np.isnan(values).all():
-        size = float(np.nanmedian(np.abs(values)))
-        for least, divisor, unit in _UNITS:
-            if size >= least:
-                findings.note(f"{path.name}: timestamps are taken as {unit}")
-                values = values / divisor
-                break
+        values = _in_seconds(values, column, path, findings, first_row)
     left = np.flatnonzero(np.isnan(values) & ~blank)
     if len(left) and not pa.types.is_floating(column.type):
-        texts = as_text(column, name, path).take(pa.array(left)).to_pylist()
-        dates = pd.to_datetime(pd.Series(texts, dtype=object), format="ISO8601", errors="coerce", utc=True)
-        there = dates.notna().to_numpy()
-        microseconds = dates[there].dt.tz_localize(None).astype("datetime64[us]").astype(np.int64)
-        values[left[there]] = microseconds.to_numpy() / 1e6
+        for at in range(0, len(left), _DATES):
+            some = left[at : at + _DATES]
+            values[some] = _dates(as_text(column.take(pa.array(some)), name, path).to_pylist())
     if np.isnan(values).all():
         example = next(value for value, empty in zip(column.to_pylist(), blank, strict=True) if not empty)
         raise DataError(
@@ -116,3 +154,50 @@ def seconds(column: pa.ChunkedArray, name: str, path: Path, findings: Findings) 
             remedy="write seconds since 1970 or ISO 8601, or remove the column",
         )
     return values
+
+
+def _in_seconds(
+    values: np.ndarray, column: pa.ChunkedArray, path: Path, findings: Findings, first_row: int
+) -> np.ndarray:
+    most = _unit(np.array([float(np.nanmedian(np.abs(values)))]))[0]
+    if most:
+        findings.note(f"{path.name}: timestamps are taken as {_UNITS[most][2]}")
+    own = _unit(values)
+    odd = np.flatnonzero((own != most) & (np.abs(values) >= _CLEAR))
+    for unit in np.unique(own[odd]):
+        rows = odd[own[odd] == unit]
+        kind = f"timestamp in {_UNITS[unit][2]}, most are {_UNITS[most][2]}"
+        cells = column.take(pa.array(rows))
+        findings.add(kind, f"read as {_UNITS[unit][2]}", path, first_row + rows, partial(_cell, cells))
+    if not len(odd):
+        return values / _UNITS[most][1] if most else values
+    divisors = np.full(len(values), _UNITS[most][1])
+    divisors[odd] = np.array([unit[1] for unit in _UNITS])[own[odd]]
+    return values / divisors
+
+
+def _cell(cells: pa.ChunkedArray, k: int) -> object:
+    return cells[k].as_py()
+
+
+def _unit(values: np.ndarray) -> np.ndarray:
+    """(N,) place in ``_UNITS`` by magnitude."""
+    return np.searchsorted([unit[0] for unit in _UNITS[1:]], np.abs(values), side="right") * np.isfinite(values)
+
+
+def _dates(texts: list[str | None]) -> np.ndarray:
+    """(n,) seconds since 1970 of ISO 8601, NaN for what is none."""
+    dates = pd.to_datetime(pd.Series(texts, dtype=object), format="ISO8601", errors="coerce", utc=True)
+    found = dates.dt.tz_localize(None).astype("datetime64[us]")
+    return np.where(found.isna(), np.nan, found.astype(np.int64).to_numpy() / 1e6)
+
+
+def implausible(times: np.ndarray) -> dict[str, np.ndarray]:
+    """Kind -> (N,) bool: times that stand alone outside 1970 to 2100 (-1 for unknown, a slip of the keyboard)."""
+    middle = float(np.nanmedian(times))
+    found = {}
+    if middle >= 0:
+        found["timestamp before 1970"] = times < 0
+    if middle <= _FUTURE:
+        found["timestamp after 2100"] = times > _FUTURE
+    return found

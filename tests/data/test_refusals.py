@@ -46,7 +46,6 @@ PARQUET = pd.DataFrame({"user_id": ["u"], "item_id": ["a"]}).to_parquet()
         (b"\x1f\x8bnonsense", {}, "x.csv: cannot be unzipped"),
         (PARQUET[:-9], {}, "x.csv: cannot be read as Parquet"),
         (PARQUET, {"format": "csv"}, "x.csv: is not a text file"),
-        (GOOD.encode("utf-16"), {}, "x.csv: is UTF-16; save it as UTF-8"),
         (b"PK\x03\x04\0\0\0", {}, "x.csv: is not a text file"),
         (b'{"user_id": 1}\n{"user_id"\n', {}, "x.csv:2: is not one JSON object"),
         (b'[{"user_id": 1}]', {}, "x.csv:1: holds an array; write one object per line"),
