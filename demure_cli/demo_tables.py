@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from demure_cli.eval_tables import paired_tests, short_names
-from demure_cli.inspect_tables import user_table
+from demure_cli.inspect_people import user_table
 from demure_cli.looks import aside, count, facts, heading, number, row, table
 from demure_cli.terminal import terminal
 
