@@ -11,7 +11,7 @@ from demure_cli.terminal import terminal
 
 if TYPE_CHECKING:
     from demure.demo.run import DemoResult
-    from demure.demo.score import DiagnosisScore
+    from demure.diagnosis.truth import DiagnosisScore
 
 _METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
 _WORDS = {

@@ -153,7 +153,7 @@ def show_item(seen: ItemView) -> None:
             told = (f"{line['likeness']:.2f}", f"{line['evidence']:+.2f}", count(line["interactions"]))
             row(other, line["item_id"], line["title"] or "-", *told)
         terminal.result(
-            heading(f"To compare with: like it otherwise, and chosen for their {modality}"),
+            heading(f"To compare with: like it otherwise, and their {modality} does better than is typical"),
             other,
             aside("likeness: mean cosine in the other modalities"),
             "",

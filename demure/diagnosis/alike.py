@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from demure.diagnosis.source import DiagnosisSource
-from demure.errors import DemureError
 
 _AMONG = 50
 _AT_ONCE = 512
@@ -35,8 +34,7 @@ def comparisons(
     lie ``clearly`` above what is typical in ``table`` (``standing``), hence also above the item where it is flagged.
     Empty for an item without other modalities, and where the features are no longer there.
     """
-    units = _units(source)
-    place = {str(item): row for row, item in enumerate(source.items["item_id"].astype(str))}
+    units, place = source.units, source.item_rows
     found: dict[tuple[str, str], list[Comparison]] = {}
     for modality in dict.fromkeys(name for _, name in wanted):
         good = table[(table["modality"] == modality) & table["clearly"] & (table["below"] < 0)]
@@ -62,18 +60,3 @@ def comparisons(
                     if among[k, b] > 0
                 ]
     return found
-
-
-def _units(source: DiagnosisSource) -> dict[str, np.ndarray]:
-    """Rows of length one per modality of the run, zero where missing; none of a modality without features."""
-    from demure.features import store
-    from demure.features.scaling import robust
-
-    units = {}
-    for name in source.modalities:
-        try:
-            vectors = robust(store.load(source.dataset, name))
-        except DemureError:
-            continue
-        units[name] = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
-    return units

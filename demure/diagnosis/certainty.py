@@ -20,10 +20,15 @@ def share_interval(successes: float, of: float) -> tuple[float, float]:
 
     Brown, Cai and DasGupta, "Interval estimation for a binomial proportion", Statistical Science 2001.
     """
-    from scipy.stats import beta
+    low, high = share_intervals(np.array([successes]), of)[0]
+    return float(low), float(high)
+
+
+def share_intervals(successes: np.ndarray, of: float) -> np.ndarray:
+    """``share_interval`` of each of ``successes`` (n,): (n, 2)."""
+    from scipy.special import betaincinv
 
     if of <= 0:
-        return 0.0, 1.0
-    successes = float(np.clip(successes, 0.0, of))
-    low, high = beta.ppf([(1 - _LEVEL) / 2, (1 + _LEVEL) / 2], successes + 0.5, of - successes + 0.5)
-    return float(low), float(high)
+        return np.tile([0.0, 1.0], (len(successes), 1))
+    kept = np.clip(np.asarray(successes, dtype=np.float64), 0.0, of)[:, None]
+    return betaincinv(kept + 0.5, of - kept + 0.5, np.array([(1 - _LEVEL) / 2, (1 + _LEVEL) / 2]))

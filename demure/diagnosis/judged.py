@@ -38,12 +38,12 @@ class Judged:
         ``OSError`` or pyarrow's errors if it is damaged."""
         columns = [*_NAMES, "position", "poi_probability", "evidence"]
         table = pq.read_table(path, columns=columns, read_dictionary=_NAMES).combine_chunks()
-        codes, names = {}, {}
+        coded, names = {}, {}
         for name in _NAMES:
-            codes[name], names[name] = _codes(table.column(name))
+            coded[name], names[name] = codes(table.column(name))
         modalities = [str(one) for one in names["modality"]]
-        m, position = codes["modality"], table.column("position").to_numpy()
-        user = codes["user_id"]
+        m, position = coded["modality"], table.column("position").to_numpy()
+        user = coded["user_id"]
         M = max(len(modalities), 1)
         aligned = len(m) % M == 0 and (m.reshape(-1, M) == np.arange(M)).all() and (np.diff(user) >= 0).all()
         order = slice(None) if aligned else np.lexsort((m, position, user))
@@ -52,13 +52,13 @@ class Judged:
             return values[order].reshape(-1, M)
 
         words = names["verdict"]
-        verdict = wide(codes["verdict"])
+        verdict = wide(coded["verdict"])
         return cls(
             modalities,
             names["user_id"],
             names["item_id"],
             wide(user)[:, 0],
-            wide(codes["item_id"])[:, 0],
+            wide(coded["item_id"])[:, 0],
             wide(position)[:, 0].astype(np.int32),
             wide(table.column("poi_probability").to_numpy().astype(np.float32)),
             wide(table.column("evidence").to_numpy().astype(np.float32)),
@@ -106,11 +106,10 @@ def _pointers(codes: np.ndarray, count: int) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(np.bincount(codes, minlength=count))]).astype(np.int64)
 
 
-def _codes(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
+def codes(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
     """Codes (rows,) int32 in the order of first appearance, and the values they stand for."""
     column = column.unify_dictionaries()
     if not column.num_chunks:
         return np.zeros(0, np.int32), np.zeros(0, dtype=object)
     values = np.array(column.chunk(0).dictionary.to_pylist(), dtype=object)
-    codes = np.concatenate([chunk.indices.to_numpy() for chunk in column.chunks]).astype(np.int32)
-    return codes, values
+    return np.concatenate([chunk.indices.to_numpy() for chunk in column.chunks]).astype(np.int32), values

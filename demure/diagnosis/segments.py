@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
 from demure.diagnosis.certainty import FEW
 from demure.diagnosis.judged import Judged
@@ -18,7 +19,7 @@ from demure.errors import DemureError
 KINDS = ("category", "reliance", "history", "popularity", "time")
 TOO_SHORT = "too short to tell"
 _BANDS = (1, 5, 10, 20, 50, 100, 200)
-_PERIODS = ("%Y", "%Y-%m", "%Y-%m-%d")
+_CALENDAR = 2.5e11  # seconds on either side of 1970: some 8,000 years
 _MOST_PERIODS = 40
 _FIELDS = ("segment", "users", "items", "interactions")
 
@@ -95,8 +96,9 @@ def summed(judged: Judged, found: Members) -> pd.DataFrame:
 
 
 def _distinct(code: np.ndarray, what: np.ndarray, size: int) -> np.ndarray:
-    pairs = np.unique(code.astype(np.int64) * (int(what.max(initial=0)) + 1) + what)
-    return np.bincount(pairs // (int(what.max(initial=0)) + 1), minlength=size)
+    """How many different ``what`` each code has."""
+    shape = (size, int(what.max(initial=0)) + 1)
+    return np.diff(sparse.coo_array((np.ones(len(code), np.int32), (code, what)), shape=shape).tocsr().indptr)
 
 
 def members(source: DiagnosisSource, kind: str) -> Members:
@@ -161,17 +163,14 @@ def _periods(source: DiagnosisSource) -> Members:
     times = source.judged_times
     if times is None or not np.isfinite(times).any():
         raise DemureError("the data has no timestamps", where=source.dataset, remedy="segment by something else")
-    dates = pd.to_datetime(pd.Series(times), unit="s", errors="coerce")
-    known = dates.notna().to_numpy()
+    known = np.isfinite(times) & (np.abs(times) < _CALENDAR)
     if not known.any():
-        raise DemureError("the timestamps are not of this world's calendar", where=source.dataset)
-    dates = dates[known]
-    labels = None
-    for pattern in _PERIODS:  # the finest that stays readable
-        finer = dates.dt.strftime(pattern)
-        if labels is not None and finer.nunique() > _MOST_PERIODS:
+        raise DemureError("the timestamps fit no calendar", where=source.dataset, remedy="segment by something else")
+    seconds = times[known].astype("M8[s]")
+    names, code = np.unique(seconds.astype("M8[Y]"), return_inverse=True)
+    for unit in ("M8[M]", "M8[D]"):  # the finest that stays readable
+        finer, place = np.unique(seconds.astype(unit), return_inverse=True)
+        if len(finer) > _MOST_PERIODS:
             break
-        labels = finer
-    assert labels is not None
-    names = sorted(labels.unique())
-    return Members(names, np.flatnonzero(known), pd.Categorical(labels, categories=names).codes.astype(np.int64))
+        names, code = finer, place
+    return Members([str(name) for name in names], np.flatnonzero(known), code)

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from demure.diagnosis.judged import Judged
-from demure.errors import DatasetError, RunError
+from demure.errors import DatasetError, FeatureError, RunError
 from demure.files import read_json
 from demure.runs import read_manifest
 
@@ -199,6 +199,10 @@ class DiagnosisSource:
 
         return [find(item) for item in item_ids]
 
+    def has_picture(self, item_id: str) -> bool:
+        """Whether the items file names a picture for the item; ``pictures`` finds out whether it is there."""
+        return "image" in self.items.columns and bool(isinstance(self._images.get(item_id), str))
+
     @cached_property
     def _images(self) -> dict[str, Any]:
         return dict(zip(self.items["item_id"].astype(str), self.items["image"], strict=True))
@@ -207,6 +211,27 @@ class DiagnosisSource:
     def items(self) -> pd.DataFrame:
         """The dataset's items table, one row per item."""
         return pd.read_parquet(self.dataset / "items.parquet")
+
+    @cached_property
+    def item_rows(self) -> dict[str, int]:
+        """Item id to its row in ``items``, which is also its row in every feature matrix."""
+        return {str(item): row for row, item in enumerate(self.items["item_id"].astype(str))}
+
+    @cached_property
+    def units(self) -> dict[str, np.ndarray]:
+        """The dataset's features per modality of the run, scaled as for training, rows of length one, zero where
+        missing; none of a modality without features."""
+        from demure.features import store
+        from demure.features.scaling import robust
+
+        units = {}
+        for name in self.modalities:
+            try:
+                vectors = robust(store.load(self.dataset, name))
+            except FeatureError:
+                continue
+            units[name] = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+        return units
 
     @cached_property
     def titles(self) -> dict[str, str]:

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps, features
 
 from demure.progress import Listener, Progress, silent
 
-_HEIGHTS = (112, 96, 80, 64, 48)  # pixels, tried from the largest
+_HEIGHTS = (128, 112, 96, 80, 64, 48)  # pixels, tried from the largest
 _SAMPLE = 40
 _MAX_PIXELS = 50_000_000
 
