@@ -108,8 +108,8 @@ def _pointers(codes: np.ndarray, count: int) -> np.ndarray:
 
 def codes(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
     """Codes (rows,) int32 in the order of first appearance, and the values they stand for."""
-    column = column.unify_dictionaries()
-    if not column.num_chunks:
+    if not len(column):  # its type may be none at all
         return np.zeros(0, np.int32), np.zeros(0, dtype=object)
+    column = column.unify_dictionaries()
     values = np.array(column.chunk(0).dictionary.to_pylist(), dtype=object)
     return np.concatenate([chunk.indices.to_numpy() for chunk in column.chunks]).astype(np.int32), values

@@ -77,7 +77,7 @@ def site(
     return Site(str(run), f"http://{shown_host}:{server.server_port}/", _is_loopback(host), server)
 
 
-Answer = tuple[str, bytes] | None  # media type and content, or: there is no such thing
+Answer = tuple[str, bytes] | None  # media type and content, or nothing
 
 
 def _answers(lookup: Lookup, html: str) -> dict[str, Callable[[dict[str, str]], Answer]]:
@@ -85,7 +85,7 @@ def _answers(lookup: Lookup, html: str) -> dict[str, Callable[[dict[str, str]], 
 
     def as_json(value: Any) -> Answer:
         text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-        return None if value is None else ("application/json", text.encode())
+        return "application/json", text.encode()
 
     def picture(query: dict[str, str]) -> Answer:
         content = lookup.picture(query.get("id", ""))
@@ -138,10 +138,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         query = {name: values[0] for name, values in parse_qs(asked.query).items()}
         found = answer(query)
-        if found is None:
-            self._send(HTTPStatus.NOT_FOUND, ("application/json", b"null"))
-        else:
-            self._send(HTTPStatus.OK, found)
+        self._send(HTTPStatus.OK, found) if found else self._send(HTTPStatus.NO_CONTENT, ("text/plain", b""))
 
     do_HEAD = do_GET
 
