@@ -151,3 +151,46 @@ def test_refusals(tmp_path):
     with pytest.raises(RunError, match="no diagnosis"):
         report(run, tmp_path / "page.html")
     assert not (tmp_path / "page.html").exists()
+
+
+def test_calibration_where_the_truth_is_known(tmp_path):
+    run = small_run(tmp_path)
+    truth = pd.read_parquet(run / "diagnosis.parquet", columns=["user_id", "item_id", "modality", "verdict"])
+    truth["caused"] = (truth.pop("verdict") == "poi").astype(int)
+    truth.to_csv(tmp_path / "truth.csv", index=False)
+    report(run, tmp_path / "page.html", truth=tmp_path / "truth.csv")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "Against what is known to be true" in page
+    image = embedded(page)["charts"]["calibration"]["data"][1]
+    assert image["x"] == [0.2, 0.9]
+    assert image["y"] == [0, 1]
+    assert image["customdata"] == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("user_id,item_id,modality\nann,i1,image\n", r"truth.csv: has no column caused"),
+        ("user_id,item_id,modality,caused\nann,i1,image,maybe\n", r"truth.csv row 2: caused is 'maybe', not 0 or 1"),
+        ("user_id,item_id,modality,caused\nx,y,z,1\n", r"shares no pair"),
+        ("", r"truth.csv: cannot be read"),
+    ],
+)
+def test_a_truth_that_cannot_be_used(tmp_path, text, message):
+    (tmp_path / "truth.csv").write_text(text)
+    with pytest.raises(DemureError, match=message):
+        report(small_run(tmp_path), tmp_path / "page.html", truth=tmp_path / "truth.csv")
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_how_it_was_made_is_in_words(page):
+    rest = without_scripts(page)
+    assert re.search(r"<dt>recipe</dt><dd[^>]*>default</dd>", rest)
+    assert re.search(r"<dt>split</dt><dd[^>]*>bb</dd>", rest)
+
+
+def test_numbers_stand_beside_every_chart_that_has_none_in_a_table(page):
+    rest = without_scripts(page)
+    for key in embedded(page)["charts"]:
+        if key not in ("shares", "reliance"):
+            assert re.search(rf'data-chart="{key}".*?<summary>The numbers</summary>', rest, re.S), key
