@@ -24,6 +24,7 @@ from demure_cli.commands.recipes import recipes
 from demure_cli.commands.recommend import recommend
 from demure_cli.commands.report import report
 from demure_cli.commands.train import train
+from demure_cli.commands.ui import ui
 from demure_cli.common import Interrupted, Quiet, Verbose, flag
 from demure_cli.terminal import terminal
 
@@ -70,6 +71,7 @@ _COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     ("inspect", inspect, _WAY),
     ("recommend", recommend, _WAY),
     ("report", report, _WAY),
+    ("ui", ui, _WAY),
     ("demo", demo, _MORE),
     ("extractors", extractors, _MORE),
 )

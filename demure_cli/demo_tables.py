@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from demure_cli.eval_tables import paired_tests, short_names
-from demure_cli.inspect_tables import user_table
+from demure_cli.inspect_people import user_table
 from demure_cli.looks import aside, count, facts, heading, number, row, table
 from demure_cli.terminal import terminal
 
 if TYPE_CHECKING:
     from demure.demo.run import DemoResult
-    from demure.demo.score import DiagnosisScore
+    from demure.diagnosis.truth import DiagnosisScore
 
 _METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
 _WORDS = {

@@ -1,37 +1,51 @@
-"""The tables of `demure inspect`."""
+"""The tables of `demure inspect`: the overview, its parts, and lists. One user and one item: ``inspect_people``."""
 
 from __future__ import annotations
 
-import datetime
 import math
 from typing import TYPE_CHECKING, Any
 
 import rich.table
+from rich.bar import Bar
 from rich.text import Text
 
-from demure_cli.looks import VERDICT_STYLES, aside, count, facts, heading, number, percent, row, table, verdict
-from demure_cli.terminal import safe, terminal
+from demure_cli.looks import VERDICT_STYLES, aside, count, facts, heading, number, percent, row, table
+from demure_cli.terminal import terminal
 
 if TYPE_CHECKING:
-    from demure.diagnosis.tables import Export, ItemView, Overview, UserView
+    from demure.diagnosis.tables import Export, ItemView, Listing, ModalityView, Overview, Segments, UserView
 
-_FEW = 5
-_CELL = 13  # a verdict with its probability, and the space around it
-_WIDE = 72  # what an id, a title and, beside them, the items that spoke need at least
-_ID: dict[str, object] = {"no_wrap": True, "max_width": 16}
-_TITLE: dict[str, object] = {"no_wrap": True, "ratio": 2, "min_width": 12}
+ID: dict[str, object] = {"no_wrap": True, "max_width": 16}
+TITLE: dict[str, object] = {"no_wrap": True, "ratio": 2, "min_width": 12}
+_NUMBER = 8  # a share with its space
+_BAR = 20
+_ROOMY = 100
+_KINDS = {
+    "category": "categories of the items",
+    "reliance": "what users rely on most",
+    "history": "how many choices the user made",
+    "popularity": "how often the item was chosen",
+    "time": "time",
+}
 
 
-def show(result: Overview | UserView | ItemView | Export) -> None:
+def show(result: Overview | UserView | ItemView | ModalityView | Segments | Listing | Export) -> None:
     """Print any answer of `demure inspect`."""
-    from demure.diagnosis.tables import ItemView, Overview, UserView
+    from demure.diagnosis import tables
+    from demure_cli.inspect_people import show_item, show_user
 
-    if isinstance(result, Overview):
+    if isinstance(result, tables.Overview):
         show_overview(result)
-    elif isinstance(result, UserView):
+    elif isinstance(result, tables.UserView):
         show_user(result)
-    elif isinstance(result, ItemView):
+    elif isinstance(result, tables.ItemView):
         show_item(result)
+    elif isinstance(result, tables.ModalityView):
+        show_modality(result)
+    elif isinstance(result, tables.Segments):
+        show_segments(result)
+    elif isinstance(result, tables.Listing):
+        show_listing(result)
     else:
         terminal.result(facts([("written", result.export), ("rows", count(result.rows))]))
 
@@ -40,28 +54,45 @@ def show_overview(seen: Overview) -> None:
     judged = (
         f"{count(seen.interactions)} training interactions of {count(seen.users)} users with {count(seen.items)} items"
     )
+    part = [("only", seen.segment)] if seen.segment else []
     terminal.result(
-        facts([("run", f"{seen.run} (recipe {seen.recipe})"), ("dataset", seen.dataset), ("judged", judged)]),
+        facts([("run", f"{seen.run} (recipe {seen.recipe})"), ("dataset", seen.dataset), *part, ("judged", judged)]),
         "",
-        *_shares("Which modality was a point of interest", seen.modalities),
+        *shares("Which modality was a point of interest", seen.modalities),
         "",
+        *_agreement(seen.agreement),
         *_reliance(seen),
         "",
         *_flagged(seen),
     )
-    terminal.note("one user's history: demure inspect RUN --user ID; one item: --item ID; every verdict: --export FILE")
+    terminal.note(
+        "one user's history: demure inspect RUN --user ID; one item: --item ID; one modality: --modality NAME; "
+        "by parts: --segment category; everyone: --list users; every verdict: --export FILE"
+    )
 
 
-def _shares(title: str, frame: Any) -> tuple[Text, rich.table.Table, Text]:
+def shares(title: str, frame: Any) -> tuple[Text, rich.table.Table, Text]:
+    """A table of verdicts per modality, with its heading and legend."""
     shown = table(["modality", ">interactions", *(f">{word}" for word in VERDICT_STYLES), ">mean probability"])
     for line in frame.itertuples():
-        shares = [Text(percent(getattr(line, word)), style=style) for word, style in VERDICT_STYLES.items()]
-        row(shown, line.modality, count(line.interactions), *shares, number(line.mean_probability, 2))
+        cells = [Text(percent(getattr(line, word)), style=style) for word, style in VERDICT_STYLES.items()]
+        row(shown, line.modality, count(line.interactions), *cells, number(line.mean_probability, 2))
     return (
         heading(title),
         shown,
         aside("mean probability: of having been a point of interest, where the modality is there"),
     )
+
+
+def _agreement(frame: Any) -> tuple[Any, ...]:
+    if frame.empty:
+        return ()
+    shown = table(["modalities", ">both", ">only the first", ">only the second", ">neither", ">correlation"])
+    for line in frame.itertuples():
+        told = [percent(share) for share in (line.both, line.only_first, line.only_second, line.neither)]
+        row(shown, f"{line.first}, {line.second}", *told, _signed(line.correlation))
+    words = "of the choices whose item has both; correlation: of the ranks of their evidence"
+    return heading("Do the modalities agree"), shown, aside(words), ""
 
 
 def _reliance(seen: Overview) -> tuple[Text, rich.table.Table, Text]:
@@ -72,95 +103,112 @@ def _reliance(seen: Overview) -> tuple[Text, rich.table.Table, Text]:
     return heading("Users by what they rely on most"), shown, aside(explained)
 
 
-def _flagged(seen: Overview) -> tuple[Text | rich.table.Table, ...]:
+def _flagged(seen: Overview) -> tuple[Any, ...]:
     if seen.flagged.empty:
-        return (aside(f"No item with at least {seen.min_count} interactions has a modality flagged as noise."),)
-    title = f"Items whose modality is most often noise (at least {seen.min_count} interactions)"
-    shown = table([("item", _ID), ("title", _TITLE), "modality", ">interactions", ">noise", ">mean probability"])
-    shown.expand = terminal.width <= 100
-    for line in seen.flagged.itertuples():
-        noise = Text(percent(line.noise), style=VERDICT_STYLES["noise"])
-        told = (count(line.interactions), noise, number(line.mean_probability, 2))
-        row(shown, line.item_id, line.title or "-", line.modality, *told)
-    return heading(title), shown
-
-
-def show_user(seen: UserView) -> None:
-    relies = ", ".join(f"{name} {percent(share)}" for name, share in seen.reliance.items())
-    history = f"{count(len(seen.history))} training interactions, oldest first"
-    terminal.result(
-        facts([("user", seen.user_id), ("history", history), ("relies on", relies)]),
-        "",
-        heading("Each choice, what it was for, and which other choices speak for that"),
-        user_table(seen, terminal.width),
-        aside("the number: how probable it is that the modality was a point of interest"),
+        return (aside(f"No item with at least {seen.min_count} interactions stands out below what is typical."),)
+    title = (
+        f"Items to look at: a modality of theirs explains choices worse than is typical ({count(len(seen.flagged))} of "
+        f"{count(seen.flagged_total)}, at least {seen.min_count} interactions)"
     )
-    if len(seen.history) < _FEW:
-        terminal.note(f"only {len(seen.history)} interactions: these probabilities rest on little")
+    return heading(title), items_table(seen.flagged), aside(_STANDING)
 
 
-def user_table(seen: UserView, width: int, caused: set[tuple[str, str]] | None = None) -> rich.table.Table:
-    """A user's history. What spoke for a point of interest stands in a column of its own where ``width`` allows, and
-    below the title where it does not. ``caused``: (item, modality) pairs known to be true, which get a star."""
-    dated = any(not math.isnan(line["time"]) for line in seen.history) and width >= 100
-    room = width - 5 - _CELL * len(seen.modalities) - (12 if dated else 0)
-    beside = room >= _WIDE
-    columns: list[Any] = [">#", *([("date", {"no_wrap": True})] if dated else []), ("item", _ID), ("title", _TITLE)]
-    columns += [(name, {"no_wrap": True, "min_width": 10}) for name in seen.modalities]
-    columns += [("what spoke for it", {"ratio": 3, "no_wrap": True})] if beside else []
-    shown = table(columns)
-    shown.expand = True
-    for line in seen.history:
-        spoke, title = _spoke(line["verdicts"]), Text(safe(line["title"]) or "-")
-        cells: list[object] = [line["position"] + 1, *([_date(line["time"])] if dated else []), line["item_id"]]
-        cells += [title if beside or not spoke else Text("\n").join([title, spoke])]
-        for name in seen.modalities:
-            star = " *" if caused and (line["item_id"], name) in caused else ""
-            cells.append(_cell(line["verdicts"].get(name)) + Text(star))
-        cells += [spoke] if beside else []
-        row(shown, *cells)
+_STANDING = (
+    "evidence: mean, in nats, that the modality was a point of interest, next to what is typical; below: how many "
+    "standard deviations of the items, after allowing for few choices; ?: could as well be typical. It may be the "
+    "wrong picture or text, or only an unusual one: low evidence is no proof of a fault"
+)
+
+
+def items_table(frame: Any) -> rich.table.Table:
+    """Rows of ``standing``."""
+    roomy = terminal.width >= _ROOMY
+    columns: list[Any] = [("item", ID), ("title", TITLE), "modality", ">choices", ">evidence"]
+    columns += [">typical"] if roomy else []
+    shown = table([*columns, ">below", ">noise", *([">mean probability"] if roomy else [])])
+    shown.expand = not roomy
+    for line in frame.itertuples():
+        below = Text(f"{line.below:+.1f}{'' if line.clearly else '?'}", style="yellow" if line.clearly else "dim")
+        typical = [_signed(line.typical)] if roomy else []
+        mean = [number(line.mean_probability, 2)] if roomy else []
+        told = [count(line.interactions), _signed(line.evidence), *typical, below, percent(line.noise), *mean]
+        row(shown, line.item_id, line.title or "-", line.modality, *told)
     return shown
 
 
-def _spoke(verdicts: dict[str, dict[str, Any]]) -> Text:
-    lines = []
-    for modality, judged in verdicts.items():
-        if judged["verdict"] == "poi" and judged["supports"]:
-            others = ", ".join(support["title"] or support["item_id"] for support in judged["supports"])
-            lines.append(safe(f"{modality}: {others}"))
-    return Text("\n".join(lines), style="dim")
-
-
-def show_item(seen: ItemView, *, at_most: int = 40) -> None:
-    """Print the first ``at_most`` of those who chose it; JSON has them all."""
-    judged = len(seen.chosen_by)
-    chosen = f"{count(judged)} times in training"
-    modalities = list(seen.modalities["modality"])
-    shown = table([("user", _ID), *modalities])
-    for line in seen.chosen_by[:at_most]:
-        row(shown, line["user_id"], *(_cell(line["verdicts"].get(name)) for name in modalities))
+def show_modality(seen: ModalityView) -> None:
+    """One modality: how it fares, by parts of the data, and its items."""
+    told = seen.shares
+    n = sum(seen.histogram)
     terminal.result(
-        facts([("item", seen.item_id), ("title", seen.title or "-"), ("chosen", chosen)]),
+        facts(
+            [
+                ("modality", seen.modality),
+                ("point of interest", f"{percent(told['poi'])} of {count(int(told['interactions']))} choices"),
+                ("noise", percent(told["noise"])),
+                ("missing", percent(told["missing"])),
+                ("relied on most by", f"{count(seen.users)} of {count(seen.users_total)} users"),
+                ("mean reliance", f"{percent(seen.mean_reliance)} of a user's choices"),
+            ]
+        ),
         "",
-        *_shares("What it was chosen for", seen.modalities),
-        "",
-        heading("Who chose it for what, surest first"),
-        shown,
     )
-    if judged > at_most:
-        terminal.result(aside(f"{count(judged - at_most)} more: --json has them all"))
-    if judged < _FEW:
-        terminal.note(f"only {judged} interactions: these shares rest on little")
+    sure = table([">probability", ">interactions", ""])
+    for k, size in enumerate(seen.histogram):
+        row(sure, f"{k / 10:.1f} to {(k + 1) / 10:.1f}", count(size), bar(size / max(seen.histogram), 1.0) if n else "")
+    terminal.result(heading("How sure it is: probabilities of a point of interest"), sure, "")
+    for kind, frame in seen.by.items():
+        shown = table([(kind, {"overflow": "fold"}), ">interactions", ">point of interest", ""])
+        for line in frame.itertuples():
+            row(shown, line.segment, count(line.interactions), percent(line.poi), bar(line.poi, 1.0))
+        terminal.result(heading(f"By {_KINDS[kind]}"), shown, "")
+    terminal.result(heading(f"Its items ({count(len(seen.items))} of {count(seen.items_total)})"))
+    terminal.result(items_table(seen.items), aside(_STANDING))
 
 
-def _cell(judged: dict[str, Any] | None) -> Text:
-    return Text("-", style="dim") if judged is None else verdict(judged["verdict"], judged["poi_probability"])
+def show_segments(seen: Segments) -> None:
+    """A row per part: how many, and the share of points of interest per modality, with a bar where there is room."""
+    names = list(seen.table.columns[4:])
+    room = terminal.width - 24 - 3 * _NUMBER - 10 * len(names)
+    barred = room >= _BAR * len(names)
+    columns: list[Any] = [(seen.kind, {"overflow": "fold", "min_width": 10}), ">users", ">items", ">interactions"]
+    for name in names:
+        columns += [f">{name}", *([""] if barred else [])]
+    shown = table(columns)
+    for line in seen.table.to_dict("records"):
+        few = "?" if line["interactions"] < seen.few else ""
+        cells: list[object] = [count(line[name]) for name in ("users", "items", "interactions")]
+        for name in names:
+            cells += [percent(line[name]) + few, *([bar(line[name], 1.0)] if barred else [])]
+        row(shown, line["segment"], *cells)
+    words = "per modality: the share of choices it was a point of interest for, where the item has it"
+    few = (
+        f"; ?: under {seen.few} interactions, which is little" if (seen.table["interactions"] < seen.few).any() else ""
+    )
+    terminal.result(heading(f"By {_KINDS[seen.kind]}"), shown, aside(words + few))
+    terminal.note(f"one of them: demure inspect RUN --segment {seen.kind}=NAME")
 
 
-def _date(seconds: float) -> str:
-    if math.isnan(seconds):
-        return "-"
-    try:
-        return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%d")
-    except (OverflowError, ValueError, OSError):  # a clock of the user's own: no calendar fits it
-        return f"{seconds:g}"
+def show_listing(seen: Listing) -> None:
+    """All items or all users, those that were asked for."""
+    left = "" if seen.matched == seen.total else f", {count(seen.matched)} fulfil the conditions"
+    title = f"{count(seen.total)} {'items and modalities' if seen.what == 'items' else seen.what}{left}"
+    shown = f"; {count(len(seen.rows))} shown" if len(seen.rows) < seen.matched else ""
+    if seen.what == "items":
+        terminal.result(heading(title + shown), items_table(seen.rows), aside(_STANDING))
+        return
+    names = list(seen.rows.columns[3:])
+    listed = table([("user", {"overflow": "fold"}), ">interactions", "relies on", *(f">{name}" for name in names)])
+    for line in seen.rows.to_dict("records"):
+        told = [percent(line[name]) for name in names]
+        row(listed, line["user_id"], count(line["interactions"]), line["relies_on"], *told)
+    terminal.result(heading(title + shown), listed, aside("shares of the user's choices; --user ID shows one history"))
+
+
+def bar(share: float, most: float) -> Bar | Text:
+    """A bar as long as its share; nothing where there is none."""
+    return Text("") if math.isnan(share) else Bar(most, 0, share, width=_BAR)
+
+
+def _signed(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:+.2f}"

@@ -41,7 +41,7 @@ def table(columns: Iterable[str | tuple[str, dict[str, object]]]) -> Table:
 
 def row(shown: Table, *cells: object) -> None:
     """Add a row; cells that are not rich's own are printed as they are, never read as markup."""
-    shown.add_row(*(cell if isinstance(cell, Text | Table) else Text(safe(cell)) for cell in cells))
+    shown.add_row(*(cell if hasattr(cell, "__rich_console__") else Text(safe(cell)) for cell in cells))
 
 
 def facts(pairs: Sequence[tuple[str, object]]) -> Table:
@@ -69,7 +69,9 @@ def count(value: int) -> str:
     return f"{value:,}"
 
 
-def verdict(word: str, probability: float) -> Text:
-    """``poi .93``, the word in its colour; nothing is claimed about a missing modality."""
+def verdict(word: str, probability: float, *, unsure: bool = False) -> Text:
+    """``poi .93``, the word in its colour, with a question mark where it could be either; nothing is claimed about a
+    missing modality."""
     style = VERDICT_STYLES.get(word, "")
-    return Text(word, style=style) if word == "missing" else Text(f"{word} {probability:.2f}", style=style)
+    mark = "?" if unsure else ""
+    return Text.assemble((word if word == "missing" else f"{word} {probability:.2f}{mark}", style))

@@ -41,10 +41,12 @@ class Terminal:
 
     def __init__(self) -> None:
         self.quiet = self.verbose = False
+        self.pictures: bool | None = None
 
     def reset(self) -> None:
         """Forget the flags of an earlier command line in the same process."""
         self.quiet = self.verbose = False
+        self.pictures = None
 
     def configure(self, *, quiet: bool = False, verbose: bool = False) -> None:
         """Add flags; they may come before or after the subcommand, and never cancel each other."""
@@ -64,6 +66,15 @@ class Terminal:
     def width(self) -> int:
         """Columns of standard output (80 where it is not a terminal and COLUMNS does not say)."""
         return self._console().width
+
+    @property
+    def shows_pictures(self) -> bool:
+        """Whether to draw pictures on standard output: as ``pictures`` says, or where it is a terminal with colours
+        enough and the letters for half blocks."""
+        if self.pictures is not None:
+            return self.pictures
+        console = self._console()
+        return console.is_terminal and console.color_system in ("256", "truecolor") and not console.options.ascii_only
 
     def result(self, *parts: RenderableType) -> None:
         """Print what the user asked for, on standard output."""
@@ -114,7 +125,8 @@ class Terminal:
     def _console(self, *, stderr: bool = False) -> Console:
         from rich.console import Console
 
-        return Console(stderr=stderr)
+        forced = self.pictures and not stderr
+        return Console(stderr=stderr, **({"force_terminal": True, "color_system": "truecolor"} if forced else {}))
 
     def _stderr(self, text: str) -> None:
         # Nobody is left to tell when standard error is closed.

@@ -10,20 +10,21 @@ from rich.console import Console
 
 from demure.demo.run import telling_user
 from demure.diagnosis.tables import user_view
-from demure_cli.inspect_tables import user_table
+from demure_cli.inspect_people import user_table
 
 WIDTH = 112
+CHOICES = 7
 
 
 def main(demo: Path, out: Path) -> None:
-    """`demure inspect RUN --user U` of the demo's telling user, as Rich exports it."""
+    """`demure inspect RUN --user U` of the demo's telling user, the first choices, as Rich exports it."""
     run = demo / "runs" / "demure"
     user = telling_user(pd.read_parquet(demo / "noise-demure.parquet"))
-    seen = user_view(run, user)
+    seen = user_view(run, user, top=CHOICES)
     with open("/dev/null", "w", encoding="utf-8") as nowhere:
         console = Console(record=True, width=WIDTH, file=nowhere, force_terminal=True, color_system="truecolor")
-        console.print(f"[bold]$ demure inspect {run} --user {user}[/bold]\n")
-        console.print(user_table(seen, WIDTH))
+        console.print(f"[bold]$ demure inspect {run} --user {user} --top {CHOICES}[/bold]\n")
+        console.print(user_table(seen, WIDTH, pictures=True))
     out.write_text(console.export_svg(title="demure inspect", unique_id="demure"), encoding="utf-8")
 
 

@@ -12,8 +12,8 @@ import pandas as pd
 
 from demure.data.prepare import PrepareOptions
 from demure.demo.catalogue import CatalogueOptions, render
-from demure.demo.score import DiagnosisScore, score_diagnosis
 from demure.diagnosis.tables import UserView, export, user_view
+from demure.diagnosis.truth import DiagnosisScore, score_diagnosis
 from demure.features.extract import extract
 from demure.features.preparing import prepare_with_features
 from demure.files import refuse_existing
@@ -105,7 +105,7 @@ def run(
     done("inspect")
     recommended = recommend(runs["demure"], out / "recommendations.parquet", k=20, device="cpu", listener=listener)
     done("recommend")
-    report(runs["demure"], out / "report.html", listener=listener)
+    report(runs["demure"], out / "report.html", truth=made.truth, listener=listener)
     done("report")
     caused = truth[(truth["user_id"] == user.user_id) & (truth["caused"] == 1)]
     return DemoResult(

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
-import numpy as np
-from markupsafe import Markup
-from plotly.offline import get_plotlyjs
-
-from demure import __version__
-from demure.diagnosis import tables
-from demure.diagnosis.source import VERDICTS, DiagnosisSource
+from demure.diagnosis.source import DiagnosisSource
 from demure.errors import DemureError
-from demure.files import atomic_file, read_json
+from demure.files import atomic_file
 from demure.progress import Listener, Progress, silent
-from demure.report import charts, gather
+from demure.report.gather import Gatherer, Registry
+from demure.report.page import packed_plotly, page, script_json
+from demure.report.people import people
+from demure.report.shown import shown
 from demure.report.thumbnails import thumbnails
 
 MEGABYTE = 1_000_000
 _MOST_ROWS = 600_000
+_PAGE = 250_000  # templates, charts and tables
 
 
 @dataclass(frozen=True)
@@ -35,13 +31,25 @@ class Report:
     bytes: int
     users: int
     users_total: int
+    items: int
     pictures: int
 
 
-def report(run: Path | str, out: Path | str, *, megabytes: float = 9.5, listener: Listener = silent) -> Report:
+def report(
+    run: Path | str,
+    out: Path | str,
+    *,
+    megabytes: float = 9.5,
+    truth: Path | str | None = None,
+    compare: Sequence[Path | str] = (),
+    recommend: bool = True,
+    listener: Listener = silent,
+) -> Report:
     """Write the page of a run to ``out``, at most ``megabytes`` large as far as users and pictures can give way.
 
-    Raises as ``DiagnosisSource.open``, and ``DemureError`` if ``out`` is not an .html file or cannot be written.
+    ``truth``: a file that knows what caused each choice, for the calibration; ``compare``: runs on the same split to
+    show beside this one; ``recommend``: whether to show what each user would be recommended. Raises as
+    ``DiagnosisSource.open`` and ``shown``, and ``DemureError`` if ``out`` is not an .html file or cannot be written.
     """
     out = Path(out)
     if out.suffix not in (".html", ".htm"):
@@ -50,114 +58,56 @@ def report(run: Path | str, out: Path | str, *, megabytes: float = 9.5, listener
         raise DemureError("is a folder", where=out, remedy="give the name of a file")
     source = DiagnosisSource.open(run)
     listener(Progress("report", 0, 3, {"now": "overview"}))
-    seen = tables.overview(run)
-    plotly = get_plotlyjs()
-    left = int(megabytes * MEGABYTE) - len(plotly.encode()) - 150_000
+    seen = shown(source, truth=truth, compare=compare, listener=listener)
+    gatherer = Gatherer(source)
+    left = int(megabytes * MEGABYTE) - len(packed_plotly()) - _PAGE
     listener(Progress("report", 1, 3, {"now": "histories"}))
-    columns = list(seen.reliance["modality"])
-    told = gather.histories(source, columns, at_most_bytes=max(left // 3, 200_000), at_most_rows=_MOST_ROWS)
-    flagged = [str(item) for item in seen.flagged["item_id"]]
-    item_ids = list(dict.fromkeys([*told.item_ids, *flagged]))
-    described = gather.texts(source, item_ids)
-    catalogue: list[list[Any]] = [[item, title, text] for item, (title, text) in zip(item_ids, described, strict=True)]
-    left -= len(told.packed) + len(_json([catalogue, told.users]).encode())
-    pictures = thumbnails(picture_paths(source, item_ids), max(left, 0), listener)
+    told = people(
+        gatherer,
+        at_most_bytes=max(left // 3, 200_000),
+        at_most_rows=_MOST_ROWS,
+        recommend=recommend,
+        listener=listener,
+    )
+    flagged = [str(item) for item in seen.overview.flagged["item_id"]]
+    for item in flagged:
+        told.items.place(gatherer.judged.item_code[item])
+    compare_with = _comparisons(gatherer, told.items)
+    codes = told.items.codes
+    ids = [str(gatherer.judged.item_ids[code]) for code in codes]
+    rows = [gatherer.item(code, text, "") for code, text in zip(codes, gatherer.texts(codes), strict=True)]
+    left -= len(told.packed) + len(script_json([rows, told.users, compare_with]).encode())
+    # The flagged items stand in the page twice: once for those who read it without scripts.
+    left -= 5000 * len(flagged)
+    pictures = thumbnails(source.pictures(ids), max(left, 0), listener)
     listener(Progress("report", 2, 3, {"now": "page"}))
+    for row, picture in zip(rows, pictures, strict=True):
+        row[3] = picture
     data = {
-        "modalities": source.modalities,
-        "reliance": columns,
-        "verdicts": VERDICTS,
+        "served": False,
         "users": told.users,
-        "histories": told.packed,
-        "items": [[*item, picture] for item, picture in zip(catalogue, pictures, strict=True)],
-        "charts": {chart: figure for chart, _, figure in _charts(source, seen)},
+        "bodies": told.packed,
+        "items": rows,
+        "compare": compare_with,
+        "total": told.total,
+        "long": told.long,
+        "drifted": told.drifted,
     }
-    page = _render(source, seen, told, data, plotly, dict(zip(item_ids, pictures, strict=True)))
+    text = page(source, seen, data, dict(zip(ids, pictures, strict=True)))
     with atomic_file(out) as part:
-        part.write_text(page, encoding="utf-8")
+        part.write_text(text, encoding="utf-8")
     listener(Progress("report", 3, 3))
-    shown = sum(1 for picture in pictures if picture)
-    return Report(str(run), str(out), len(page.encode()), len(told.users), told.total, shown)
+    with_pictures = sum(1 for picture in pictures if picture)
+    return Report(str(run), str(out), len(text.encode()), len(told.users), told.total, len(rows), with_pictures)
 
 
-def picture_paths(source: DiagnosisSource, item_ids: list[str]) -> list[Path | None]:
-    """The picture file of each item, or None: not given, not there, or outside the dataset's folder of images."""
-    root = read_json(source.dataset / "dataset.json").get("images_root")
-    if root is None or "image" not in source.items.columns:
-        return [None] * len(item_ids)
-    folder = Path(root).resolve()
-    images = source.items.set_index(source.items["item_id"].astype(str))["image"].to_dict()
-
-    def find(item: str) -> Path | None:
-        name = images.get(item)
-        if not isinstance(name, str) or not name:
-            return None
-        path = (folder / name).resolve()
-        return path if path.is_relative_to(folder) and path.is_file() else None
-
-    return [find(item) for item in item_ids]
-
-
-def _charts(source: DiagnosisSource, seen: tables.Overview) -> list[tuple[str, str, dict[str, Any]]]:
-    """(key, caption, figure) of every chart."""
-    columns = list(seen.reliance["modality"])
-    shown = [
-        ("shares", "Share of interactions by verdict", charts.verdict_shares(seen.modalities)),
-        ("probabilities", "How sure the verdicts are", charts.probabilities(_histogram(source))),
-        ("reliance", "How much users rely on each", charts.reliance(source.reliance(), columns)),
-    ]
-    return shown + [(f"epochs{k}", title, figure) for k, (title, figure) in enumerate(charts.epochs(source.run))]
-
-
-def _histogram(source: DiagnosisSource) -> dict[str, np.ndarray]:
-    frame = source.diagnosis(["modality", "poi_probability", "verdict"]).to_pandas()
-    frame = frame[frame["verdict"] != "missing"]
-    edges = np.linspace(0, 1, 21)
-    return {
-        name: np.histogram(frame.loc[frame["modality"] == name, "poi_probability"].to_numpy(float), edges)[0]
-        for name in source.modalities
-    }
-
-
-def _render(
-    source: DiagnosisSource,
-    seen: tables.Overview,
-    told: gather.Histories,
-    data: dict[str, Any],
-    plotly: str,
-    pictures: dict[str, str],
-) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("demure.report", "."),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    payload = _json(data)
-    recipe = source.run / "recipe.yaml"
-    return environment.get_template("page.html.j2").render(
-        version=__version__,
-        seen=seen,
-        told=told,
-        pictures=pictures,
-        charts={key: caption for key, caption, _ in _charts(source, seen)},
-        verdicts=VERDICTS,
-        palette=charts.PALETTE,
-        grey=charts.NONE_COLOUR,
-        manifest=json.dumps(source.manifest, indent=2, ensure_ascii=False),
-        dataset_manifest=(source.dataset / "dataset.json").read_text(encoding="utf-8"),
-        recipe=recipe.read_text(encoding="utf-8") if recipe.is_file() else "",
-        # The only text that goes in unescaped: ours, the library's, and JSON without a single angle bracket.
-        plotly=Markup(plotly.replace("</script", "<\\/script")),
-        data=Markup(payload),
-        nonce=hashlib.sha256(payload.encode()).hexdigest()[:24],
-    )
-
-
-def _json(value: Any) -> str:
-    """JSON that cannot end the script element it stands in, nor mean anything to an HTML parser."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    for char in "<>&\u2028\u2029":
-        text = text.replace(char, f"\\u{ord(char):04x}")
-    return text
+def _comparisons(gatherer: Gatherer, items: Registry) -> dict[str, Any]:
+    """Item -> modality -> what ``Gatherer.compared`` tells of each."""
+    judged = gatherer.judged
+    found: dict[str, Any] = {}
+    for (item, modality), others in gatherer.comparisons(items.codes).items():
+        lines = [gatherer.compared(one, items) for one in others]
+        if lines:
+            place = str(items.place(judged.item_code[item]))
+            found.setdefault(place, {})[str(judged.modalities.index(modality))] = lines
+    return found

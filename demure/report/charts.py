@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import itertools
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ VERDICT_COLOURS = {"poi": "#1a9c6b", "noise": "#d9822b", "missing": "#8b929c"}
 PALETTE = ("#3f7fd9", "#c2578f", "#8a6fd1", "#2aa3b5", "#b58a2a", "#6b8f2a")
 NONE_COLOUR = "#8b929c"
 _BINS = 20
+_MOST_BARS = 25
+_FIRST = 4  # where the modalities' columns of a table of segments begin
 
 
 def colours(modalities: Sequence[str]) -> dict[str, str]:
@@ -78,18 +81,70 @@ def probabilities(histogram: Mapping[str, np.ndarray]) -> dict[str, Any]:
     return _figure(figure)
 
 
-def epochs(run: Path) -> list[tuple[str, dict[str, Any]]]:
-    """A chart of the losses and one of every other number that metrics.jsonl holds per epoch; none without the file."""
-    path = run / "metrics.jsonl"
+def parts(table: pd.DataFrame, modalities: Sequence[str], *, ordered: bool) -> dict[str, Any]:
+    """The share of noise per segment (``Segments.table``): lines where segments have an order, bars where not."""
+    figure = go.Figure()
+    shown = table if ordered else table.sort_values("interactions", ascending=False, kind="stable").head(_MOST_BARS)
+    names = [_text(name) for name in shown["segment"]]
+    palette = colours(modalities)
+    for at, name in enumerate(modalities):
+        noise = [None if math.isnan(share) else round(100 * (1 - share), 2) for share in shown.iloc[:, _FIRST + at]]
+        told = {"name": _text(name), "customdata": shown["interactions"].tolist()}
+        if ordered:
+            figure.add_scatter(
+                x=names, y=noise, mode="lines+markers", line={"color": palette[name]}, **told,
+                hovertemplate="%{x}: %{y:.1f} % noise of %{customdata} choices<extra>" + _text(name) + "</extra>",
+            )  # fmt: skip
+        else:
+            figure.add_bar(
+                y=names, x=noise, orientation="h", marker_color=palette[name], **told,
+                hovertemplate="%{y}: %{x:.1f} % noise of %{customdata} choices<extra>" + _text(name) + "</extra>",
+            )  # fmt: skip
+    share, where = {"title": {"text": "% noise"}}, {"type": "category"}
+    if ordered:
+        figure.update_layout(yaxis=share, xaxis=where)
+        return _figure(figure)
+    figure.update_layout(xaxis=share, yaxis=where | {"autorange": "reversed"})
+    return _figure(figure, height=110 + (12 + 13 * len(modalities)) * len(names))
+
+
+def calibration(curve: pd.DataFrame, modalities: Sequence[str]) -> dict[str, Any]:
+    """What was said against what was true (``truth.Calibration.curve``), with the line of a perfect diagnosis."""
+    figure = go.Figure()
+    palette = colours(modalities)
+    figure.add_scatter(
+        x=[0, 1], y=[0, 1], mode="lines", name="perfect", line={"color": NONE_COLOUR, "dash": "dot"}, hoverinfo="skip"
+    )
+    for name in modalities:
+        line = curve[curve["modality"] == name]
+        figure.add_scatter(
+            x=[round(value, 4) for value in line["predicted"]], y=[round(value, 4) for value in line["caused"]],
+            customdata=line["pairs"].tolist(), name=_text(name), mode="lines+markers", line={"color": palette[name]},
+            hovertemplate="said %{x:.2f}, true of %{y:.2f} of %{customdata}<extra>" + _text(name) + "</extra>",
+        )  # fmt: skip
+    figure.update_layout(
+        xaxis={"title": {"text": "probability of a point of interest"}, "range": [0, 1]},
+        yaxis={"title": {"text": "share that truly was"}, "range": [0, 1]},
+    )
+    return _figure(figure, height=380)
+
+
+def epochs(runs: Mapping[str, Path]) -> list[tuple[str, dict[str, Any], pd.DataFrame]]:
+    """Title, chart and numbers of the losses, and of every other metric, that the metrics.jsonl of ``runs`` (by name)
+    hold per epoch; none where there is no such file."""
+    rows = {name: _rows(path / "metrics.jsonl") for name, path in runs.items()}
+    named = list(dict.fromkeys(name for some in rows.values() for row in some for name in row if name != "epoch"))
+    groups = {
+        "Likelihood and loss per epoch": [name for name in named if _is_loss(name)],
+        "Validation per epoch": [name for name in named if _is_metric(name)],
+    }
+    return [(title, *_lines(rows, chosen)) for title, chosen in groups.items() if chosen]
+
+
+def _rows(path: Path) -> list[dict[str, float]]:
     if not path.is_file():
         return []
-    rows = [_flat(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    names = list(dict.fromkeys(name for row in rows for name in row if name != "epoch"))
-    groups = {
-        "Loss per epoch": [name for name in names if _is_loss(name)],
-        "Validation per epoch": [name for name in names if _is_metric(name)],
-    }
-    return [(title, _lines(rows, chosen)) for title, chosen in groups.items() if chosen]
+    return [_flat(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
 def _is_loss(name: str) -> bool:
@@ -110,16 +165,24 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
     return flat
 
 
-def _lines(rows: list[dict[str, float]], names: list[str]) -> dict[str, Any]:
+def _lines(runs: Mapping[str, list[dict[str, float]]], names: list[str]) -> tuple[dict[str, Any], pd.DataFrame]:
     figure = go.Figure()
-    for k, name in enumerate(names):
-        points = [(row.get("epoch", at), row[name]) for at, row in enumerate(rows, start=1) if name in row]
-        figure.add_scatter(
-            x=[epoch for epoch, _ in points], y=[value for _, value in points], name=_text(name),
-            mode="lines+markers", line={"color": PALETTE[k % len(PALETTE)]},
-        )  # fmt: skip
+    several = sum(any(name in row for row in rows for name in names) for rows in runs.values()) > 1
+    table, k = {}, 0
+    for run, rows in runs.items():
+        for name in names:
+            points = {row.get("epoch", at): row[name] for at, row in enumerate(rows, start=1) if name in row}
+            if not points:
+                continue
+            label = f"{run}: {name}" if several else name
+            figure.add_scatter(
+                x=list(points), y=list(points.values()), name=_text(label), mode="lines+markers",
+                line={"color": PALETTE[k % len(PALETTE)]},
+            )  # fmt: skip
+            table[label] = points
+            k += 1
     figure.update_layout(xaxis={"title": {"text": "epoch"}})
-    return _figure(figure)
+    return _figure(figure), pd.DataFrame(table).rename_axis("epoch").sort_index().reset_index()
 
 
 def _text(name: object) -> str:

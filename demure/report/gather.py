@@ -1,4 +1,12 @@
-"""What the page holds: the overview, and as many users' histories as its size allows."""
+"""Users and items as the page's script reads them, whether they stand in the page or are served one at a time.
+
+A user is ``[id, interactions, [reliance in per cent, per modality and none], drifted]`` with a body
+``[[lowest and highest per cent of each reliance], drift or null, lines]``; a drift is ``[modality, choice, day, before,
+after, p]``; a line ``[item, day or null, judged per modality]``, judged ``[verdict, per cent, evidence in tenths of
+nats, ...items that speak for it]``. An item is a place in a list of ``[id, title, text, picture, category, choices,
+standing per modality or null]``, a standing ``[noise in per cent, choices, evidence, typical, below, clearly]`` with
+the three numbers in tenths. Days are since 1970.
+"""
 
 from __future__ import annotations
 
@@ -6,124 +14,193 @@ import base64
 import gzip
 import json
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from demure.diagnosis.source import VERDICTS, DiagnosisSource
+from demure.diagnosis.alike import Comparison, comparisons
+from demure.diagnosis.certainty import share_intervals
+from demure.diagnosis.drift import drift
+from demure.diagnosis.source import DiagnosisSource
+from demure.diagnosis.standing import standing
+from demure.diagnosis.supports import supports
+from demure.errors import RunError
 
 SECONDS_PER_DAY = 86_400
+POI, NOISE, MISSING = range(3)  # places in VERDICTS
 _SNIPPET = 160
-_SUPPORTS = 2
 
 
-@dataclass(frozen=True)
-class Histories:
-    """``users``: (id, interactions, reliance per modality and none) of those on the page, in the order of their ids.
-    ``packed``: their histories, gzipped JSON in base64. ``item_ids``: the items that they and their supports name;
-    an item is its place in this list. ``total``: users of the run."""
+class Registry:
+    """Items in the order in which they were first named; an item is its place."""
 
-    users: list[list[Any]]
-    packed: str
-    item_ids: list[str]
-    total: int
+    def __init__(self) -> None:
+        self._place: dict[int, int] = {}
 
+    def place(self, code: int) -> int:
+        """Of an item's code in the diagnosis."""
+        return self._place.setdefault(int(code), len(self._place))
 
-def histories(source: DiagnosisSource, columns: list[str], *, at_most_bytes: int, at_most_rows: int) -> Histories:
-    """The histories of all users, or of users spread evenly over the sorted ids where they would not fit.
-
-    ``columns`` are the modalities of the reliance, in order.
-    """
-    counts = source.diagnosis(["user_id"]).column("user_id").value_counts()
-    ids = counts.field("values").to_pylist()
-    rows = dict(zip(ids, counts.field("counts").to_pylist(), strict=True))
-    ids.sort(key=_natural)
-    share = min(1.0, at_most_rows / max(sum(rows.values()), 1))
-    while True:
-        chosen = (
-            ids if share >= 1 else [ids[int(k)] for k in np.linspace(0, len(ids) - 1, max(1, int(share * len(ids))))]
-        )
-        chosen = list(dict.fromkeys(chosen))
-        packed = _pack(source, chosen, columns, len(ids))
-        if len(packed.packed) <= at_most_bytes or len(chosen) == 1:
-            return packed
-        share = len(chosen) / len(ids) * 0.9 * at_most_bytes / len(packed.packed)
+    @property
+    def codes(self) -> list[int]:
+        """The codes named so far."""
+        return list(self._place)
 
 
-def _natural(name: str) -> tuple[int, int, str]:
+class Gatherer:
+    """A run's tables, each read once, as the page wants them."""
+
+    def __init__(self, source: DiagnosisSource) -> None:
+        self.source = source
+        self.judged = source.judged
+        self.times = source.judged_times
+
+    def user(self, code: int, *, drifted: bool | None = None) -> list[Any]:
+        """The head of a user."""
+        shares = self.source.reliance_of_users[code]
+        return [str(self.judged.user_ids[code]), int(self.judged.lengths[code]), _percents(shares), drifted]
+
+    @cached_property
+    def supports(self) -> np.ndarray:
+        """As ``diagnosis.supports`` gives them. Raises ``RunError`` if the file is damaged."""
+        path = self.source.run / "supports.parquet"
+        try:
+            return supports(path, self.judged)
+        except (OSError, pa.ArrowException) as error:
+            raise RunError(f"cannot be read ({error})", where=path, remedy="train the run again") from error
+
+    def body(self, code: int, items: Registry) -> list[Any]:
+        """The body of a user; the items that it names are added to ``items``."""
+        judged = self.judged
+        rows = slice(int(judged.indptr[code]), int(judged.indptr[code + 1]))
+        times = None if self.times is None else self.times[rows]
+        n = int(judged.lengths[code])
+        intervals = share_intervals(self.source.reliance_of_users[code] * n, n)
+        days = [None] * n if times is None else [_day(seconds) for seconds in times.tolist()]
+        present, poi = judged.present[rows], judged.poi[rows]
+        percent = np.rint(100 * judged.probability[rows].astype(np.float64)).astype(int).tolist()
+        tenths = np.rint(10 * judged.evidence[rows].astype(np.float64)).astype(int)
+        verdict = np.where(present, np.where(poi, POI, NOISE), MISSING).tolist()
+        # "-0" would lose its sign: weak evidence against keeps to its side of zero.
+        signed = np.where((judged.evidence[rows] < 0) & (tenths == 0), -1, tenths).tolist()
+        places = [items.place(item) for item in judged.item[rows].tolist()]
+        others = np.where(present[..., None], self.supports[rows], -1).tolist()
+        lines = []
+        for t in range(n):
+            told: list[Any] = []
+            for m in range(len(judged.modalities)):
+                if verdict[t][m] == MISSING:
+                    told.append([MISSING])
+                    continue
+                speak = [items.place(item) for item in others[t][m] if item >= 0]
+                keep = len(speak) if verdict[t][m] == POI else 2 if signed[t][m] > 0 else 0
+                told.append([verdict[t][m], percent[t][m], signed[t][m], *speak[:keep]])
+            lines.append([places[t], days[t], *told])
+        changed = drift(judged.probability[rows], present, judged.modalities, times)
+        change = None
+        if changed is not None:
+            change = [
+                judged.modalities.index(changed.modality),
+                changed.position + 1,
+                _day(changed.time),
+                round(100 * changed.before),
+                round(100 * changed.after),
+                round(changed.p_value, 3),
+            ]
+        return [np.rint(100 * intervals).astype(int).tolist(), change, lines]
+
+    def item(self, code: int, text: tuple[str, str], picture: str) -> list[Any]:
+        """One item; ``text``: title and snippet; ``picture``: where the picture is to be had, or nothing."""
+        name = str(self.judged.item_ids[code])
+        category = ", ".join(self.source.categories.get(name, ()))
+        chosen = int(np.diff(self.judged.by_item[0])[code])
+        return [name, *text, picture, category, chosen, self.standings.get(name, [None] * len(self.judged.modalities))]
+
+    def choosers(self, code: int, most: int) -> list[list[Any]]:
+        """``[user id, choices, day, judged per modality]`` of the ``most`` surest of those who chose an item."""
+        judged = self.judged
+        rows = judged.rows_of_item(code)
+        rows = rows[np.argsort(-judged.probability[rows].max(1), kind="stable")][:most]
+        found = []
+        for row in rows.tolist():
+            user = judged.user[row]
+            day = None if self.times is None else _day(float(self.times[row]))
+            told = [
+                [MISSING] if not there else [POI if poi else NOISE, round(100 * float(probability))]
+                for there, poi, probability in zip(
+                    judged.present[row], judged.poi[row], judged.probability[row], strict=True
+                )
+            ]
+            found.append([str(judged.user_ids[user]), int(judged.lengths[user]), day, *told])
+        return found
+
+    def comparisons(self, codes: Sequence[int]) -> dict[tuple[str, str], list[Comparison]]:
+        """Items to compare these with, for each modality of theirs that lies below what is typical."""
+        names = {str(self.judged.item_ids[code]) for code in codes}
+        low = self.table[(self.table["below"] > 0) & self.table["item_id"].isin(names)]
+        return comparisons(self.source, self.table, list(zip(low["item_id"], low["modality"], strict=True)))
+
+    def compared(self, one: Comparison, items: Registry) -> list[int]:
+        """``[item, likeness in per cent, evidence in tenths of nats, choices]``."""
+        place = items.place(self.judged.item_code[one.item_id])
+        return [place, round(100 * one.likeness), round(10 * one.evidence), one.interactions]
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """``standing`` of the whole run."""
+        return standing(self.source)
+
+    @cached_property
+    def standings(self) -> dict[str, list[Any]]:
+        """Item id to its standing per modality."""
+        slot = {name: m for m, name in enumerate(self.judged.modalities)}
+        found: dict[str, list[Any]] = {}
+        columns = ["item_id", "modality", "noise", "interactions", "evidence", "typical", "below", "clearly"]
+        for item, modality, noise, n, *tenths, clearly in self.table[columns].itertuples(index=False):
+            line = found.setdefault(str(item), [None] * len(slot))
+            line[slot[modality]] = [round(100 * noise), int(n), *(round(10 * one) for one in tenths), int(clearly)]
+        return found
+
+    def texts(self, codes: Sequence[int]) -> list[tuple[str, str]]:
+        """Title, and the beginning of the description or text, of each item."""
+        titles, snippets = self.source.titles, self._snippets
+        names = [str(self.judged.item_ids[code]) for code in codes]
+        return [(titles.get(name, ""), _shorten(snippets.get(name, ""))) for name in names]
+
+    @cached_property
+    def _snippets(self) -> dict[str, str]:
+        frame = self.source.items
+        column = next((name for name in ("description", "text") if name in frame.columns), None)
+        if column is None or "title" not in frame.columns:
+            return {}
+        return dict(zip(frame["item_id"].astype(str), frame[column].fillna("").astype(str), strict=True))
+
+
+def natural(name: str) -> tuple[int, int, str]:
     """Numbers in the order of their value, before words."""
     return (0, int(name), name) if name.isascii() and name.isdigit() and len(name) < 19 else (1, 0, name)
 
 
-def _pack(source: DiagnosisSource, users: list[str], columns: list[str], total: int) -> Histories:
-    frame = source.of_users(
-        "diagnosis", ["user_id", "item_id", "position", "modality", "poi_probability", "verdict"], users
-    )
-    spoke = source.of_users("supports", ["user_id", "position", "modality", "support_rank", "support_item_id"], users)
-    spoke = spoke[spoke["support_rank"] <= _SUPPORTS].sort_values("support_rank", kind="stable")
-    item_ids = pd.Index(frame["item_id"].unique()).union(spoke["support_item_id"].unique(), sort=False)
-    frame["item"] = item_ids.get_indexer(frame["item_id"])
-    frame["percent"] = (100 * frame["poi_probability"].fillna(0.0)).round().astype(int)
-    frame["code"] = frame["verdict"].map({name: code for code, name in enumerate(VERDICTS)}).astype(int)
-    spoke["item"] = item_ids.get_indexer(spoke["support_item_id"])
-    supports: dict[tuple[Any, ...], list[int]] = {}
-    for *key, item in spoke[["user_id", "position", "modality", "item"]].itertuples(index=False):
-        supports.setdefault(tuple(key), []).append(int(item))
-    days = _days(source, pa.array(users, pa.string()))
-    slot = {name: k for k, name in enumerate(source.modalities)}
-    told: dict[str, dict[int, list[Any]]] = {user: {} for user in users}
-    cells = frame[["user_id", "position", "item", "modality", "code", "percent"]]
-    for user, position, item, modality, code, percent in cells.itertuples(index=False):
-        line = told[user].get(position)
-        if line is None:
-            day = days[user][position] if position < len(days.get(user, ())) else None
-            line = told[user][position] = [int(item), day, *([None] * len(slot))]
-        others = supports.get((user, position, modality), []) if code == 0 else []
-        line[2 + slot[modality]] = [int(code), int(percent), *others]
-    reliance = source.of_users("reliance", ["user_id", "modality", "reliance"], users)
-    wide = reliance.pivot_table(index="user_id", columns="modality", values="reliance", aggfunc="first", fill_value=0.0)
-    shares = wide.reindex(index=users, columns=columns, fill_value=0.0).mul(100).round().astype(int).to_numpy().tolist()
-    body = [[lines[position] for position in sorted(lines)] for lines in (told[user] for user in users)]
-    return Histories(
-        users=[[user, len(lines), share] for user, lines, share in zip(users, body, shares, strict=True)],
-        packed=pack(body),
-        item_ids=[str(name) for name in item_ids],
-        total=total,
-    )
-
-
 def pack(value: Any) -> str:
     """Gzipped JSON in base64, the same bytes for the same value."""
-    raw = json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
-    return base64.b64encode(gzip.compress(raw, mtime=0)).decode("ascii")
+    return pack_text(json.dumps(value, separators=(",", ":"), allow_nan=False))
 
 
-def _days(source: DiagnosisSource, users: pa.Array) -> dict[str, list[int | None]]:
-    path = source.dataset / "interactions.parquet"
-    if "timestamp" not in pq.read_schema(path).names:
-        return {}
-    chosen = pc.is_in(pc.field("user_id"), users) & (pc.field("split") == "train")
-    frame = pq.read_table(path, columns=["user_id", "timestamp"], filters=chosen).to_pandas()
-    days: dict[str, list[int | None]] = {}
-    for user, seconds in frame.itertuples(index=False):
-        days.setdefault(str(user), []).append(None if math.isnan(seconds) else int(seconds // SECONDS_PER_DAY))
-    return days
+def pack_text(text: str) -> str:
+    """Gzipped text in base64."""
+    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode("ascii")
 
 
-def texts(source: DiagnosisSource, item_ids: list[str]) -> list[tuple[str, str]]:
-    """Title, and the beginning of the longest text column, of each item."""
-    frame = source.items.set_index(source.items["item_id"].astype(str)).reindex(item_ids)
-    others = [name for name in ("description", "text") if name in frame.columns]
-    snippets = (
-        frame[others[0]].fillna("").astype(str) if others and "title" in frame.columns else pd.Series("", frame.index)
-    )
-    titles = source.titles
-    return [(titles.get(item, ""), _shorten(text)) for item, text in zip(item_ids, snippets, strict=True)]
+def _percents(shares: np.ndarray) -> list[int]:
+    return [int(one) for one in np.rint(100 * shares)]
+
+
+def _day(seconds: float) -> int | None:
+    return int(seconds // SECONDS_PER_DAY) if math.isfinite(seconds) else None
 
 
 def _shorten(text: str) -> str:

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps, features
 
 from demure.progress import Listener, Progress, silent
 
-_HEIGHTS = (112, 96, 80, 64, 48)  # pixels, tried from the largest
+_HEIGHTS = (128, 112, 96, 80, 64, 48)  # pixels, tried from the largest
 _SAMPLE = 40
 _MAX_PIXELS = 50_000_000
 
@@ -43,15 +43,24 @@ def thumbnails(paths: Sequence[Path | None], at_most_bytes: int, listener: Liste
 
 def _encode(path: Path, height: int) -> str:
     kind = "WEBP" if features.check("webp") else "JPEG"
+    image = small(path, height * 3 // 2, height)
+    if image is None:
+        return ""
+    buffer = io.BytesIO()
+    image.save(buffer, kind, quality=60)
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+
+
+def small(path: Path, width: int, height: int) -> Image.Image | None:
+    """A picture made to fit ``width`` x ``height`` pixels, upright and in RGB; None for one that cannot be read, or
+    that is so large that reading it would cost too much."""
     try:
         with Image.open(path) as picture:
             if picture.width * picture.height > _MAX_PIXELS:
-                return ""
+                return None
             picture.draft("RGB", (height * 2, height * 2))
-            small = ImageOps.exif_transpose(picture).convert("RGB")
-            small.thumbnail((height * 3 // 2, height))
-            buffer = io.BytesIO()
-            small.save(buffer, kind, quality=60)
-    except Exception:  # whatever Pillow finds wrong with a picture, the page is still a page without it
-        return ""
-    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+            image = ImageOps.exif_transpose(picture).convert("RGB")
+            image.thumbnail((width, height))
+            return image
+    except Exception:  # whatever Pillow finds wrong with a picture, what shows it goes on without it
+        return None

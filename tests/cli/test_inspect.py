@@ -1,5 +1,6 @@
 import json
 import re
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -29,37 +30,90 @@ def test_overview(capsys, run, width):
     assert re.search(r"image\s+6\s+50.0 %\s+33.3 %\s+16.7 %\s+0.62", text)
     assert re.search(r"text\s+6\s+50.0 %\s+50.0 %\s+0.0 %\s+0.55", text)
     assert re.search(r"none\s+1\s+33.3 %\s+26.7 %", text)
-    assert re.search(r"i1\s+Alien\s+image\s+3\s+66.7 %", text)
+    assert re.search(r"i1\s+Alien\s+image\s+3\s+-0.27\s.*66.7 %", text)
+    assert re.search(r"image, text\s+20.0 %\s+40.0 %\s+20.0 %\s+20.0 %", text)
     assert max(map(len, text.splitlines())) <= width
     assert "\x1b" not in text
 
 
 def test_overview_without_flagged_items(capsys, run):
-    assert "No item with at least 50 interactions" in shown(capsys, run, "--min-count", "50")
+    assert "No item with at least 50 interactions stands out" in shown(capsys, run, "--min-count", "50")
 
 
 def test_user(capsys, run, width):
     text = shown(capsys, run, "--user", "ann")
-    assert "image 60.0 %, text 30.0 %, none 10.0 %" in text
+    assert re.search(r"image 60.0 % \(\d+-\d+ %\), text 30.0 % \(\d+-\d+ %\), none 10.0 %", text)
     rows = [line for line in text.splitlines() if re.match(r"\s*[123]\s", line)]
-    assert [re.search(r"i\d", line).group() for line in rows] == ["i1", "i2", "i3"]
+    assert [re.search(r"Alien|Brazil|i3", line).group() for line in rows] == ["Alien", "Brazil", "i3"]
     assert re.search(r"Alien\s+poi 0.90\s+noise 0.20", rows[0])
     assert re.search(r"missing\s+poi 0.90", rows[2])
-    assert "image: Brazil, i3" in text
-    assert ("1997-09-" in text) == (width >= 100)
+    assert "like Brazil and i3" in text
+    assert "i1 · 1997-09-22" in text
     assert max(map(len, text.splitlines())) <= width
+    assert "\x1b" not in text
+
+
+def test_pictures_are_drawn_where_they_can_be_seen(capsys, run):
+    drawn = shown(capsys, run, "--user", "ann", "--pictures", "--recommend", "0")
+    assert "▀" in drawn or "▄" in drawn
+    assert "\x1b[38;2;" in drawn
+    plain = shown(capsys, run, "--user", "ann", "--no-pictures", "--recommend", "0")
+    assert "▀" not in plain
+    assert "▄" not in plain
+
+
+def test_a_picture_that_cannot_be_read_is_left_out(capsys, run):
+    for picture in (Path(run).parent / "images").iterdir():
+        picture.write_bytes(b"no picture")
+    assert "Alien" in shown(capsys, run, "--user", "ann", "--pictures", "--recommend", "0")
 
 
 def test_few_interactions_are_said_to_be_few(capsys, run):
-    assert main(["inspect", run, "--user", "cid"]) == 0
-    assert "only 1 interactions" in capsys.readouterr().err
+    assert main(["inspect", run, "--user", "bob"]) == 0
+    assert "only 2 choices: these probabilities rest on little" in capsys.readouterr().err
+
+
+def test_segments_lists_and_one_modality(capsys, run, width):
+    text = shown(capsys, run, "--segment", "history")
+    assert re.search(r"1-4\s+3\s+3\s+6\s+60.0 %\?", text)
+    assert max(map(len, text.splitlines())) <= width
+    text = shown(capsys, run, "--segment", "history=1-4", "--min-count", "1")
+    assert "history=1-4" in text
+    text = shown(capsys, run, "--list", "users", "--where", "image>=40%", "--sort", "image")
+    assert text.index("bob") < text.index("ann")
+    assert "cid" not in text
+    assert "3 users, 2 fulfil the conditions" in text
+    text = shown(capsys, run, "--list", "items", "--where", "modality=image")
+    assert re.search(r"i2\s+Brazil\s+image\s+2", text)
+    text = shown(capsys, run, "--modality", "image")
+    assert re.search(r"(0.8 to 0.9|0.9 to 1.0)\s+3", text)
+    assert max(map(len, text.splitlines())) <= width
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--user", "ann", "--item", "i1"], "got --user and --item; ask one at a time"),
+        (["--list", "cats"], "cannot list 'cats'"),
+        (["--segment", "zodiac"], "no segments by 'zodiac'"),
+        (["--user", "ann", "--where", "imag>1"], "no field 'imag' in this view; did you mean image?"),
+        (["--export", "x.parquet", "--sort", "image"], "the export holds every verdict"),
+        (["--modality", "sound"], "no modality 'sound'"),
+    ],
+)
+def test_refusals(capsys, run, arguments, message):
+    assert main(["inspect", run, *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert message in err
+    assert err.count("\n") == 1
 
 
 def test_item(capsys, run, width):
     text = shown(capsys, run, "--item", "i1")
     assert "Alien" in text
     assert re.search(r"image\s+3\s+33.3 %\s+66.7 %\s+0.0 %", text)
-    assert re.search(r"ann\s+poi 0.90\s+noise 0.20", text)
+    assert re.search(r"ann\s+1997-09-22\s+3\s+poi 0.90\s+noise 0.20", text)
 
 
 def test_json_of_each(capsys, run):

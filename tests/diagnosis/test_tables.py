@@ -7,6 +7,7 @@ from runs_by_hand import small_run
 
 from demure.diagnosis import tables
 from demure.diagnosis.source import nearest
+from demure.diagnosis.user import why
 from demure.errors import DatasetError, DemureError, RunError
 from demure.files import read_json, write_json
 
@@ -36,16 +37,17 @@ def test_overview_users_by_what_they_rely_on(run):
 
 def test_overview_flags_items_with_enough_interactions(run):
     flagged = tables.overview(run, min_count=3).flagged
-    assert flagged[["item_id", "modality", "interactions"]].values.tolist() == [["i1", "image", 3], ["i1", "text", 3]]
-    assert flagged["noise"].tolist() == pytest.approx([2 / 3, 2 / 3])
-    assert flagged["title"].tolist() == ["Alien", "Alien"]
+    assert flagged[["item_id", "modality", "interactions"]].values.tolist() == [["i1", "image", 3]]
+    assert flagged["noise"].tolist() == pytest.approx([2 / 3])
+    assert flagged["title"].tolist() == ["Alien"]
     assert tables.overview(run, min_count=4).flagged.empty
     assert len(tables.overview(run, min_count=1, top=1).flagged) == 1
 
 
-def test_shares_of_an_item_whose_modality_is_missing_count_present_ones_only(run):
-    flagged = tables.overview(run, min_count=1).flagged
-    assert "i3" not in flagged[flagged["modality"] == "image"]["item_id"].tolist()
+def test_what_is_flagged_can_be_chosen(run):
+    assert tables.overview(run, min_count=1, where=["modality=text"]).flagged.empty
+    with pytest.raises(DemureError, match="no field 'colour'"):
+        tables.overview(run, where=["colour=red"])
 
 
 def test_user_view_is_in_time_order_with_what_spoke_for_it(run):
@@ -65,6 +67,72 @@ def test_user_view_is_in_time_order_with_what_spoke_for_it(run):
     assert seen.history[1]["time"] - seen.history[0]["time"] == 86_400
 
 
+def test_what_speaks_for_a_verdict_or_the_lack_of_it(run):
+    first, _, last = tables.user_view(run, "ann").history
+    assert first["verdicts"]["image"]["why"] == "like Brazil and i3"
+    assert first["verdicts"]["text"]["why"] == "none of the 2 other choices speaks for it"
+    assert last["verdicts"]["image"]["why"] == "the item has no image"
+    alone = tables.user_view(run, "cid")
+    assert alone.history[0]["verdicts"]["text"]["why"] == "the only choice: there is nothing to compare it with"
+    assert alone.notes == [
+        "a single choice, with nothing to compare it with: its probabilities are those of users in general"
+    ]
+    assert tables.user_view(run, "bob").notes == ["only 2 choices: these probabilities rest on little"]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "evidence", "rival", "words"),
+    [
+        ("poi", 1.0, (0.1, -1.0), "like A and B"),
+        (
+            "poi",
+            -0.2,
+            (0.1, -1.0),
+            "little speaks for it (closest: A); said because the user relies on image elsewhere",
+        ),
+        ("noise", -0.2, (0.9, 2.0), "none of the 7 other choices speaks for it"),
+        ("noise", 0.5, (0.9, 2.0), "like A and B, but its text speaks louder"),
+        ("noise", 0.5, (0.9, 0.1), "like A and B, but the user relies more on text"),
+        ("noise", 0.5, (0.1, 0.1), "like A and B, but not enough to tell"),
+    ],
+)
+def test_words_claim_no_more_than_the_numbers(verdict, evidence, rival, words):
+    supports = [{"item_id": "a", "title": "A"}, {"item_id": "b", "title": "B"}]
+    probability = 0.9 if verdict == "poi" else 0.3
+    judged = {
+        "image": {"verdict": verdict, "poi_probability": probability, "evidence": evidence, "supports": supports},
+        "text": {"verdict": "noise", "poi_probability": rival[0], "evidence": rival[1], "supports": []},
+    }
+    assert why("image", judged, 7) == words
+
+
+def test_choices_can_be_chosen_and_sorted(run):
+    def items(**options):
+        return [row["item_id"] for row in tables.user_view(run, "ann", **options).history]
+
+    assert items(where=["image.verdict=missing"]) == ["i3"]
+    assert items(where=["text<0.5"]) == ["i1", "i2"]
+    assert items(sort="-choice", top=2) == ["i3", "i2"]
+    assert items(where=["date>=1997-09-23"], sort="title") == ["i3", "i2"]
+    assert tables.user_view(run, "ann", top=1).interactions == 3
+    with pytest.raises(DemureError, match="did you mean image"):
+        items(sort="imag")
+
+
+def test_reliance_comes_with_what_so_few_choices_can_say(run):
+    seen = tables.user_view(run, "ann")
+    for name, share in seen.reliance.items():
+        low, high = seen.reliance_interval[name]
+        assert low < share < high
+        assert high - low > 0.3  # three choices say next to nothing
+
+
+def test_without_the_model_a_verdict_can_still_be_looked_at(run):
+    seen = tables.user_view(run, "ann", recommend=3)
+    assert seen.recommended is None
+    assert seen.notes[-1].startswith("no recommendations: ")
+
+
 def test_user_view_without_timestamps(tmp_path):
     assert all(
         math.isnan(row["time"]) for row in tables.user_view(small_run(tmp_path, timestamps=False), "ann").history
@@ -76,6 +144,13 @@ def test_item_view_says_who_chose_it_for_what(run):
     assert seen.title == "Alien"
     assert {row["user_id"] for row in seen.chosen_by} == {"ann", "bob", "cid"}
     assert seen.modalities.set_index("modality").loc["image", "noise"] == pytest.approx(2 / 3)
+    assert seen.chosen_by[0]["choices"] == 3
+    (image, _text) = seen.standing
+    assert image["low"] < 2 / 3 < image["high"]
+    assert image["says"].startswith("image: noise in 67 % of 3 choices; its evidence")
+    assert seen.notes == ["only 3 choices: these shares rest on little"]
+    assert [row["user_id"] for row in tables.item_view(run, "i1", where=["image.verdict=poi"]).chosen_by] == ["ann"]
+    assert [row["user_id"] for row in tables.item_view(run, "i1", sort="choices", top=1).chosen_by] == ["cid"]
 
 
 def test_unknown_ids_name_the_nearest(run):

@@ -1,56 +1,244 @@
-"""The page in a real browser, where one is installed."""
+"""The page in a real browser, where one is installed: what is written to a file, and what is served."""
 
-import html
-import re
+import itertools
+import json
 import shutil
-import subprocess
+import threading
+from pathlib import Path
+from urllib.parse import quote
 
 import pandas as pd
 import pytest
 from runs_by_hand import Judged, small_run, write_run
 
 from demure.report.build import report
+from demure.report.serve import site
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = [
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update"),
-    *("--enable-logging=stderr", "--virtual-time-budget=10000", "--dump-dom"),
-]
-
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+HOSTILE = "</script><script>document.title='ran'</script><img src=x onerror=\"document.title='ran'\">{{7*7}}&#x27;"
 
 
-def opened(url, profile):
-    command = [CHROMIUM, *FLAGS, f"--user-data-dir={profile}", url]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+@pytest.fixture(scope="module")
+def chromium():
+    sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright here")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
-def test_a_user_opens_and_nothing_complains(tmp_path):
-    report(small_run(tmp_path), tmp_path / "page.html")
-    done = opened(f"{(tmp_path / 'page.html').as_uri()}#user=bob", tmp_path / "profile")
-    dom = done.stdout
-    assert 'data-ready="true"' in dom
-    assert "User bob" in dom
-    badges = re.findall(r'data-modality="(\w+)" data-verdict="(\w+)">([^<]*)<', dom)
-    assert [(modality, word) for modality, word, _ in badges] == [
-        ("image", "poi"),
-        ("text", "poi"),
-        ("image", "noise"),
-        ("text", "noise"),
+@pytest.fixture
+def visit(chromium):
+    """Open an address in a page that notes complaints and requests; both are checked when the test is over."""
+    opened = []
+
+    def go(url, *, width=1000, **options):
+        page = chromium.new_page(viewport={"width": width, "height": 900}, **options)
+        page.complaints, page.requests = [], []
+        page.on("console", lambda message: page.complaints.append(message.text))
+        page.on("pageerror", lambda error: page.complaints.append(str(error)))
+        page.on("request", lambda request: page.requests.append(request.url))
+        page.goto(url)
+        page.wait_for_selector("html[data-ready=true]")
+        opened.append((page, url))
+        return page
+
+    yield go
+    for page, url in opened:
+        assert page.complaints == []
+        home = url.split("#")[0]
+        outside = [asked for asked in page.requests if not asked.startswith((home, "data:", "blob:"))]
+        assert outside == []
+        page.close()
+
+
+@pytest.fixture
+def written(tmp_path):
+    run = small_run(tmp_path)
+    report(run, tmp_path / "page.html")
+    return run, (tmp_path / "page.html").as_uri()
+
+
+@pytest.fixture
+def served(tmp_path):
+    run = small_run(tmp_path)
+    opened = site(run, port=0)
+    thread = threading.Thread(target=opened.serve, daemon=True)
+    thread.start()
+    yield run, opened.url.rstrip("/") + "/"
+    opened.server.shutdown()
+    thread.join(10)
+
+
+@pytest.fixture(params=["written", "served"])
+def page_of(request):
+    return request.getfixturevalue(request.param)
+
+
+def badges(page, where):
+    return [
+        (node.get_attribute("data-modality"), node.get_attribute("data-verdict"), node.inner_text())
+        for node in page.query_selector_all(f"{where} [data-verdict]")
     ]
-    assert html.unescape(badges[0][2]) == "image: poi 90 %"
-    assert dom.count('class="main-svg"') >= 4  # plotly drew every chart
-    assert "CONSOLE" not in done.stderr
 
 
-def test_hostile_texts_run_nothing(tmp_path):
-    hostile = "</script><script>document.title='ran'</script><img src=x onerror=\"document.title='ran'\">"
-    judged = [Judged(hostile, k, f"{hostile}{k}", hostile, "poi", 0.9) for k in range(2)]
-    items = pd.DataFrame({"item_id": [row.item for row in judged], "title": hostile})
-    report(write_run(tmp_path, judged, items, recipe=hostile), tmp_path / "page.html")
-    done = opened((tmp_path / "page.html").as_uri(), tmp_path / "profile")
-    assert 'data-ready="true"' in done.stdout
-    assert "<title>ran" not in done.stdout
-    assert '<img src="x"' not in done.stdout
-    assert "CONSOLE" not in done.stderr
+def test_a_user_opens_and_its_badges_tell_the_verdicts_of_the_parquet(page_of, visit):
+    run, url = page_of
+    page = visit(f"{url}#user=ann")
+    page.wait_for_selector("text=User ann")
+    frame = pd.read_parquet(run / "diagnosis.parquet")
+    mine = frame[frame["user_id"] == "ann"].sort_values("position", kind="stable")
+    words = [
+        (row.modality, row.verdict, f"{row.modality}: missing" if row.verdict == "missing" else
+         f"{row.modality}: {row.verdict} {100 * row.poi_probability:.0f} %")
+        for row in mine.itertuples()
+    ]  # fmt: skip
+    assert badges(page, "#user") == words
+    assert "like Brazil and i3" in page.inner_text("#user")
+    assert "So few that the probabilities rest on little" in page.inner_text("#user")
+
+
+def test_every_chart_is_drawn(page_of, visit):
+    page = visit(page_of[1])
+    for chart in page.query_selector_all("[data-chart]"):
+        assert chart.query_selector(".main-svg"), chart.get_attribute("data-chart")
+
+
+def test_search_sort_and_links(page_of, visit):
+    page = visit(page_of[1])
+    shown = "#list-users a span:first-child"
+    assert [node.inner_text() for node in page.query_selector_all(shown)] == ["ann", "bob", "cid"]
+    page.fill("#find-users", "B")
+    page.wait_for_selector("#found-users:has-text('1 user')")
+    assert [node.inner_text() for node in page.query_selector_all(shown)] == ["bob"]
+    page.press("#find-users", "Enter")
+    page.wait_for_selector("h3:has-text('User bob')")
+    page.click("#user .card a:has-text('Brazil')")
+    page.wait_for_selector("#item h3:has-text('Brazil')")
+    assert "2 choices in training" in page.inner_text("#item")
+    page.click("#item th a:has-text('ann')")
+    page.wait_for_selector("h3:has-text('User ann')")
+    page.fill("#find-items", "ALIEN")
+    page.wait_for_selector("#found-items:has-text('1 item')")
+    page.fill("#find-items", "")
+    page.wait_for_selector("#found-items:has-text('3 items')")
+    page.select_option("#sort-items", "title")
+    page.wait_for_selector("#list-items li:last-child:has-text('i3'), #list-items li:first-child:has-text('i3')")
+    page.fill("#find-users", "")
+    page.select_option("#sort-users", "relies0")
+    page.wait_for_selector("#list-users li:first-child:has-text('60 %')")
+
+
+def test_verdicts_can_be_picked(page_of, visit):
+    page = visit(f"{page_of[1]}#user=ann")
+    page.wait_for_selector("text=User ann")
+    page.select_option("#user select", label="image was missing")
+    assert page.text_content("#user ol:last-of-type .title") == "i3"
+    assert "1 choice of 3" in page.inner_text("#user")
+
+
+def test_by_keyboard_alone(page_of, visit):
+    page = visit(page_of[1])
+    page.keyboard.press("Tab")
+    assert page.evaluate("() => document.activeElement.textContent") == "Skip to the users"
+    page.focus("#find-users")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("h3:has-text('User bob')")
+    assert page.evaluate("() => document.activeElement.id") == "user"
+
+
+def test_what_a_screen_reader_needs(page_of, visit):
+    page = visit(page_of[1])
+    assert page.get_attribute("html", "lang") == "en"
+    for field in page.query_selector_all("input, select"):
+        assert field.evaluate("(node) => node.labels.length") == 1
+    for image in page.query_selector_all("img"):
+        assert image.get_attribute("alt") is not None
+    for section in page.query_selector_all("section"):
+        assert page.inner_text(f"#{section.get_attribute('aria-labelledby')}")
+    levels = page.eval_on_selector_all("h1,h2,h3,h4", "(nodes) => nodes.map((node) => +node.tagName[1])")
+    assert levels[0] == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+
+
+@pytest.mark.parametrize("width", [400, 900, 1600])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_sticks_out(written, visit, width, scheme):
+    page = visit(f"{written[1]}#user=ann", width=width, color_scheme=scheme)
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= width
+    page.emulate_media(media="print")
+    assert not page.is_visible("#find-users")
+    assert page.is_visible("#user h3")
+
+
+def hostile_run(folder):
+    judged = [
+        Judged(f"{HOSTILE}{user}", k, f"{HOSTILE}{k}", HOSTILE if m else "image", "poi", 0.9)
+        for user in range(2)
+        for k in range(3)
+        for m in range(2)
+    ]
+    items = pd.DataFrame({"item_id": [f"{HOSTILE}{k}" for k in range(3)], "title": HOSTILE, "description": HOSTILE})
+    items["genres"] = f"{HOSTILE}|b"
+    run = write_run(
+        folder,
+        judged,
+        items,
+        recipe=HOSTILE,
+        supports=[(judged[0].user, judged[0].item, 0, HOSTILE, 1, judged[2].item, 0.5)],
+    )
+    (run / "recipe.yaml").write_text(HOSTILE)
+    return run
+
+
+@pytest.mark.parametrize("how", ["written", "served"])
+def test_hostile_texts_run_nothing(tmp_path, visit, how):
+    run = hostile_run(tmp_path)
+    if how == "written":
+        report(run, tmp_path / "page.html")
+        url = (tmp_path / "page.html").as_uri()
+    else:
+        opened = site(run, port=0)
+        threading.Thread(target=opened.serve, daemon=True).start()
+        url = opened.url
+    page = visit(f"{url}#user={quote(HOSTILE + '1', safe='')}")
+    page.wait_for_selector("#user h3:has-text('ran')")
+    page.click("#user .card a")
+    page.wait_for_selector("#item h3")
+    assert page.title().startswith("demure: ")
+    assert page.query_selector("img[src='x']") is None
+    assert HOSTILE in page.inner_text("#item")
+    assert "49" not in page.inner_text("#item h3")
+    if how == "served":
+        opened.server.shutdown()
+
+
+def test_an_address_that_names_nobody(page_of, visit):
+    page = visit(f"{page_of[1]}#user=nobody")
+    page.wait_for_selector("text=There is no user nobody")
+
+
+def test_what_is_embedded_is_what_is_served(tmp_path, visit):
+    """The same user, by both ways, reads the same."""
+    run = small_run(tmp_path)
+    report(run, tmp_path / "page.html")
+    opened = site(run, port=0)
+    threading.Thread(target=opened.serve, daemon=True).start()
+    told = []
+    for url in ((tmp_path / "page.html").as_uri(), opened.url):
+        page = visit(f"{url}#user=bob")
+        page.wait_for_selector("text=User bob")
+        page.wait_for_selector("#item h3")
+        told.append(json.dumps([page.inner_text("#user"), page.inner_text("#item"), page.inner_text("#flagged")]))
+    opened.server.shutdown()
+    assert told[0] == told[1]
+
+
+def test_screenshots_for_those_who_look(written, visit, tmp_path):
+    for width in (400, 900, 1600):
+        page = visit(written[1], width=width)
+        page.screenshot(path=str(tmp_path / f"{width}.png"))
+        assert Path(tmp_path / f"{width}.png").stat().st_size > 10_000

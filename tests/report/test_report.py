@@ -10,8 +10,9 @@ from runs_by_hand import Judged, small_run, write_run
 
 from demure.diagnosis.source import DiagnosisSource
 from demure.errors import DemureError, RunError
-from demure.report import gather
 from demure.report.build import report
+from demure.report.gather import Gatherer
+from demure.report.people import people
 
 HOSTILE = '</script><script>alert("x")</script><img src=x onerror=alert(1)>{{ 7*7 }}<!--'
 
@@ -30,13 +31,12 @@ class Elements(HTMLParser):
 def embedded(page):
     found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)
     data = json.loads(found.group(1))
-    data["histories"] = json.loads(gzip.decompress(base64.b64decode(data["histories"])))
+    data["bodies"] = json.loads(gzip.decompress(base64.b64decode(data["bodies"])))
     return data
 
 
-def without_plotly(page):
-    parts = re.split(r'(<script nonce="[^"]*">)', page)
-    return parts[0] + "".join(part.split("</script>", 1)[1] for part in parts[2::2])
+def without_scripts(page):
+    return re.sub(r"<script.*?</script>", "", page, flags=re.S)
 
 
 @pytest.fixture
@@ -51,22 +51,28 @@ def page(tmp_path):
 def test_the_page_tells_the_verdicts_of_the_parquet(page):
     data = embedded(page)
     ann = [user[0] for user in data["users"]].index("ann")
-    item, day, image, text = data["histories"][ann][0]
+    intervals, drift, lines, recommended = data["bodies"][ann]
+    item, day, image, text = lines[0]
     assert data["items"][item][:2] == ["i1", "Alien"]
     assert day == 874_965_478 // 86_400
     assert data["verdicts"][image[0]] == "poi"
-    assert image[1] == 90
-    assert [data["items"][k][0] for k in image[2:]] == ["i2", "i3"]
+    assert image[1:3] == [90, 16]  # per cent, and evidence in tenths of nats
+    assert [data["items"][k][0] for k in image[3:]] == ["i2", "i3"]
     assert data["verdicts"][text[0]] == "noise"
-    assert data["users"][ann][1:] == [3, [60, 30, 10]]
+    assert data["users"][ann] == ["ann", 3, [60, 30, 10], False]
+    assert all(low <= share <= high for (low, high), share in zip(intervals, [60, 30, 10], strict=True))
+    assert (drift, recommended) == (None, None)
+    noise, of, evidence, *_ = data["items"][item][6][0]
+    assert (noise, of, evidence) == (67, 3, -3)
 
 
 def test_the_page_needs_nothing_from_outside(page):
-    rest = without_plotly(page)
+    rest = without_scripts(page)
     assert not re.search(r"""(src|href)\s*=\s*["']?(https?:|//)""", rest)
     assert "@import" not in rest
     assert "default-src 'none'" in page
-    assert page.count("plotly.js v") <= 1
+    plotly = re.search(r'<script type="text/plain" id="plotly">(.*?)</script>', page, re.S).group(1)
+    assert gzip.decompress(base64.b64decode(plotly)).startswith(b"/**\n* plotly.js v")
 
 
 def test_pictures_are_inlined(page):
@@ -94,7 +100,7 @@ def test_hostile_texts_and_ids_stay_text(tmp_path):
     seen = Elements()
     seen.feed(page)
     assert seen.tags.count("script") == 3
-    assert seen.tags.count("img") == 0 + page.count('<img src="data:')
+    assert seen.tags.count("img") == page.count('<img src="data:')
     data = embedded(page)
     assert data["users"][0][0] == HOSTILE
     assert data["items"][0][1] == HOSTILE
@@ -107,7 +113,8 @@ def test_users_give_way_when_the_page_would_grow_too_large(tmp_path):
         {"item_id": [f"i{k}" for k in range(3000)], "title": [f"A title for {k} " * 20 for k in range(3000)]}
     )
     run = write_run(tmp_path, judged, items, pictures=False)
-    told = gather.histories(DiagnosisSource.open(run), ["image", "none"], at_most_bytes=4000, at_most_rows=10_000)
+    gatherer = Gatherer(DiagnosisSource.open(run))
+    told = people(gatherer, at_most_bytes=4000, at_most_rows=10_000, recommend=False)
     assert len(told.packed) <= 4000
     assert 0 < len(told.users) < told.total == 3000
     ids = [user[0] for user in told.users]
@@ -123,7 +130,7 @@ def test_a_run_without_epochs_pictures_or_timestamps(tmp_path):
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert done.pictures == 0
     assert "recorded no epochs" in page
-    assert embedded(page)["histories"][0][0][1] is None
+    assert embedded(page)["bodies"][0][2][0][1] is None
 
 
 def test_pictures_outside_the_images_folder_are_not_read(tmp_path):
@@ -144,3 +151,46 @@ def test_refusals(tmp_path):
     with pytest.raises(RunError, match="no diagnosis"):
         report(run, tmp_path / "page.html")
     assert not (tmp_path / "page.html").exists()
+
+
+def test_calibration_where_the_truth_is_known(tmp_path):
+    run = small_run(tmp_path)
+    truth = pd.read_parquet(run / "diagnosis.parquet", columns=["user_id", "item_id", "modality", "verdict"])
+    truth["caused"] = (truth.pop("verdict") == "poi").astype(int)
+    truth.to_csv(tmp_path / "truth.csv", index=False)
+    report(run, tmp_path / "page.html", truth=tmp_path / "truth.csv")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "Against what is known to be true" in page
+    image = embedded(page)["charts"]["calibration"]["data"][1]
+    assert image["x"] == [0.2, 0.9]
+    assert image["y"] == [0, 1]
+    assert image["customdata"] == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("user_id,item_id,modality\nann,i1,image\n", r"truth.csv: has no column caused"),
+        ("user_id,item_id,modality,caused\nann,i1,image,maybe\n", r"truth.csv row 2: caused is 'maybe', not 0 or 1"),
+        ("user_id,item_id,modality,caused\nx,y,z,1\n", r"shares no pair"),
+        ("", r"truth.csv: cannot be read"),
+    ],
+)
+def test_a_truth_that_cannot_be_used(tmp_path, text, message):
+    (tmp_path / "truth.csv").write_text(text)
+    with pytest.raises(DemureError, match=message):
+        report(small_run(tmp_path), tmp_path / "page.html", truth=tmp_path / "truth.csv")
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_how_it_was_made_is_in_words(page):
+    rest = without_scripts(page)
+    assert re.search(r"<dt>recipe</dt><dd[^>]*>default</dd>", rest)
+    assert re.search(r"<dt>split</dt><dd[^>]*>bb</dd>", rest)
+
+
+def test_numbers_stand_beside_every_chart_that_has_none_in_a_table(page):
+    rest = without_scripts(page)
+    for key in embedded(page)["charts"]:
+        if key not in ("shares", "reliance"):
+            assert re.search(rf'data-chart="{key}".*?<summary>The numbers</summary>', rest, re.S), key

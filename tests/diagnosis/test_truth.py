@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from demure.demo.planted import Knobs, plant
-from demure.demo.score import KEY, auc, calibration_error, log_loss, score_diagnosis
+from demure.diagnosis.truth import KEY, auc, calibration_error, log_loss, score_diagnosis
 from demure.errors import DataError
 
 TOOL = Path(__file__).resolve().parents[3] / "shared" / "tools" / "score_diagnosis.py"

@@ -1,0 +1,46 @@
+import numpy as np
+import pytest
+from small_sets import QUICK, dataset_folder
+
+from demure.diagnosis.recommended import suggestions
+from demure.diagnosis.tables import user_view
+from demure.training.load import load_run
+from demure.training.train import train
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    train(dataset_folder(folder), folder / "run", overrides=QUICK, device="cpu")
+    return load_run(folder / "run")
+
+
+def test_they_are_what_the_run_recommends_and_each_names_a_past_choice(run):
+    users = [str(user) for user in run.dataset.user_ids[:5]]
+    found = suggestions(run, users, 4)
+    frame = run.recommend(users, 4)
+    told = [(user, one.rank, one.item_id, one.because) for user in users for one in found[user]]
+    assert told == list(frame[["user_id", "rank", "item_id", "because"]].itertuples(index=False, name=None))
+    histories = run.dataset.histories("train", "valid", "test")
+    for code, user in enumerate(users):
+        had = {str(item) for item in run.dataset.item_ids[histories.of(code)]}
+        assert all(one.past_item_id in had for one in found[user] if one.past_item_id is not None)
+        assert all(one.item_id not in had for one in found[user])
+
+
+def test_the_past_choice_is_the_one_that_alone_speaks_loudest(run):
+    user = str(run.dataset.user_ids[0])
+    code = {str(item): k for k, item in enumerate(run.dataset.item_ids)}
+    had = run.dataset.histories("train", "valid", "test").of(0)
+    for one in suggestions(run, [user], 6)[user]:
+        if one.because != "history" or one.past_item_id is None:
+            continue
+        alone = [run.recommender.collaborative(np.array([[item]]))[0, code[one.item_id]] for item in had]
+        assert had[int(np.argmax(alone))] == code[one.past_item_id]
+
+
+def test_a_user_view_tells_them(run):
+    user = str(run.dataset.user_ids[1])
+    seen = user_view(run.path, user, recommend=3)
+    assert [line["rank"] for line in seen.recommended] == [1, 2, 3]
+    assert {line["because"] for line in seen.recommended} <= {*seen.modalities, "history"}
