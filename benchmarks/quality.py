@@ -22,7 +22,7 @@ from sets import NAMES, Set, obtain
 
 from demure.baselines.registry import BASELINES, LEARNED
 from demure.data.dataset import Dataset
-from demure.demo.score import KEY, auc, calibration_error, score_diagnosis
+from demure.diagnosis.truth import KEY, auc, calibration_error, score_diagnosis
 from demure.features import store
 from demure.features.scaling import robust
 from demure.training.judge import judge

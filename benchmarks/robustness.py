@@ -12,7 +12,7 @@ from quality import DATA, WORK, Data, Recipes, Seeds, Sets, Work, markdown, meas
 from sets import Set, obtain
 
 from demure.data.dataset import Dataset
-from demure.demo.score import auc
+from demure.diagnosis.truth import auc
 from demure.features import store
 from demure.features.store import Features
 from demure.training.judge import judge

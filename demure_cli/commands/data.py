@@ -52,9 +52,7 @@ def export(
     dataset: DatasetFolder,
     out: Annotated[str, typer.Option(metavar="DIR", help="The folder to write.")],
     format: Annotated[str, typer.Option(metavar="FORMAT", help="recbole, mmrec or cornac.")],
-    name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="What the files are called, if not as DIR.")
-    ] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="What the files are called, if not as DIR.")] = None,
     overwrite: Annotated[bool, flag("--overwrite", help="Replace the folder if it exists.")] = False,
 ) -> Any:
     """Write a dataset, with its split and features, as the files of another tool."""
