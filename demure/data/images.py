@@ -50,7 +50,7 @@ def locate_images(
     urls = np.flatnonzero([value is not None and bool(URL.match(value)) for value in values])
     findings.add("image is a URL", "kept without image", where, rows[urls], lambda k: values[urls[k]])
     files = np.flatnonzero([value is not None and not URL.match(value) for value in values])
-    absent = files[[not _is_file(root, values[k]) for k in files]] if len(files) else files
+    absent = files[[not is_file(root, values[k]) for k in files]] if len(files) else files
     findings.add("image file not there", "kept without image", where, rows[absent], lambda k: values[absent[k]])
     if len(absent) and len(absent) == len(files):
         elsewhere = _root_of(str(values[absent[0]]), root)
@@ -63,12 +63,13 @@ def locate_images(
 def _root_of(name: str, root: Path) -> Path | None:
     """The folder above or below ``root`` that ``name`` is relative to."""
     below = sorted(folder for folder in root.iterdir() if folder.is_dir())
-    return next((folder for folder in (root.resolve().parent, *below) if _is_file(folder, name)), None)
+    return next((folder for folder in (root.resolve().parent, *below) if is_file(folder, name)), None)
 
 
-def _is_file(root: Path, name: str) -> bool:
+def is_file(root: Path, name: object) -> bool:
+    """Whether an ``image`` cell names a file below ``root``."""
     try:
-        return (root / name).is_file()
+        return isinstance(name, str) and (root / name).is_file()
     except (OSError, ValueError):
         return False
 

@@ -110,6 +110,9 @@ def pick(raw: Raw, rules: Rules, findings: Findings) -> Picked:
         labels = np.array([*known, -1], dtype=np.int8)[given.codes]
         bad["split"] = labels < 0
         cells["split"] = table[split_column].filter(pa.array(bad["split"]))
+        if rules.split == "all" and bad["split"].any():  # who did not ask for it loses no rows by it
+            findings.note(f"--split all: column {split_column!r} is no split (it holds {cells['split'][0].as_py()!r})")
+            labels, _, _ = None, bad.pop("split"), cells.pop("split")
     columns = {"user_id": user_column, "item_id": item_column}
     users, items = ids(raw, user_column), ids(raw, item_column)
     return Picked(path, raw.first_row, columns, users, items, times, ratings, labels, bad, cells)

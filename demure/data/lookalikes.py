@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from demure.data.dataset import Dataset
-from demure.data.modalities import is_file
+from demure.data.images import is_file
 
 TEXT_COSINE, FEATURE_COSINE = 0.9, 0.995
 MOST_COMPARED = 30_000  # pairs grow with the square: beyond this, only what is equal is looked for

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from demure.data.dataset import Dataset
+from demure.data.images import is_file
 
 _PATTERNS = 12
 
@@ -39,14 +40,6 @@ def content(dataset: Dataset) -> dict[str, np.ndarray]:
     for name in dataset.modalities():
         found[f"features/{name}"] = _present(dataset.path / "features" / name / "features.safetensors")
     return found
-
-
-def is_file(root: Path, value: object) -> bool:
-    """Whether an ``image`` cell names a file below ``root``."""
-    try:
-        return isinstance(value, str) and (root / value).is_file()
-    except (OSError, ValueError):
-        return False
 
 
 def _present(path: Path) -> np.ndarray:

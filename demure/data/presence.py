@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from demure.data.images import is_file
 from demure.data.items import Items
 from demure.errors import DataError
 
@@ -20,18 +21,11 @@ def without_modality(items: Items, images_root: Path | None, features: dict[str,
     for name, values in items.columns.items():
         given = np.array([value is not None for value in values], bool)
         if name == "image":
-            given[given] = [images_root is not None and _there(images_root, value) for value in values[given]]
+            given[given] = [images_root is not None and is_file(images_root, value) for value in values[given]]
         has |= given
     for path in features.values():
         has |= _by_row(path, items) if path.suffix.lower() == ".npy" else _by_id(path, items)
     return ~has
-
-
-def _there(root: Path, name: str) -> bool:
-    try:
-        return (root / name).is_file()
-    except (OSError, ValueError):
-        return False
 
 
 def _sound(rows: np.ndarray) -> np.ndarray:

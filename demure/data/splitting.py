@@ -45,7 +45,13 @@ def split_by(them: Interactions, dates: np.ndarray | None, options: PrepareOptio
         findings.note("--split all: no timestamps, so there is no split by time")
     if them.split is not None:
         asked += [("given", "given", None)]
-    return [_part(name, split, by, them, dates, options) for name, split, by in asked]
+    parts = []
+    for name, split, by in asked:
+        try:
+            parts.append(_part(name, split, by, them, dates, options))
+        except DataError as error:
+            findings.note(f"--split all: {name} is left out: {error.what}")
+    return parts  # by ratio, every user has something to train on
 
 
 def _by(options: PrepareOptions, them: Interactions) -> str:

@@ -144,3 +144,13 @@ def test_dated_items_and_columns_of_behaviour(tmp_path):
     assert dataset.text_columns == ["title"] or "release_date" in dataset.text_columns
     assert "salesRank" not in dataset.text_columns
     assert "items.csv: column 'release_date' is taken as the items' dates, for the check of leaks" in report.notes
+
+
+def test_a_split_that_cannot_be_made_is_left_out_of_all(tmp_path):
+    lines = [("u", "a", 5, "red"), ("u", "b", 5, "train"), ("v", "a", 5, "test")]
+    path = write(tmp_path, "x.csv", csv_of(lines, "user_id,item_id,timestamp,split"))
+    report = prepare(PrepareOptions(path, tmp_path / "all", split="all"))
+    assert list(report.splits) == ["leave-one-out", "user-time", "random"]
+    assert report.counts["interactions"] == 3
+    assert "--split all: column 'split' is no split (it holds 'red')" in report.notes
+    assert "--split all: global-time is left out: nothing is left to train on" in report.notes
