@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from demure_cli.common import Run, command
+from demure_cli.common import Run, command, flag
 from demure_cli.terminal import terminal
 
 _TOP = 10
@@ -56,7 +56,7 @@ def inspect(
     ] = 5,
     pictures: Annotated[
         bool | None,
-        typer.Option("--pictures/--no-pictures", help="Thumbnails in the terminal; by itself where it can show them."),
+        flag("--pictures/--no-pictures", help="Thumbnails in the terminal; by itself where it can show them."),
     ] = None,
 ) -> Any:
     """Say for each interaction which modality was a point of interest and which was noise.

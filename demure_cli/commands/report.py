@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from demure_cli.common import Run, command
+from demure_cli.common import Run, command, flag
 from demure_cli.terminal import terminal
 
 
@@ -32,7 +32,7 @@ def report(
         ),
     ] = None,
     recommend: Annotated[
-        bool, typer.Option("--recommend/--no-recommend", help="What each user would be recommended, and why.")
+        bool, flag("--recommend/--no-recommend", help="What each user would be recommended, and why.")
     ] = True,
     megabytes: Annotated[
         float, typer.Option(min=3, help="How large the page may become; users and pictures beyond are left out.")

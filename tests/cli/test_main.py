@@ -12,7 +12,19 @@ from demure.errors import DataError
 from demure_cli import app as application
 from demure_cli.app import main
 
-COMMANDS = ["prepare", "extract", "train", "eval", "inspect", "recommend", "report", "recipes", "extractors", "demo"]
+COMMANDS = [
+    "prepare",
+    "extract",
+    "train",
+    "eval",
+    "inspect",
+    "recommend",
+    "report",
+    "ui",
+    "recipes",
+    "extractors",
+    "demo",
+]
 
 
 @pytest.fixture
@@ -73,7 +85,7 @@ def test_version(capsys):
         (["inspect", "r", "--top", "many"], "--top"),
         (["inspect", "r", "--usr", "5"], "see `demure inspect --help`"),
         (["inspect", "nowhere"], "nowhere: is not a run folder"),
-        (["inspect", "r", "--user", "a", "--item", "b"], "takes one of --user, --item and --export"),
+        (["inspect", "r", "--user", "a", "--item", "b"], "got --user and --item; ask one at a time"),
         (["recommend", "r", "--out", "x.parquet"], "takes either --user ID (repeatedly), --all or --history"),
         (["recommend", "r", "--out", "x.parquet", "--user", "a", "--all"], "takes either"),
         (["prepare", "--interactions", "x"], "Missing option '--out'"),
