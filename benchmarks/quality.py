@@ -252,6 +252,7 @@ ABLATIONS = {
     "hard evidence": "default:denoiser.hard=true",
     "only the past speaks": "default:denoiser.causal=true",
     "nothing learned": "default:training.epochs=0",
+    "without the items' own offsets": "default:training.offset_epochs=0",
     "without the `id` channel": "content-only",
 }
 

@@ -103,9 +103,7 @@ def _value(hint: Any, value: Any, metadata: Mapping[str, Any], where: str) -> An
             raise RecipeError(f"{value!r} is not {expected}", where=where)
         return value
     if hint is int or hint is float:
-        if hint is float and isinstance(value, str):  # YAML reads 1e-3 as text
-            with contextlib.suppress(ValueError):
-                value = float(value)
+        value = _number(value) if hint is float else value
         if isinstance(value, bool) or not isinstance(value, int if hint is int else (int, float)):
             raise RecipeError(f"{value!r} is not {'a whole number' if hint is int else 'a number'}", where=where)
         if not metadata["low"] <= value <= metadata["high"]:
@@ -120,7 +118,19 @@ def _value(hint: Any, value: Any, metadata: Mapping[str, Any], where: str) -> An
         return tuple(names)
     if not isinstance(value, Mapping):
         raise RecipeError(f"is {value!r}", where=where, remedy="give its keys, indented below it")
-    return dict(value)
+    numbers = {key: _number(number) for key, number in value.items()}
+    for key, number in numbers.items():
+        if isinstance(number, str):
+            raise RecipeError(f"{number!r} is not a number", where=f"{where}.{key}")
+    return numbers
+
+
+def _number(value: Any) -> Any:
+    """``value``, or the number that it says: YAML reads 1e-3 as text."""
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            return float(value)
+    return value
 
 
 def _nearest(word: str, known: Sequence[str]) -> str:

@@ -183,3 +183,9 @@ def test_a_copy_is_the_same_recipe_and_replaces_nothing(tmp_path):
     with pytest.raises(DemureError, match="already exists"):
         copy_recipe("default", path)
     assert path.read_text() == "name: mine\n"
+
+
+def test_numbers_of_a_baseline_may_be_written_with_an_exponent():
+    assert load_recipe("freedom", ["baseline.modal_weight=1e-05"]).baseline == {"modal_weight": 1e-05}
+    with pytest.raises(RecipeError, match=r"'much' is not a number"):
+        load_recipe("freedom", ["baseline.modal_weight=much"])
