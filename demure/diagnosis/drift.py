@@ -9,6 +9,7 @@ import numpy as np
 LEAST = 12
 _SIDE = 4
 _LEVEL = 0.05
+_LEAST_CHANGE = 0.1
 _DRAWS = 999
 
 
@@ -33,7 +34,8 @@ def drift(
     ``probability`` (T, M) of a point of interest in time order, ``present`` (T, M); ``times`` (T,), None where the data
     has no order. For each modality that at least 12 of the choices have: the largest standardised difference of means
     between a beginning and the rest (at least 4 choices each), against 999 random orders of the same probabilities.
-    Reported if p < .05, corrected for the number of modalities tested. That is the cumulative-sum statistic with its
+    Reported if p < .05, corrected for the number of modalities tested, and the means differ by .1 or more: from .01 to
+    .00 may be certain and is of no interest. That is the cumulative-sum statistic with its
     permutation test (Antoch and Huskova, "Permutation tests in change point analysis", 2001). It tells a lasting
     change from chance, not from a few long sittings.
     """
@@ -51,9 +53,9 @@ def drift(
         beaten = int((_largest(orders)[0] >= statistic[0] - 1e-12).sum())
         p = min(1.0, len(tested) * (beaten + 1) / (_DRAWS + 1))
         k = int(split[0])
-        if p < _LEVEL and (best is None or p < best.p_value):
+        before, after = float(values[:k].mean()), float(values[k:].mean())
+        if p < _LEVEL and abs(after - before) >= _LEAST_CHANGE and (best is None or p < best.p_value):
             first = int(at[k])
-            before, after = float(values[:k].mean()), float(values[k:].mean())
             best = Drift(modalities[m], first, float(times[first]), before, after, p)
     return best
 

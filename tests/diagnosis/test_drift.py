@@ -30,6 +30,7 @@ def test_positions_count_missing_ones():
 def test_silence_where_nothing_can_be_told():
     assert drift(*history([0.9] * 5 + [0.1] * 5)) is None  # too short
     assert drift(*history([0.7] * 30)) is None
+    assert drift(*history([0.05] * 15 + [0.01] * 15)) is None  # certain, and of no interest
     probability, there, names, _ = history([0.9] * 10 + [0.1] * 10)
     assert drift(probability, there, names, None) is None  # no order
     assert drift(probability, there, names, np.full(20, np.nan)) is None
