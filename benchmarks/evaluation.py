@@ -130,7 +130,7 @@ def speed(
     print("| items | users | way | users per CPU s | of bare |\n| --- | --- | --- | --- | --- |")
     for count in map(int, items.split(",")):
         probe = Problem(users_at_once(count), count)
-        users = int(np.clip(_timed(bare, probe) ** -1 * probe.users * seconds, 64, 20_000))
+        users = int(np.clip(_timed(bare, probe) ** -1 * probe.users * seconds, 8 * probe.users, 20_000))
         problem = Problem(users, count)
         best = {name: min(times) for name, times in _in_turn(ways, problem, rounds).items()}
         for name, taken in best.items():
