@@ -17,12 +17,13 @@ from typing import Annotated, Any
 import numpy as np
 import pandas as pd
 import typer
-from scipy.stats import spearmanr, ttest_1samp
+from scipy.stats import spearmanr
 from sets import NAMES, Set, obtain
 
 from demure.baselines.registry import BASELINES, LEARNED
 from demure.data.dataset import Dataset
-from demure.diagnosis.truth import KEY, auc, calibration_error, score_diagnosis
+from demure.diagnosis.truth import KEY, auc, calibration_error, log_loss, score_diagnosis
+from demure.evaluation.stats import t_test
 from demure.features import store
 from demure.features.scaling import robust
 from demure.training.judge import judge
@@ -93,8 +94,8 @@ def _known(name: str, recipe: str, seed: int) -> dict[str, Any] | None:
     return None
 
 
-def _by_user(one: Set, recipe: str, seeds: Sequence[int], work: Path, metric: str) -> pd.Series:
-    """``metric`` on test per user, or the ``log_loss`` of the diagnosis; mean over the seeds."""
+def _by_user(one: Set, recipe: str, seeds: Sequence[int], work: Path, metric: str) -> pd.DataFrame:
+    """``metric`` on test, or the ``log_loss`` of the diagnosis: a row per user, a column per seed."""
     found = []
     for seed in seeds:
         run = run_of(one, recipe, seed, work)
@@ -105,22 +106,20 @@ def _by_user(one: Set, recipe: str, seeds: Sequence[int], work: Path, metric: st
         assert truth is not None
         judged = pd.read_parquet(run / "diagnosis.parquet").query("verdict != 'missing'")
         pairs = truth.merge(judged, on=KEY)
-        p = pairs["poi_probability"].clip(1e-6, 1 - 1e-6).to_numpy()
-        caused = pairs["caused"].to_numpy()
-        pairs["log_loss"] = -(caused * np.log(p) + (1 - caused) * np.log(1 - p))
-        found.append(pairs.groupby("user_id")["log_loss"].mean())
-    return pd.concat(found, axis=1).mean(axis=1)
+        users = pairs.groupby("user_id")[["caused", "poi_probability"]]
+        found.append(users.apply(lambda user: log_loss(user["caused"].to_numpy(), user["poi_probability"].to_numpy())))
+    return pd.concat(found, axis=1)
 
 
 def paired(one: Set, recipes: tuple[str, str], seeds: Sequence[int], work: Path, metric: str) -> str:
-    """Mean of first minus second over users, each user's mean over the seeds, and the p-value of the paired t test; "-"
-    where the runs are no longer there."""
+    """Mean of first minus second over users, each user's mean over the seeds, and the p-value of the t test over users
+    and seeds; "-" where the runs are no longer there."""
     try:
         first, second = (_by_user(one, recipe, seeds, work, metric) for recipe in recipes)
     except FileNotFoundError:
         return "-"
-    difference = (first - second).dropna()
-    p = ttest_1samp(difference, 0.0).pvalue if difference.std() else 1.0
+    difference = (first.mean(axis=1) - second.mean(axis=1)).dropna()
+    p = t_test(difference.to_numpy(), [sample.mean().to_numpy() for sample in (first, second)])
     return f"{difference.mean():+.4f} (p {p:.3f})" if p >= 0.001 else f"{difference.mean():+.4f} (p < .001)"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -211,22 +212,20 @@ class Dataset:
         return DatasetError(reason, where=self.path / "interactions.parquet", remedy="prepare it again")
 
     def _parquet(self, name: str) -> pq.ParquetFile:
-        import pyarrow as pa
         import pyarrow.parquet as pq
 
-        try:
-            return pq.ParquetFile(self.path / name)
-        except (OSError, pa.ArrowException) as error:
-            raise DatasetError(
-                f"cannot be read ({error})", where=self.path / name, remedy="prepare it again"
-            ) from error
+        return self._read(name, pq.ParquetFile)
 
     def _table(self, name: str) -> pa.Table:
-        import pyarrow as pa
         import pyarrow.parquet as pq
 
+        return self._read(name, pq.read_table)
+
+    def _read(self, name: str, reader: Callable[[Path], Any]) -> Any:
+        import pyarrow as pa
+
         try:
-            return pq.read_table(self.path / name)
+            return reader(self.path / name)
         except (OSError, pa.ArrowException) as error:
             raise DatasetError(
                 f"cannot be read ({error})", where=self.path / name, remedy="prepare it again"

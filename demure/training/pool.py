@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from demure.baselines.ease import Ease
 from demure.evaluation.ranking import evaluate
@@ -39,8 +41,8 @@ _SCORES = 50_000_000  # users x items held at once
 
 def neighbours_of(train: Histories, popularity: np.ndarray, walk: Walk, window: int) -> Neighbours:
     """The ``id`` channel of ``train`` with the numbers ``walk``."""
-    linear_II = linear_model(train, len(popularity)) if walk.linear else None
-    return _neighbours(train, popularity, walk, window, linear_II)
+    pairs = count_pairs(train.indptr, train.items, len(popularity), window, nearness=walk.nearness, shared=walk.shared)
+    return Neighbours(pairs, popularity, walk, linear_model(train, len(popularity)) if walk.linear else None)
 
 
 def linear_model(train: Histories, n_items: int) -> np.ndarray:
@@ -48,13 +50,6 @@ def linear_model(train: Histories, n_items: int) -> np.ndarray:
     ease = Ease()
     ease.fit(train, n_items)
     return ease.weights
-
-
-def _neighbours(
-    train: Histories, popularity: np.ndarray, walk: Walk, window: int, linear_II: np.ndarray | None
-) -> Neighbours:
-    pairs = count_pairs(train.indptr, train.items, len(popularity), window, nearness=walk.nearness, shared=walk.shared)
-    return Neighbours(pairs, popularity, walk, linear_II)
 
 
 def choose_pool(
@@ -91,13 +86,20 @@ def choose_pool(
     if window is not None:
         linear_II = linear_model(train, n_items) if n_items <= LINEAR_ITEMS else None
 
+        @lru_cache(maxsize=1)  # most walks that are tried one after the other count alike
+        def pairs(nearness: float, shared: float) -> csr_array:
+            return count_pairs(train.indptr, train.items, n_items, window, nearness=nearness, shared=shared)
+
+        def neighbours(one: Walk) -> Neighbours:
+            return Neighbours(pairs(one.nearness, one.shared), popularity, one, linear_II)
+
         def walked(one: Walk) -> float:
-            recommender.neighbours = _neighbours(train, popularity, one, window, linear_II)
+            recommender.neighbours = neighbours(one)
             return _goal(judge(_blocks(score, train, users, n_items)))
 
         refused = [*(() if ordered else NEED_ORDER), *(() if linear_II is not None else ("linear",))]
         walk = _line_searches(walk, {name: grid for name, grid in WALKS.items() if name not in refused}, walked)
-        recommender.neighbours = _neighbours(train, popularity, walk, window, linear_II)
+        recommender.neighbours = neighbours(walk)
     collaborative = _blocks(recommender.collaborative, train, users, n_items)
     content = _blocks(lambda items: recommender.content(items)[0], train, users, n_items)
     found: tuple[float, dict[str, float]] = (-1.0, {})
