@@ -52,7 +52,8 @@ class Ease:
         gram = (interactions.T @ interactions).toarray()
         gram[np.diag_indices(n_items)] += self.options.regularisation
         precision = cho_solve(cho_factor(gram, lower=True, overwrite_a=True), np.eye(n_items, dtype=np.float32))
-        weights = precision / -np.diag(precision)
+        # In C order: a sparse product would copy the whole of any other each time.
+        weights = np.ascontiguousarray(precision / -np.diag(precision))
         np.fill_diagonal(weights, 0.0)
         self.weights = weights
 

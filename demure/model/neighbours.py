@@ -23,12 +23,57 @@ import scipy.sparse as sparse
 
 _STEPS = 3
 _SMOOTHING = 0.3  # pairs' worth of popularity in every row
+_DENSE = 16_000_000  # entries of a matrix that may be held whole
+_AT_ONCE = 5_000_000  # pairs listed before they are added up
 _BACK_OFF = 0.05  # of an interaction's weight, to popularity
+
+
+class Pairs:
+    """The counts c (I, I), never held where they factor: c = ``sets_UI``' ``sets_UI`` less its diagonal."""
+
+    def __init__(
+        self, explicit_II: sparse.csr_array | np.ndarray | None = None, sets_UI: sparse.csr_array | None = None
+    ) -> None:
+        self.shape: tuple[int, int]
+        if sets_UI is not None:
+            self._sets, self._back = sets_UI, sets_UI.T.tocsr()
+            self._own = np.asarray(sets_UI.multiply(sets_UI).sum(0)).ravel()
+            self.shape = (sets_UI.shape[1], sets_UI.shape[1])
+            return
+        assert explicit_II is not None
+        self.shape = explicit_II.shape
+        self._explicit = explicit_II
+        self._turned = explicit_II.T if isinstance(explicit_II, np.ndarray) else explicit_II.T.tocsr()
+        self._sets = None
+
+    def follow(self, mass_IB: sparse.csr_array | np.ndarray) -> np.ndarray:
+        """c' ``mass_IB``, dense (I, B): items in rows, as the sparse products are fast."""
+        if self._sets is None:
+            if isinstance(self._explicit, np.ndarray) and isinstance(mass_IB, sparse.csr_array):
+                return (mass_IB.T.tocsr() @ self._explicit).T
+            reached = self._turned @ mass_IB
+            return reached.toarray() if isinstance(reached, sparse.sparray) else reached
+        reached = self._back @ (self._sets @ mass_IB)
+        if isinstance(mass_IB, sparse.csr_array):
+            reached = (reached - sparse.diags_array(self._own) @ mass_IB).toarray()
+        else:
+            reached -= self._own[:, None] * mass_IB
+        return reached
+
+    def towards(self, weight_I: np.ndarray) -> np.ndarray:
+        """c ``weight_I``, (I,)."""
+        if self._sets is None:
+            return np.asarray(self._explicit @ weight_I)
+        return np.asarray(self._back @ (self._sets @ weight_I)) - self._own * weight_I
+
+    def toarray(self) -> np.ndarray:
+        """c itself, to look at."""
+        return self.follow(np.eye(self.shape[0])).T
 
 
 def count_pairs(
     indptr: np.ndarray, items: np.ndarray, n_items: int, window: int, *, nearness: float = 0.0, shared: float = 0.0
-) -> sparse.csr_array:
+) -> Pairs:
     """c (I, I): row j, column i, over all users, from histories (U+1,) and (N,).
 
     ``nearness`` p: 0 counts every pair of a history alike and both ways; above it a pair counts gap^-p, backwards
@@ -40,17 +85,26 @@ def count_pairs(
     shape = (n_items, n_items)
     if nearness == 0.0:
         taken = sparse.coo_array((np.sqrt(worth), (user, items)), shape=(len(length), n_items)).tocsr()
-        pairs = (taken.T @ taken).tocsr()
-        pairs.setdiag(0.0)
-        pairs.eliminate_zeros()
-        return pairs
-    total = sparse.csr_array(shape, dtype=np.float64)
-    for gap in range(1, min(window, int(length.max(initial=1)) - 1) + 1):
+        return Pairs(sets_UI=taken)
+    total: sparse.csr_array | np.ndarray = sparse.csr_array(shape, dtype=np.float64)
+    if n_items**2 <= _DENSE:
+        total = np.zeros(shape)
+    held = 0
+    parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    widest = min(window, int(length.max(initial=1)) - 1)
+    for gap in range(1, widest + 1):
         pair = (user[gap:] == user[:-gap]) & (items[gap:] != items[:-gap])
         source, target, weight = items[:-gap][pair], items[gap:][pair], worth[gap:][pair] * gap**-nearness
-        total = total + sparse.coo_array((weight, (source, target)), shape=shape).tocsr()
-        total = total + sparse.coo_array((weight / 2, (target, source)), shape=shape).tocsr()
-    return total
+        parts += [(source, target, weight), (target, source, weight / 2)]
+        held += len(weight)
+        if held > _AT_ONCE or gap == widest:
+            rows, columns, values = (np.concatenate(part) for part in zip(*parts, strict=True))
+            if isinstance(total, np.ndarray):
+                total += np.bincount(rows * n_items + columns, values, n_items**2).reshape(shape)
+            else:
+                total = total + sparse.coo_array((values, (rows, columns)), shape=shape).tocsr()
+            parts, held = [], 0
+    return Pairs(total)
 
 
 @dataclass(frozen=True)
@@ -67,17 +121,14 @@ class Walk:
 
 
 class Neighbours:
-    """The ``id`` channel over ``counts`` (I, I) of :func:`count_pairs`, made with the same ``walk``, and ``popularity``
+    """The ``id`` channel over the ``pairs`` of :func:`count_pairs`, made with the same ``walk``, and ``popularity``
     (I,) interactions per item; ``linear_II`` the weights of the linear model, needed where ``walk.linear`` is not 0."""
 
-    def __init__(
-        self, counts: sparse.csr_array, popularity: np.ndarray, walk: Walk, linear_II: np.ndarray | None = None
-    ) -> None:
-        self.walk, self._linear_II = walk, linear_II
+    def __init__(self, pairs: Pairs, popularity: np.ndarray, walk: Walk, linear_II: np.ndarray | None = None) -> None:
+        self.walk, self._linear_II, self._pairs = walk, linear_II, pairs
         self._share = (popularity + 1.0) / (popularity + 1.0).sum()
-        steps = counts * ((popularity + 1.0) ** -walk.exponent)[None, :]
-        self._rows = np.asarray(steps.sum(1)).ravel() + _SMOOTHING
-        self._steps = (sparse.diags_array(1.0 / self._rows) @ steps).tocsr()
+        self._worth = (popularity + 1.0) ** -walk.exponent
+        self._rows = pairs.towards(self._worth) + _SMOOTHING
 
     def density(self, items_BT: np.ndarray) -> np.ndarray:
         """p_id(i | history) (B, I), rows summing to 1, from histories padded with -1 at the end, oldest first.
@@ -106,14 +157,19 @@ class Neighbours:
         B, T = items_BT.shape
         age = np.maximum(valid.sum(1, keepdims=True) - np.arange(T), 1.0)
         weight = valid * age**-self.walk.fading
-        start = sparse.csr_array((weight[valid], (np.nonzero(valid)[0], items_BT[valid])), shape=(B, len(self._share)))
-        reached = np.asarray((start @ self._steps).todense())
-        density, total = reached, np.ones((B, 1))
+        row = np.nonzero(valid)[0]
+        from_items = weight[valid] / self._rows[items_BT[valid]]
+        start = sparse.csr_array((from_items, (items_BT[valid], row)), shape=(len(self._share), B))
+        worth_I1, rows_I1 = self._worth[:, None], self._rows[:, None]
+        reached = self._pairs.follow(start) * worth_I1
+        density, total = reached, 1.0
         if self.walk.further:
             for step in range(1, _STEPS):
-                reached = reached @ self._steps
+                reached = self._pairs.follow(reached / rows_I1) * worth_I1
                 density = density + self.walk.further**step * reached
-            total = total * sum(self.walk.further**step for step in range(_STEPS))
-        total = weight.sum(1, keepdims=True) * total + _BACK_OFF
-        # What the walks lose to smoothing on their way is popularity's.
-        return (density + (total - density.sum(1, keepdims=True)) * self._share) / total
+            total = sum(self.walk.further**step for step in range(_STEPS))
+        density = density.T
+        total_B1 = weight.sum(1, keepdims=True) * total + _BACK_OFF
+        lost = total_B1 - density.sum(1, keepdims=True)
+        found: np.ndarray = (density + lost * self._share) / total_B1
+        return found

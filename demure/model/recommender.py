@@ -1,11 +1,12 @@
 """The whole model: what the denoised content says, and what is taken together, in one score.
 
-    score(i | u) = v log p_id(i | u) + (1 - v) log p_0(i) + w log rho_content(i | u)
+    score(i | u) = v log p_id(i | u) + (1 - v) log p_0(i) + w_i log rho_content(i | u),    w_i = w + s k / (n_i + k)
 
-a log-linear pool (Genest and Zidek, "Combining probability distributions", Statistical Science 1986). With v = 0 and
-w = 1 it is the content mixture of the paper itself. The diagnosis reads the content mixture alone: co-occurrence is a
-consequence of what people look at, not a rival cause. v, w and the numbers of the ``id`` channel are chosen on the
-validation split (``demure.training.pool``).
+a log-linear pool (Genest and Zidek, "Combining probability distributions", Statistical Science 1986). Co-occurrence
+knows little of an item that few took, its content as much as ever: hence s, for items taken n_i times in training, k
+= 10. With v = s = 0 and w = 1 it is the content mixture of the paper itself. The diagnosis reads the content mixture
+alone: co-occurrence is a consequence of what people look at, not a rival cause. v, w, s and the numbers of the ``id``
+channel are chosen on the validation split (``demure.training.pool``).
 """
 
 from __future__ import annotations
@@ -19,13 +20,21 @@ from demure.model.channel import View
 from demure.model.denoiser import Denoiser
 from demure.model.neighbours import Neighbours
 
+_FEW = 10.0
+
 
 @dataclass(frozen=True)
 class Pool:
-    """Weights of the log-linear pool: ``collaborative`` v, ``content`` w."""
+    """Weights of the log-linear pool: ``collaborative`` v, ``content`` w, and ``scarce`` s, more content for items that
+    few took."""
 
     collaborative: float = 1.0
     content: float = 0.1
+    scarce: float = 0.0
+
+    def content_of(self, taken_I: np.ndarray) -> np.ndarray:
+        """w_i (I,), for items taken ``taken_I`` times in training."""
+        return (self.content + self.scarce * _FEW / (taken_I + _FEW)).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -39,10 +48,14 @@ class Terms:
 
 
 class Recommender:
-    """Scores of all items for padded histories. ``neighbours`` is None where the recipe leaves ``id`` out."""
+    """Scores of all items for padded histories. ``neighbours`` is None where the recipe leaves ``id`` out; ``taken_I``
+    (I,) interactions per item in training."""
 
-    def __init__(self, denoiser: Denoiser, neighbours: Neighbours | None, pool: Pool, *, longest: int) -> None:
+    def __init__(
+        self, denoiser: Denoiser, neighbours: Neighbours | None, pool: Pool, taken_I: np.ndarray, *, longest: int
+    ) -> None:
         self.denoiser, self.neighbours, self.pool, self.longest = denoiser, neighbours, pool, longest
+        self.taken_I = taken_I
         self.log_popularity = denoiser.popularity_I.log().cpu().numpy()
         self._views: list[View] | None = None
 
@@ -69,12 +82,13 @@ class Recommender:
 
     def score(self, terms: Terms) -> np.ndarray:
         """The pooled score (B, I), float32."""
-        pooled = self.pool.collaborative * terms.collaborative + self.pool.content * terms.content
+        pooled = self.pool.collaborative * terms.collaborative + self.pool.content_of(self.taken_I) * terms.content
         return (pooled + self.log_popularity).astype(np.float32)
 
     def because(self, terms: Terms) -> np.ndarray:
         """(B, I): the modality that carries the item, or M where the history (``id``, popularity) carries more."""
-        content, history = self.pool.content * terms.content, self.pool.collaborative * terms.collaborative
+        content = self.pool.content_of(self.taken_I) * terms.content
+        history = self.pool.collaborative * terms.collaborative
         return np.where((content > history) & (content > 0), terms.modality, len(self.denoiser.names))
 
 

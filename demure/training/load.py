@@ -179,8 +179,8 @@ def load_run(path: Path, device: str = "cpu") -> LoadedRun:
         walk = Walk(**manifest["walk"]) if recipe.collaborative.enabled else None
     except (KeyError, TypeError) as error:
         raise RunError(f"does not say {error}", where=path / MANIFEST, remedy="train the run again") from error
-    neighbours = None
+    neighbours, taken_I = None, counts(train, dataset.n_items)
     if walk is not None:
-        neighbours = neighbours_of(train, counts(train, dataset.n_items), walk, recipe.collaborative.window)
-    recommender = Recommender(denoiser, neighbours, pool, longest=recipe.training.history)
+        neighbours = neighbours_of(train, taken_I, walk, recipe.collaborative.window)
+    recommender = Recommender(denoiser, neighbours, pool, taken_I, longest=recipe.training.history)
     return LoadedRun(path, manifest, recipe, dataset, recommender)

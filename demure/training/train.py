@@ -170,7 +170,7 @@ def _train_demure(
     )
     denoiser.eval()
     listener(Progress("choose the pool", 0))
-    recommender = Recommender(denoiser, None, Pool(collaborative=0.0, content=1.0), longest=settings.history)
+    recommender = Recommender(denoiser, None, Pool(0.0, 1.0), popularity, longest=settings.history)
     window = recipe.collaborative.window if recipe.collaborative.enabled else None
     metrics = choose_pool(recommender, history, valid, window, seed=seed)
     diagnose(denoiser, data, out, listener)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse import csr_array
 from small_models import ITEMS, small_denoiser, small_histories
 
 from demure.model.context import Context
@@ -43,6 +44,17 @@ def pairs_slowly(rows, window, nearness, shared):
 def test_pairs_against_a_slow_count(rows, window, nearness, shared):
     found = count_pairs(*csr(rows), 8, window, nearness=nearness, shared=shared)
     np.testing.assert_allclose(found.toarray(), pairs_slowly(rows, window, nearness, shared), atol=1e-9)
+
+
+@settings(max_examples=40, deadline=None)
+@given(HISTORIES, st.sampled_from([0.0, 0.5]), st.sampled_from([0.0, 1.0]))
+def test_pairs_are_followed_as_a_matrix_is(rows, nearness, shared):
+    found = count_pairs(*csr(rows), 8, 5, nearness=nearness, shared=shared)
+    slow = pairs_slowly(rows, 5, nearness, shared)
+    mass = np.random.default_rng(0).random((8, 3)) * (np.arange(24).reshape(8, 3) % 3 == 0)
+    np.testing.assert_allclose(found.follow(mass), slow.T @ mass, atol=1e-9)
+    np.testing.assert_allclose(found.follow(csr_array(mass)), slow.T @ mass, atol=1e-9)
+    np.testing.assert_allclose(found.towards(mass[:, 0]), slow @ mass[:, 0], atol=1e-9)
 
 
 def test_pairs_by_hand():
@@ -99,9 +111,12 @@ def parts():
     return denoiser, model
 
 
+TAKEN = np.arange(ITEMS) % 30.0
+
+
 def recommender(parts, *, pool=None, longest=50):
     denoiser, model = parts
-    return Recommender(denoiser, model, pool or Pool(0.75, 0.3), longest=longest)
+    return Recommender(denoiser, model, pool or Pool(0.75, 0.3), TAKEN, longest=longest)
 
 
 def test_the_pool_by_its_formula(parts):
@@ -117,6 +132,17 @@ def test_the_pool_by_its_formula(parts):
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
+def test_content_counts_more_for_what_few_took(parts):
+    """w + s 10 / (n + 10): .2 + .6 for an item that nobody took, .2 + .3 for one taken ten times."""
+    pool = Pool(1.0, 0.2, 0.6)
+    np.testing.assert_allclose(pool.content_of(np.array([0, 10, 20])), [0.8, 0.5, 0.4], rtol=1e-6)
+    items = small_histories([6, 2], width=6).numpy()
+    whole = recommender(parts, pool=pool)
+    terms = whole.terms(items)
+    more = whole.score(terms) - recommender(parts, pool=Pool(1.0, 0.2)).score(terms)
+    np.testing.assert_allclose(more, 0.6 * 10 / (TAKEN + 10) * terms.content, rtol=1e-3, atol=1e-5)
+
+
 def test_the_ends_of_the_pool(parts):
     items = small_histories([5, 3]).numpy()
     log_popularity = parts[0].popularity_I.log().numpy()
@@ -126,7 +152,7 @@ def test_the_ends_of_the_pool(parts):
     np.testing.assert_allclose(scores[1.0, 0.0], np.log(parts[1].density(items)), rtol=1e-4)
     content = scores[0.0, 1.0] - log_popularity
     np.testing.assert_allclose(content, alone[0.0, 1.0].content(items)[0], rtol=1e-3, atol=1e-4)
-    without = Recommender(parts[0], None, Pool(0.7, 1.0), longest=50)
+    without = Recommender(parts[0], None, Pool(0.7, 1.0), TAKEN, longest=50)
     np.testing.assert_allclose(without.score(without.terms(items)), scores[0.0, 1.0], rtol=1e-4, atol=1e-5)
 
 
@@ -138,8 +164,12 @@ def test_because_is_the_part_that_carries_most(parts):
     )
     history = 2
     # With v = 1 and w = .5: .5 < 1; 1.5 > 1; .25 > -1; both against it; .5 > 0.
-    assert recommender(parts, pool=Pool(1.0, 0.5)).because(terms).tolist() == [[history, 1, 0, history, 1]]
-    assert recommender(parts, pool=Pool(1.0, 0.0)).because(terms).tolist() == [[history] * 5]
+    assert of_five(parts, Pool(1.0, 0.5)).because(terms).tolist() == [[history, 1, 0, history, 1]]
+    assert of_five(parts, Pool(1.0, 0.0)).because(terms).tolist() == [[history] * 5]
+
+
+def of_five(parts, pool):
+    return Recommender(*parts, pool, np.full(5, 30.0), longest=50)
 
 
 def test_because_names_the_largest_term(parts):

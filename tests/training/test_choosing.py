@@ -27,7 +27,7 @@ def goal(scores, data):
 
 def chosen(fitted, window, seed=0):
     data = fitted.dataset
-    model = Recommender(fitted.recommender.denoiser, None, Pool(0.0, 1.0), longest=100)
+    model = Recommender(fitted.recommender.denoiser, None, Pool(0.0, 1.0), fitted.recommender.taken_I, longest=100)
     means = module.choose_pool(model, data.histories("train"), data.histories("valid"), window, seed=seed)
     return model, means
 
@@ -43,10 +43,13 @@ def test_the_weights_are_the_best_of_the_grid(fitted, window):
         (v, w): goal(v * terms.collaborative + w * terms.content + model.log_popularity, data)
         for v, w in product(module.COLLABORATIVE if window else (0.0,), module.CONTENT)
     }
-    assert reached == pytest.approx(max(tried.values()), abs=1e-5)
     assert min(tried.values()) < reached - 0.01
+    if model.pool.scarce:  # chosen only for a gain beyond its standard error
+        assert reached > max(tried.values())
+        return
+    assert reached == pytest.approx(max(tried.values()), abs=1e-5)
     as_good = [pool for pool, value in tried.items() if value > reached - 1e-6]
-    assert (model.pool.collaborative, model.pool.content) == max(as_good)
+    assert (model.pool.collaborative, model.pool.content) == max((v, w) for v, w in as_good)
 
 
 def test_no_single_change_of_the_walk_does_better(fitted):
@@ -74,7 +77,7 @@ def test_without_a_validation_split_the_defaults_stay(fitted):
     nothing = data.histories()
     for window in (50, None):
         start = Pool(0.0, 1.0)
-        model = Recommender(fitted.recommender.denoiser, None, start, longest=100)
+        model = Recommender(fitted.recommender.denoiser, None, start, fitted.recommender.taken_I, longest=100)
         assert module.choose_pool(model, data.histories("train"), nothing, window, seed=0) == {}
         assert model.pool == (Pool() if window else start)
         assert (model.neighbours is None) == (window is None)
