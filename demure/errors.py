@@ -44,5 +44,9 @@ class RunError(DemureError):
     """A run folder that is absent, damaged, or does not fit its dataset."""
 
 
+class TeamError(RunError):
+    """Another of the processes that train together is gone."""
+
+
 class MachineError(DemureError):
     """The machine or its installed packages cannot do what was asked (device, torch and torchvision that differ)."""

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from demure import __version__
-from demure.errors import DemureError
+from demure.errors import DemureError, MachineError
 from demure_cli.commands.compare import compare
 from demure_cli.commands.data import data
 from demure_cli.commands.demo import demo
@@ -97,13 +97,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return status if isinstance(status, int) else 0
     except DemureError as error:
-        terminal.error(str(error))
+        if not terminal.follows or terminal.verbose or isinstance(error, MachineError):
+            terminal.error(str(error))
         return 2
     except _UsageError as error:
         terminal.error(_usage(error))
         return 2
     except Interrupted as stop:
-        terminal.error(f"interrupted; {stop}")
+        if not terminal.follows:
+            terminal.error(f"interrupted; {stop}")
         return 130
     except (KeyboardInterrupt, typer.Abort):
         terminal.error("interrupted")

@@ -76,8 +76,15 @@ class Terminal:
         console = self._console()
         return console.is_terminal and console.color_system in ("256", "truecolor") and not console.options.ascii_only
 
+    @property
+    def follows(self) -> bool:
+        """Whether this is one of several processes (torchrun, accelerate) and not the first, who speaks for all."""
+        return int(os.environ.get("WORLD_SIZE", "1")) > 1 and os.environ.get("RANK", "0") != "0"
+
     def result(self, *parts: RenderableType) -> None:
         """Print what the user asked for, on standard output."""
+        if self.follows:
+            return
         console = self._console()
         for part in parts:
             console.print(part, markup=False, highlight=False, emoji=False, soft_wrap=isinstance(part, str))
@@ -88,11 +95,13 @@ class Terminal:
 
     def json(self, value: Any) -> None:
         """Print exactly one JSON object on standard output; NaN becomes null."""
+        if self.follows:
+            return
         sys.stdout.write(json.dumps(plain(value), ensure_ascii=False, allow_nan=False, indent=2) + "\n")
 
     def note(self, text: str) -> None:
         """Say something by the way, on standard error; ``--quiet`` hides it."""
-        if not self.quiet:
+        if not (self.quiet or self.follows):
             self._stderr(safe(text))
 
     def error(self, text: str) -> None:
@@ -110,7 +119,7 @@ class Terminal:
         """A listener for the library's progress: bars on a terminal, now and then a line elsewhere."""
         from demure.progress import silent
 
-        if self.quiet:
+        if self.quiet or self.follows:
             yield silent
         elif sys.stderr.isatty():
             from demure_cli.progress import bars

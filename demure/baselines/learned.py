@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,15 @@ from demure.evaluation.ranking import Scorer
 
 if TYPE_CHECKING:
     from demure.data.dataset import Histories
+
+
+Own = Callable[[Tensor], Tensor]
+"""The part of a batch (B, ...) that is this process' own, (b, ...)."""
+
+
+def whole(batch: Tensor) -> Tensor:
+    """All of it: there is one process."""
+    return batch
 
 
 @dataclass(frozen=True)
@@ -52,9 +61,21 @@ class Learned(nn.Module):
     by_history = False
     options: LearnedOptions
 
-    def losses(self, generator: torch.Generator) -> Iterator[Tensor]:
-        """One epoch: the loss of each step, a scalar to go down; the weights may change between two of them."""
+    def batches(self, generator: torch.Generator) -> Sequence[Tensor]:
+        """What the steps of one epoch learn from, in their order."""
         raise NotImplementedError
+
+    def loss_of(self, batch: Tensor, generator: torch.Generator, own: Own = whole) -> Tensor | None:
+        """The loss of a step, a scalar to go down; the weights change between two of them.
+
+        Where several processes share a step, each computes the part of the loss that falls on its ``own`` part of the
+        batch; the parts add up to the loss. None if it has none. What is drawn is drawn for the whole batch.
+        """
+        raise NotImplementedError
+
+    def rowwise(self) -> list[nn.Parameter]:
+        """Tables so large that a step's gradient is sparse: of the rows it touches."""
+        return []
 
     def scorer(self, histories: Histories) -> Scorer:
         """A scorer of users (B,) -> (B, I) float32; models of users themselves pay ``histories`` no attention."""

@@ -7,7 +7,7 @@ in the Bayesian personalised ranking of S. Rendle et al., UAI 2009, arXiv 1205.2
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid, normalize
 
-from demure.baselines.learned import Learned, LearnedOptions, Task
+from demure.baselines.learned import Learned, LearnedOptions, Own, Task, whole
 from demure.errors import DemureError
 from demure.evaluation.ranking import Scorer
 
@@ -111,10 +111,16 @@ class Pairwise(Learned):
         """Vectors of all users (U, D) and items (I, D), as they are scored with."""
         return self.users.weight, self.items.weight
 
-    def losses(self, generator: torch.Generator) -> Iterator[Tensor]:
-        for step in torch.randperm(self.pairs_2N.shape[1], generator=generator).split(self.options.batch):
-            user, chosen = self.pairs_2N[:, step.to(self.pairs_2N.device)]
-            yield self.loss(user, chosen, self.others(user, generator))
+    def batches(self, generator: torch.Generator) -> Sequence[Tensor]:
+        return torch.randperm(self.pairs_2N.shape[1], generator=generator).split(self.options.batch)
+
+    def loss_of(self, batch: Tensor, generator: torch.Generator, own: Own = whole) -> Tensor | None:
+        user, chosen = self.pairs_2N[:, batch.to(self.pairs_2N.device)]
+        other = self.others(user, generator)
+        mine = own(user)
+        if not len(mine):
+            return None
+        return self.loss(mine, own(chosen), own(other)) * (len(mine) / len(user))
 
     def loss(self, user: Tensor, chosen: Tensor, other: Tensor) -> Tensor:
         """Mean over pairs (B,) of a chosen and another item of a user."""
@@ -237,19 +243,16 @@ class Freedom(LightGCN):
         self.keep_E = torch.as_tensor((at_user[degree[0]] * at_item[degree[1]]).astype(np.float64) ** -0.5)
         self.pruned: Sparse | None = None
 
-    def losses(self, generator: torch.Generator) -> Iterator[Tensor]:
+    def batches(self, generator: torch.Generator) -> Sequence[Tensor]:
         kept = max(1, int(len(self.keep_E) * (1 - self.options.pruned)))
         # Weighted draws without replacement, by the largest of log weight plus Gumbel noise.
         noise = -torch.log(-torch.log(torch.rand(len(self.keep_E), generator=generator, dtype=torch.float64)))
         chosen = (self.keep_E.log() + noise).topk(kept).indices.numpy()
         self.pruned = self.graph_of(self.edges_2E[:, np.sort(chosen)])
-        try:
-            yield from super().losses(generator)
-        finally:
-            self.pruned = None
+        return super().batches(generator)
 
     def vectors(self) -> tuple[Tensor, Tensor]:
-        users, items = self.propagated(self.pruned or self.graph)
+        users, items = self.propagated(self.pruned if self.training and self.pruned else self.graph)
         return users, items + self.alike.to(items.device) @ self.items.weight
 
     def loss(self, user: Tensor, chosen: Tensor, other: Tensor) -> Tensor:

@@ -3,20 +3,24 @@
 Trained with cross-entropy over all items at every position, which does better than the paper's one negative
 (A. Klenitskiy and A. Vasilev, RecSys 2023, arXiv 2309.07602). With features, an item is a linear map of its embedding
 and its features side by side.
+
+Where items are many (``FULL_UP_TO``) the softmax runs over the target and ``candidates`` other items that a step draws
+for all its positions, corrected for how they were drawn (logQ; Y. Bengio and J.-S. Senecal, IEEE Trans. Neural Networks
+2008), and the embeddings of all other items stay as they are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, embedding
 
-from demure.baselines.learned import Learned, LearnedOptions, Task
+from demure.baselines.learned import Learned, LearnedOptions, Own, Task, whole
 from demure.errors import DemureError
 from demure.evaluation.ranking import Scorer
 
@@ -24,10 +28,15 @@ if TYPE_CHECKING:
     from demure.data.dataset import Histories
 
 
+FULL_UP_TO = 20_000
+"""Items up to which the softmax runs over all of them: measured in benchmarks/LOG.md."""
+_POOLED = 64  # batches from which users of like history length are put together
+
+
 @dataclass(frozen=True)
 class SASRecOptions(LearnedOptions):
     """``longest`` history read, its end; ``layers`` of ``heads`` heads; ``content`` above 0: items have features too.
-    ``batch`` counts users."""
+    ``batch`` counts users; ``candidates`` the items drawn for a step's softmax where they are many."""
 
     learning_rate: float = 2e-3
     batch: int = 16
@@ -37,6 +46,7 @@ class SASRecOptions(LearnedOptions):
     heads: int = 2
     dropout: float = 0.3
     content: float = 0.0
+    candidates: int = 4096
 
 
 class SASRec(Learned):
@@ -44,6 +54,7 @@ class SASRec(Learned):
 
     by_history = True
     content_IF: Tensor
+    popularity_I: Tensor
 
     def __init__(self, task: Task, options: Any = None) -> None:
         super().__init__()
@@ -56,6 +67,7 @@ class SASRec(Learned):
             )
         dim = self.options.dim
         self.train_part, self.n_items = task.train, task.n_items
+        self.sampled = task.n_items > FULL_UP_TO
         self.items = nn.Embedding(task.n_items, dim)
         self.positions = nn.Embedding(self.options.longest, dim)
         for table in (self.items, self.positions):
@@ -64,9 +76,14 @@ class SASRec(Learned):
         if self.options.content > 0:
             if not task.content:
                 raise DemureError("needs features of the items", where="sasrec", remedy="run `demure extract`")
-            content = torch.as_tensor(np.concatenate(list(task.content.values()), axis=1))
+            content = torch.cat([torch.as_tensor(part) for part in task.content.values()], dim=1)
+            content = content.half() if self.sampled else content
             self.register_buffer("content_IF", content, persistent=False)
             self.mix = nn.Linear(dim + content.shape[1], dim)
+        if self.sampled:
+            count = np.bincount(task.train.items, minlength=task.n_items)
+            share = torch.as_tensor(count / max(count.sum(), 1), dtype=torch.float32)
+            self.register_buffer("popularity_I", share, persistent=False)
         self.drop = nn.Dropout(self.options.dropout)
         block = nn.TransformerEncoderLayer(
             dim, self.options.heads, dim * 4, self.options.dropout, "gelu", batch_first=True, norm_first=True
@@ -77,8 +94,21 @@ class SASRec(Learned):
         """Items (I, D)."""
         if self.mix is None:
             return self.items.weight
-        mixed: Tensor = self.mix(torch.cat([self.items.weight, self.content_IF], dim=1))
+        parts = zip(self.items.weight.split(FULL_UP_TO), self.content_IF.split(FULL_UP_TO), strict=True)
+        return torch.cat([self._mixed(own, content) for own, content in parts])
+
+    def vectors_of(self, rows_N: Tensor) -> Tensor:
+        """Some items (N, D), with a gradient of no more than their rows."""
+        own = embedding(rows_N, self.items.weight, sparse=True)
+        return own if self.mix is None else self._mixed(own, self.content_IF[rows_N])
+
+    def _mixed(self, own_ND: Tensor, content_NF: Tensor) -> Tensor:
+        assert self.mix is not None
+        mixed: Tensor = self.mix(torch.cat([own_ND, content_NF.to(own_ND.dtype)], dim=1))
         return mixed
+
+    def rowwise(self) -> list[nn.Parameter]:
+        return [self.items.get_parameter("weight")] if self.sampled else []
 
     def states(self, items_BT: Tensor, vectors_ID: Tensor) -> Tensor:
         """Outputs (B, T, D) at every position of histories padded with -1 at the end; each sees itself and the past."""
@@ -88,17 +118,59 @@ class SASRec(Learned):
         states: Tensor = self.blocks(read, mask=causal, is_causal=True)  # padding comes last: nothing before sees it
         return states
 
-    def losses(self, generator: torch.Generator) -> Iterator[Tensor]:
+    def batches(self, generator: torch.Generator) -> Sequence[Tensor]:
         length = np.diff(self.train_part.indptr)
-        able = np.flatnonzero(length > 1)
+        able = torch.as_tensor(np.flatnonzero(length > 1))
+        size = self.options.batch
+        order = able[torch.randperm(len(able), generator=generator)]
+        if not self.sampled:
+            return order.split(size)
+        read = torch.as_tensor(np.minimum(length, self.options.longest + 1))
+        pools = [pool[read[pool].argsort(stable=True)] for pool in order.split(size * _POOLED)]
+        batches = [batch for pool in pools for batch in pool.split(size)]
+        return [batches[at] for at in torch.randperm(len(batches), generator=generator).tolist()]
+
+    def loss_of(self, batch: Tensor, generator: torch.Generator, own: Own = whole) -> Tensor | None:
         device = self.items.weight.device
-        for step in torch.randperm(len(able), generator=generator).split(self.options.batch):
-            items = torch.as_tensor(self.train_part.padded(able[step.numpy()], self.options.longest + 1)).to(device)
-            target = items[:, 1:]
-            vectors = self.vectors()
-            at = target >= 0
-            states = self.states(items[:, :-1], vectors)[at]
-            yield cross_entropy(states @ vectors.T, target[at])
+        items = torch.as_tensor(self.train_part.padded(batch.numpy(), self.options.longest + 1)).to(device)
+        targets = int((items[:, 1:] >= 0).sum())
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            if self.sampled:
+                loss = self._sampled_loss(items, own, generator)
+            else:
+                mine = own(items)
+                at = mine[:, 1:] >= 0
+                if not at.any():
+                    return None
+                vectors = self.vectors()
+                loss = cross_entropy(self.states(mine[:, :-1], vectors)[at] @ vectors.T, mine[:, 1:][at])
+        share = int((own(items)[:, 1:] >= 0).sum()) / targets
+        return None if loss is None else loss * share
+
+    def _sampled_loss(self, items_BT: Tensor, own: Own, generator: torch.Generator) -> Tensor | None:
+        drawn, log_drawn = self.draw(generator)
+        seen = items_BT[items_BT >= 0]
+        rows, place = torch.cat([seen, drawn]).unique(return_inverse=True)
+        numbered = items_BT.masked_scatter(items_BT >= 0, place[: len(seen)])
+        mine = own(numbered)
+        at = mine[:, 1:] >= 0
+        if not at.any():
+            return None
+        vectors = self.vectors_of(rows)
+        states, target = self.states(mine[:, :-1], vectors)[at], mine[:, 1:][at]
+        return sampled_cross_entropy(states, vectors, target, place[len(seen) :], log_drawn)
+
+    def draw(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Items (K,) for a softmax, with replacement: half by their popularity, half evenly; and log of K times the
+        probability of each."""
+        count = self.options.candidates
+        chosen = torch.randint(len(self.train_part.items), (count,), generator=generator).numpy()
+        evenly = torch.randint(self.n_items, (count,), generator=generator)
+        by = torch.rand(count, generator=generator) < 0.5
+        drawn = torch.where(by, torch.as_tensor(self.train_part.items[chosen]), evenly)
+        drawn = drawn.to(self.items.weight.device)
+        share = 0.5 * self.popularity_I[drawn] + 0.5 / self.n_items
+        return drawn, (count * share).log()
 
     def scorer(self, histories: Histories) -> Scorer:
         self.eval()
@@ -117,3 +189,18 @@ class SASRec(Learned):
             return np.concatenate(blocks) if blocks else np.zeros((0, self.n_items), np.float32)
 
         return score
+
+
+def sampled_cross_entropy(
+    states_ND: Tensor, vectors_MD: Tensor, target_N: Tensor, drawn_K: Tensor, log_drawn_K: Tensor
+) -> Tensor:
+    """The mean of -log softmax of each target, over the target and the items drawn.
+
+    ``target_N`` and ``drawn_K`` number rows of ``vectors_MD``; ``log_drawn_K`` is the log of how often each was to be
+    expected among those drawn. A draw of the target itself is left out: the rest, each over its expectation, then has
+    the sum over all other items as its mean.
+    """
+    right = (states_ND * vectors_MD[target_N]).sum(1, keepdim=True)
+    others = states_ND @ vectors_MD[drawn_K].T - log_drawn_K
+    others = others.masked_fill(target_N[:, None] == drawn_K, -torch.inf)
+    return cross_entropy(torch.cat([right, others], 1), torch.zeros_like(target_N))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -17,8 +18,10 @@ from demure.model.themes import Shares, Themes, theme_space
 @dataclass(frozen=True)
 class View:
     """What a channel knows of all items under its present parameters; ``candidates`` stand for the catalogue in a
-    softmax; ``share`` of the choices fall on items with the modality."""
+    softmax; ``share`` of the choices fall on items with the modality. I may be no more than the items at hand,
+    ``present_I`` says which of them have the modality."""
 
+    present_I: Tensor
     z_IE: Tensor
     q_IC: Tensor
     prior_C: Tensor
@@ -57,26 +60,47 @@ class Channel(nn.Module):
         self.fading = nn.Parameter(torch.tensor(-3.0), requires_grad=ordered)
         self.ordered = ordered
 
-    def view(self, popularity_I: Tensor, candidates: int, generator: torch.Generator | None) -> View:
-        """``popularity_I`` sums to 1. All present items are candidates, or ``candidates`` of them drawn by the square
-        root of their popularity and corrected for it (logQ) where a ``generator`` is given."""
+    def candidates(
+        self, popularity_I: Tensor, count: int, generator: torch.Generator | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Items to stand for the catalogue and their log-weights, (N,) each, and the share of the choices that fall on
+        items with the modality. ``popularity_I`` sums to 1. All present items are candidates, or ``count`` of them
+        drawn by the square root of their popularity and corrected for it (logQ) where a ``generator`` is given."""
         own = popularity_I * self.present_I
         share = own.sum().clamp(min=1e-6)
         own = own / share
-        if generator is not None and candidates < int(self.present_I.sum()):
+        if generator is not None and count < int(self.present_I.sum()):
             proposal = own.sqrt()
-            chosen = torch.multinomial(proposal, candidates, generator=generator)
-            log_weight = own[chosen].log() - proposal[chosen].log()
-        else:
-            chosen = torch.where(own > 0)[0]
-            log_weight = own[chosen].log()
-        q_IC, prior_C = self.themes.memberships(self.themes_ID, own)
+            chosen = torch.multinomial(proposal.to(generator.device), count, generator=generator).to(own.device)
+            return chosen, own[chosen].log() - proposal[chosen].log(), share
+        chosen = torch.where(own > 0)[0]
+        return chosen, own[chosen].log(), share
+
+    def view(self, popularity_I: Tensor, count: int, generator: torch.Generator | None) -> View:
+        """All items, with the :meth:`candidates` asked for."""
+        chosen, log_weight, share = self.candidates(popularity_I, count, generator)
+        own = popularity_I * self.present_I
+        q_IC, prior_C = self.themes.memberships(self.themes_ID, own / share)
         z_IE = self.points.embed(self.coordinates_ID, self.present_I)
-        return View(z_IE, q_IC, prior_C, Candidates.of(chosen, log_weight, len(own)), share)
+        return View(self.present_I, z_IE, q_IC, prior_C, Candidates.of(chosen, log_weight, len(own)), share)
+
+    def view_of(self, rows_N: Tensor, chosen: Tensor, log_weight: Tensor, share: Tensor) -> View:
+        """The items ``rows_N`` alone, numbered from 0, with candidates among them. They have no offsets, and what is a
+        mean over all items comes from the candidates."""
+        present = self.present_I[rows_N]
+        candidates = Candidates.of(torch.searchsorted(rows_N, chosen), log_weight, len(rows_N))
+        z_NE = self.points.embed_some(self.coordinates_ID[rows_N], present, self._mean_square_D)
+        weight_N = torch.zeros_like(present).index_put((candidates.items_N,), candidates.log_weight_N.exp())
+        q_NC, prior_C = self.themes.memberships_some(self.themes_ID[rows_N], weight_N)
+        return View(present, z_NE, q_NC, prior_C, candidates, share)
+
+    @cached_property
+    def _mean_square_D(self) -> Tensor:
+        return self.coordinates_ID.square().sum(0) / self.present_I.sum().clamp(min=1)
 
     def open(self, view: View, context: Context) -> Opened:
         """Start on a batch: seeds and shares from each item alone."""
-        present = self.present_I[context.items_BT] * context.valid_BT
+        present = view.present_I[context.items_BT] * context.valid_BT
         decay = (-F.softplus(self.fading) * context.log_gap_BTT).exp() * context.reach_BTT
         seeds = self.points.open(view.z_IE, context.items_BT, present * context.known_BT, view.candidates)
         shares = self.themes.open(view.q_IC, view.prior_C, context.items_BT)

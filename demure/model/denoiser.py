@@ -30,6 +30,8 @@ OFFSET_SD = (0.15, 1.0)
 """Standard deviations of the items' offsets: of their coordinates, and of their theme logits."""
 CAUSES, CAUSES_WORTH = (0.07, 0.92, 0.01), 0.06
 """Prior shares of interactions with no, one and two causes, and what the prior is worth, a share of the data."""
+LARGE = 50_000
+"""Items above which nothing goes over the whole catalogue in a step; see docs/training.md."""
 _FIRST_CAUSES = (0.05, 0.9, 0.05)
 
 
@@ -137,14 +139,43 @@ class Denoiser(nn.Module):
         """-log of the prior per training interaction, nats, but for a constant: Gaussian for the offsets, Dirichlet for
         the shares of causes. Whether an unexplained choice had no cause or one that the history does not show, the
         likelihood hardly tells: the prior settles it."""
-        parts = [offset.square().sum() / (2 * sd**2) for offset, sd in zip(self.offsets(), cycle(OFFSET_SD))]
+        learned = [pair for pair in zip(self.offsets(), cycle(OFFSET_SD)) if pair[0].requires_grad]  # else 0, all of it
+        parts = [offset.square().sum() / (2 * sd**2) for offset, sd in learned] or [self.popularity_I.new_zeros(())]
         shares = torch.log_softmax(self.causes, 0)[: 3 if self.pairs else 2]
         causes = sum(share * told for share, told in zip(CAUSES, shares, strict=False))
         return torch.stack(parts).sum() / interactions - CAUSES_WORTH * causes
 
+    @property
+    def large(self) -> bool:
+        """Whether there are so many items that no step may go over all of them: what is summed over the catalogue is
+        then estimated from candidates, and items have no offsets of their own."""
+        return len(self.popularity_I) > LARGE
+
     def views(self, generator: torch.Generator | None = None) -> list[View]:
-        """What every channel knows of all items; with a ``generator``, softmaxes run over sampled candidates."""
-        return [c.view(self.popularity_I, self.shape.candidates, generator) for c in self.experts()]
+        """What every channel knows of all items; with a ``generator``, softmaxes run over sampled candidates.
+
+        Without one they run over all items or, where these are more than ``LARGE``, over so many of them, always the
+        same.
+        """
+        candidates = self.shape.candidates
+        if generator is None and self.large:
+            generator, candidates = torch.Generator().manual_seed(0), LARGE
+        return [c.view(self.popularity_I, candidates, generator) for c in self.experts()]
+
+    def views_for(self, items_BT: np.ndarray, generator: torch.Generator) -> tuple[list[View], np.ndarray]:
+        """Views with sampled candidates to learn from a batch of histories (B, T), and the batch as these number it.
+
+        Where the catalogue is large they hold no more than the items of the batch and the candidates.
+        """
+        if not self.large:
+            return self.views(generator), items_BT
+        experts = self.experts()
+        drawn = [c.candidates(self.popularity_I, self.shape.candidates, generator) for c in experts]
+        seen = torch.as_tensor(items_BT[items_BT >= 0]).to(self.popularity_I.device)
+        rows, place = torch.cat([seen, *(found for found, _, _ in drawn)]).unique(return_inverse=True)
+        numbered = items_BT.copy()
+        numbered[items_BT >= 0] = place[: len(seen)].cpu().numpy()
+        return [c.view_of(rows, *found) for c, found in zip(experts, drawn, strict=True)], numbered
 
     def context(self, items_BT: Tensor, known_BT: Tensor | None = None) -> Context:
         """Histories (B, T) padded with -1 as this model reads them."""

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from demure.model.context import Context
 from demure.model.normaliser import log_normaliser
 
+_CELLS = 100_000_000
 _SILENT = 1e4  # the log-normaliser of what is no source: it predicts nothing
 
 
@@ -82,13 +83,24 @@ class Points(nn.Module):
 
         Zero where the modality is missing.
         """
-        x = (coordinates_ID + self.offset_ID) * (
-            self.log_metric + torch.sigmoid(self.proportion) * self.log_spread_D
-        ).exp()
+        x = (coordinates_ID + self.offset_ID) * self._scale_D()
         length = x.square().sum(1).clamp(min=1e-12).sqrt()
-        length = length / ((length.square() * present_I).sum() / present_I.sum().clamp(min=1)).sqrt()
-        unit = F.normalize(x, dim=1)
-        z = unit * length.clamp(min=1e-3)[:, None] ** (1 - torch.sigmoid(self.roundness))
+        unit = ((length.square() * present_I).sum() / present_I.sum().clamp(min=1)).sqrt()
+        return self._targets(x, length / unit, present_I)
+
+    def embed_some(self, coordinates_ND: Tensor, present_N: Tensor, mean_square_D: Tensor) -> Tensor:
+        """The same of some items without offsets, given the mean square of all present items' coordinates."""
+        scale_D = self._scale_D()
+        x = coordinates_ND * scale_D
+        length = x.square().sum(1).clamp(min=1e-12).sqrt()
+        return self._targets(x, length / (scale_D.square() * mean_square_D).sum().sqrt(), present_N)
+
+    def _scale_D(self) -> Tensor:
+        return (self.log_metric + torch.sigmoid(self.proportion) * self.log_spread_D).exp()
+
+    def _targets(self, x_ID: Tensor, length_I: Tensor, present_I: Tensor) -> Tensor:
+        unit = F.normalize(x_ID, dim=1)
+        z = unit * length_I.clamp(min=1e-3)[:, None] ** (1 - torch.sigmoid(self.roundness))
         return torch.cat([z, -z.square().sum(1, keepdim=True) / 2], 1) * present_I[:, None]
 
     def open(self, z_IE: Tensor, items_BT: Tensor, source_BT: Tensor, candidates: Candidates) -> Seeds:
@@ -136,8 +148,11 @@ class Points(nn.Module):
     def over_catalogue(self, seeds: Seeds, z_IE: Tensor, weight_BT: Tensor) -> Tensor:
         """The same ratio for every item of the catalogue (B, I), from the seeds weighted by ``weight_BT``."""
         smoothing = self.log_smoothing.exp()
-        dense = (seeds.eta_BTE @ z_IE.T - seeds.log_norm_BT[..., None]).exp_()
-        total = torch.einsum("bt,bti->bi", weight_BT, dense)
+        parts = []
+        for part_E in z_IE.split(max(1, _CELLS // max(1, weight_BT.numel()))):  # never users x history x all items
+            dense = (seeds.eta_BTE @ part_E.T - seeds.log_norm_BT[..., None]).exp_()
+            parts.append(torch.einsum("bt,bti->bi", weight_BT, dense))
+        total = torch.cat(parts, 1)
         return (total + smoothing) / (weight_BT.sum(1, keepdim=True) + smoothing)
 
     def _sharpness(self, mass: Tensor) -> Tensor:

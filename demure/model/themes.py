@@ -42,6 +42,11 @@ class Themes(nn.Module):
         q_IC = torch.softmax(coordinates_ID @ self.weight.T + self.bias + self.offset_IC, dim=1)
         return q_IC, (popularity_I[:, None] * q_IC).sum(0).clamp(min=1e-8)
 
+    def memberships_some(self, coordinates_ND: Tensor, weight_N: Tensor) -> tuple[Tensor, Tensor]:
+        """q (N, C) of some items without offsets, and an estimate of qbar from their ``weight_N``, which sum to 1."""
+        q_NC = torch.softmax(coordinates_ND @ self.weight.T + self.bias, dim=1)
+        return q_NC, (weight_N @ q_NC).clamp(min=1e-8)
+
     def open(self, q_IC: Tensor, prior_C: Tensor, items_BT: Tensor) -> Shares:
         """Every position starts with the memberships of its item."""
         q_BTC = F.embedding(items_BT, q_IC)  # unlike q_IC[items_BT], its gradient adds up in a fixed order

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,14 +10,16 @@ import torch
 
 from demure.errors import RunError
 from demure.model.denoiser import Denoiser
-from demure.progress import Listener, Progress
+from demure.progress import Progress
 from demure.recipe.schema import TrainingRecipe
-from demure.training.batches import hide, pieces
-from demure.training.checkpoint import Keeper, Log
+from demure.training.batches import hide, pieces, shorter
+from demure.training.checkpoint import Care, Keeper, Log
+from demure.training.descent import Descent
 from demure.training.watch import Watch
 
 if TYPE_CHECKING:
     from demure.data.dataset import Histories
+    from demure.training.team import Team
 
 _CLIP = 1.0
 
@@ -30,92 +31,108 @@ def fit(
     recipe: TrainingRecipe,
     *,
     seed: int,
-    folder: Path,
     signature: str,
-    resume: bool,
-    listener: Listener,
+    care: Care,
 ) -> Log:
     """Train until validation stops improving; then hold all that and learn where single items differ from their
     features, until it stops again. Leaves ``denoiser`` at its best epoch.
 
-    After every epoch ``folder`` holds metrics.jsonl and a checkpoint; with ``resume`` training goes on from it and ends
-    as if it had never stopped. ``signature`` names what the checkpoint belongs to. Where no user has two interactions
-    nothing is learned. Raises ``RunError`` for a checkpoint of something else, and when the loss is not finite.
+    After every epoch, and every ``care.minutes``, ``care.folder`` holds metrics.jsonl and a checkpoint; resumed,
+    training goes on from it and ends as if it had never stopped. ``signature`` names what the checkpoint belongs to.
+    Where no user has two interactions nothing is learned; where the catalogue is large, no offsets are. Raises
+    ``RunError`` for a checkpoint of something else, and when the loss is not finite.
     """
-    optimiser = torch.optim.Adam(_groups(denoiser, recipe))
+    descent = Descent(_groups(denoiser, recipe), (), care.team)
     generator = torch.Generator().manual_seed(seed)
-    keeper = Keeper(folder, signature, denoiser, optimiser, generator, Log(metric="valid_log_likelihood"))
-    log = keeper.go_on() if resume else keeper.log
+    keeper = Keeper(care, signature, denoiser, descent, generator, Log(metric="valid_log_likelihood"))
+    log = keeper.log
 
     def judge(**told: float) -> None:
         value = watch.log_likelihood(denoiser)
         if not math.isfinite(value):
             raise RunError(
                 f"the validation likelihood is {value} after epoch {len(log.epochs)}",
-                where=folder,
+                where=care.folder,
                 remedy="the last good epoch is kept; lower the learning rates and start again",
             )
-        keeper.note({"epoch": len(log.epochs), "valid_log_likelihood": value, **told})
+        losses = keeper.place.losses
+        mean = {"loss": sum(losses) / len(losses)} if losses else {}
+        keeper.note({"epoch": len(log.epochs), "valid_log_likelihood": value, **mean, **told})
 
-    def step() -> float:
-        return _epoch(denoiser, optimiser, train, watch.kept, recipe, generator, len(log.epochs), listener)
+    def epoch() -> None:
+        _epoch(denoiser, descent, train, watch.kept, recipe, generator, keeper)
 
-    if not log.epochs:
-        judge()
-    first = next((at for at, entry in enumerate(log.epochs) if "offsets" in entry), 0)
     epochs = recipe.epochs if len(watch.kept) else 0  # one interaction each: none to tell from the others
-    while not first and len(log.epochs) <= epochs and len(log.epochs) - 1 - log.best < recipe.patience:
-        judge(loss=step())
-    if not epochs or not recipe.offset_epochs:
+    with keeper.watching():
+        if not log.epochs:
+            judge()
+        while not keeper.place.phase and len(log.epochs) <= epochs and len(log.epochs) - 1 - log.best < recipe.patience:
+            epoch()
+            judge()
+        if not epochs or not recipe.offset_epochs or denoiser.large:
+            return keeper.finish()
+        if not keeper.place.phase:
+            keeper.begin_again()
+        first = next((at for at, entry in enumerate(log.epochs) if "offsets" in entry), len(log.epochs))
+        denoiser.learn_offsets()
+        while (
+            len(log.epochs) < first + recipe.offset_epochs
+            and len(log.epochs) - max(log.best + 1, first) < recipe.patience
+        ):
+            epoch()
+            judge(offsets=1.0)
         return keeper.finish()
-    if not first:
-        first = len(log.epochs)
-        keeper.begin_again()
-    denoiser.learn_offsets()
-    while (
-        len(log.epochs) < first + recipe.offset_epochs and len(log.epochs) - max(log.best + 1, first) < recipe.patience
-    ):
-        judge(loss=step(), offsets=1.0)
-    return keeper.finish()
 
 
 def _epoch(
     denoiser: Denoiser,
-    optimiser: torch.optim.Optimizer,
+    descent: Descent,
     train: Histories,
     users: np.ndarray,
     recipe: TrainingRecipe,
     generator: torch.Generator,
-    epoch: int,
-    listener: Listener,
-) -> float:
-    """One epoch of ``epoch_steps`` steps over ``users``; the mean loss, in nats per hidden interaction."""
-    device = denoiser.popularity_I.device
-    losses = []
+    keeper: Keeper,
+) -> None:
+    """One epoch of ``epoch_steps`` steps over ``users``, or the rest of one; losses in nats per hidden interaction."""
+    epoch, place = len(keeper.log.epochs), keeper.place
     total = (recipe.epochs + recipe.offset_epochs) * recipe.epoch_steps
-    for step in range(recipe.epoch_steps):
-        # Long histories make small batches: a step costs users x history x history.
-        chosen = torch.randint(len(users), (recipe.batch_users,), generator=generator).numpy()
-        items = pieces(train, users[chosen], recipe.history, generator)
-        items = items[: max(1, recipe.batch_cells // items.shape[1] ** 2)]
-        items = items[:, : max(int((items >= 0).sum(1).max()), 1)]
-        known = hide(items, recipe.held_out, generator)
-        context = denoiser.context(torch.as_tensor(items).to(device), known.to(device))
-        found, _ = denoiser.log_likelihood(context, denoiser.views(generator))
-        loss = denoiser.surprise(len(train.items)) - found.mean()
-        if not torch.isfinite(loss):
-            raise RunError(
-                f"the loss is {loss.item()} in epoch {epoch}, step {step + 1}",
-                remedy="the last good epoch is kept; lower the learning rates and start again",
-            )
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(denoiser.parameters(), _CLIP)
-        optimiser.step()
-        losses.append(float(loss.detach()))
-        done = (epoch - 1) * recipe.epoch_steps + step + 1
-        listener(Progress("train", done, total, {"epoch": epoch, "loss": losses[-1]}))
-    return sum(losses) / len(losses)
+    while place.steps < recipe.epoch_steps:
+        with keeper.whole():
+            # Long histories make small batches: a step costs users x history x history.
+            chosen = torch.randint(len(users), (recipe.batch_users,), generator=generator).numpy()
+            items = pieces(train, users[chosen], recipe.history, generator)
+            items = items[: max(1, recipe.batch_cells // items.shape[1] ** 2)]
+            items = items[:, : max(int((items >= 0).sum(1).max()), 1)]
+            known = hide(items, recipe.held_out, generator)
+            loss = loss_of(denoiser, items, known, generator, len(train.items), keeper.care.team)
+            where = f"epoch {epoch}, step {place.steps + 1}"
+            place.losses.append(descent.step(loss, where, "the learning rates", clip=_CLIP))
+            place.steps += 1
+        keeper.tick()
+        done = (epoch - 1) * recipe.epoch_steps + place.steps
+        keeper.care.listener(Progress("train", done, total, {"epoch": epoch, "loss": place.losses[-1]}))
+
+
+def loss_of(
+    denoiser: Denoiser,
+    items_BT: np.ndarray,
+    known_BT: torch.Tensor,
+    generator: torch.Generator,
+    interactions: int,
+    team: Team,
+) -> torch.Tensor:
+    """This process' part of the loss of a batch: the mean of -log p(i)/p_0(i) over what is hidden, and the prior."""
+    device = denoiser.popularity_I.device
+    hidden = int(((items_BT >= 0) & ~known_BT.numpy()).sum())
+    views, items_BT = denoiser.views_for(items_BT, generator)
+    loss = denoiser.surprise(interactions) / team.size
+    own = team.own(torch.arange(len(items_BT))).numpy()
+    for rows in shorter(items_BT[own]):
+        longest = max(int((items_BT[own[rows]] >= 0).sum(1).max()), 1)
+        part = torch.as_tensor(items_BT[own[rows], :longest]).to(device)
+        found, _ = denoiser.log_likelihood(denoiser.context(part, known_BT[own[rows], :longest].to(device)), views)
+        loss = loss - found.sum() / hidden
+    return loss
 
 
 def _groups(denoiser: Denoiser, recipe: TrainingRecipe) -> list[dict[str, Any]]:

@@ -11,11 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 
 from demure import __version__
-from demure.baselines.learned import Learned, Task
-from demure.baselines.protocol import Baseline
 from demure.baselines.registry import BASELINES, LEARNED, learned_options, make_baseline
 from demure.data.dataset import Dataset
 from demure.errors import RecipeError, RunError
@@ -23,14 +20,13 @@ from demure.evaluation.ranking import evaluate
 from demure.features import store
 from demure.files import atomic_file, refuse_existing, sha256_bytes, write_json
 from demure.model.denoiser import Denoiser
-from demure.model.latent import Latent
 from demure.model.recommender import Pool, Recommender
 from demure.progress import Listener, Progress, silent
 from demure.recipe.load import load_recipe, to_yaml
 from demure.recipe.schema import Recipe
 from demure.runs import CHECKPOINT, FORMAT_VERSION, MANIFEST, environment
 from demure.training.batches import counts
-from demure.training.checkpoint import Log
+from demure.training.checkpoint import CHECKPOINT_MINUTES, Care, Log, write_tensors
 from demure.training.devices import pick_device
 from demure.training.diagnose import diagnose
 from demure.training.fit import fit
@@ -38,6 +34,7 @@ from demure.training.inputs import latents
 from demure.training.learn import learn, start, task_of
 from demure.training.load import WEIGHTS, shape_of
 from demure.training.pool import choose_pool
+from demure.training.team import Team
 from demure.training.watch import Watch
 
 
@@ -66,12 +63,15 @@ def train(
     device: str = "auto",
     resume: bool = False,
     overwrite: bool = False,
+    checkpoint_minutes: float = CHECKPOINT_MINUTES,
     listener: Listener = silent,
 ) -> TrainReport:
     """Train on ``dataset``, keep the best epoch by the validation split, write the run folder ``out``.
 
-    The folder is finished when run.json is there; until then it holds a checkpoint that ``resume`` goes on from. The
-    same seed gives the same weights on a CPU. Raises ``DemureError`` for what a user can cause.
+    The folder is finished when run.json is there; until then it holds a checkpoint, of every judged epoch and of every
+    ``checkpoint_minutes``, that ``resume`` goes on from. The same seed gives the same weights on a CPU. Started by
+    torchrun or accelerate, all processes train one model; only the first of them chooses the pool, writes, and knows
+    the validation metrics. Raises ``DemureError`` for what a user can cause.
     """
     began = time.monotonic()
     dataset, out = Path(dataset), Path(out)
@@ -79,28 +79,35 @@ def train(
     models = ("demure", *BASELINES, *LEARNED)
     if resolved.model not in models:
         raise RecipeError(f"unknown model {resolved.model!r}", where="model", remedy=f"one of {', '.join(models)}")
-    chosen = pick_device(device)
-    data = Dataset.load(dataset)
-    if not len(data.histories("train").items):
-        raise RunError("holds no training interaction", where=dataset, remedy="prepare it with another split")
-    log: Log | None = None
-    listener(Progress("read features", 0))
-    if resolved.model == "demure":
-        if resolved.denoiser.causal and not data.has_time:
-            raise RecipeError("the interactions have no order", where="denoiser.causal", remedy="leave it off")
-        spaces = latents(data, resolved.modalities, resolved.denoiser.max_dim)
-        _claim(out, resume=resume, overwrite=overwrite)
-        log, valid, details = _train_demure(data, spaces, out, resolved, seed, chosen, resume, listener)
-    elif resolved.model in LEARNED:
-        options = learned_options(resolved.model, resolved.baseline)
-        task = task_of(data, resolved.model, resolved.modalities)
-        module = start(resolved.model, options, task, seed, chosen)
-        _claim(out, resume=resume, overwrite=overwrite)
-        log, valid, details = _train_learned(data, module, task, out, resolved, seed, resume, listener)
-    else:
-        baseline = make_baseline(resolved.model, **resolved.baseline)
-        _claim(out, resume=resume, overwrite=overwrite)
-        valid, details = _fit_baseline(data, baseline), {"modalities": []}
+    if not checkpoint_minutes >= 0:
+        raise RunError(f"is {checkpoint_minutes}", where="--checkpoint-minutes", remedy="give 0 or more")
+    team, chosen = Team.join(pick_device(device))
+    try:
+        data = Dataset.load(dataset)
+        if not len(data.histories("train").items):
+            raise RunError("holds no training interaction", where=dataset, remedy="prepare it with another split")
+        care = Care(out, resume, checkpoint_minutes, listener if team.leads else silent, team)
+        care.listener(Progress("read features", 0))
+        if resolved.model == "demure":
+            log, valid, details = _train_demure(data, resolved, seed, chosen, care, overwrite)
+        elif resolved.model in LEARNED:
+            log, valid, details = _train_learned(data, resolved, seed, chosen, care, overwrite)
+        else:
+            log, valid, details = _fit_baseline(data, resolved, care, overwrite)
+    finally:
+        team.leave()
+    report = TrainReport(
+        run=str(out),
+        recipe=resolved.name,
+        modalities=details["modalities"],
+        epochs=0 if log is None else int(log.epochs[-1]["epoch"]),
+        best_epoch=0 if log is None else int(log.epochs[log.best]["epoch"]),
+        valid=valid,
+        seconds=time.monotonic() - began,
+        diagnosed=resolved.model == "demure",
+    )
+    if not team.leads:
+        return report
     with atomic_file(out / "recipe.yaml") as part:
         part.write_text(to_yaml(resolved), encoding="utf-8")
     manifest = {
@@ -112,41 +119,33 @@ def train(
         "device": chosen.type,
         "dataset": {"path": str(data.path.absolute()), "identity": data.identity},
         "ordered": data.has_time,
-        "epochs": 0 if log is None else log.epochs[-1]["epoch"],
-        "best_epoch": 0 if log is None else log.epochs[log.best]["epoch"],
+        "epochs": report.epochs,
+        "best_epoch": report.best_epoch,
         "valid": valid,
         **details,
         "environment": environment(),
     }
     write_json(out / MANIFEST, manifest)
     (out / CHECKPOINT).unlink(missing_ok=True)
-    return TrainReport(
-        run=str(out),
-        recipe=resolved.name,
-        modalities=manifest["modalities"],
-        epochs=manifest["epochs"],
-        best_epoch=manifest["best_epoch"],
-        valid=valid,
-        seconds=time.monotonic() - began,
-        diagnosed=resolved.model == "demure",
-    )
+    return report
+
+
+Trained = tuple["Log | None", dict[str, float], dict[str, Any]]
+"""The log of the epochs (None where there are none), metrics on validation, and what run.json tells besides."""
 
 
 def _train_demure(
-    data: Dataset,
-    spaces: dict[str, Latent],
-    out: Path,
-    recipe: Recipe,
-    seed: int,
-    device: torch.device,
-    resume: bool,
-    listener: Listener,
-) -> tuple[Log, dict[str, float], dict[str, Any]]:
+    data: Dataset, recipe: Recipe, seed: int, device: torch.device, care: Care, overwrite: bool
+) -> Trained:
+    if recipe.denoiser.causal and not data.has_time:
+        raise RecipeError("the interactions have no order", where="denoiser.causal", remedy="leave it off")
+    spaces = latents(data, recipe.modalities, recipe.denoiser.max_dim)
+    _claim(care, overwrite=overwrite)
     torch.manual_seed(seed)
     history, valid = data.histories("train"), data.histories("valid")
-    popularity = counts(history, data.n_items)
-    shape = shape_of(recipe)
-    denoiser = Denoiser.start(spaces, popularity, shape, ordered=data.has_time, seed=seed).to(device)
+    denoiser = Denoiser.start(
+        spaces, counts(history, data.n_items), shape_of(recipe), ordered=data.has_time, seed=seed
+    ).to(device)
     settings = recipe.training
     watch = Watch(
         history,
@@ -155,48 +154,39 @@ def _train_demure(
         longest=settings.history,
         held_out=settings.held_out,
         seed=seed,
+        team=care.team,
     )
     used = {name: store.manifest(data.path, name) for name in spaces}
-    log = fit(
-        denoiser,
-        history,
-        watch,
-        settings,
-        seed=seed,
-        folder=out,
-        signature=_signature(data, recipe, seed, used),
-        resume=resume,
-        listener=listener,
-    )
+    signature = _signature(data, recipe, seed, used)
+    log = fit(denoiser, history, watch, settings, seed=seed, signature=signature, care=care)
+    details: dict[str, Any] = {"modalities": list(spaces), "features": used}
+    if not care.team.leads:
+        return log, {}, details
     denoiser.eval()
-    listener(Progress("choose the pool", 0))
+    care.listener(Progress("choose the pool", 0))
     recommender = Recommender(denoiser, None, Pool(0.0, 1.0), popularity, longest=settings.history)
     window = recipe.collaborative.window if recipe.collaborative.enabled else None
     metrics = choose_pool(recommender, history, valid, window, seed=seed)
-    diagnose(denoiser, data, out, listener)
-    with atomic_file(out / WEIGHTS) as part:
-        save_file({name: tensor.contiguous().cpu() for name, tensor in denoiser.state_dict().items()}, part)
-    details = {"modalities": list(spaces), "pool": asdict(recommender.pool), "features": used}
+    diagnose(denoiser, data, care.folder, care.listener)
+    write_tensors(care.folder / WEIGHTS, denoiser.state_dict())
+    details["pool"] = asdict(recommender.pool)
     if recommender.neighbours is not None:
         details["walk"] = asdict(recommender.neighbours.walk)
     return log, {name: value for name, value in metrics.items() if name.startswith(("recall", "ndcg"))}, details
 
 
 def _train_learned(
-    data: Dataset,
-    module: Learned,
-    task: Task,
-    out: Path,
-    recipe: Recipe,
-    seed: int,
-    resume: bool,
-    listener: Listener,
-) -> tuple[Log, dict[str, float], dict[str, Any]]:
+    data: Dataset, recipe: Recipe, seed: int, device: torch.device, care: Care, overwrite: bool
+) -> Trained:
+    options = learned_options(recipe.model, recipe.baseline)
+    task = task_of(data, recipe.model, recipe.modalities)
+    module = start(recipe.model, options, task, seed, device)
+    _claim(care, overwrite=overwrite)
     used = {name: store.manifest(data.path, name) for name in task.content}
     signature, valid = _signature(data, recipe, seed, used), data.histories("valid")
-    log = learn(module, valid, task, seed=seed, folder=out, signature=signature, resume=resume, listener=listener)
-    with atomic_file(out / WEIGHTS) as part:
-        save_file({name: tensor.contiguous().cpu() for name, tensor in module.state_dict().items()}, part)
+    log = learn(module, valid, task, seed=seed, signature=signature, care=care)
+    if care.team.leads:
+        write_tensors(care.folder / WEIGHTS, module.state_dict())
     best = log.epochs[log.best]
     metrics = {name: best[name] for name in ("recall@20", "ndcg@20") if len(valid.items)}
     return log, metrics, {"modalities": list(task.content), "features": used}
@@ -207,19 +197,31 @@ def _signature(data: Dataset, recipe: Recipe, seed: int, used: dict[str, Any]) -
     return sha256_bytes(json.dumps([data.identity, to_yaml(recipe), seed, used], sort_keys=True, default=str).encode())
 
 
-def _fit_baseline(data: Dataset, baseline: Baseline) -> dict[str, float]:
+def _fit_baseline(data: Dataset, recipe: Recipe, care: Care, overwrite: bool) -> Trained:
     """A baseline is fitted again whenever it is loaded; here only its validation metrics are taken."""
+    baseline = make_baseline(recipe.model, **recipe.baseline)
+    _claim(care, overwrite=overwrite)
     train_part, valid = data.histories("train"), data.histories("valid")
+    details: dict[str, Any] = {"modalities": []}
+    if not care.team.leads or not len(valid.items):
+        return None, {}, details
     baseline.fit(train_part, data.n_items)
-    scorer = baseline.scorer(train_part)
-    if not len(valid.items):
-        return {}
-    means = evaluate(scorer, valid, train_part, (20,), data.n_items).means()
-    return {name: means[name] for name in ("recall@20", "ndcg@20")}
+    means = evaluate(baseline.scorer(train_part), valid, train_part, (20,), data.n_items).means()
+    return None, {name: means[name] for name in ("recall@20", "ndcg@20")}, details
 
 
-def _claim(out: Path, *, resume: bool, overwrite: bool) -> None:
+def _claim(care: Care, *, overwrite: bool) -> None:
+    """The first process takes the run folder, the others wait for it."""
+    if care.team.leads:
+        _take(care.folder, resume=care.resume, overwrite=overwrite)
+    care.team.wait()
+
+
+def _take(out: Path, *, resume: bool, overwrite: bool) -> None:
     """Make ``out`` ours: a new folder, one to replace, or one to go on with."""
+    if resume and out.is_dir():
+        for part in out.glob(".*.part*"):  # of a process that was killed while it wrote
+            part.unlink()
     unfinished = (out / CHECKPOINT).is_file() and not (out / MANIFEST).is_file()
     if resume and (unfinished or not out.exists()):
         pass

@@ -9,6 +9,7 @@ import torch
 
 from demure.model.denoiser import Denoiser
 from demure.training.batches import append, by_length, hide
+from demure.training.team import Team
 
 if TYPE_CHECKING:
     from demure.data.dataset import Histories
@@ -21,11 +22,20 @@ class Watch:
     """Held-out targets of at most ``most`` users. ``kept`` users may be trained on.
 
     With a validation split, each watched user's first validation interaction is told from the training history.
-    Without one, a tenth of the users is kept from training and a part of their history is told from the rest.
+    Without one, a tenth of the users is kept from training and a part of their history is told from the rest. Each
+    process of the ``team`` does its part.
     """
 
     def __init__(
-        self, train: Histories, valid: Histories, *, most: int, longest: int, held_out: float, seed: int
+        self,
+        train: Histories,
+        valid: Histories,
+        *,
+        most: int,
+        longest: int,
+        held_out: float,
+        seed: int,
+        team: Team | None = None,
     ) -> None:
         rng = np.random.default_rng(seed)
         lengths, valid_lengths = np.diff(train.indptr), np.diff(valid.indptr)
@@ -33,7 +43,7 @@ class Watch:
         trainable = np.flatnonzero(lengths >= 2)
         users = np.flatnonzero((valid_lengths > 0) & (lengths > 0))
         self.by_split = len(users) > 0
-        self.held_out, self.seed = held_out, seed
+        self.held_out, self.seed, self.team = held_out, seed, team or Team()
         if self.by_split:
             self.users = np.sort(rng.choice(users, min(most, len(users)), replace=False))
             self.kept = trainable
@@ -49,14 +59,17 @@ class Watch:
         views = denoiser.views()
         generator = torch.Generator().manual_seed(self.seed)
         total, count = 0.0, 0
-        for users in by_length(self.train, self.users, _CELLS, self.longest):
+        for at, users in enumerate(by_length(self.train, self.users, _CELLS, self.longest)):
             items = self.train.padded(users, self.longest)
             if self.by_split:
                 items, mask = append(items, self.valid.items[self.valid.indptr[users]])
                 known = torch.as_tensor(mask)
             else:
                 known = hide(items, self.held_out, generator)
+            if at % self.team.size != self.team.rank:
+                continue
             context = denoiser.context(torch.as_tensor(items).to(device), known.to(device))
             found, _ = denoiser.log_likelihood(context, views)
             total, count = total + float(found.double().sum()), count + len(found)
+        total, count = self.team.sum_of(torch.tensor([total, count], dtype=torch.float64)).tolist()
         return total / max(count, 1)

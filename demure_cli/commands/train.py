@@ -16,7 +16,7 @@ def _show(result: Any) -> None:
     show_trained(result)
 
 
-@command(_show, kept="the epochs so far are kept beside {out}; the same command with --resume goes on from there")
+@command(_show, kept="all steps so far are kept in {out}; the same command with --resume goes on from there")
 def train(
     dataset: DatasetFolder,
     out: Annotated[str, typer.Option(metavar="RUN", help="The run folder to write.")],
@@ -30,6 +30,9 @@ def train(
     seed: Annotated[int, typer.Option(metavar="N", help="The same seed gives the same weights on a CPU.")] = 0,
     device: Device = "auto",
     resume: Annotated[bool, flag("--resume", help="Go on with an interrupted training in RUN.")] = False,
+    checkpoint_minutes: Annotated[
+        float, typer.Option(metavar="N", help="Write a checkpoint every N minutes, besides that of every epoch.")
+    ] = 5.0,
     overwrite: Annotated[bool, flag("--overwrite", help="Replace the run folder if it exists.")] = False,
 ) -> Any:
     """Train on a dataset, keep the best epoch by the validation split, and write a run folder with its diagnosis."""
@@ -47,5 +50,6 @@ def train(
             device=device,
             resume=resume,
             overwrite=overwrite,
+            checkpoint_minutes=checkpoint_minutes,
             listener=listener,
         )

@@ -36,7 +36,9 @@ def test_it_learns_what_it_sees(task, name, content):
     means = []
     for _ in range(30):
         losses = []
-        for loss in model.losses(generator):
+        model.train()
+        for batch in model.batches(generator):
+            loss = model.loss_of(batch, generator)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -116,20 +118,19 @@ def test_items_are_joined_to_those_that_look_alike():
     assert np.allclose(both, 0.25 * alone + 0.75 * similar_items({"text": text}, 2, 0.1).toarray())
 
 
-def test_pruning_lasts_an_epoch_and_spares_rare_edges(task):
+def test_pruning_spares_rare_edges_and_ends_with_learning(task):
     lists = [[0, 1]] * 40 + [[2, 3]]
     model = made("freedom", Task(histories(lists), 12, task.content), pruned=0.5)
     assert isinstance(model.options, FreedomOptions)
     generator, kept = torch.Generator().manual_seed(0), 0
     for _ in range(30):
-        steps = model.losses(generator)
-        next(steps)
+        model.batches(generator)
         graph = model.pruned.forward.to_dense()
         assert int((graph > 0).sum()) == 2 * 41
         kept += int(graph[40, 41 + 2] > 0)
-        steps.close()
-        assert model.pruned is None
     assert kept > 25  # a random half would keep 15
+    learns, scores = (model.train(mode).vectors()[0].detach() for mode in (True, False))
+    assert not torch.allclose(learns, scores)  # the whole graph scores
 
 
 def test_sasrec_sees_no_future(task):
