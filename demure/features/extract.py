@@ -141,7 +141,6 @@ def extract_items(
     done = [_summary(folder, name, Encoded(), 0.0, "kept, the items have nothing to extract from") for name in there]
     ids = items["item_id"].tolist()
     how = How(options.resume, together, options.workers, options.image_seconds)
-    device = together.device(options.device)
     found: dict[str, Inputs] = {}
     left_out: list[NothingUsable] = []
     for kind, name, spec, family in resolved:
@@ -158,6 +157,7 @@ def extract_items(
                 if kind == "text"
                 else reading.images(items, images_root, Path(folder) / "features" / MEMORY)
             )
+        device = options.device if family.built_in else together.device(options.device)
         encoder = load_encoder(spec, family, kind, device, options.precision)
         try:
             made = encode_modality(folder, ids, name, kind, spec, found[kind], encoder, how, listener)
