@@ -64,7 +64,7 @@ def show_extracted(result: ExtractReport) -> None:
         if made.kept is not None:
             terminal.note(f"{made.name}: {made.kept}")
         elif made.resumed:
-            terminal.note(f"{made.name}: {count(made.resumed)} inputs were encoded before the interruption")
+            terminal.note(f"{made.name}: {count(made.resumed)} of {count(made.distinct)} inputs were encoded before")
         for words in made.assumed:
             terminal.note(f"{made.name}: {words}")
     for words in result.left_out:
@@ -77,10 +77,19 @@ def show_extractors(result: dict[str, list[Listed]]) -> None:
     for listed in result["extractors"]:
         row(shown, listed.family, ", ".join(listed.encodes), listed.about, listed.state)
     terminal.result(heading("Encoders for `demure extract --text` and `--image`"), shown)
-    here = [name for listed in result["extractors"] for name in listed.here]
-    examples = [(listed.family, listed.example) for listed in result["extractors"] if listed.here != [listed.family]]
-    terminal.result("", heading("Runs here without a download"), *here)
-    terminal.result("", heading("To name a model, on the hub or in a local folder"), facts(examples))
+    models = [model for listed in result["extractors"] for model in listed.models]
+    for title, here in (("Runs here without a download", True), ("Worth a download", False)):
+        some = [model for model in models if (model.where != "download") == here]
+        shown = table([("encoder", {"overflow": "fold"}), ">dim", ">MB", *(["where"] if here else [])])
+        for model in some:
+            size = "-" if model.bytes is None else count(round(model.bytes / 1e6))
+            about = "about " if model.approximate else ""
+            dim = "-" if model.dim is None else count(model.dim)
+            row(shown, model.name, dim, about + size, *([model.where] if here else []))
+        terminal.result("", heading(title), shown)
+    terminal.note(
+        "any other: family:owner/model from the hub, clip:ARCHITECTURE/TAG of open_clip, or family:/path/to/folder"
+    )
 
 
 def show_recipes(result: dict[str, list[dict[str, str]]]) -> None:
@@ -106,5 +115,7 @@ def show_trained(result: TrainReport) -> None:
             ]
         )
     )
+    for name in result.left_out:
+        terminal.note(f"left out: {name}, a second encoding of what is used; to choose: --set modalities=[...]")
     told = f"demure inspect {result.run}, demure eval {result.run}" if result.diagnosed else f"demure eval {result.run}"
     terminal.note(f"next: {told}")

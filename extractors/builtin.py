@@ -92,7 +92,7 @@ class Color:
         """(64, 64, 3) uint8."""
         return np.asarray(image.convert("RGB").resize((self.side, self.side), Image.Resampling.BOX))
 
-    def encode(self, prepared: Sequence[np.ndarray]) -> np.ndarray:
+    def encode(self, prepared: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
         """(n, d) float32."""
         lab = _lab(np.stack(prepared).astype(np.float32) / 255)
         blocks = [_joint(lab), _grid(lab), _thumbnail(lab), _edges(lab[..., 0])]

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import open_clip
 import torch
-from demure_extractors import hub
-from demure_extractors.devices import device as pick
+from demure_extractors import devices, hub
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
@@ -23,12 +22,15 @@ DEFAULTS = {"interpolation": "bicubic", "resize_mode": "shortest"}
 
 
 class _Clip:
-    batch = 32
-
-    def __init__(self, model: str, revision: str | None, device: str) -> None:
+    def __init__(self, model: str, revision: str | None, device: str, precision: str = "auto") -> None:
         self.where = f"clip:{model}"
-        self.device = pick(device)
-        self.facts: dict[str, Any] = {"library": f"open_clip {open_clip.__version__}"}
+        self.device = devices.device(device)
+        self.precision = devices.precision(precision, self.device)
+        self.batch = devices.batch_size(self.device, 32, 256)
+        self.facts: dict[str, Any] = {
+            "library": f"open_clip {open_clip.__version__}",
+            "precision": self.precision,
+        }
         with _silence():
             self._load(model, revision)
         self.model.eval()
@@ -125,10 +127,10 @@ class ClipImage(_Clip):
         """(3, side, side) float32, as the model's own configuration asks."""
         return self.transform(image)
 
-    def encode(self, prepared: Sequence[torch.Tensor]) -> np.ndarray:
+    def encode(self, prepared: Sequence[torch.Tensor] | np.ndarray) -> np.ndarray:
         """(n, d) float32."""
-        with torch.inference_mode():
-            return self._finish(self.model.encode_image(torch.stack(list(prepared)).to(self.device), normalize=True))
+        with devices.computing(self.device, self.precision):
+            return self._finish(self.model.encode_image(devices.stacked(prepared, self.device), normalize=True))
 
     def identity(self) -> dict[str, Any]:
         return {**self.facts, "tower": "image", "dim": self.dim, "preprocessing": self.stated}
@@ -137,15 +139,13 @@ class ClipImage(_Clip):
 class ClipText(_Clip):
     """Text tower; vectors of length 1. Text beyond the model's context is cut."""
 
-    batch = 64
-
     def _load(self, model: str, revision: str | None) -> None:
         super()._load(model, revision)
         self.tokenizer = open_clip.get_tokenizer(self.tokenizer_name)
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """(n, d) float32."""
-        with torch.inference_mode():
+        with devices.computing(self.device, self.precision):
             tokens = self.tokenizer(list(texts)).to(self.device)
             return self._finish(self.model.encode_text(tokens, normalize=True))
 

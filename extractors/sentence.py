@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
-from demure_extractors import hub
-from demure_extractors.devices import device as pick
+from demure_extractors import devices, hub
 from demure_extractors.table import FAMILIES
 from demure_extractors.weights import load_model
 
@@ -46,14 +45,14 @@ class Layout:
 class Sentence:
     """One text, one vector."""
 
-    batch = 32
-
-    def __init__(self, model: str, revision: str | None, device: str) -> None:
+    def __init__(self, model: str, revision: str | None, device: str, precision: str = "auto") -> None:
         self.where = f"sentence:{model}"
         source = _source(model, revision)
         layout = read_layout(source.folder, self.where)
         hub.require_weights(hub.Source(layout.transformer, {}), self.where)
-        self.device = pick(device)
+        self.device = devices.device(device)
+        self.precision = devices.precision(precision, self.device)
+        self.batch = devices.batch_size(self.device, 32, 256)
         self.layout = layout
         self.tokenizer = transformers.AutoTokenizer.from_pretrained(layout.transformer, local_files_only=True)
         # Right padding, so that the first token is token 0 of every row.
@@ -75,6 +74,7 @@ class Sentence:
             assumed.append(f"texts cut at {self.max_tokens} tokens")
         self.facts = {
             "library": f"transformers {transformers.__version__}",
+            "precision": self.precision,
             **source.facts,
             "files_sha256": hub.fingerprint(source.folder),
             "assumed": assumed,
@@ -86,7 +86,7 @@ class Sentence:
         tokens = self.tokenizer(
             ready, padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt"
         ).to(self.device)
-        with torch.inference_mode():
+        with devices.computing(self.device, self.precision):
             states = self.model(**tokens).last_hidden_state.float()
             pooled = pool(states, tokens["attention_mask"], self.layout.pooling)
             if self.layout.normalize:
@@ -144,8 +144,7 @@ def read_layout(folder: Path, where: str) -> Layout:
     own = transformer / "sentence_bert_config.json"
     limits = hub.read(own, where) if own.is_file() else {}
     file = folder / "config_sentence_transformers.json"
-    prompts = hub.read(file, where) if file.is_file() else {}
-    prompt = (prompts.get("prompts") or {}).get(prompts.get("default_prompt_name") or "", "")
+    prompt = _prompt(hub.read(file, where) if file.is_file() else {})
     return Layout(
         transformer,
         pooling,
@@ -155,6 +154,16 @@ def read_layout(folder: Path, where: str) -> Layout:
         prompt,
         assumed,
     )
+
+
+def _prompt(config: dict[str, Any]) -> str:
+    """What sentence-transformers' ``encode_document`` puts before a text: items are found, they do not ask."""
+    prompts = config.get("prompts") or {}
+    names = [
+        *(name for name in ("document", "passage", "corpus") if name in prompts),
+        config.get("default_prompt_name"),
+    ]
+    return str(prompts.get(names[0] or "") or "")
 
 
 def _pooling(config: dict[str, Any], where: str) -> str:

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
-from demure_extractors import hub
-from demure_extractors.devices import device as pick
+from demure_extractors import devices, hub
 from demure_extractors.table import FAMILIES
 from demure_extractors.weights import load_model
 from PIL import Image
@@ -21,9 +20,7 @@ from demure.errors import ExtractorError
 class Vision:
     """One image, one vector: the model's own pooled output, or its first token where it has none that was trained."""
 
-    batch = 32
-
-    def __init__(self, model: str, revision: str | None, device: str) -> None:
+    def __init__(self, model: str, revision: str | None, device: str, precision: str = "auto") -> None:
         where = f"vision:{model}"
         source = hub.find(model, revision, "vision", FAMILIES["vision"].known)
         for name in ("config.json", "preprocessor_config.json"):
@@ -32,16 +29,19 @@ class Vision:
                     f"no {name} in {source.folder}", where=where, remedy="give a transformers image model, whole"
                 )
         hub.require_weights(source, where)
-        self.device = pick(device)
+        self.device = devices.device(device)
+        self.precision = devices.precision(precision, self.device)
+        self.batch = devices.batch_size(self.device, 32, 256)
         self.processor = transformers.AutoImageProcessor.from_pretrained(source.folder, local_files_only=True)
         self.model, empty = load_model(transformers.AutoModel, source.folder, where, unused=("pooler",))
         self.model.to(self.device)
         self.tower = "image features" if hasattr(self.model, "get_image_features") else "first token" if empty else ""
         blank = self.prepare(Image.new("RGB", (64, 64), "grey"))
-        with torch.inference_mode():
-            self.dim = self._forward(blank[None]).shape[1]
+        with devices.computing(self.device, self.precision):
+            self.dim = self._forward(blank[None].to(self.device)).shape[1]
         self.facts = {
             "library": f"transformers {transformers.__version__}",
+            "precision": self.precision,
             **source.facts,
             "files_sha256": hub.fingerprint(source.folder),
         }
@@ -50,13 +50,12 @@ class Vision:
         """(3, height, width) float32, as the model's own processor makes it."""
         return self.processor(images=image, return_tensors="pt")["pixel_values"][0]
 
-    def encode(self, prepared: Sequence[torch.Tensor]) -> np.ndarray:
+    def encode(self, prepared: Sequence[torch.Tensor] | np.ndarray) -> np.ndarray:
         """(n, d) float32."""
-        with torch.inference_mode():
-            return self._forward(torch.stack(list(prepared))).float().cpu().numpy()
+        with devices.computing(self.device, self.precision):
+            return self._forward(devices.stacked(prepared, self.device)).float().cpu().numpy()
 
     def _forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        pixels = pixels.to(self.device)
         if self.tower == "image features":
             found = self.model.get_image_features(pixel_values=pixels)
             return found if isinstance(found, torch.Tensor) else found.pooler_output

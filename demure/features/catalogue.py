@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from demure.features.loading import families
 from demure.features.protocol import Family
 
 
 @dataclass(frozen=True)
+class ListedModel:
+    """A model as ``--text`` or ``--image`` names it. ``where`` it is: "built in", "package", "cache", or "download";
+    ``bytes`` of its weights, which are ``approximate`` for a download."""
+
+    name: str
+    where: str
+    dim: int | None
+    bytes: int | None
+    approximate: bool = False
+
+
+@dataclass(frozen=True)
 class Listed:
-    """``here`` are encoders that run here without a download; ``missing`` packages that the family needs."""
+    """``here`` are encoders that run here without a download; ``missing`` packages that the family needs; ``models``
+    those that are here, and some that are worth a download."""
 
     family: str
     about: str
@@ -21,6 +37,7 @@ class Listed:
     example: str
     here: list[str]
     missing: list[str]
+    models: list[ListedModel] = field(default_factory=list)
 
     @property
     def state(self) -> str:
@@ -38,31 +55,68 @@ def list_extractors() -> list[Listed]:
     found = []
     for family in families().values():
         missing = [package for package in family.needs if importlib.util.find_spec(package) is None]
+        models = list(_models(family, cached.get(family.name, {})))
+        here = [model.name for model in models if model.where != "download" and not missing]
         found.append(
             Listed(
                 family=family.name,
                 about=family.about,
                 encodes=[kind for kind in ("text", "image") if family.target(kind)],
                 example=family.example,
-                here=[] if missing else _here(family, cached),
+                here=here,
                 missing=missing,
+                models=models,
             )
         )
     return found
 
 
-def _here(family: Family, cached: dict[str, list[str]]) -> list[str]:
+def _models(family: Family, cached: dict[str, Path]) -> Iterator[ListedModel]:
     if family.built_in:
-        return [family.name]
-    packaged = [model for model, package in family.packaged if importlib.util.find_spec(package) is not None]
-    return [f"{family.name}:{model}" for model in dict.fromkeys([*packaged, *cached.get(family.name, [])])]
+        yield ListedModel(family.name, "built in", family.dim, 0)
+        return
+    seen = set()
+    for model, package in family.packaged:
+        spec = importlib.util.find_spec(package)
+        if spec is not None and spec.origin is not None and model not in cached:
+            seen.add(model)
+            yield _there(f"{family.name}:{model}", "package", Path(spec.origin).parent / "model")
+    for model, folder in cached.items():
+        seen.add(model)
+        yield _there(f"{family.name}:{model}", "cache", folder)
+    for known in family.models:
+        if known.name not in seen:
+            yield ListedModel(f"{family.name}:{known.name}", "download", known.dim, known.megabytes * 10**6, True)
 
 
-def _cached() -> dict[str, list[str]]:
-    """Family -> models in the hub's cache, told apart by the files they have; the hub's package is not imported."""
+def _there(name: str, where: str, folder: Path) -> ListedModel:
+    size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    return ListedModel(name, where, _dim(folder), size)
+
+
+def _dim(folder: Path) -> int | None:
+    """What the model's own files say; None where they do not."""
+    for file, path in (
+        ("open_clip_config.json", ("model_cfg", "embed_dim")),
+        ("config.json", ("hidden_size",)),
+        ("config.json", ("vision_config", "hidden_size")),
+    ):
+        try:
+            value: Any = json.loads((folder / file).read_text(encoding="utf-8"))
+            for key in path:
+                value = value[key]
+            return int(value)
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return None
+
+
+def _cached() -> dict[str, dict[str, Path]]:
+    """Family -> models in the hub's cache -> folder, told apart by the files they have; the hub's package is not
+    imported."""
     home = os.environ.get("HF_HOME") or str(Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "huggingface")
     root = Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub").expanduser()
-    found: dict[str, list[str]] = {}
+    found: dict[str, dict[str, Path]] = {}
     for folder in sorted(root.glob("models--*")):
         snapshot = next((one for one in sorted(folder.glob("snapshots/*")) if any(one.glob("*.safetensors"))), None)
         if snapshot is None:
@@ -74,5 +128,5 @@ def _cached() -> dict[str, list[str]]:
             ("vision", "preprocessor_config.json"),
         ):
             if (snapshot / file).is_file():
-                found.setdefault(family, []).append(model)
+                found.setdefault(family, {})[model] = snapshot
     return found

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
+import contextlib
+import itertools
 import json
 import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,16 +15,19 @@ import numpy as np
 
 from demure.errors import NothingUsable
 from demure.features import store
+from demure.features.assembling import Plan, assemble, gather, nothing
+from demure.features.batching import Careful
 from demure.features.inputs import Inputs, Problem, Unusable
 from demure.features.protocol import FittedEncoder, Spec
+from demure.features.ranks import ALONE, Ranks
 from demure.features.work import Shard, Work, forget
+from demure.features.workers import cores, decoders
 from demure.files import sha256_bytes
 from demure.progress import Listener, Progress
 
 SHARD = 512
-WORKERS = 4
-PROBLEMS = "problems.csv"
-Batch = tuple[list[int], Sequence[Any]]
+POLL = 0.2
+Batches = Generator[tuple[int, list[int], Any, list[Problem]], None, None]
 
 
 @dataclass(frozen=True)
@@ -38,156 +39,208 @@ class Encoded:
     up_to_date: bool = False
 
 
+@dataclass(frozen=True)
+class How:
+    """What changes nothing about the features: whether to ``resume``, who else works on them (``ranks``), how many
+    ``workers`` decode images (None: as many as help), and how many ``seconds`` one image may take."""
+
+    resume: bool = True
+    ranks: Ranks = ALONE
+    workers: int | None = None
+    seconds: float = 20.0
+
+
 def encode_modality(
     folder: Path,
     item_ids: Sequence[str],
+    name: str,
     kind: str,
     spec: Spec,
     found: Inputs,
     encoder: Any,
-    resume: bool,
+    how: How,
     listener: Listener,
 ) -> Encoded:
-    """Write ``features/KIND/`` for the inputs ``found``; an interrupted call leaves shards for the next.
+    """Write ``features/NAME/`` for the inputs ``found``; an interrupted call leaves shards for the next.
 
     Raises ``NothingUsable`` if no item at all has something that the encoder can use.
     """
-    if not found.keys:
-        raise _nothing(kind, found.problems)
+    if not len(found.keys):
+        raise nothing(kind, found.problems)
+    fitted = isinstance(encoder, FittedEncoder)
     if isinstance(encoder, FittedEncoder):
         encoder.fit([found.load(k) for k in range(len(found.keys))])
-    identity = {"encoder": str(spec), **encoder.identity(), "input": found.facts}
+    identity = {"encoder": str(spec), **encoder.identity(), "kind": kind, "input": found.facts}
+    maker = _maker(identity, found if fitted else None)
     key = _key(identity, found)
-    if resume and _current(folder, kind, key, item_ids):
-        forget(folder, kind)
+    if how.resume and _current(folder, name, key, item_ids):
+        forget(folder, name)
         return Encoded(up_to_date=True)
-    work = Work(folder, kind, key, resume=resume)
-    vectors = np.zeros((len(found.keys), encoder.dim), dtype=np.float32)
-    present = np.zeros(len(found.keys), dtype=bool)
-    problems: list[Problem] = []
-    encoded, started = 0, time.perf_counter()
-    for number, first in enumerate(range(0, len(found.keys), SHARD)):
-        which = range(first, min(first + SHARD, len(found.keys)))
-        shard = work.load(number)
-        if shard is None:
+    work = Work(folder, name, key, maker, resume=how.resume)
+    known = gather(folder, name, maker, found, work) if how.resume else None
+    plan = Plan.make(found, known, encoder.dim, SHARD, _order(kind, found))
+    run = _Run(kind, found, encoder, how, listener, work, plan)
+    try:
+        while not run.finished():
+            run.go()
+            if run.finished() or _current(folder, name, key, item_ids):
+                break
+            time.sleep(POLL)  # the rest is in the hands of other processes
+    finally:
+        run.close()
+    with work.locked("assemble", wait=True):
+        if not _current(folder, name, key, item_ids) or not how.resume:
+            provenance = {**identity, "key": key, "maker": maker}
+            try:
+                assemble(folder, item_ids, name, kind, plan, found, work, provenance)
+            except NothingUsable:
+                forget(folder, name)
+                raise
+    forget(folder, name)
+    return Encoded(run.encoded, len(found.keys) - run.encoded)
 
-            def report(done: int, which: range = which, before: int = encoded) -> None:
-                rate = (before + done) / max(time.perf_counter() - started, 1e-9)
-                fields: dict[str, float | str] = {"per second": round(rate, 1)}
-                listener(Progress(f"encoding {kind}s", which.start + done, len(found.keys), fields))
 
-            shard = _shard(kind, encoder, found, which, report)
-            work.save(number, shard)
-            encoded += len(which)
-        vectors[which.start : which.stop], present[which.start : which.stop] = shard.vectors, shard.present
-        problems += shard.problems
-    item_present = (found.index >= 0) & present[found.index]
-    listed = _listed(found, problems)
-    if not item_present.any():
-        forget(folder, kind)
-        raise _nothing(kind, listed)
-    counts = Counter(one[1] for one in listed)
-    provenance = {**identity, "key": key, "distinct_inputs": len(found.keys), "problems": dict(counts)}
-    of_items = np.where(item_present[:, None], vectors[found.index], np.float32(0))
-    features = store.Features(kind, of_items, item_present, provenance)
-    store.save(folder, features, {PROBLEMS: _csv(item_ids, listed)})
-    forget(folder, kind)
-    return Encoded(encoded, len(found.keys) - encoded)
+def _maker(identity: dict[str, Any], fitted: Inputs | None) -> str:
+    """Hash of what decides the vector of one input. A model with hashed files may be called and lie what and where it
+    likes; an encoder that was fitted depends on all inputs."""
+    facts = dict(identity)
+    if "files_sha256" in facts:
+        facts = {name: value for name, value in facts.items() if name not in ("encoder", "model", "from")}
+    if identity["kind"] == "text":
+        del facts["input"]  # columns and cleaning decide the text itself
+    return sha256_bytes(json.dumps(facts, sort_keys=True).encode(), fitted.keys.tobytes() if fitted else b"")
 
 
 def _key(identity: dict[str, Any], found: Inputs) -> str:
     """Hash of all that decides the files: the encoder, the inputs, which item has which, what was unusable and why."""
     facts = json.dumps([identity, SHARD, found.problems], sort_keys=True)
-    return sha256_bytes(facts.encode(), found.index.tobytes(), "".join(found.keys).encode())
+    return sha256_bytes(facts.encode(), found.index.tobytes(), found.keys.tobytes())
 
 
-def _current(folder: Path, kind: str, key: str, item_ids: Sequence[str]) -> bool:
-    if kind not in store.names(folder):
+def _current(folder: Path, name: str, key: str, item_ids: Sequence[str]) -> bool:
+    if name not in store.names(folder):
         return False
-    facts = store.manifest(folder, kind)
+    facts = store.manifest(folder, name)
     same_items = facts.get("item_ids_sha256") == store.ids_hash(item_ids)
-    return bool(same_items and facts["provenance"].get("key") == key and store.intact(folder, kind))
+    return bool(same_items and facts["provenance"].get("key") == key and store.intact(folder, name))
 
 
-def _nothing(kind: str, problems: list[Problem]) -> NothingUsable:
-    counts = Counter(one[1] for one in problems).most_common(3)
-    return NothingUsable(
-        f"no item has a usable {kind} ({', '.join(f'{n} times: {problem}' for problem, n in counts)})",
-        where=f"--{kind}",
-        remedy=f"for example {problems[0][2]}" if problems and problems[0][2] else None,
-    )
+def _order(kind: str, found: Inputs) -> np.ndarray:
+    """Texts by length, so that a batch is padded little; the longest first, so that too little memory shows soon."""
+    number = len(found.keys)
+    if kind != "text":
+        return np.arange(number)
+    lengths = np.fromiter((len(found.load(k)) for k in range(number)), dtype=np.int64, count=number)
+    return np.argsort(-lengths, kind="stable")
 
 
-def _shard(kind: str, encoder: Any, found: Inputs, which: range, report: Any) -> Shard:
-    vectors = np.zeros((len(which), encoder.dim), dtype=np.float32)
-    problems: list[Problem] = []
-    batches = (
-        _text_batches(encoder, found, which) if kind == "text" else _image_batches(encoder, found, which, problems)
-    )
-    done = 0
-    for numbers, batch in batches:
-        if batch:
-            vectors[np.asarray(numbers) - which.start] = encoder.encode(batch)
-        done += len(numbers)
-        report(min(done + len(problems), len(which)))
-    finite = np.all(np.isfinite(vectors), axis=1)
-    present = np.logical_and(finite, np.any(vectors, axis=1))
-    known = {k for k, _, _ in problems}
+class _Run:
+    """The shards that this process makes."""
+
+    def __init__(
+        self, kind: str, found: Inputs, encoder: Any, how: How, listener: Listener, work: Work, plan: Plan
+    ) -> None:
+        self.kind, self.found, self.how, self.listener, self.work, self.plan = kind, found, how, listener, work, plan
+        self.encoder = Careful(encoder)
+        self.encoded = 0
+        self.open: dict[int, tuple[contextlib.ExitStack, Shard, int]] = {}
+        self.done = {n for n in range(plan.shards) if work.usable(n, plan.keys(n))}
+        self.finished_before = sum(len(plan.inputs(n)) for n in self.done) + plan.reused
+        self.started = time.perf_counter()
+
+    def finished(self) -> bool:
+        """Whether all shards are there, whoever made them."""
+        self.done |= {n for n in range(self.plan.shards) if n not in self.done and self.work.has(n)}
+        return len(self.done) == self.plan.shards
+
+    def go(self) -> None:
+        """Make the shards that nobody else is making."""
+        batches = self._texts() if self.kind == "text" else self._images()
+        with contextlib.closing(batches):
+            for number, inputs, batch, problems in batches:
+                self._add(number, inputs, self.encoder.encode(batch) if len(inputs) else None, problems)
+
+    def close(self) -> None:
+        """Let go of shards that were not finished."""
+        for held, *_ in self.open.values():
+            held.close()
+
+    def _groups(self) -> Generator[tuple[int, list[int]], None, None]:
+        """Batches of the shards that are still to be made, each claimed when its first batch is asked for. Every rank
+        begins elsewhere."""
+        first = self.how.ranks.rank * self.plan.shards // self.how.ranks.world
+        for number in [*range(first, self.plan.shards), *range(first)]:
+            if number in self.done:
+                continue
+            with contextlib.ExitStack() as stack:
+                if not stack.enter_context(self.work.locked(f"{number:06d}")) or self.work.has(number):
+                    continue
+                inputs = self.plan.inputs(number)
+                empty = np.zeros((len(inputs), self.plan.dim), dtype=np.float32)
+                shard = Shard(self.plan.keys(number), empty, np.zeros(len(inputs), dtype=bool), [])
+                self.open[number] = (stack.pop_all(), shard, len(inputs))
+            for start in range(0, len(inputs), self.encoder.batch):
+                yield number, inputs[start : start + self.encoder.batch].tolist()
+
+    def _texts(self) -> Batches:
+        for number, inputs in self._groups():
+            yield number, inputs, [self.found.load(k) for k in inputs], []
+
+    def _images(self) -> Batches:
+        from PIL import Image
+
+        prepare = self.encoder.prepare
+
+        def make(k: int) -> Any:
+            image = self.found.load(k)
+            try:
+                return prepare(image)
+            except Exception as error:
+                raise Unusable("cannot be prepared", f"{image.width} x {image.height}: {error}"[:200]) from error
+
+        groups = self._groups()
+        first = next(groups, None)
+        if first is None:
+            return
+        like = np.asarray(prepare(Image.new("RGB", (64, 64), "grey")))
+        pool = decoders(make, like, self.encoder.batch, self.how.workers or self._workers(), self.how.seconds)
+        with contextlib.closing(pool.run(itertools.chain([first], groups))) as made:
+            yield from made
+
+    def _workers(self) -> int:
+        """Where the encoder computes on the same cores, two are enough; an accelerator waits for decoding."""
+        device = getattr(self.encoder.encoder, "device", None)
+        most = 2 if getattr(device, "type", "cpu") == "cpu" else 16
+        return max(1, min(most, cores()))
+
+    def _add(self, number: int, inputs: list[int], vectors: Any, problems: list[Problem]) -> None:
+        held, shard, left = self.open[number]
+        rows = {k: row for row, k in enumerate(self.plan.inputs(number).tolist())}
+        if len(inputs):
+            shard.vectors[[rows[k] for k in inputs]] = vectors
+        shard.problems.extend((rows[k], kind, value) for k, kind, value in problems)
+        left -= len(inputs) + len(problems)
+        self.encoded += len(inputs) + len(problems)
+        self.open[number] = (held, shard, left)
+        if not left:
+            self.work.save(number, _judged(shard))
+            self.done.add(number)
+            del self.open[number]
+            held.close()
+        rate = self.encoded / max(time.perf_counter() - self.started, 1e-9)
+        done = min(self.finished_before + self.encoded, len(self.found.keys))
+        self.listener(Progress(f"encoding {self.kind}s", done, len(self.found.keys), {"per second": round(rate, 1)}))
+
+
+def _judged(shard: Shard) -> Shard:
+    """With the marks of which vectors there are, and a reason for every other."""
+    finite = np.all(np.isfinite(shard.vectors), axis=1)
+    present = np.logical_and(finite, np.any(shard.vectors, axis=1))
+    known = {row for row, _, _ in shard.problems}
+    problems = list(shard.problems)
     for row in np.flatnonzero(~present).tolist():
-        if which.start + row not in known:
+        if row not in known:
             why = "the encoder knows nothing in it" if finite[row] else "the encoder's vector is not finite"
-            problems.append((which.start + row, why, ""))
-    vectors[~present] = 0
-    return Shard(vectors, present, sorted(problems))
-
-
-def _text_batches(encoder: Any, found: Inputs, which: range) -> Iterator[Batch]:
-    """By length, so that a batch is padded little."""
-    order = sorted(which, key=lambda k: (len(found.load(k)), k))
-    for start in range(0, len(order), encoder.batch):
-        numbers = order[start : start + encoder.batch]
-        yield numbers, [found.load(k) for k in numbers]
-
-
-def _image_batches(encoder: Any, found: Inputs, which: range, problems: list[Problem]) -> Iterator[Batch]:
-    """Decoded and prepared in threads, one batch ahead of the encoder."""
-
-    def make(k: int) -> Any:
-        image = found.load(k)
-        try:
-            return encoder.prepare(image)
-        except Exception as error:
-            raise Unusable("cannot be prepared", f"{image.width} x {image.height}: {error}"[:200]) from error
-
-    groups = [which[start : start + encoder.batch] for start in range(0, len(which), encoder.batch)]
-    pool = ThreadPoolExecutor(WORKERS)
-    try:
-        ahead: list[Future[Any]] = [pool.submit(make, k) for k in groups[0]]
-        for group, following in zip(groups, [*groups[1:], range(0)], strict=True):
-            current, ahead = ahead, [pool.submit(make, k) for k in following]
-            numbers, batch = [], []
-            for k, future in zip(group, current, strict=True):
-                try:
-                    batch.append(future.result())
-                    numbers.append(k)
-                except Unusable as problem:
-                    problems.append((k, problem.kind, problem.value))
-            yield numbers, batch
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _listed(found: Inputs, of_inputs: list[Problem]) -> list[Problem]:
-    """Problems by item, in item order, from those of items and those of distinct inputs."""
-    by_input = {k: (kind, value) for k, kind, value in of_inputs}
-    spread = [(item, *by_input[k]) for item, k in enumerate(found.index.tolist()) if k in by_input]
-    return sorted([*found.problems, *spread])
-
-
-def _csv(item_ids: Sequence[str], problems: list[Problem]) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["item_id", "problem", "value"])
-    ids = list(item_ids)
-    writer.writerows((ids[item], kind, value) for item, kind, value in problems)
-    return out.getvalue().encode("utf-8", "backslashreplace").decode()
+            problems.append((row, why, ""))
+    shard.vectors[~present] = 0
+    return Shard(shard.keys, shard.vectors, present, sorted(problems))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,22 +12,28 @@ from typing import TYPE_CHECKING, Any
 from demure.errors import ExtractorError, NothingUsable
 from demure.features import inputs as reading
 from demure.features import store
-from demure.features.encoding import PROBLEMS, Encoded, encode_modality
+from demure.features.assembling import PROBLEMS
+from demure.features.encoding import Encoded, How, encode_modality
 from demure.features.inputs import Inputs
-from demure.features.loading import choose, load_encoder
+from demure.features.loading import choose, load_encoder, named
 from demure.features.protocol import BUILT_IN, Spec
+from demure.features.ranks import ranks
 from demure.progress import Listener, Progress, silent
 
 if TYPE_CHECKING:
     import pandas as pd
 
+# What is known of the image files; it can be deleted at any time.
+MEMORY = ".images.parquet"
+
 
 @dataclass(frozen=True)
 class Extracted:
-    """What became of one modality. ``problems``: kind -> items; ``first``: an item of each kind, id and value.
+    """What became of one modality, made from items' ``kind`` text or image. ``problems``: kind -> items; ``first``: an
+    item of each kind, id and value.
 
-    ``encoded`` of the ``distinct`` inputs went through the encoder now, ``resumed`` had been before; ``kept`` says why
-    nothing was done at all; ``assumed`` what the model's files leave open.
+    ``encoded`` of the ``distinct`` inputs went through the encoder now, ``resumed`` had been before, or did in another
+    process; ``kept`` says why nothing was done at all; ``assumed`` what the model's files leave open.
     """
 
     name: str
@@ -45,39 +51,59 @@ class Extracted:
     folder: Path
     assumed: list[str] = field(default_factory=list)
     kept: str | None = None
+    kind: str | None = None
 
 
 @dataclass(frozen=True)
 class ExtractReport:
-    """Result of ``extract``. ``left_out``: what the items seemed to have, and why it could not be used."""
+    """Result of ``extract``. ``left_out``: what the items seemed to have, and why it could not be used; ``alone``:
+    whether this process speaks for all that worked together."""
 
     dataset: Path
     modalities: list[Extracted]
     left_out: list[str] = field(default_factory=list)
+    alone: bool = True
+
+
+Named = str | Sequence[str] | None
+
+
+@dataclass(frozen=True)
+class ExtractOptions:
+    """``device`` and ``precision`` ("auto": 16 bits where an accelerator computes, float32 on a CPU) of the encoders;
+    ``resume`` whether to go on where an earlier call stopped; ``workers`` processes that decode images (None: as many
+    as help); ``image_seconds`` what one image may take before it is given up."""
+
+    device: str = "auto"
+    precision: str = "auto"
+    resume: bool = True
+    workers: int | None = None
+    image_seconds: float = 20.0
 
 
 def extract(
-    dataset_path: Path,
-    text: str | None = None,
-    image: str | None = None,
-    device: str = "auto",
-    resume: bool = True,
-    listener: Listener = silent,
+    dataset_path: Path, text: Named = None, image: Named = None, listener: Listener = silent, **options: Any
 ) -> ExtractReport:
-    """Turn item texts and images into features ``text`` and ``image`` in the dataset folder.
+    """Turn item texts and images into features in the dataset folder.
 
-    ``text`` and ``image`` name encoders, ``family:model[@revision]``; where both are None the built-in ones run on what
-    the dataset has, and leave alone features that were imported or made by another encoder. What cannot be encoded is
-    missing, and listed in ``features/NAME/problems.csv``. With ``resume``, shards of an interrupted run with the same
-    encoder and inputs are used, and features that are up to date are kept. Raises ``DatasetError``,
-    ``ExtractorError``, ``MachineError``.
+    ``text`` and ``image`` name encoders, ``family:model[@revision]``, whose features are called ``text`` and ``image``;
+    ``NAME=family:model`` calls them otherwise, so that several can be there. Where both are None the built-in encoders
+    run on what the dataset has, and leave alone features that were imported or made by another encoder. What cannot be
+    encoded is missing, and listed in ``features/NAME/problems.csv``. With ``resume``, what an interrupted run or one on
+    other items made with the same encoder is used, and features that are up to date are kept. ``options`` are those of
+    ``ExtractOptions``. Raises ``DatasetError``, ``ExtractorError``, ``MachineError``, ``FeatureError``.
     """
     from demure.data.dataset import Dataset
 
     dataset = Dataset.load(Path(dataset_path))
-    named = {"text": text, "image": image}
     return extract_items(
-        dataset.path, dataset.items, dataset.text_columns, dataset.images_root, named, device, resume, listener
+        dataset.path,
+        dataset.items,
+        dataset.text_columns,
+        dataset.images_root,
+        {"text": text, "image": image},
+        ExtractOptions(**options),
+        listener,
     )
 
 
@@ -86,53 +112,66 @@ def extract_items(
     items: pd.DataFrame,
     text_columns: Sequence[str],
     images_root: Path | None,
-    named: dict[str, str | None],
-    device: str = "auto",
-    resume: bool = True,
+    given: Mapping[str, Named],
+    options: ExtractOptions = ExtractOptions(),
     listener: Listener = silent,
 ) -> ExtractReport:
-    """``extract`` for items in memory: row k of ``items`` is item k of ``folder``, ``named`` modality -> encoder."""
-    chosen = {kind: name for kind, name in named.items() if name is not None}
-    asked = bool(chosen)
+    """``extract`` for items in memory: row k of ``items`` is item k of ``folder``, ``given`` kind -> encoders."""
+    together = ranks()
+    if together.world > 1 and not options.resume:
+        raise ExtractorError(
+            f"{together.world} processes cannot all start over",
+            where="--no-resume",
+            remedy="use one process, or resume",
+        )
+    asked = {kind: named(kind, given[kind] or ()) for kind in BUILT_IN if given.get(kind)}
+    chosen = [(kind, name, encoder) for kind, encoders in asked.items() for name, encoder in encoders.items()]
     if not asked:
         has = {"text": bool(text_columns), "image": images_root is not None and "image" in items.columns}
-        chosen = {kind: BUILT_IN[kind] for kind, there in has.items() if there}
-    there = [] if asked or chosen else store.names(folder)
+        chosen = [(kind, kind, BUILT_IN[kind]) for kind, there in has.items() if there]
+    there = [] if chosen else store.names(folder)
     if not chosen and not there:
         raise ExtractorError(
             "the items have neither texts nor images",
             where=folder,
             remedy="prepare with --items, or with --features NAME=FILE.npy",
         )
-    # Both names are understood before any work begins.
-    resolved = {kind: choose(name, kind) for kind, name in chosen.items()}
+    # All names are understood before any work begins.
+    resolved = [(kind, name, *choose(encoder, kind)) for kind, name, encoder in chosen]
     done = [_summary(folder, name, Encoded(), 0.0, "kept, the items have nothing to extract from") for name in there]
     ids = items["item_id"].tolist()
+    how = How(options.resume, together, options.workers, options.image_seconds)
+    found: dict[str, Inputs] = {}
     left_out: list[NothingUsable] = []
-    for kind, (spec, family) in resolved.items():
+    for kind, name, spec, family in resolved:
         other = None if asked else _others(folder, kind, spec)
         if other is not None:
             kept = f"kept, made by {other}; say --{kind} {spec} to replace it"
             done.append(_summary(folder, kind, Encoded(), 0.0, kept))
             continue
         started = time.perf_counter()
-        listener(Progress(f"reading {kind}s", 0, len(items)))
-        found: Inputs = (
-            reading.texts(items, list(text_columns)) if kind == "text" else reading.images(items, images_root)
-        )
-        encoder = load_encoder(spec, family, kind, device)
+        if kind not in found:
+            listener(Progress(f"reading {kind}s", 0, len(items)))
+            found[kind] = (
+                reading.texts(items, list(text_columns))
+                if kind == "text"
+                else reading.images(items, images_root, Path(folder) / "features" / MEMORY)
+            )
+        device = options.device if family.built_in else together.device(options.device)
+        encoder = load_encoder(spec, family, kind, device, options.precision)
         try:
-            made = encode_modality(folder, ids, kind, spec, found, encoder, resume, listener)
+            made = encode_modality(folder, ids, name, kind, spec, found[kind], encoder, how, listener)
         except NothingUsable as error:
             if asked:
                 raise
             left_out.append(error)
             continue
+        del encoder
         seconds = time.perf_counter() - started
-        done.append(_summary(folder, kind, made, seconds, "up to date" if made.up_to_date else None))
+        done.append(_summary(folder, name, made, seconds, "up to date" if made.up_to_date else None))
     if left_out and not done:
         raise left_out[0]
-    return ExtractReport(Path(folder), done, [str(error) for error in left_out])
+    return ExtractReport(Path(folder), done, [str(error) for error in left_out], together.rank == 0)
 
 
 def _others(folder: Path, name: str, spec: Spec) -> str | None:
@@ -162,6 +201,7 @@ def _summary(folder: Path, name: str, made: Encoded, seconds: float, kept: str |
         folder=where,
         assumed=list(provenance.get("assumed", [])),
         kept=kept,
+        kind=provenance.get("kind"),
     )
 
 

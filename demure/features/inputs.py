@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import io
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,40 +11,42 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from demure.errors import ExtractorError
+from demure.features import cleaning, decoding
+from demure.features.decoding import Unusable, decode
+from demure.features.seen import Seen
 
 if TYPE_CHECKING:
     import pandas as pd
 
 JOIN = "all text columns in the order of the items file, one line each; '|' in genres and categories read as ', '"
-MOST_PIXELS = 89_000_000
-# EPS and PDF, for instance, would run other programs.
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM", "ICO", "TGA")
+KEY = 16
 Problem = tuple[int, str, str]
-
-
-class Unusable(Exception):
-    """An input that cannot be encoded: a short kind to count by, and what exactly."""
-
-    def __init__(self, kind: str, value: str = "") -> None:
-        self.kind, self.value = kind, value
-        super().__init__(kind)
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """``keys``: a hash per distinct input, by first item; ``index`` (I,) item -> distinct input, -1 where unusable.
+    """``keys`` (D, 16) uint8: a hash per distinct input, by first item; ``index`` (I,) item -> distinct input, -1 where
+    unusable.
 
     ``load(k)`` gives distinct input k, or raises ``Unusable``; ``problems`` are (item, kind, value).
     """
 
-    keys: list[str]
+    keys: np.ndarray
     index: np.ndarray
     problems: list[Problem]
     load: Callable[[int], Any]
     facts: dict[str, Any]
+
+
+def _hash(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()[:KEY]
+
+
+def _keys(found: list[bytes]) -> np.ndarray:
+    return np.frombuffer(b"".join(found), dtype=np.uint8).reshape(len(found), KEY)
 
 
 def texts(items: pd.DataFrame, columns: list[str]) -> Inputs:
@@ -56,25 +57,31 @@ def texts(items: pd.DataFrame, columns: list[str]) -> Inputs:
             where="--text",
             remedy="give an items file with title, description, text or genres",
         )
-    parts = [[_line(value, column) for value in items[column]] for column in columns]
-    joined = ["\n".join(line for line in lines if line) for lines in zip(*parts, strict=True)]
     distinct: dict[str, int] = {}
-    index = np.array([distinct.setdefault(one, len(distinct)) if one else -1 for one in joined], dtype=np.int64)
+    index = np.full(len(items), -1, dtype=np.int64)
+    for item, row in enumerate(zip(*(items[column] for column in columns), strict=True)):
+        lines = [_line(value, column) for value, column in zip(row, columns, strict=True)]
+        joined = "\n".join(line for line in lines if line)
+        if joined:
+            index[item] = distinct.setdefault(joined, len(distinct))
     values = list(distinct)
-    keys = [hashlib.sha256(one.encode("utf-8", "surrogatepass")).hexdigest() for one in values]
     problems = [(item, "empty text", "") for item in np.flatnonzero(index < 0).tolist()]
-    return Inputs(keys, index, problems, values.__getitem__, {"columns": columns, "join": JOIN})
+    facts = {"columns": columns, "join": JOIN, "cleaning": cleaning.POLICY}
+    return Inputs(_keys([_hash(one.encode()) for one in values]), index, problems, values.__getitem__, facts)
 
 
 def _line(value: Any, column: str) -> str:
     if value is None or (isinstance(value, float) and np.isnan(value)):
         return ""
     text = str(value)
-    return " ".join((text.replace("|", ", ") if column in {"genres", "categories"} else text).split())
+    return cleaning.clean(text.replace("|", ", ") if column in {"genres", "categories"} else text)
 
 
-def images(items: pd.DataFrame, root: Path | None) -> Inputs:
-    """Every item's image file. Raises ``ExtractorError`` if the dataset has no images."""
+def images(items: pd.DataFrame, root: Path | None, memory: Path | None = None) -> Inputs:
+    """Every item's image file. Raises ``ExtractorError`` if the dataset has no images.
+
+    ``memory`` is a file that remembers the hashes of image files: those that have not changed are not read again.
+    """
     if "image" not in items.columns or root is None:
         raise ExtractorError(
             "the items have no images", where="--image", remedy="give an items file with a column image, and --images"
@@ -84,8 +91,11 @@ def images(items: pd.DataFrame, root: Path | None) -> Inputs:
             "the images folder is not there any more", where=root, remedy="prepare again with --images"
         )
     real = Path(root).resolve()
+    cells = items["image"].tolist()
+    seen = Seen(memory, real, cells)
 
-    def look(value: Any) -> tuple[str, Path] | Unusable:
+    def look(item: int) -> tuple[bytes, str] | Unusable:
+        value = cells[item]
         try:
             path = locate(real, value)
             data = path.read_bytes()
@@ -93,33 +103,44 @@ def images(items: pd.DataFrame, root: Path | None) -> Inputs:
             return Unusable("cannot be read", f"{value}: {error.strerror or error}")
         except Unusable as problem:
             return problem
-        return (hashlib.sha256(data).hexdigest(), path) if data else Unusable("empty file", str(value))
+        return (_hash(data), str(path)) if data else Unusable("empty file", str(value))
 
-    distinct: dict[str, Path] = {}
-    order: dict[str, int] = {}
+    order: dict[bytes, int] = {}
+    paths: list[str] = []
     index = np.full(len(items), -1, dtype=np.int64)
     problems = []
+    unknown = np.flatnonzero(~seen.same).tolist()
     with ThreadPoolExecutor(4) as pool:
-        for item, found in enumerate(pool.map(look, items["image"])):
-            if isinstance(found, Unusable):
-                problems.append((item, found.kind, found.value))
-            else:
-                key, path = found
-                distinct.setdefault(key, path)
-                index[item] = order.setdefault(key, len(order))
-    paths = list(distinct.values())
+        looked = dict(zip(unknown, pool.map(look, unknown), strict=True))
+    for item in range(len(cells)):
+        found = looked.get(item)
+        if isinstance(found, Unusable):
+            problems.append((item, found.kind, found.value))
+            continue
+        key, path = found if found is not None else (seen.keys[item].tobytes(), os.path.join(real, cells[item]))
+        if found is not None:
+            seen.keys[item] = np.frombuffer(key, dtype=np.uint8)
+        if key not in order:
+            order[key] = len(paths)
+            paths.append(path)
+        index[item] = order[key]
+    seen.remember(index >= 0)
+    keys = _keys(list(order))
+    del order, looked, unknown
 
     def load(k: int) -> Image.Image:
+        name = os.path.relpath(paths[k], real)
         try:
-            return decode(paths[k].read_bytes())
+            data = Path(paths[k]).read_bytes()
+            if _hash(data) != keys[k].tobytes():
+                raise Unusable("changed while it was being encoded", "run again")
+            return decode(data)
         except OSError as error:
-            raise Unusable("cannot be read", f"{paths[k].relative_to(real)}: {error}") from error
+            raise Unusable("cannot be read", f"{name}: {error}") from error
         except Unusable as problem:
-            raise Unusable(problem.kind, f"{paths[k].relative_to(real)}: {problem.value}") from problem
+            raise Unusable(problem.kind, f"{name}: {problem.value}") from problem
 
-    return Inputs(
-        list(distinct), index, problems, load, {"column": "image", "orientation": "EXIF", "alpha": "on white"}
-    )
+    return Inputs(keys, index, problems, load, {"column": "image", **decoding.POLICY})
 
 
 def locate(root: Path, value: Any) -> Path:
@@ -137,44 +158,3 @@ def locate(root: Path, value: Any) -> Path:
     if not path.is_file():
         raise Unusable("no such file" if not path.exists() else "not a file", name)
     return path
-
-
-def decode(data: bytes) -> Image.Image:
-    """The first frame as upright RGB, whatever the file's suffix says; raises ``Unusable``."""
-    try:
-        image = Image.open(io.BytesIO(data), formats=_formats())
-        if image.width * image.height > MOST_PIXELS:
-            raise Unusable("too many pixels", f"{image.width} x {image.height}")
-        image.load()
-        return _rgb(ImageOps.exif_transpose(image))
-    except Unusable:
-        raise
-    except Image.DecompressionBombError as error:
-        raise Unusable("too many pixels", str(error)) from error
-    except Image.UnidentifiedImageError as error:
-        raise Unusable("not an image", f"starts with {data[:12]!r}") from error
-    except Exception as error:  # decoders of damaged files raise nearly anything
-        kind = "truncated image" if "truncated" in str(error).lower() else "damaged image"
-        raise Unusable(kind, " ".join(str(error).split())[:200]) from error
-
-
-@functools.cache
-def _formats() -> tuple[str, ...]:
-    """Those of ``FORMATS`` that this Pillow was built with."""
-    Image.init()
-    return tuple(one for one in FORMATS if one in Image.OPEN)
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I") or image.mode == "F":
-        levels = np.asarray(image, dtype=np.float64)
-        top = max(float(levels.max(initial=0)), 1e-12)
-        if image.mode.startswith("I;16"):
-            white = 65535.0
-        else:  # 32 bits do not say what white is: the least usual white that nothing exceeds
-            white = next((one for one in ((1.0,) if image.mode == "F" else ()) + (255.0, 65535.0) if top <= one), top)
-        return Image.fromarray(np.clip(levels * (255 / white), 0, 255).astype(np.uint8)).convert("RGB")
-    if image.mode in {"RGBA", "LA", "PA", "RGBa", "La"} or "transparency" in image.info:
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image.convert("RGB")

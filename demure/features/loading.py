@@ -5,10 +5,13 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.metadata
+import re
+from collections.abc import Sequence
 from typing import Any, cast
 
 from demure.errors import DemureError, ExtractorError, MachineError
-from demure.features.protocol import Family, Spec, parse
+from demure.features import store
+from demure.features.protocol import BUILT_IN, Family, Spec, parse
 
 
 def families() -> dict[str, Family]:
@@ -41,13 +44,34 @@ def choose(text: str, kind: str) -> tuple[Spec, Family]:
     return spec, family
 
 
-def load_encoder(spec: Spec, family: Family, kind: str, device: str) -> Any:
+def named(kind: str, given: str | Sequence[str]) -> dict[str, str]:
+    """Modality -> encoder, from what ``--text`` or ``--image`` was given: ``ENCODER``, which makes the modality called
+    ``kind``, or ``NAME=ENCODER``. Raises ``ExtractorError`` for names that do not go together."""
+    found: dict[str, str] = {}
+    for one in [given] if isinstance(given, str) else given:
+        match = re.fullmatch(r"\s*([^=:/\\\s]+)=(.*)", one, re.DOTALL)
+        name, encoder = match.groups() if match else (kind, one)
+        store.check_name(name)
+        if name in BUILT_IN and name != kind:
+            raise ExtractorError(f"{name!r} would name features of a {kind}", where=f"--{kind}", remedy="another name")
+        if name in found:
+            other = f"{kind}-{encoder.partition(':')[0]}"
+            raise ExtractorError(
+                f"two encoders would both make {name!r}: {found[name]} and {encoder}",
+                where=f"--{kind}",
+                remedy=f"name one of them: --{kind} {other}={encoder}",
+            )
+        found[name] = encoder
+    return found
+
+
+def load_encoder(spec: Spec, family: Family, kind: str, device: str, precision: str = "auto") -> Any:
     """The encoder, ready. Raises ``ExtractorError`` if it cannot be had, ``MachineError`` for broken packages."""
     module, _, name = (family.target(kind) or "").partition(":")
     try:
         if family.built_in:
             return getattr(importlib.import_module(module), name)()
-        return getattr(importlib.import_module(module), name)(spec.model, spec.revision, device)
+        return getattr(importlib.import_module(module), name)(spec.model, spec.revision, device, precision)
     except DemureError:
         raise
     except Exception as error:

@@ -47,21 +47,30 @@ class ImageEncoder(Encoder, Protocol):
     """Images to vectors, in two halves, so that decoding and preprocessing overlap with the encoder."""
 
     def prepare(self, image: Image.Image) -> Any:
-        """An RGB image as ``encode`` takes it. Runs in several threads."""
+        """An RGB image as an array of one shape for all images. Runs in processes that are forked from this one."""
         ...
 
     def encode(self, prepared: Sequence[Any]) -> np.ndarray:
-        """(n, d) float32 from n results of ``prepare``."""
+        """(n, d) float32 from n results of ``prepare``, also as one array (n, ...)."""
         ...
+
+
+@dataclass(frozen=True)
+class Model:
+    """``dim`` of its vectors, and about how many ``megabytes`` a download of its weights takes."""
+
+    name: str
+    dim: int
+    megabytes: int
 
 
 @dataclass(frozen=True)
 class Family:
     """One line of ``demure extractors``. ``text`` and ``image`` are ``"module:Class"`` or None.
 
-    A class takes ``(model, revision, device)``; ``needs`` are the packages it imports, ``known`` some hub names
-    to correct typing errors by, ``packaged`` pairs of a model and an installable package that carries its weights;
-    ``built_in`` families take no model.
+    A class takes ``(model, revision, device, precision)``; ``needs`` are the packages it imports, ``models`` some that
+    are worth trying, ``packaged`` pairs of a model and an installable package that carries its weights; ``built_in``
+    families take no model, and have vectors of ``dim``.
     """
 
     name: str
@@ -70,9 +79,15 @@ class Family:
     text: str | None = None
     image: str | None = None
     needs: tuple[str, ...] = ()
-    known: tuple[str, ...] = ()
+    models: tuple[Model, ...] = ()
     packaged: tuple[tuple[str, str], ...] = ()
     built_in: bool = False
+    dim: int | None = None
+
+    @property
+    def known(self) -> list[str]:
+        """The names of its ``models``, to correct typing errors by."""
+        return [model.name for model in self.models]
 
     def target(self, kind: str) -> str | None:
         """``"module:Class"`` for ``kind`` ``"text"`` or ``"image"``."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import re
-import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy as np
 
 from demure import __version__
 from demure.errors import FeatureError
+from demure.features import rows
 from demure.files import atomic_folder, read_json, sha256_bytes, sha256_file, write_json
 
 FORMAT_VERSION = 1
@@ -71,46 +72,87 @@ def save(dataset_path: Path, features: Features, texts: Mapping[str, str] | None
     ``texts`` are further files, name -> content. Vectors that float16 holds exactly are stored as float16. Raises
     ``FeatureError`` if the rows are not the dataset's items or a value is not finite.
     """
-    from safetensors.numpy import save_file
-
-    check_name(features.name)
-    ids = item_ids(dataset_path)
     present = np.asarray(features.present, dtype=bool)
     vectors = np.array(features.vectors, dtype=np.float32)
-    if vectors.ndim != 2 or not vectors.shape[1] or len(vectors) != len(ids) or present.shape != (len(ids),):
+    if vectors.ndim != 2 or not vectors.shape[1] or len(vectors) != len(present):
         raise FeatureError(
-            f"features of shape {vectors.shape} with {present.size} marks for {len(ids)} items",
+            f"features of shape {vectors.shape} with {present.size} marks",
             where=features.name,
             remedy="give one row per item",
         )
     vectors[~present] = 0
     if not np.isfinite(vectors).all():
         raise FeatureError("a value is not finite", where=features.name, remedy="mark such rows as missing")
+    shape = Shape(features.name, present, vectors.shape[1], half=fits_half(vectors))
+    return save_rows(dataset_path, shape, [(np.arange(len(vectors)), vectors)], features.provenance, texts)
+
+
+def fits_half(vectors: np.ndarray) -> bool:
+    """Whether float16 holds every value exactly."""
     with np.errstate(over="ignore"):
-        half = vectors.astype(np.float16)
-    stored = half if np.array_equal(half.astype(np.float32), vectors) else vectors
-    folder = Path(dataset_path) / "features" / features.name
+        return bool(np.array_equal(vectors.astype(np.float16).astype(np.float32), vectors))
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What is known before the vectors are: ``present`` (I,) bool, ``dim``, whether they are stored as ``half``, and
+    ``inputs`` (I, 16) uint8: a hash of what each item's vector was made of (zeros where it has none)."""
+
+    name: str
+    present: np.ndarray
+    dim: int
+    half: bool
+    inputs: np.ndarray | None = None
+
+
+def save_rows(
+    dataset_path: Path,
+    shape: Shape,
+    blocks: Iterable[tuple[np.ndarray, np.ndarray]],
+    provenance: dict[str, Any],
+    texts: Mapping[str, str] | None = None,
+) -> Path:
+    """``save``, from ``blocks`` of item numbers (n,) and their vectors (n, d), so that all need not fit in memory.
+
+    Items that no block has are zero. Raises ``FeatureError`` if the rows are not the dataset's items.
+    """
+    check_name(shape.name)
+    ids = item_ids(dataset_path)
+    if shape.present.shape != (len(ids),):
+        raise FeatureError(
+            f"{shape.present.size} rows for {len(ids)} items", where=shape.name, remedy="give one row per item"
+        )
+    others = {"present": shape.present.astype(np.uint8), "item_ids": _as_bytes(ids)}
+    if shape.inputs is not None:
+        others["inputs"] = np.where(shape.present[:, None], shape.inputs, np.uint8(0))
+    dtype = np.dtype(np.float16 if shape.half else np.float32)
+    folder = Path(dataset_path) / "features" / shape.name
     with atomic_folder(folder, overwrite=True) as part:
         file = part / "features.safetensors"
-        save_file({"vectors": np.ascontiguousarray(stored), "present": present.astype(np.uint8)}, str(file))
+        rows.write(file, "vectors", (len(ids), shape.dim), dtype, blocks, others)
         for name, content in (texts or {}).items():
             (part / name).write_text(content, encoding="utf-8")
+        present = int(shape.present.sum())
         manifest = {
             "format_version": FORMAT_VERSION,
             "demure_version": __version__,
-            "name": features.name,
+            "name": shape.name,
             "items": len(ids),
-            "present": int(present.sum()),
-            "missing": int((~present).sum()),
-            "dim": vectors.shape[1],
-            "dtype": str(stored.dtype),
+            "present": present,
+            "missing": len(ids) - present,
+            "dim": shape.dim,
+            "dtype": str(dtype),
             "item_ids_sha256": ids_hash(ids),
             "features_sha256": sha256_file(file),
-            "provenance": features.provenance,
+            "provenance": provenance,
         }
         write_json(part / "features.json", manifest)
-        shutil.copymode(part / "features.json", file)  # safetensors writes for the owner alone
     return folder
+
+
+def _as_bytes(ids: Iterable[str]) -> np.ndarray:
+    """The ids as one JSON array in UTF-8: safetensors holds no text."""
+    return np.frombuffer(json.dumps([str(one) for one in ids], ensure_ascii=False).encode(), dtype=np.uint8)
 
 
 def manifest(dataset_path: Path, name: str) -> dict[str, Any]:
@@ -140,8 +182,7 @@ def intact(dataset_path: Path, name: str) -> bool:
 
 def load(dataset_path: Path, name: str) -> Features:
     """Read one modality. Raises ``FeatureError`` if it is absent, damaged, or made for other items."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+    from safetensors import SafetensorError, safe_open
 
     facts = manifest(dataset_path, name)
     file = Path(dataset_path) / "features" / name / "features.safetensors"
@@ -153,8 +194,9 @@ def load(dataset_path: Path, name: str) -> Features:
             remedy="extract or import them again",
         )
     try:
-        arrays = load_file(str(file))
-        vectors, present = arrays["vectors"].astype(np.float32), arrays["present"].astype(bool)
+        with safe_open(str(file), framework="numpy") as arrays:
+            vectors = arrays.get_tensor("vectors").astype(np.float32)
+            present = arrays.get_tensor("present").astype(bool)
     except (OSError, KeyError, SafetensorError) as error:
         raise FeatureError(f"damaged ({error})", where=file, remedy="extract or import them again") from error
     if len(vectors) != len(ids) or present.shape != (len(ids),):

@@ -62,7 +62,7 @@ class Care:
     resume: bool = False
     minutes: float = CHECKPOINT_MINUTES
     listener: Listener = silent
-    team: Team = Team()
+    team: Team = field(default_factory=Team)
 
 
 class Keeper:

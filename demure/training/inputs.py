@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from demure.errors import FeatureError, RecipeError
 from demure.features import store
+from demure.features.choosing import by_default
 from demure.features.scaling import robust
 from demure.model.latent import Latent, fit_latent
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def latents(dataset: Dataset, wanted: Sequence[str], max_dim: int) -> dict[str, Latent]:
-    """The latent spaces of the ``wanted`` modalities (all of the dataset where none is named), by name.
+    """The latent spaces of the ``wanted`` modalities, by name; see ``by_default`` where none is wanted.
 
     Raises ``FeatureError`` if the dataset has no features yet, ``RecipeError`` for a modality that it does not have.
     """
@@ -33,7 +34,7 @@ def latents(dataset: Dataset, wanted: Sequence[str], max_dim: int) -> dict[str, 
             remedy = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
             raise RecipeError(f"the dataset has no modality {name!r}", where="modalities", remedy=remedy)
     spaces = {}
-    for name in wanted or known:
+    for name in wanted or by_default(dataset.path)[0]:
         features = store.load(dataset.path, name)
         if features.present.sum() < 2:
             raise FeatureError(

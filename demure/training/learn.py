@@ -11,6 +11,7 @@ from demure.baselines.learned import Learned, LearnedOptions, Task
 from demure.baselines.registry import WITH_CONTENT, make_learned
 from demure.evaluation.ranking import evaluate, mean_of
 from demure.features import store
+from demure.features.choosing import by_default
 from demure.features.scaling import robust
 from demure.progress import Progress
 from demure.training.checkpoint import Care, Keeper, Log
@@ -25,9 +26,11 @@ _SCORES = 2_000_000_000  # users x items ranked at a judgement
 
 
 def task_of(data: Dataset, model: str, modalities: tuple[str, ...]) -> Task:
-    """The training histories, and the features where ``model`` can use them (all, or the named ``modalities``)."""
-    names = [name for name in store.names(data.path) if name in modalities or not modalities]
-    content = {name: robust(store.load(data.path, name)) for name in names if model in WITH_CONTENT}
+    """The training histories, and the features where ``model`` can use them: ``modalities``, or those by default."""
+    names: list[str] = []
+    if model in WITH_CONTENT:
+        names = [n for n in store.names(data.path) if n in modalities] if modalities else by_default(data.path)[0]
+    content = {name: robust(store.load(data.path, name)) for name in names}
     return Task(data.histories("train"), data.n_items, content)
 
 

@@ -6,7 +6,7 @@ import json
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from demure.data.dataset import Dataset
 from demure.errors import RecipeError, RunError
 from demure.evaluation.ranking import evaluate
 from demure.features import store
+from demure.features.choosing import by_default
 from demure.files import atomic_file, refuse_existing, sha256_bytes, write_json
 from demure.model.denoiser import Denoiser
 from demure.model.recommender import Pool, Recommender
@@ -41,7 +42,8 @@ from demure.training.watch import Watch
 @dataclass(frozen=True)
 class TrainReport:
     """What a training made. ``epochs`` trained, ``best_epoch`` kept (0 = before any step), ``valid`` metrics by full
-    ranking on the validation split, ``seconds`` of this call, ``diagnosed`` whether there is a diagnosis to inspect."""
+    ranking on the validation split, ``seconds`` of this call, ``diagnosed`` whether there is a diagnosis to inspect,
+    ``left_out`` the features that are second encodings of what is used, and were not asked for."""
 
     run: str
     recipe: str
@@ -51,6 +53,7 @@ class TrainReport:
     valid: dict[str, float]
     seconds: float
     diagnosed: bool
+    left_out: list[str] = field(default_factory=list)
 
 
 def train(
@@ -105,6 +108,7 @@ def train(
         valid=valid,
         seconds=time.monotonic() - began,
         diagnosed=resolved.model == "demure",
+        left_out=[] if resolved.modalities or not details["modalities"] else by_default(data.path)[1],
     )
     if not team.leads:
         return report
@@ -143,9 +147,8 @@ def _train_demure(
     _claim(care, overwrite=overwrite)
     torch.manual_seed(seed)
     history, valid = data.histories("train"), data.histories("valid")
-    denoiser = Denoiser.start(
-        spaces, counts(history, data.n_items), shape_of(recipe), ordered=data.has_time, seed=seed
-    ).to(device)
+    popularity = counts(history, data.n_items)
+    denoiser = Denoiser.start(spaces, popularity, shape_of(recipe), ordered=data.has_time, seed=seed).to(device)
     settings = recipe.training
     watch = Watch(
         history,

@@ -9,36 +9,75 @@ import typer
 from demure_cli.common import DatasetFolder, Device, command, flag
 from demure_cli.terminal import terminal
 
+_MACHINE = "The machine"
+
 
 def _show(result: Any) -> None:
     from demure_cli.making_tables import show_extracted
 
-    show_extracted(result)
+    if result.alone:
+        show_extracted(result)
 
 
-@command(_show, kept="what was extracted so far is kept in {dataset}; the same command goes on from there")
+@command(_show, kept="what was encoded so far is kept in {dataset}; the same command goes on from there")
 def extract(
     dataset: DatasetFolder,
     text: Annotated[
-        str | None,
-        typer.Option(metavar="ENCODER", help="For texts: family:model@revision, or tfidf (built in)."),
+        list[str] | None,
+        typer.Option(
+            metavar="ENCODER", help="For texts: family:model@revision, or tfidf (built in). NAME=ENCODER adds a second."
+        ),
     ] = None,
     image: Annotated[
-        str | None,
-        typer.Option(metavar="ENCODER", help="For images: family:model@revision, or color (built in)."),
+        list[str] | None,
+        typer.Option(
+            metavar="ENCODER",
+            help="For images: family:model@revision, or color (built in). NAME=ENCODER adds a second.",
+        ),
     ] = None,
     device: Device = "auto",
     resume: Annotated[
-        bool, flag("--resume/--no-resume", help="Go on where an interrupted extraction stopped, or start over.")
+        bool, flag("--resume/--no-resume", help="Use what was encoded before by the same encoder, or start over.")
     ] = True,
+    precision: Annotated[
+        str,
+        typer.Option(
+            metavar="TYPE",
+            help="float32, bfloat16 or float16; auto: 16 bits on CUDA, float32 elsewhere.",
+            rich_help_panel=_MACHINE,
+        ),
+    ] = "auto",
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Processes that decode images.", rich_help_panel=_MACHINE),
+    ] = None,
+    image_seconds: Annotated[
+        float,
+        typer.Option(
+            min=0.1, metavar="SECONDS", help="An image that takes longer is given up.", rich_help_panel=_MACHINE
+        ),
+    ] = 20.0,
 ) -> Any:
     """Turn item texts and images into features in the dataset folder.
 
     Without --text and --image, the built-in encoders run on what the dataset has. `demure extractors` lists encoders.
+    Under torchrun or accelerate launch, the processes share the work.
     """
     from pathlib import Path
 
     from demure.features.extract import extract as extract_features
+    from demure.features.ranks import ranks
 
+    terminal.configure(quiet=ranks().rank > 0)
     with terminal.progress() as listener:
-        return extract_features(Path(dataset), text=text, image=image, device=device, resume=resume, listener=listener)
+        return extract_features(
+            Path(dataset),
+            text=text,
+            image=image,
+            listener=listener,
+            device=device,
+            precision=precision,
+            resume=resume,
+            workers=workers,
+            image_seconds=image_seconds,
+        )

@@ -14,7 +14,7 @@ from PIL import Image
 
 from demure.errors import ExtractorError
 from demure.features import encoding, extract, store
-from demure.features.extract import extract_items
+from demure.features.extract import ExtractOptions, extract_items
 from demure.features.protocol import Family
 
 
@@ -23,7 +23,7 @@ class Letters:
 
     dim, batch = 3, 4
 
-    def __init__(self, model="", revision=None, device="cpu", fail_at=None):
+    def __init__(self, model="", revision=None, device="cpu", precision="auto", fail_at=None):
         self.model, self.revision, self.asked, self.fail_at = model, revision, [], fail_at
 
     def identity(self):
@@ -90,9 +90,8 @@ def dataset(folder, **columns):
 
 def run(folder, items, images=None, resume=True, **named):
     columns = [one for one in items.columns if one not in {"item_id", "image"}]
-    return extract_items(
-        folder, items, columns, images, {"text": None, "image": None, **named}, "cpu", resume
-    ).modalities
+    options = ExtractOptions("cpu", resume=resume)
+    return extract_items(folder, items, columns, images, named, options).modalities
 
 
 def files(folder):
@@ -167,7 +166,7 @@ def test_nothing_usable_is_refused_and_leaves_nothing(tmp_path, use):
 def test_what_nobody_asked_for_and_nobody_has_is_left_out(tmp_path):
     items = dataset(tmp_path / "d", image=["x.png"] * 12, title=words(12))
     (tmp_path / "images").mkdir()
-    report = extract_items(tmp_path / "d", items, ["title"], tmp_path / "images", {"text": None, "image": None}, "cpu")
+    report = extract_items(tmp_path / "d", items, ["title"], tmp_path / "images", {})
     assert [made.name for made in report.modalities] == store.names(tmp_path / "d") == ["text"]
     assert ["no item has a usable image (12 times: no such file)" in words for words in report.left_out] == [True]
 
@@ -204,7 +203,7 @@ def test_a_killed_process_goes_on_and_ends_with_the_same_files(tmp_path):
             from pathlib import Path
             import pandas as pd
             from demure.features import encoding, inputs
-            from demure.features.extract import extract_items
+            from demure.features.extract import ExtractOptions, extract_items
             encoding.SHARD = 8
             folder, root, kill = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] == "kill"
             def listener(progress):
@@ -225,22 +224,51 @@ def test_a_killed_process_goes_on_and_ends_with_the_same_files(tmp_path):
         dataset(tmp_path / name, image=[f"{k}.png" for k in range(40)])
     assert process(tmp_path / "whole", "run").stdout.split() == ["40", "0"]
     assert process(tmp_path / "cut", "kill").returncode == -signal.SIGKILL
-    assert process(tmp_path / "cut", "run").stdout.split() == ["24", "16"]
+    assert process(tmp_path / "cut", "run").stdout.split() == ["16", "24"]
     assert files(tmp_path / "cut") == files(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("change", ["revision", "text", "no resume"])
+@pytest.mark.parametrize("change", ["revision", "no resume"])
 def test_what_invalidates_unfinished_work(tmp_path, use, change):
-    texts = words(40)
-    items = dataset(tmp_path / "d", title=texts)
+    items = dataset(tmp_path / "d", title=words(40))
     use(Letters(fail_at=20))
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "d", items, text="f:m")
-    if change == "text":
-        items = dataset(tmp_path / "d", title=[*texts[:-1], "another"])
     use(Letters(revision="2" if change == "revision" else None))
     [made] = run(tmp_path / "d", items, text="f:m", resume=change != "no resume")
     assert (made.encoded, made.resumed) == (40, 0)
+
+
+def test_only_what_is_new_is_encoded(tmp_path, use):
+    """A text that changed, ten that came, one that went: of finished features, and of unfinished work."""
+    folder, texts = tmp_path / "d", [f"a {text}" for text in words(40)]
+    use(Letters())
+    run(folder, dataset(folder, title=texts), text="f:m")
+    second = use(Letters())
+    changed = [*texts[:5], "another aab", *texts[7:], *(f"more {k} {'abc' * k}" for k in range(1, 11))]
+    [made] = run(folder, dataset(folder, title=changed), text="f:m")
+    assert set(second.asked) == {"another aab", *changed[-10:]}
+    assert (made.encoded, made.resumed) == (11, 38)
+    expected = [[text.count(letter) for letter in "abc"] for text in changed]
+    np.testing.assert_array_equal(store.load(folder, "text").vectors, expected)
+    use(Letters(fail_at=8))
+    later = [f"later {k} {'a' * (k + 1)}" for k in range(30)]
+    with pytest.raises(KeyboardInterrupt):
+        run(folder, dataset(folder, title=[*changed, *later]), text="f:m")
+    fourth = use(Letters())
+    [made] = run(folder, dataset(folder, title=[*changed[:20], *later, "latest a"]), text="f:m")
+    assert len(fourth.asked) == made.encoded == 23
+    assert made.resumed == 20 + 8
+    assert set(fourth.asked) == {*sorted(later, key=len)[:22], "latest a"}
+    expected = [[text.count(letter) for letter in "abc"] for text in [*changed[:20], *later, "latest a"]]
+    np.testing.assert_array_equal(store.load(folder, "text").vectors, expected)
+
+
+def test_an_encoder_that_learns_from_the_catalogue_starts_over_with_another(tmp_path):
+    folder, texts = tmp_path / "d", words(40)
+    run(folder, dataset(folder, title=texts), text="tfidf")
+    [made] = run(folder, dataset(folder, title=[*texts, "one more"]), text="tfidf")
+    assert (made.encoded, made.resumed) == (41, 0)
 
 
 def test_a_damaged_shard_is_made_again(tmp_path, use):
@@ -248,7 +276,7 @@ def test_a_damaged_shard_is_made_again(tmp_path, use):
     use(Letters(fail_at=20))
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "d", items, text="f:m")
-    shard = sorted((tmp_path / "d" / "features" / ".work-text").glob("shard-*"))[0]
+    shard = sorted((tmp_path / "d" / "features" / ".work-text").glob("shard-*.safetensors"))[0]
     shard.write_bytes(shard.read_bytes()[:40])
     use(Letters())
     [made] = run(tmp_path / "d", items, text="f:m")

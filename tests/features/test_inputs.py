@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from demure.errors import ExtractorError
-from demure.features.inputs import Unusable, decode, images, texts
+from demure.features.decoding import Unusable, decode
+from demure.features.inputs import images, texts
 
 
 def encoded(image, kind="PNG", **options):

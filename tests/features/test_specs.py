@@ -66,7 +66,7 @@ def test_refusals_say_what_there_is(name, kind, says):
 def encoder_that(monkeypatch, raises):
     module = types.ModuleType("an_encoder")
 
-    def make(model, revision, device):
+    def make(model, revision, device, precision):
         raise raises
 
     module.Encoder = make

@@ -1,0 +1,87 @@
+"""Several encoders of one kind of input, under names; which of them a training takes."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from demure.errors import DemureError, ExtractorError, FeatureError
+from demure.features import store
+from demure.features.choosing import by_default
+from demure.features.extract import extract_items
+from demure.features.loading import named
+from demure.features.store import Features
+
+
+def test_a_plain_encoder_makes_the_modality_of_its_kind():
+    assert named("text", "tfidf") == {"text": "tfidf"}
+    assert named("image", ["clip:a/b", "dino=vision:c"]) == {"image": "clip:a/b", "dino": "vision:c"}
+
+
+def test_an_equals_sign_in_a_path_is_no_name():
+    assert named("text", "sentence:/a=b/c") == {"text": "sentence:/a=b/c"}
+    assert named("text", "x=sentence:/a=b/c") == {"x": "sentence:/a=b/c"}
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (["clip:a", "sentence:b"], "both make 'text': clip:a and sentence:b; name one of them: --text text-sentence="),
+        (["x=clip:a", "x=clip:b"], "both make 'x'"),
+        (["image=clip:a"], "'image' would name features of a text"),
+        (["none=clip:a"], "'none' cannot name a modality"),
+    ],
+)
+def test_names_that_do_not_go_together(given, says):
+    with pytest.raises(DemureError) as error:
+        named("text", given)
+    assert says in str(error.value)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    pd.DataFrame({"item_id": list("abc")}).to_parquet(tmp_path / "items.parquet")
+    return tmp_path
+
+
+def put(folder, name, **provenance):
+    store.save(folder, Features(name, np.eye(3), np.ones(3, bool), provenance))
+
+
+def test_two_encodings_of_one_text_are_not_two_reasons(folder):
+    put(folder, "text", kind="text")
+    put(folder, "minilm", kind="text")
+    put(folder, "image", kind="image")
+    put(folder, "sound", encoder="import")
+    assert by_default(folder) == (["image", "sound", "text"], ["minilm"])
+
+
+def test_imported_features_called_text_are_of_the_text(folder):
+    put(folder, "text", encoder="import")
+    put(folder, "minilm", kind="text")
+    assert by_default(folder) == (["text"], ["minilm"])
+
+
+def test_where_nobody_can_say_which_one_the_user_must(folder):
+    put(folder, "a", kind="text")
+    put(folder, "b", kind="text")
+    put(folder, "image", kind="image")
+    with pytest.raises(FeatureError, match=r"encoded 2 times \(a, b\); choose: --set modalities=\[a, image\]"):
+        by_default(folder)
+
+
+def test_one_under_another_name_is_taken(folder):
+    put(folder, "a", kind="text")
+    assert by_default(folder) == (["a"], [])
+
+
+def test_both_are_extracted_and_say_what_they_are_made_of(tmp_path):
+    items = pd.DataFrame({"item_id": [f"i{k}" for k in range(30)], "title": [f"red apple {k} tree" for k in range(30)]})
+    items.to_parquet(tmp_path / "items.parquet")
+    report = extract_items(tmp_path, items, ["title"], None, {"text": ["tfidf", "again=tfidf"]})
+    assert [(made.name, made.kind, made.encoder) for made in report.modalities] == [
+        ("text", "text", "tfidf"),
+        ("again", "text", "tfidf"),
+    ]
+    np.testing.assert_array_equal(store.load(tmp_path, "text").vectors, store.load(tmp_path, "again").vectors)
+    with pytest.raises(ExtractorError, match="both make 'text'"):
+        extract_items(tmp_path, items, ["title"], None, {"text": ["tfidf", "tfidf"]})
