@@ -36,9 +36,10 @@ ALL_RECIPES = ",".join((DEMURE_RECIPES, *BASELINES, *LEARNED, "sasrec-content"))
 ALL_SETS, PLANTED_SETS = ",".join(NAMES), ",".join(NAMES[:6])
 NEEDS_ORDER = ("item-knn-decayed", "ease-decayed", "sasrec")
 TUNED = {
+    "item-knn": ("shrink", (0.0, 10.0, 100.0, 1000.0)),
     "bpr": ("regularisation", (1e-4, 1e-2, 1e-1)),
     "vbpr": ("regularisation", (1e-4, 1e-2, 1e-1)),
-    "lightgcn": ("regularisation", (1e-4, 1e-2)),
+    "lightgcn": ("regularisation", (1e-4, 1e-2, 1e-1)),
     "freedom": ("modal_weight", (1e-3, 1e-5)),
 }
 """What is tuned of a baseline for each set: by validation recall@20 of the first seed."""

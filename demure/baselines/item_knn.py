@@ -18,17 +18,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ItemKNNOptions:
-    """``neighbours`` kept per item (0 = all); ``decay`` >= 0 of a pair by its gap; ``window``: the widest gap."""
+    """``neighbours`` kept per item (0 = all); ``shrink`` >= 0 of what few users say; ``decay`` >= 0 of a pair by its gap;
+    ``window``: the widest gap."""
 
     neighbours: int = 0
+    shrink: float = 0.0
     decay: float = 0.0
     window: int = 50
 
 
 class ItemKNN:
-    """Score = history times K, where K(i, j) = c(i, j) / sqrt(n_i n_j) and K(i, i) = 0.
+    """Score = history times K, where K(i, j) = c(i, j) / (sqrt(n_i n_j) + shrink) and K(i, i) = 0.
 
-    n_i is the number of users of item i. Without decay c(i, j) is the number of users of both: cosine similarity. With
+    n_i is the number of users of item i. Without decay c(i, j) is the number of users of both: cosine similarity, which
+    ``shrink`` keeps from trusting pairs of rare items (Dacrema et al., RecSys 2019, arXiv 1907.06902). With
     decay each of them counts gap ** -decay, where gap is how many steps apart the two are in that user's history, up to
     ``window`` steps; and the history a user is scored by fades in the same way. ``neighbours`` keeps each item's most
     similar ones only (0 = all).
@@ -38,14 +41,14 @@ class ItemKNN:
         self.options = options or ItemKNNOptions()
 
     def fit(self, train: Histories, n_items: int) -> None:
-        from scipy.sparse import diags_array
-
         # Asked for with decay, so that histories without an order are refused here and not first when scoring.
         users_of = np.bincount(history_matrix(train, n_items, decay=self.options.decay).indices, minlength=n_items)
         decay, window = self.options.decay, self.options.window
         together = _near(train, n_items, decay, window) if decay else _together(train, n_items)
-        scale = diags_array(np.maximum(users_of, 1).astype(np.float32) ** -0.5)
-        kernel = (scale @ together @ scale).tocsr()
+        kernel = together.tocoo()
+        root = np.sqrt(np.maximum(users_of, 1).astype(np.float32))
+        kernel.data = kernel.data / (root[kernel.coords[0]] * root[kernel.coords[1]] + np.float32(self.options.shrink))
+        kernel = kernel.tocsr()
         self._kernel = _strongest(kernel, self.options.neighbours) if self.options.neighbours else kernel
 
     def scorer(self, histories: Histories) -> Scorer:

@@ -161,7 +161,8 @@ class Pairwise(Learned):
 class VBPR(Pairwise):
     """Visual BPR: half of each vector is learned freely, half of the item's is a linear map of its features.
 
-    R. He and J. McAuley, AAAI 2016, arXiv 1510.01784, without biases and with all modalities' features side by side.
+    R. He and J. McAuley, AAAI 2016, arXiv 1510.01784, equation 4 with the items' biases, all modalities' features side
+    by side, and without the features' own bias.
     """
 
     content_IF: Tensor
@@ -171,13 +172,20 @@ class VBPR(Pairwise):
         content = np.concatenate(list(_needed(task, "vbpr").values()), axis=1)
         self.register_buffer("content_IF", torch.as_tensor(content), persistent=False)
         self.tastes = nn.Embedding(task.n_users, self.options.dim)
-        self.project = nn.Linear(content.shape[1], self.options.dim)
+        self.project = nn.Linear(content.shape[1], self.options.dim, bias=False)
+        self.bias = nn.Embedding(task.n_items, 1)
         nn.init.xavier_uniform_(self.tastes.weight)
         nn.init.xavier_uniform_(self.project.weight)
+        nn.init.zeros_(self.bias.weight)
 
     def vectors(self) -> tuple[Tensor, Tensor]:
-        users = torch.cat([self.users.weight, self.tastes.weight], dim=1)
-        return users, torch.cat([self.items.weight, self.project(self.content_IF)], dim=1)
+        users = torch.cat([self.users.weight, self.tastes.weight, torch.ones_like(self.users.weight[:, :1])], dim=1)
+        return users, torch.cat([self.items.weight, self.project(self.content_IF), self.bias.weight], dim=1)
+
+    def penalty(self, user: Tensor, chosen: Tensor, other: Tensor) -> Tensor:
+        parts = (self.tastes(user), self.project(self.content_IF[chosen]), self.project(self.content_IF[other]))
+        own = sum((part.square().sum(1).mean() / 2 for part in parts), torch.zeros(()))
+        return super().penalty(user, chosen, other) + self.options.regularisation * own
 
 
 class LightGCN(Pairwise):

@@ -54,6 +54,16 @@ def test_learns_what_goes_together(name, chain):
     assert reached > (0.95 if "decayed" in name else 0.8)
 
 
+def test_shrinking_trusts_pairs_of_rare_items_less():
+    """0 and 1 are taken together by 1 of 1 users, 2 and 3 by 2 of 2: cosines of 1; with shrink 1, 1/2 and 2/3."""
+    train = histories([[0, 1], [2, 3], [2, 3]])
+    for shrink, rare, less_rare in ((0.0, 1.0, 1.0), (1.0, 1 / 2, 2 / 3)):
+        model = make_baseline("item-knn", shrink=shrink)
+        model.fit(train, 4)
+        scores = model.scorer(histories([[0], [2]]))(np.array([0, 1]))
+        assert scores == pytest.approx(np.array([[0, rare, 0, 0], [0, 0, 0, less_rare]]))
+
+
 @pytest.mark.parametrize("name", ["item-knn-decayed", "ease-decayed"])
 def test_decay_follows_the_history_given_when_scoring(name, chain):
     train, _ = chain
