@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ItemKNNOptions:
-    """``neighbours`` kept per item (0 = all); ``shrink`` >= 0 of what few users say; ``decay`` >= 0 of a pair by its gap;
-    ``window``: the widest gap."""
+    """``neighbours`` kept per item (0 = all); ``shrink`` >= 0 of what few users say; ``decay`` >= 0 of a pair by its
+    gap; ``window``: the widest gap."""
 
     neighbours: int = 0
     shrink: float = 0.0
