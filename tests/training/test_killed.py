@@ -1,4 +1,4 @@
-"""Trainings of real processes that are killed, interrupted, or run out of space: nothing of the last good state is lost."""
+"""Trainings of real processes, killed, interrupted or out of space: nothing of the last good state is lost."""
 
 import os
 import random
