@@ -8,6 +8,8 @@ from demure.features.store import Features
 
 COLUMN_LIMIT = 10.0
 ROW_LIMIT = 5.0
+ROWS = 100_000
+"""Rows that statistics are taken from, and that are in memory in float64 at a time."""
 
 
 def robust(features: Features) -> np.ndarray:
@@ -18,21 +20,34 @@ def robust(features: Features) -> np.ndarray:
     shortened to it. Statistics are taken in float64: sums of float16 features overflow. A row with a value that is
     not finite counts as missing.
     """
-    vectors = np.asarray(features.vectors, dtype=np.float64)
-    present = np.asarray(features.present, dtype=bool) & np.isfinite(vectors).all(axis=1)
-    out = np.zeros(vectors.shape, dtype=np.float32)
+    present = np.asarray(features.present, dtype=bool).copy()
+    for rows in _blocks(len(present)):
+        present[rows] &= np.isfinite(features.vectors[rows]).all(axis=1)
+    out = np.zeros(features.vectors.shape, dtype=np.float32)
     if not present.any():
         return out
-    rows = vectors[present]
-    rows = rows - np.median(rows, axis=0)
-    spread = _spread(rows)
+    which = np.flatnonzero(present)
+    if len(which) > ROWS:  # statistics of so many rows are those of all
+        which = np.sort(np.random.default_rng(0).choice(which, ROWS, replace=False))
+    sample = np.asarray(features.vectors[which], dtype=np.float64)
+    centre = np.median(sample, axis=0)
+    sample = sample - centre
+    spread = _spread(sample)
     typical = np.median(spread[spread > 0]) if (spread > 0).any() else 1.0
-    rows /= np.maximum(spread / (COLUMN_LIMIT * typical), 1.0)
-    lengths = np.linalg.norm(rows, axis=1)
+    scale = np.maximum(spread / (COLUMN_LIMIT * typical), 1.0)
+    sample /= scale
+    lengths = np.linalg.norm(sample, axis=1)
     unit = np.median(lengths[lengths > 0]) if (lengths > 0).any() else 1.0
-    rows /= np.maximum(lengths / ROW_LIMIT, unit)[:, None]
-    out[present] = rows
+    for rows in _blocks(len(present)):
+        block = np.asarray(features.vectors[rows][present[rows]], dtype=np.float64) - centre
+        block /= scale
+        block /= np.maximum(np.linalg.norm(block, axis=1) / ROW_LIMIT, unit)[:, None]
+        out[rows][present[rows]] = block
     return out
+
+
+def _blocks(rows: int) -> list[slice]:
+    return [slice(at, at + ROWS) for at in range(0, rows, ROWS)]
 
 
 def _spread(rows: np.ndarray) -> np.ndarray:

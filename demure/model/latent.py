@@ -8,6 +8,7 @@ import numpy as np
 
 _SIGNAL = 0.5
 _SAMPLE = 50_000
+_BLOCK = 100_000  # rows in float64 at a time
 
 
 @dataclass(frozen=True)
@@ -30,12 +31,16 @@ def fit_latent(vectors: np.ndarray, present: np.ndarray, max_dim: int = 20) -> L
     Threshold for Singular Values is 4/sqrt(3)", IEEE Trans. Inf. Theory 2014), at most ``max_dim``. Where those carry
     less than half of the variance there is no floor of noise to stand out of, and ``max_dim`` are kept.
     """
-    present = present & np.isfinite(vectors).all(axis=1)
-    known = vectors[present].astype(np.float64)
-    known = known - known.mean(axis=0) if len(known) else known
-    rows, columns = known.shape
+    present = present.copy()
+    for part in _blocks(len(present)):
+        present[part] &= np.isfinite(vectors[part]).all(axis=1)
+    which = np.flatnonzero(present)
+    rows, columns = len(which), vectors.shape[1]
+    total = sum((vectors[w].astype(np.float64).sum(axis=0) for w in _split(which)), np.zeros(columns))
+    centre = total / max(rows, 1)
     rng = np.random.default_rng(0)
-    sample = known if rows <= _SAMPLE else known[rng.choice(rows, _SAMPLE, replace=False)]
+    chosen = which if rows <= _SAMPLE else which[rng.choice(rows, _SAMPLE, replace=False)]
+    sample = vectors[chosen].astype(np.float64) - centre
     # The right singular vectors from the (d, d) covariance: features have hundreds of columns, items may be a million.
     variance, basis = np.linalg.eigh(sample.T @ sample / max(len(sample), 1))
     variance, basis = np.clip(variance[::-1], 0.0, None), basis[:, ::-1]
@@ -48,8 +53,18 @@ def fit_latent(vectors: np.ndarray, present: np.ndarray, max_dim: int = 20) -> L
     keep = max(1, min(keep, max_dim, int((singular > 1e-6 * max(singular[0], 1e-12)).sum())))
     spread = np.maximum(singular[:keep], 1e-12)
     coordinates = np.zeros((len(vectors), keep), np.float32)
-    coordinates[present] = known @ _signed(basis[:, :keep]) / spread
+    axes = _signed(basis[:, :keep])
+    for w in _split(which):
+        coordinates[w] = (vectors[w].astype(np.float64) - centre) @ axes / spread
     return Latent(coordinates, spread.astype(np.float32), present)
+
+
+def _blocks(rows: int) -> list[slice]:
+    return [slice(at, at + _BLOCK) for at in range(0, rows, _BLOCK)]
+
+
+def _split(which: np.ndarray) -> list[np.ndarray]:
+    return [which[part] for part in _blocks(len(which))]
 
 
 def _signed(basis: np.ndarray) -> np.ndarray:

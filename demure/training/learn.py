@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 METRIC = "recall@20"
 _SCORES = 2_000_000_000  # users x items ranked at a judgement
+_FEWEST = 100
 
 
 def task_of(data: Dataset, model: str, modalities: tuple[str, ...]) -> Task:
@@ -115,7 +116,7 @@ def _means(module: Learned, valid: Histories, task: Task, team: Team) -> dict[st
 def _sample(valid: Histories, n_items: int, seed: int) -> Histories:
     """``valid`` with so few users that all items can be ranked for them after every few epochs."""
     users = np.flatnonzero(np.diff(valid.indptr))
-    most = max(100, _SCORES // n_items)
+    most = max(_FEWEST, _SCORES // n_items)
     if len(users) <= most:
         return valid
     kept = np.zeros(len(valid.indptr) - 1, bool)

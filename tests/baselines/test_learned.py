@@ -152,6 +152,73 @@ def test_sasrec_scores_by_the_histories_given_and_not_by_padding(task):
         assert np.allclose(alone[0], together[user], atol=1e-5)
 
 
+@pytest.fixture
+def many(monkeypatch):
+    """Sixty items, which count as many: softmaxes over candidates, sparse gradients."""
+    from demure.baselines import sasrec
+
+    monkeypatch.setattr(sasrec, "FULL_UP_TO", 50)
+    random = np.random.default_rng(3)
+    lists = [(np.cumsum(random.integers(1, 4, size=random.integers(2, 9))) + u) % 60 for u in range(80)]
+    return Task(histories([one.tolist() for one in lists]), 60, {"text": np.eye(60, dtype=np.float32)})
+
+
+@pytest.mark.parametrize("content", [0, 1])
+def test_sasrec_with_many_items_learns_from_candidates(many, content):
+    model = made("sasrec", many, content=content, dropout=0, candidates=20)
+    assert model.rowwise() == [model.items.weight]
+    apart = torch.optim.SparseAdam([model.items.weight], lr=0.02)
+    rest = torch.optim.Adam([p for p in model.parameters() if p is not model.items.weight], lr=0.02)
+    generator, means = torch.Generator().manual_seed(0), []
+    for _ in range(15):
+        losses = []
+        for batch in model.batches(generator):
+            loss = model.train().loss_of(batch, generator)
+            apart.zero_grad(), rest.zero_grad()
+            loss.backward()
+            assert model.items.weight.grad.is_sparse
+            apart.step(), rest.step()
+            losses.append(loss.item())
+        means.append(np.mean(losses))
+    assert means[-1] < 0.7 * means[0]
+    assert model.scorer(many.train)(np.arange(5)).shape == (5, 60)
+
+
+def test_users_of_like_length_are_read_together_each_once(many):
+    model = made("sasrec", many, batch=8)
+    batches = model.batches(torch.Generator().manual_seed(0))
+    assert sorted(torch.cat(list(batches)).tolist()) == list(range(80))
+    length = np.diff(many.train.indptr)
+    padding = sum(len(batch) * length[batch].max() for batch in batches) - length.sum()
+    assert padding < 0.1 * length.sum()
+
+
+def test_the_sampled_softmax_has_the_sum_over_all_items_as_its_mean(many):
+    """Of exp(loss) times the target's share, that is: the normaliser, over many draws of a few candidates."""
+    from demure.baselines.sasrec import sampled_cross_entropy
+
+    model = made("sasrec", many, candidates=12)
+    states = torch.randn(4, 8, generator=torch.manual_seed(0))
+    vectors, target = torch.randn(60, 8) * 0.7, torch.tensor([0, 7, 33, 59])
+    logits = states @ vectors.T
+    generator, found = torch.Generator().manual_seed(1), []
+    for _ in range(4000):
+        drawn, log_drawn = model.draw(generator)
+        one = [sampled_cross_entropy(states[k : k + 1], vectors, target[k : k + 1], drawn, log_drawn) for k in range(4)]
+        found.append((torch.stack(one) + logits[torch.arange(4), target]).exp())
+    mean, error = torch.stack(found).mean(0), torch.stack(found).std(0) / 4000**0.5
+    assert ((mean - logits.exp().sum(1)).abs() < 4 * error).all()
+    assert (error < 0.05 * mean).all()
+
+
+def test_what_is_drawn_is_corrected_for_how(many):
+    """1 / (expected draws), summed over the draws, counts the items."""
+    model = made("sasrec", many, candidates=500)
+    generator = torch.Generator().manual_seed(0)
+    counted = [float((-model.draw(generator)[1]).exp().sum()) for _ in range(200)]
+    assert np.mean(counted) == pytest.approx(60, abs=4 * np.std(counted) / 200**0.5)
+
+
 def test_what_is_lacking_is_said(task):
     bare = Task(task.train, 12)
     for name in ("vbpr", "freedom"):

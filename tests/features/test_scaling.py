@@ -83,3 +83,21 @@ def test_tiktok(name):
     lengths = np.linalg.norm(scaled, axis=1)
     assert 0.9 < np.median(lengths) < 1.1
     assert lengths.max() <= ROW_LIMIT * 1.001
+
+
+def test_many_rows_are_scaled_by_the_statistics_of_some(monkeypatch):
+    from demure.features import scaling
+
+    random = np.random.default_rng(0)
+    vectors = random.normal(size=(5000, 6)).astype(np.float32) * [1, 1, 1, 1, 1, 300] + 3
+    present = random.random(5000) < 0.9
+    vectors[17] = np.inf
+    features = Features("image", vectors.astype(np.float32), present)
+    exact = robust(features)
+    monkeypatch.setattr(scaling, "ROWS", 2000)
+    blocks = robust(features)
+    assert (blocks[~present] == 0).all()
+    assert (blocks[17] == 0).all()
+    cosine = (exact * blocks).sum(1) / np.maximum(np.linalg.norm(exact, axis=1) * np.linalg.norm(blocks, axis=1), 1e-9)
+    assert cosine[present & (np.arange(5000) != 17)].min() > 0.95
+    assert np.linalg.norm(blocks) == pytest.approx(np.linalg.norm(exact), rel=0.05)

@@ -82,3 +82,15 @@ def test_few_items_or_equal_ones(items):
     assert latent.coordinates.shape[1] == items - 1
     same = fit_latent(np.ones((items, 8), np.float32), np.ones(items, bool))
     assert np.isfinite(same.coordinates).all()
+
+
+def test_rows_in_blocks_give_what_all_at_once_give(monkeypatch):
+    from demure.model import latent
+
+    random = np.random.default_rng(0)
+    vectors, present = random.normal(size=(300, 8)) @ random.normal(size=(8, 8)), random.random(300) < 0.8
+    whole = fit_latent(vectors.astype(np.float32), present, 5)
+    monkeypatch.setattr(latent, "_BLOCK", 70)
+    blocks = fit_latent(vectors.astype(np.float32), present, 5)
+    np.testing.assert_allclose(blocks.coordinates, whole.coordinates, atol=1e-4)
+    assert (blocks.coordinates[~present] == 0).all()

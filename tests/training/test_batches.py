@@ -1,5 +1,7 @@
 """Padding, pieces, hiding and grouping: nothing is lost, doubled or out of place."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from demure.data.dataset import Histories
-from demure.training.batches import append, by_length, counts, hide, pieces
+from demure.training.batches import append, by_length, counts, hide, pieces, shorter
 
 
 def histories(lengths):
@@ -90,3 +92,22 @@ def test_counts_and_append_by_hand():
     items, known = append(np.array([[5, 6, -1], [7, -1, -1], [-1, -1, -1]]), np.array([1, 2, 3]))
     assert items.tolist() == [[5, 6, 1, -1], [7, 2, -1, -1], [3, -1, -1, -1]]
     assert np.argwhere(~known).tolist() == [[0, 2], [1, 1], [2, 0]]
+
+
+def test_groups_of_like_length_hold_each_row_once_and_pay(monkeypatch):
+    from demure.training import batches
+
+    random = np.random.default_rng(0)
+    for most in (1, 3, 40):
+        length = random.integers(0, most + 1, 30)
+        items = np.where(np.arange(most) < length[:, None], 7, -1)
+        for cost in (0, 50, 10**9):
+            monkeypatch.setattr(batches, "_GROUP_CELLS", cost)
+            groups = shorter(items)
+            assert sorted(np.concatenate(groups)) == list(range(30))
+            assert all(length[a].max() <= length[b].min() for a, b in pairwise(groups))
+            cells = sum(len(group) * max(length[group].max(), 1) ** 2 for group in groups)
+            whole = 30 * max(length.max(), 1) ** 2
+            assert cells + cost * (len(groups) - 1) <= whole
+            assert len(groups) == 1 if cost == 10**9 else cells == (length.clip(1) ** 2).sum() or cost
+    assert shorter(np.empty((0, 3), np.int64)) == []

@@ -60,6 +60,43 @@ def test_resumed_it_ends_with_the_same_weights(timed, tmp_path, monkeypatch, rec
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
+BEFORE = {
+    "default": ("valid_log_likelihood", [0.04589, 0.09384, 0.14322, 0.18278, 0.18462, 0.18347]),
+    "sasrec": ("loss", [3.91468, 3.91258]),
+    "freedom": ("loss", [0.68967, 0.68862]),
+    "bpr": ("loss", [0.69896, 0.69567]),
+}
+"""What the first engine (a loop per model, one pass over each padded batch) gave, seed 0."""
+
+
+@pytest.mark.parametrize("recipe", list(BEFORE))
+def test_the_engine_gives_what_the_first_one_gave(timed, run, tmp_path, recipe):
+    out, (name, expected) = run, BEFORE[recipe]
+    if recipe != "default":
+        out = tmp_path / "run"
+        train(timed, out, recipe=recipe, overrides=SHORT, device="cpu")
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert [line[name] for line in lines if name in line] == pytest.approx(expected, rel=2e-3)
+
+
+def test_of_very_many_users_and_items_a_sample_is_judged(timed, tmp_path, monkeypatch):
+    from demure.training import learn
+
+    seen = []
+    real = learn.evaluate
+
+    def evaluate(scorer, relevant, *rest):
+        seen.append(int((np.diff(relevant.indptr) > 0).sum()))
+        return real(scorer, relevant, *rest)
+
+    monkeypatch.setattr(learn, "evaluate", evaluate)
+    train(timed, tmp_path / "all", recipe="bpr", overrides=SHORT, device="cpu")
+    monkeypatch.setattr(learn, "_FEWEST", 10)
+    monkeypatch.setattr(learn, "_SCORES", 20 * 50)
+    train(timed, tmp_path / "some", recipe="bpr", overrides=SHORT, device="cpu")
+    assert seen == [60] * 3 + [20] * 3
+
+
 def test_those_blind_to_order_need_no_time(untimed, tmp_path):
     train(untimed, tmp_path / "run", recipe="lightgcn", overrides=SHORT, device="cpu")
     assert np.isfinite(load_run(tmp_path / "run").scorer("valid")(np.arange(5))).all()

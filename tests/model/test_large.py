@@ -1,0 +1,68 @@
+"""A catalogue that counts as large: what is estimated from candidates comes near what all items give."""
+
+import numpy as np
+import pytest
+import torch
+from small_models import small_denoiser, small_histories
+
+from demure.model import denoiser as module
+from demure.model import points
+
+
+def without_offsets(**options):
+    denoiser = small_denoiser(**options)
+    for offset in denoiser.offsets():
+        offset.zero_()
+    return denoiser
+
+
+@pytest.fixture
+def large(monkeypatch):
+    monkeypatch.setattr(module, "LARGE", 10)
+
+
+def test_all_items_as_candidates_give_the_same_likelihood_from_the_items_at_hand(monkeypatch):
+    """Then nothing is estimated: only the numbering and what is not computed differ."""
+    denoiser = without_offsets(missing=0.2)
+    items = small_histories([9, 4, 6]).numpy()
+    known = torch.rand(items.shape, generator=torch.manual_seed(0)) < 0.7
+    expected, held = denoiser.log_likelihood(denoiser.context(torch.as_tensor(items), known), denoiser.views())
+    monkeypatch.setattr(module, "LARGE", 10)
+    generator = torch.Generator().manual_seed(0)
+    views, numbered = denoiser.views_for(items, generator)
+    assert (numbered >= 0).tolist() == (items >= 0).tolist()
+    found, mask = denoiser.log_likelihood(denoiser.context(torch.as_tensor(numbered), known), views)
+    assert torch.equal(mask, held)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_no_more_than_the_items_at_hand_and_the_candidates_are_in_the_views(large):
+    denoiser = without_offsets(missing=0.2, candidates=5)
+    items = small_histories([4, 2]).numpy()
+    views, _ = denoiser.views_for(items, torch.Generator().manual_seed(0))
+    most = len(np.unique(items[items >= 0])) + 5 * len(views)
+    assert all(len(view.z_IE) == len(view.q_IC) == len(view.present_I) <= most for view in views)
+
+
+def test_many_samples_of_candidates_come_near_all(monkeypatch):
+    denoiser = without_offsets(missing=0.1, candidates=20)
+    items = small_histories([9, 7]).numpy()
+    known = torch.arange(items.shape[1]) % 3 > 0
+    known = known.expand(items.shape)
+    exact, _ = denoiser.log_likelihood(denoiser.context(torch.as_tensor(items), known), denoiser.views())
+    monkeypatch.setattr(module, "LARGE", 10)
+    generator, total = torch.Generator().manual_seed(0), []
+    with torch.no_grad():
+        for _ in range(200):
+            views, numbered = denoiser.views_for(items, generator)
+            total.append(denoiser.log_likelihood(denoiser.context(torch.as_tensor(numbered), known), views)[0])
+    assert float((torch.stack(total).mean(0) - exact).abs().mean()) < 0.05
+
+
+def test_the_catalogue_in_blocks_scores_as_in_one(monkeypatch):
+    denoiser = small_denoiser()
+    context = denoiser.context(small_histories([8, 3]))
+    with torch.no_grad():
+        whole = denoiser.over_catalogue(context, denoiser.views())[0]
+        monkeypatch.setattr(points, "_CELLS", 100)
+        torch.testing.assert_close(denoiser.over_catalogue(context, denoiser.views())[0], whole)
