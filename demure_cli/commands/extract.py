@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from demure_cli.common import DatasetFolder, Device, command, flag
+from demure_cli.common import DatasetFolder, Device, Interrupted, command, flag
 from demure_cli.terminal import terminal
 
 _MACHINE = "The machine"
@@ -19,7 +19,7 @@ def _show(result: Any) -> None:
         show_extracted(result)
 
 
-@command(_show, kept="what was encoded so far is kept in {dataset}; the same command goes on from there")
+@command(_show)
 def extract(
     dataset: DatasetFolder,
     text: Annotated[
@@ -69,15 +69,20 @@ def extract(
     from demure.features.ranks import ranks
 
     terminal.configure(quiet=ranks().rank > 0)
-    with terminal.progress() as listener:
-        return extract_features(
-            Path(dataset),
-            text=text,
-            image=image,
-            listener=listener,
-            device=device,
-            precision=precision,
-            resume=resume,
-            workers=workers,
-            image_seconds=image_seconds,
-        )
+    try:
+        with terminal.progress() as listener:
+            return extract_features(
+                Path(dataset),
+                text=text,
+                image=image,
+                listener=listener,
+                device=device,
+                precision=precision,
+                resume=resume,
+                workers=workers,
+                image_seconds=image_seconds,
+            )
+    except KeyboardInterrupt as stop:
+        raise Interrupted(
+            f"{stop or 'what was done before'} is kept in {Path(dataset) / 'features'}; the same command goes on from there"
+        ) from stop
