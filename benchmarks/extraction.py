@@ -193,7 +193,7 @@ WORDS = tiny_models.WORDS.split()
 
 
 def generated(folder: Path, number: int) -> tuple[pd.DataFrame, Path]:
-    """``number`` items with a text of 8 to 40 words, and a picture of 16 x 16 pixels, each another."""
+    """``number`` items with a text of 4 to 12 words, and a picture of 16 x 16 pixels, each another."""
     from PIL import Image
 
     draw = np.random.default_rng(0)
@@ -204,7 +204,7 @@ def generated(folder: Path, number: int) -> tuple[pd.DataFrame, Path]:
             dots = np.frombuffer(k.to_bytes(4, "little") * 192, dtype=np.uint8).reshape(16, 16, 3)
             (root / f"{k // 1000}").mkdir(exist_ok=True)
             Image.fromarray(dots).save(root / f"{k // 1000}" / f"{k}.bmp")
-    titles = [f"{k} {' '.join(draw.choice(WORDS, draw.integers(8, 40)))}" for k in range(number)]
+    titles = [f"{k} {' '.join(draw.choice(WORDS, draw.integers(4, 12)))}" for k in range(number)]
     items = pd.DataFrame({"item_id": [f"item-{k}" for k in range(number)], "title": titles})
     items["image"] = [f"{k // 1000}/{k}.bmp" for k in range(number)]
     return items, root
@@ -213,7 +213,7 @@ def generated(folder: Path, number: int) -> tuple[pd.DataFrame, Path]:
 def tiny(folder: Path) -> tuple[Path, Path]:
     """Small encoders with vectors of a usual width: 384 for texts, 512 for images."""
     if not (folder / "bert").is_dir():
-        tiny_models.bert_folder(folder / "bert", {"pooling_mode": "mean"}, hidden=384)
+        tiny_models.bert_folder(folder / "bert", {"pooling_mode": "mean"}, hidden=384, layers=1)
         tiny_models.clip_folder(folder / "clip", embed_dim=512)
     return folder / "bert", folder / "clip"
 
@@ -234,7 +234,8 @@ def one_run(arguments: argparse.Namespace) -> None:
     extract.load_encoder = load
     items = pd.read_parquet(arguments.scratch / "items.parquet")
     bert, clip = tiny(arguments.scratch.parent)
-    given = {"text": f"sentence:{bert}", "image": f"clip:{clip}"}
+    given = {kind: f"{family}:{path}" for kind, family, path in (("text", "sentence", bert), ("image", "clip", clip))}
+    given = {kind: given[kind] for kind in arguments.kinds}
     began = time.perf_counter()
     made = extract.extract_items(
         arguments.scratch, items, ["title"], arguments.scratch / "images", given, extract.ExtractOptions("cpu")
@@ -243,9 +244,9 @@ def one_run(arguments: argparse.Namespace) -> None:
     print(json.dumps([seconds, loading[0], [one.encoded for one in made.modalities]]))
 
 
-def watched(folder: Path) -> tuple[float, list]:
+def watched(arguments: argparse.Namespace, folder: Path) -> tuple[float, list]:
     """Peak of the memory that a run and its workers take, each page once (PSS), in MiB; and what the run printed."""
-    command = [sys.executable, str(HERE), "one", "--scratch", str(folder)]
+    command = [sys.executable, str(HERE), "one", "--scratch", str(folder), "--kinds", ",".join(arguments.kinds)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     peak = 0.0
     while process.poll() is None:
@@ -272,9 +273,10 @@ def memory(arguments: argparse.Namespace) -> None:
         folder = arguments.scratch / f"generated-{number}"
         folder.mkdir(parents=True, exist_ok=True)
         generated(folder, number)[0].to_parquet(folder / "items.parquet")
-        shutil.rmtree(folder / "features", ignore_errors=True)
-        peaks[number], (seconds, _, encoded) = watched(folder)
-        assert encoded == [number, number], encoded
+        for kind in arguments.kinds:
+            shutil.rmtree(folder / "features" / kind, ignore_errors=True)
+        peaks[number], (seconds, _, encoded) = watched(arguments, folder)
+        assert encoded == [number] * len(arguments.kinds), encoded
         print(f"| {number:,} | {peaks[number]:.0f} | {seconds:.0f} |", flush=True)
     print(f"ratio {peaks[max(peaks)] / peaks[min(peaks)]:.2f}; load {os.getloadavg()[0]:.1f}")
 
@@ -283,8 +285,8 @@ def nothing_to_do(arguments: argparse.Namespace) -> None:
     """After ``memory``, which leaves finished features."""
     print("| items | peak MiB | seconds | of which loading the encoders |\n| ---: | ---: | ---: | ---: |")
     for number in arguments.items:
-        peak, (seconds, loading, encoded) = watched(arguments.scratch / f"generated-{number}")
-        assert encoded == [0, 0], encoded
+        peak, (seconds, loading, encoded) = watched(arguments, arguments.scratch / f"generated-{number}")
+        assert not any(encoded), encoded
         print(f"| {number:,} | {peak:.0f} | {seconds:.2f} | {loading:.2f} |", flush=True)
     print(f"load {os.getloadavg()[0]:.1f}")
 
@@ -297,6 +299,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=480)
     parser.add_argument("--items", type=lambda text: [int(one) for one in text.split(",")], default=[2000, 200_000])
     parser.add_argument("--workers", type=lambda text: [int(one) for one in text.split(",")], default=[1, 2])
+    parser.add_argument("--kinds", type=lambda text: text.split(","), default=["text", "image"])
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()

@@ -32,7 +32,12 @@ def clip_folder(folder: Path, preprocess: dict | None = CLIP_IMAGES, **changed: 
 
 
 def bert_folder(
-    folder: Path, pooling: dict | None = None, normalize: bool = False, limit: int = 12, hidden: int = 16
+    folder: Path,
+    pooling: dict | None = None,
+    normalize: bool = False,
+    limit: int = 12,
+    hidden: int = 16,
+    layers: int = 2,
 ) -> Path:
     """A BERT with its tokenizer; with ``pooling``, in sentence-transformers' layout."""
     import torch
@@ -42,7 +47,12 @@ def bert_folder(
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS.split()]
     (folder / "vocab.txt").write_text("\n".join(vocabulary))
     torch.manual_seed(0)
-    shape = {"hidden_size": hidden, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 2 * hidden}
+    shape = {
+        "hidden_size": hidden,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 2,
+        "intermediate_size": 2 * hidden,
+    }
     BertModel(BertConfig(vocab_size=len(vocabulary), max_position_embeddings=40, **shape)).save_pretrained(folder)
     tokenizer = BertTokenizerFast(vocab={word: k for k, word in enumerate(vocabulary)}, model_max_length=40)
     tokenizer.save_pretrained(folder)

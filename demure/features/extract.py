@@ -89,9 +89,10 @@ def extract(
     ``text`` and ``image`` name encoders, ``family:model[@revision]``, whose features are called ``text`` and ``image``;
     ``NAME=family:model`` calls them otherwise, so that several can be there. Where both are None the built-in encoders
     run on what the dataset has, and leave alone features that were imported or made by another encoder. What cannot be
-    encoded is missing, and listed in ``features/NAME/problems.csv``. ``KeyboardInterrupt`` carries what is kept. With ``resume``, what an interrupted run or one on
+    encoded is missing, and listed in ``features/NAME/problems.csv``. With ``resume``, what an interrupted run or one on
     other items made with the same encoder is used, and features that are up to date are kept. ``options`` are those of
-    ``ExtractOptions``. Raises ``DatasetError``, ``ExtractorError``, ``MachineError``, ``FeatureError``.
+    ``ExtractOptions``. Raises ``DatasetError``, ``ExtractorError``, ``MachineError``, ``FeatureError``;
+    ``KeyboardInterrupt`` says what is kept.
     """
     from demure.data.dataset import Dataset
 

@@ -15,8 +15,7 @@ _MACHINE = "The machine"
 def _show(result: Any) -> None:
     from demure_cli.making_tables import show_extracted
 
-    if result.alone:
-        show_extracted(result)
+    show_extracted(result)
 
 
 @command(_show)
@@ -71,7 +70,7 @@ def extract(
     terminal.configure(quiet=ranks().rank > 0)
     try:
         with terminal.progress() as listener:
-            return extract_features(
+            result = extract_features(
                 Path(dataset),
                 text=text,
                 image=image,
@@ -83,6 +82,8 @@ def extract(
                 image_seconds=image_seconds,
             )
     except KeyboardInterrupt as stop:
-        raise Interrupted(
-            f"{stop or 'what was done before'} is kept in {Path(dataset) / 'features'}; the same command goes on from there"
-        ) from stop
+        kept = f"{stop or 'what was done before'} is kept in {Path(dataset) / 'features'}"
+        raise Interrupted(f"{kept}; the same command goes on from there") from stop
+    if not result.alone:
+        raise typer.Exit
+    return result
