@@ -17,6 +17,7 @@ from demure_cli.commands.demo import demo
 from demure_cli.commands.eval import eval_
 from demure_cli.commands.extract import extract
 from demure_cli.commands.extractors import extractors
+from demure_cli.commands.features import features
 from demure_cli.commands.images import images
 from demure_cli.commands.inspect import inspect
 from demure_cli.commands.prepare import prepare
@@ -78,6 +79,7 @@ _COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
 for _name, _function, _panel in _COMMANDS:
     app.command(_name, rich_help_panel=_panel)(_function)
 app.add_typer(data, name="data", rich_help_panel=_MORE)
+app.add_typer(features, name="features", rich_help_panel=_MORE)
 app.add_typer(images, name="images", rich_help_panel=_MORE)
 app.add_typer(recipes, name="recipes", rich_help_panel=_MORE)
 

@@ -28,15 +28,26 @@ class Lines:
 
     def __init__(self, write: Callable[[str], None]) -> None:
         self._write, self._stage, self._last = write, "", 0.0
+        self._began, self._first = 0.0, 0
 
     def __call__(self, progress: Progress) -> None:
         now = time.monotonic()
         ends = progress.total is not None and progress.done >= progress.total
         if progress.stage == self._stage and not ends and now - self._last < _SECONDS_BETWEEN_LINES:
             return
+        if progress.stage != self._stage:
+            self._began, self._first = now, progress.done
         self._stage, self._last = progress.stage, now
         count = f"{progress.done}" if progress.total is None else f"{progress.done}/{progress.total}"
-        self._write(f"{progress.stage} {count}  {_facts(progress)}".rstrip())
+        self._write(f"{progress.stage} {count}  {_facts(progress)}{self._left(progress, now)}".rstrip())
+
+    def _left(self, progress: Progress, now: float) -> str:
+        """How long the stage will take, once it has gone on for a while."""
+        done, passed = progress.done - self._first, now - self._began
+        if progress.total is None or done <= 0 or passed < _SECONDS_BETWEEN_LINES or progress.done >= progress.total:
+            return ""
+        seconds = (progress.total - progress.done) / done * passed
+        return f"  {seconds / 60:.0f} min left" if seconds >= 90 else f"  {seconds:.0f} s left"
 
 
 @contextlib.contextmanager

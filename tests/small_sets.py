@@ -48,3 +48,14 @@ def raw_files(folder: Path, rows: list[tuple], features: dict[str, np.ndarray], 
     for name, matrix in features.items():
         np.save(folder / f"{name}.npy", np.asarray(matrix, dtype=np.float32))
     return folder
+
+
+def prepared_set(folder: Path, items: dict[str, list]) -> Path:
+    """A dataset folder of these items, in their order, and of one user who had them all."""
+    raw = folder.with_name(f"{folder.name}-raw")
+    raw.mkdir()
+    pd.DataFrame(items).to_csv(raw / "items.csv", index=False)
+    ids = items["item_id"]
+    log = pd.DataFrame({"user_id": "u", "item_id": ids, "timestamp": range(len(ids))})
+    log.to_csv(raw / "interactions.csv", index=False)
+    return prepared(raw, folder)

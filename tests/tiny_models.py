@@ -14,7 +14,7 @@ CLIP = {
 CLIP_IMAGES = {"mean": [0.4, 0.5, 0.6], "std": [0.2, 0.3, 0.25], "interpolation": "bilinear", "resize_mode": "squash"}
 
 
-def clip_folder(folder: Path, preprocess: dict | None = CLIP_IMAGES) -> Path:
+def clip_folder(folder: Path, preprocess: dict | None = CLIP_IMAGES, **changed: object) -> Path:
     """An open_clip model as `hf download` of one leaves it."""
     import open_clip
     import torch
@@ -22,15 +22,23 @@ def clip_folder(folder: Path, preprocess: dict | None = CLIP_IMAGES) -> Path:
 
     folder.mkdir(parents=True)
     torch.manual_seed(0)
-    model = open_clip.CLIP(**json.loads(json.dumps(CLIP)))
+    shape = {**CLIP, **changed}
+    model = open_clip.CLIP(**json.loads(json.dumps(shape)))
     weights = {name: value.contiguous() for name, value in model.state_dict().items()}
     save_file(weights, str(folder / "open_clip_model.safetensors"))
-    config = {"model_cfg": CLIP, **({} if preprocess is None else {"preprocess_cfg": preprocess})}
+    config = {"model_cfg": shape, **({} if preprocess is None else {"preprocess_cfg": preprocess})}
     (folder / "open_clip_config.json").write_text(json.dumps(config))
     return folder
 
 
-def bert_folder(folder: Path, pooling: dict | None = None, normalize: bool = False, limit: int = 12) -> Path:
+def bert_folder(
+    folder: Path,
+    pooling: dict | None = None,
+    normalize: bool = False,
+    limit: int = 12,
+    hidden: int = 16,
+    layers: int = 2,
+) -> Path:
     """A BERT with its tokenizer; with ``pooling``, in sentence-transformers' layout."""
     import torch
     from transformers import BertConfig, BertModel, BertTokenizerFast
@@ -39,7 +47,12 @@ def bert_folder(folder: Path, pooling: dict | None = None, normalize: bool = Fal
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS.split()]
     (folder / "vocab.txt").write_text("\n".join(vocabulary))
     torch.manual_seed(0)
-    shape = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    shape = {
+        "hidden_size": hidden,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 2,
+        "intermediate_size": 2 * hidden,
+    }
     BertModel(BertConfig(vocab_size=len(vocabulary), max_position_embeddings=40, **shape)).save_pretrained(folder)
     tokenizer = BertTokenizerFast(vocab={word: k for k, word in enumerate(vocabulary)}, model_max_length=40)
     tokenizer.save_pretrained(folder)
@@ -51,7 +64,7 @@ def bert_folder(folder: Path, pooling: dict | None = None, normalize: bool = Fal
         ]
         (folder / "modules.json").write_text(json.dumps(modules))
         (folder / "1_Pooling").mkdir()
-        (folder / "1_Pooling" / "config.json").write_text(json.dumps({"word_embedding_dimension": 16, **pooling}))
+        (folder / "1_Pooling" / "config.json").write_text(json.dumps({"word_embedding_dimension": hidden, **pooling}))
         (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": limit}))
     return folder
 

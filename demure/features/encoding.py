@@ -86,6 +86,8 @@ def encode_modality(
             if run.finished() or _current(folder, name, key, item_ids):
                 break
             time.sleep(POLL)  # the rest is in the hands of other processes
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt(f"{run.kept:,} of {len(found.keys):,} {kind}s") from stop
     finally:
         run.close()
     with work.locked("assemble", wait=True):
@@ -145,7 +147,7 @@ class _Run:
         self.encoded = 0
         self.open: dict[int, tuple[contextlib.ExitStack, Shard, int]] = {}
         self.done = {n for n in range(plan.shards) if work.usable(n, plan.keys(n))}
-        self.finished_before = sum(len(plan.inputs(n)) for n in self.done) + plan.reused
+        self.finished_before = self.kept
         self.started = time.perf_counter()
 
     def finished(self) -> bool:
@@ -159,6 +161,11 @@ class _Run:
         with contextlib.closing(batches):
             for number, inputs, batch, problems in batches:
                 self._add(number, inputs, self.encoder.encode(batch) if len(inputs) else None, problems)
+
+    @property
+    def kept(self) -> int:
+        """How many inputs an interrupted run would find."""
+        return sum(len(self.plan.inputs(n)) for n in self.done) + self.plan.reused
 
     def close(self) -> None:
         """Let go of shards that were not finished."""

@@ -91,7 +91,8 @@ def extract(
     run on what the dataset has, and leave alone features that were imported or made by another encoder. What cannot be
     encoded is missing, and listed in ``features/NAME/problems.csv``. With ``resume``, what an interrupted run or one on
     other items made with the same encoder is used, and features that are up to date are kept. ``options`` are those of
-    ``ExtractOptions``. Raises ``DatasetError``, ``ExtractorError``, ``MachineError``, ``FeatureError``.
+    ``ExtractOptions``. Raises ``DatasetError``, ``ExtractorError``, ``MachineError``, ``FeatureError``;
+    ``KeyboardInterrupt`` says what is kept.
     """
     from demure.data.dataset import Dataset
 

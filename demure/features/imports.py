@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -33,16 +34,9 @@ def import_features(
         raw, facts = _from_parquet(file, ids)
     else:
         raise FeatureError(f"{suffix!r} is no kind of feature file", where=file, remedy="give .npy or .parquet")
-    with np.errstate(over="ignore", invalid="ignore"):
-        vectors = raw.astype(np.float32)
-    finite = np.isfinite(vectors).all(axis=1)
-    infinite = ~finite & np.isinf(vectors).any(axis=1)
-    present = np.logical_and(finite, vectors.any(axis=1))
-    if not present.any():
-        raise FeatureError(
-            f"all {len(vectors)} rows are zero or not finite", where=file, remedy="leave out this modality"
-        )
-    vectors[~present] = 0
+    vectors, present = finite_rows(raw, file)
+    finite = np.isfinite(raw).all(axis=1)
+    infinite = ~finite & np.isinf(raw).any(axis=1)
     provenance = {
         "encoder": "import",
         "file": file.name,
@@ -55,25 +49,47 @@ def import_features(
     return store.save(dataset_path, store.Features(name, vectors, present, provenance))
 
 
-def _from_npy(
-    file: Path, ids: np.ndarray, rows: np.ndarray | None, total: int | None
-) -> tuple[np.ndarray, dict[str, Any]]:
+def finite_rows(raw: np.ndarray, file: Path) -> tuple[np.ndarray, np.ndarray]:
+    """(n, d) float32 and which rows (n,) are there: not all zero, and finite; others become zero.
+
+    Raises ``FeatureError`` if there is none.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        vectors = raw.astype(np.float32)
+    present = np.logical_and(np.isfinite(vectors).all(axis=1), vectors.any(axis=1))
+    if not present.any():
+        raise FeatureError(
+            f"all {len(vectors)} rows are zero or not finite", where=file, remedy="leave out this modality"
+        )
+    vectors[~present] = 0
+    return vectors, present
+
+
+def read_matrix(file: Path, *, any_shape: bool = False) -> np.ndarray:
+    """A ``.npy`` matrix of numbers, mapped. Raises ``FeatureError`` if it is none."""
     try:
         matrix = np.load(file, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise FeatureError(
             "cannot be read as a .npy matrix of numbers", where=file, remedy="save it with numpy.save, as floats"
         ) from error
-    rows = np.arange(len(ids)) if rows is None else np.asarray(rows, dtype=np.int64)
-    if rows.shape != ids.shape:
-        raise FeatureError(f"{rows.size} row numbers for {len(ids)} items", where=file)
-    needed = total if total is not None else int(rows.max(initial=-1)) + 1
-    if matrix.ndim != 2 or matrix.dtype.kind not in "fiu" or not matrix.shape[1]:
+    if matrix.dtype.kind not in "fiu" or not (any_shape or (matrix.ndim == 2 and matrix.shape[1])):
         raise FeatureError(
             f"{matrix.dtype} array of shape {matrix.shape} is not a matrix of numbers",
             where=file,
             remedy="give one row of floats per item",
         )
+    return matrix
+
+
+def _from_npy(
+    file: Path, ids: np.ndarray, rows: np.ndarray | None, total: int | None
+) -> tuple[np.ndarray, dict[str, Any]]:
+    matrix = read_matrix(file)
+    rows = np.arange(len(ids)) if rows is None else np.asarray(rows, dtype=np.int64)
+    if rows.shape != ids.shape:
+        raise FeatureError(f"{rows.size} row numbers for {len(ids)} items", where=file)
+    needed = total if total is not None else int(rows.max(initial=-1)) + 1
     if len(matrix) < needed or (total is not None and len(matrix) != total):
         raise FeatureError(
             f"{len(matrix)} rows for {needed} items",
@@ -87,7 +103,8 @@ def _from_npy(
     return taken, {"by": "row", "source_rows": len(matrix)}
 
 
-def _from_parquet(file: Path, ids: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+def from_parquet(file: Path) -> tuple[list[str], np.ndarray]:
+    """Item ids and their (n, d) float32, NaN where an item has none. Raises ``FeatureError``."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -102,30 +119,39 @@ def _from_parquet(file: Path, ids: np.ndarray) -> tuple[np.ndarray, dict[str, An
             where=file,
             remedy="give columns item_id and vector",
         )
-    their_ids = [str(one) for one in table["item_id"].to_pylist()]
-    row_of = {one: k for k, one in enumerate(their_ids)}
-    if len(row_of) != len(their_ids):
-        twice = next(one for k, one in enumerate(their_ids) if row_of[one] != k)
+    ids = [str(one) for one in table["item_id"].to_pylist()]
+    if len(set(ids)) != len(ids):
+        counted = Counter(ids)
+        twice = next(one for one in ids if counted[one] > 1)
         raise FeatureError(f"item {twice!r} has two rows", where=file, remedy="give one row per item")
-    vectors = table["vector"].to_pylist()
-    lengths = {len(vector) for vector in vectors if vector is not None}
+    column = table["vector"].combine_chunks()
+    kind = column.type
+    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
+        raise FeatureError(f"column 'vector' is of type {kind}", where=file, remedy="give lists of floats")
+    there = column.is_valid().to_numpy(zero_copy_only=False)
+    lengths = set(np.unique(column.drop_null().value_lengths().to_numpy(zero_copy_only=False)).tolist())
     if len(lengths) != 1 or 0 in lengths:
         raise FeatureError(
             f"vectors of {len(lengths)} different lengths" if lengths else "no vectors",
             where=file,
             remedy="give every item as many numbers as the others, or null",
         )
-    out = np.zeros((len(ids), lengths.pop()), dtype=np.float32)
-    found = [k for k, one in enumerate(ids) if one in row_of]
+    flat = column.drop_null().flatten().cast(pa.float32(), safe=False).to_numpy(zero_copy_only=False)
+    vectors = np.full((len(ids), lengths.pop()), np.nan, dtype=np.float32)
+    vectors[there] = flat.reshape(-1, vectors.shape[1])
+    return ids, vectors
+
+
+def _from_parquet(file: Path, ids: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+    theirs, vectors = from_parquet(file)
+    row = {one: k for k, one in enumerate(theirs)}
+    at = np.array([row.get(one, -1) for one in ids], dtype=np.int64)
+    found = int((at >= 0).sum())
     if not found:
         raise FeatureError(
-            f"none of its {len(their_ids)} item ids is one of the dataset's {len(ids)}",
+            f"none of its {len(theirs)} item ids is one of the dataset's {len(ids)}",
             where=file,
             remedy="check the ids, as text, in column item_id",
         )
-    for k in found:
-        vector = vectors[row_of[ids[k]]]
-        if vector is not None:
-            out[k] = [np.nan if value is None else value for value in vector]
-    facts = {"by": "item_id", "source_rows": len(their_ids), "rows_of_unknown_items": len(their_ids) - len(found)}
-    return out, facts
+    vectors = np.where((at >= 0)[:, None], vectors[at], np.float32(np.nan))
+    return vectors, {"by": "item_id", "source_rows": len(theirs), "rows_of_unknown_items": len(theirs) - found}

@@ -46,7 +46,7 @@ class Seen:
             row = pd.Index(table["image"].to_pylist()).get_indexer(pd.Index(self.cells))
         except (OSError, KeyError, ValueError, TypeError, pa.ArrowException, pd.errors.InvalidIndexError):
             return
-        self.same = (row >= 0) & (self.stats[row] == stats[row]).all(axis=1) & (self.stats[:, 0] > 0)
+        self.same = (row >= 0) & (self.stats == stats[row]).all(axis=1) & (self.stats[:, 0] > 0)
         self.keys[self.same] = keys[row[self.same]]
 
     def remember(self, usable: np.ndarray) -> None:

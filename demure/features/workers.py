@@ -177,6 +177,8 @@ class Decoders:
         gc.freeze()  # a collection would copy the pages that are shared with the parent
         for other in others:
             other.close()
+        with open(os.devnull, "w") as nowhere:  # decoders written in C talk
+            os.dup2(nowhere.fileno(), 2)
         torch = sys.modules.get("torch")
         if torch is not None:
             torch.set_num_threads(1)
@@ -199,6 +201,8 @@ class Decoders:
             return [problem.kind, problem.value]
         except MemoryError:
             return ["takes too much memory", ""]
+        except Exception as error:  # a process that ends would cost its other inputs another try
+            return ["cannot be prepared", f"{type(error).__name__}: {error}"[:200]]
         return None
 
 

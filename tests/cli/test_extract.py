@@ -1,0 +1,106 @@
+"""`demure extract` as a user runs it: names, Ctrl-C, several processes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+from small_sets import prepared_set
+
+from demure.features import store
+from demure_cli.app import main
+
+N = 40
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture
+def shop(tmp_path):
+    titles = [
+        f"{color} {thing} number {k}" for k in range(10) for color in ("red", "blue") for thing in ("chair", "cup")
+    ]
+    root = tmp_path / "shop-raw"
+    folder = prepared_set(
+        tmp_path / "shop",
+        items={"item_id": [f"i{k}" for k in range(N)], "title": titles, "image": [f"{k}.png" for k in range(N)]},
+    )
+    for k, dots in enumerate(np.random.default_rng(0).integers(0, 255, (N, 8, 8, 3), dtype=np.uint8)):
+        Image.fromarray(dots).save(root / f"{k}.png")
+    (root / "3.png").write_bytes(b"")
+    return folder
+
+
+def test_two_encoders_of_the_texts_and_what_a_training_takes(shop, capsys, tmp_path):
+    arguments = ["extract", str(shop), "--text", "tfidf", "--text", "again=tfidf", "--image", "color"]
+    assert main([*arguments, "--json"]) == 0
+    made = json.loads(capsys.readouterr().out)["modalities"]
+    assert [(one["name"], one["kind"], one["present"]) for one in made] == [
+        ("text", "text", N),
+        ("again", "text", N),
+        ("image", "image", N - 1),
+    ]
+    assert main(arguments) == 0
+    told = capsys.readouterr()
+    assert "empty file" in told.out
+    assert "again: up to date" in told.err
+    assert main(["extract", str(shop), "--text", "tfidf", "--text", "tfidf"]) == 2
+    assert "name one of them: --text text-tfidf=tfidf" in capsys.readouterr().err
+
+
+def test_processes_cannot_all_start_over(shop, capsys, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    assert main(["extract", str(shop), "--no-resume"]) == 2
+    assert "2 processes cannot all start over" in capsys.readouterr().err
+    monkeypatch.setenv("RANK", "2")
+    assert main(["extract", str(shop)]) == 2
+    assert "RANK 2 of WORLD_SIZE 2" in capsys.readouterr().err
+
+
+def test_only_the_first_process_speaks(shop, capsys, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    assert main(["extract", str(shop)]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert store.names(shop) == ["image", "text"]
+
+
+def test_ctrl_c_says_what_is_kept_and_how_to_go_on(shop):
+    code = (
+        "import sys, time; from demure_extractors.builtin import Color; from demure.features import encoding; "
+        "encoding.SHARD = 8; Color.batch = 4; real = Color.encode; "
+        "Color.encode = lambda self, x: (time.sleep(.3), real(self, x))[1]; "
+        "from demure_cli.app import main; sys.exit(main(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", code, "extract", str(shop), "--image", "color"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, start_new_session=True)
+    began = time.monotonic()
+    while not list(shop.glob("features/.work-image/*.safetensors")) and time.monotonic() - began < 60:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers as well
+    told = process.communicate(timeout=60)[1].splitlines()[-1]
+    assert process.returncode == 130
+    assert told.startswith("demure: interrupted; ")
+    kept = int(told.split()[2])
+    assert kept in {8, 16, 24, 32}
+    assert f"of 39 images is kept in {shop}/features; the same command goes on from there" in told
+    done = subprocess.run([*command[:3], *command[3:], "--json"], capture_output=True, text=True, env=ENVIRONMENT)
+    assert json.loads(done.stdout)["modalities"][0]["resumed"] == kept
+
+
+@pytest.mark.slow
+def test_torchrun(shop):
+    pytest.importorskip("torch")
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [*launcher, "-m", "demure_cli", "extract", str(shop), "--json"], capture_output=True, text=True, env=ENVIRONMENT
+    )
+    assert done.returncode == 0, done.stderr
+    made = json.loads(done.stdout)["modalities"]
+    assert [(one["name"], one["present"]) for one in made] == [("text", N), ("image", N - 1)]
+    assert not list(shop.glob("features/.work*"))

@@ -1,0 +1,188 @@
+"""Features of other tools, by their ids; what does not fit is refused with the counts."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from small_sets import prepared_set
+
+from demure.errors import DemureError, FeatureError
+from demure.features import store
+from demure.features.exchange import import_files
+from demure.features.exports import export_features
+from demure_cli.app import main
+
+
+@pytest.fixture
+def three(tmp_path):
+    return prepared_set(
+        tmp_path / "set", items={"item_id": ["a", "007", "c"], "image": ["x/one.v1.jpg", "two.jpg", None]}
+    )
+
+
+VECTORS = np.array([[1, 2], [3, 4], [0, 0]], dtype=np.float32)
+
+
+def npy(path, array):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.save(path, array)
+    return path
+
+
+@pytest.mark.parametrize("format", ["npy", "parquet", "mmrec", "ducho"])
+def test_what_is_exported_is_imported_again(three, tmp_path, format):
+    store.save(three, store.Features("sound", VECTORS, np.array([True, True, False]), {"encoder": "clip:a/b"}))
+    before = store.load(three, "sound")
+    made = export_features(three, tmp_path / "out", format=format)
+    assert (made.items, made.modalities) == (3, ["sound"])
+    source = {"npy": "sound.npy", "parquet": "sound.parquet", "mmrec": "", "ducho": ""}[format]
+    [back] = import_files(three, tmp_path / "out" / source, "sound", partial=format == "ducho", overwrite=True)
+    after = store.load(three, "sound")
+    np.testing.assert_array_equal(after.vectors, before.vectors)
+    np.testing.assert_array_equal(after.present, before.present)
+    assert (back.present, back.missing, back.unknown) == (2, 1, 0)
+    assert after.provenance["encoder"] == "import"
+
+
+def test_the_exported_files_are_what_they_say(three, tmp_path):
+    store.save(three, store.Features("sound", VECTORS, np.array([True, True, False]), {"encoder": "clip:a/b"}))
+    export_features(three, tmp_path / "parquet", format="parquet")
+    table = pq.read_table(tmp_path / "parquet" / "sound.parquet").to_pylist()
+    assert table == [
+        {"item_id": "a", "vector": [1, 2]},
+        {"item_id": "007", "vector": [3, 4]},
+        {"item_id": "c", "vector": None},
+    ]
+    export_features(three, tmp_path / "ducho", format="ducho")
+    [first, second] = sorted((tmp_path / "ducho").rglob("*.npy"))
+    assert str(first.relative_to(tmp_path / "ducho")) == "sound/clip-a-b/0/007.npy"
+    assert np.load(second).tolist() == [[1, 2]]
+    with pytest.raises(DemureError, match="already exists"):
+        export_features(three, tmp_path / "ducho", format="ducho")
+    with pytest.raises(FeatureError, match="unknown format 'csv'"):
+        export_features(three, tmp_path / "x", format="csv")
+
+
+@pytest.mark.parametrize("ids", ["text", "csv", "npy"])
+def test_rows_of_a_matrix_are_told_by_ids(three, tmp_path, ids):
+    file = npy(tmp_path / "x.npy", VECTORS[[1, 0]])
+    told = tmp_path / f"ids.{ids}"
+    if ids == "npy":
+        np.save(told, np.array(["007", "a"]))
+    else:
+        told.write_text("007\na\n" if ids == "text" else "row,item_id\n0,007\n1,a\n")
+    with pytest.raises(FeatureError) as error:
+        import_files(three, file, "sound", ids=told)
+    assert "0 of its 2 rows are of no item here, and 1 of 3 items have no row (told by ids of" in str(error.value)
+    assert store.names(three) == []
+    [made] = import_files(three, file, "sound", ids=told, partial=True)
+    assert store.load(three, "sound").vectors.tolist() == [[1, 2], [3, 4], [0, 0]]
+    assert (made.absent, made.unknown) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("rows", "ids", "says"),
+    [
+        (2, None, "2 rows for 3 items; say whose the rows are: --ids FILE"),
+        (2, "a\n007\nc\n", "2 rows, and 3 ids in ids.txt"),
+        (2, "x\ny\n", "2 of its 2 rows are of no item here, and 3 of 3 items have no row"),
+        (4, "a\n007\nc\nd\n", "1 of its 4 rows are of no item here, and 0 of 3 items have no row"),
+        (3, "a\na\nc\n", "item 'a' has two rows"),
+        (1, "id,n\na,1\n", "no column 'item_id' (there are: id, n)"),
+    ],
+)
+def test_a_mismatch_is_refused_with_the_counts(three, tmp_path, rows, ids, says):
+    file = npy(tmp_path / "x.npy", np.ones((rows, 2)))
+    if ids is not None:
+        (tmp_path / "ids.txt").write_text(ids)
+    with pytest.raises(FeatureError) as error:
+        import_files(three, file, "sound", ids=None if ids is None else tmp_path / "ids.txt")
+    assert says in str(error.value)
+    assert store.names(three) == []
+
+
+def test_mmrec_by_its_mapping(three, tmp_path):
+    folder = tmp_path / "mmrec"
+    npy(folder / "image_feat.npy", VECTORS[[2, 0, 1]] + 1)
+    npy(folder / "text_feat.npy", np.ones((3, 5)))
+    (folder / "i_id_mapping.csv").write_text("asin\titemID\nc\t0\na\t1\n007\t2\n")
+    made = import_files(three, folder)
+    assert [(one.name, one.by) for one in made] == [("image", "i_id_mapping.csv"), ("text", "i_id_mapping.csv")]
+    assert store.load(three, "image").vectors.tolist() == [[2, 3], [4, 5], [1, 1]]
+    (folder / "i_id_mapping.csv").write_text("asin,itemID\nc,0\na,1\n")
+    with pytest.raises(FeatureError, match=r"3 rows, and 2 items in i_id_mapping\.csv"):
+        import_files(three, folder, overwrite=True)
+
+
+def test_mmrec_without_a_mapping_goes_by_its_numbers_or_by_place(three, tmp_path):
+    folder = tmp_path / "mmrec"
+    npy(folder / "image_feat.npy", VECTORS + 1)
+    [made] = import_files(three, folder)
+    assert made.by == "row k is item k here"
+    numbered = prepared_set(tmp_path / "numbered", items={"item_id": ["2", "0", "1"]})
+    [made] = import_files(numbered, folder)
+    assert made.by == "row k is item k of MMRec"
+    assert store.load(numbered, "image").vectors.tolist() == [[1, 1], [2, 3], [4, 5]]
+    npy(folder / "image_feat.npy", np.ones((5, 2)))
+    with pytest.raises(FeatureError, match="5 rows for 3 items, whose ids are not MMRec's numbers"):
+        import_files(three, folder, overwrite=True)
+
+
+def test_ducho_by_ids_or_by_names_of_images(three, tmp_path):
+    leaf = tmp_path / "visual" / "torch" / "ResNet50" / "avgpool"
+    npy(leaf / "one.npy", VECTORS[:1])
+    npy(leaf / "two.npy", VECTORS[1:2])
+    [made] = import_files(three, tmp_path / "visual", "image", partial=True)
+    assert made.by == "names of the image files"
+    assert store.load(three, "image").vectors.tolist() == VECTORS.tolist()
+    npy(tmp_path / "texts" / "t" / "m" / "1" / "007.npy", np.ones((1, 4)))
+    with pytest.raises(FeatureError, match="0 of its 1 rows are of no item here, and 2 of 3 items have no row"):
+        import_files(three, tmp_path / "texts", "text")
+    npy(tmp_path / "texts" / "t" / "m" / "2" / "007.npy", np.ones((1, 4)))
+    with pytest.raises(FeatureError, match=r"2 folders with .npy files in it \(t/m/1, t/m/2\)"):
+        import_files(three, tmp_path / "texts", "text")
+    npy(leaf / "a.npy", np.ones((1, 3)))
+    with pytest.raises(FeatureError, match="2 values, others have 3"):
+        import_files(three, leaf, "image", overwrite=True)
+
+
+def test_features_that_are_there_are_replaced_only_when_asked(three, tmp_path):
+    file = npy(tmp_path / "x.npy", VECTORS)
+    import_files(three, file, "sound")
+    with pytest.raises(FeatureError, match="there are features 'sound'; say --overwrite"):
+        import_files(three, file, "sound")
+    import_files(three, npy(tmp_path / "x.npy", VECTORS + 1), "sound", overwrite=True)
+    assert store.load(three, "sound").vectors.tolist() == (VECTORS + 1).tolist()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["nowhere.npy"], "no such file or folder"),
+        (["x.npy"], "has no name for the modality; write NAME=FILE"),
+        (["a=x.npy", "--format", "hdf5"], "unknown format 'hdf5'"),
+        (["history=x.npy"], "cannot name a modality"),
+    ],
+)
+def test_bad_usage_is_one_line(three, tmp_path, monkeypatch, capsys, arguments, says):
+    npy(tmp_path / "x.npy", VECTORS)
+    monkeypatch.chdir(tmp_path)
+    assert main(["features", "import", str(three), *arguments]) == 2
+    told = capsys.readouterr().err
+    assert says in told
+    assert len(told.splitlines()) == 1
+
+
+def test_the_commands_tell_what_they_did(three, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    file = npy(tmp_path / "x.npy", VECTORS)
+    assert main(["features", "import", str(three), f"sound={file}", "--json"]) == 0
+    [made] = json.loads(capsys.readouterr().out)["imported"]
+    assert (made["present"], made["missing"], made["by"]) == (2, 1, "row k is item k")
+    assert main(["features", "import", str(three), f"again={file}"]) == 0
+    assert main(["features", "export", str(three), "sound", "--out", str(tmp_path / "o")]) == 0
+    assert "sound" in capsys.readouterr().out
+    assert sorted(path.name for path in (tmp_path / "o").iterdir()) == ["item_ids.csv", "sound.npy"]
+    assert pd.read_csv(tmp_path / "o" / "item_ids.csv", dtype=str)["item_id"].tolist() == ["a", "007", "c"]
