@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from demure.recipe.keys import short
 from demure_cli.looks import aside, count, facts, heading, number, row, table
 from demure_cli.terminal import terminal
 
@@ -98,6 +99,18 @@ def show_recipes(result: dict[str, list[dict[str, str]]]) -> None:
         row(shown, recipe["name"], recipe["model"], recipe["about"])
     terminal.result(shown)
     terminal.note("one in full: demure recipes show NAME; to change one: demure recipes copy NAME FILE")
+
+
+def show_keys(result: dict[str, Any]) -> None:
+    columns: list[Any] = [("key", {"no_wrap": True}), ("default", {"overflow": "fold"}), "range"]
+    shown = table([*columns, ("meaning", {"ratio": 2}), *([("source", {"ratio": 1})] if terminal.width >= 120 else [])])
+    shown.expand = True
+    for key in result["keys"]:
+        default = "" if key.default in ("", []) else short(key.default)
+        row(shown, key.name, default, key.range, key.doc, *([key.source] if terminal.width >= 120 else []))
+    terminal.result(heading(f"Keys of a recipe with model: {result['model']}"), shown)
+    if result["model"] == "demure":
+        terminal.note("the options of a baseline: demure recipes keys MODEL")
 
 
 def show_trained(result: TrainReport) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
+from demure.baselines.documented import OPTIONS
 from demure.baselines.ease import Ease, EaseOptions
 from demure.baselines.item_knn import ItemKNN, ItemKNNOptions
 from demure.baselines.popularity import Popularity, PopularityOptions
@@ -54,10 +56,24 @@ WITH_CONTENT = ("vbpr", "freedom", "sasrec")
 def learned_options(name: str, overrides: dict[str, float]) -> LearnedOptions:
     """The options of the learned baseline ``name``; raises ``RecipeError`` as ``make_baseline`` does."""
     defaults: LearnedOptions = _changed(_learned()[name][1], name, overrides)
-    for key in ("dim", "batch", "epochs", "every", "patience"):
-        if getattr(defaults, key) < 1:
-            raise RecipeError(f"{key} is {getattr(defaults, key)}", where=f"baseline {name}", remedy="give 1 or more")
+    heads = getattr(defaults, "heads", 1)
+    if defaults.dim % heads:
+        raise RecipeError(f"heads is {heads}", where=f"baseline {name}", remedy=f"it must divide dim, {defaults.dim}")
     return defaults
+
+
+def check_model(name: str) -> None:
+    """Raises ``RecipeError`` for a ``model`` that there is not."""
+    models = ["demure", *BASELINES, *LEARNED]
+    if name not in models:
+        close = get_close_matches(name, models, n=1)
+        remedy = f"did you mean {close[0]}?" if close else f"one of {', '.join(models)}"
+        raise RecipeError(f"unknown model {name!r}", where="model", remedy=remedy)
+
+
+def default_options(model: str) -> Any:
+    """The options of the baseline ``model`` where nothing else is said."""
+    return BASELINES[model].options if model in BASELINES else _learned()[model][1]
 
 
 def make_learned(name: str, options: LearnedOptions, task: Task) -> Learned:
@@ -85,8 +101,9 @@ def _changed(options: Any, name: str, overrides: dict[str, float]) -> Any:
     for key, value in overrides.items():
         if key not in known:
             raise RecipeError(f"unknown option {key!r}", where=f"baseline {name}", remedy=_instead(key, list(known)))
-        if value < 0:
-            raise RecipeError(f"{key} is {value}", where=f"baseline {name}", remedy="give a value of 0 or more")
+        low, high, _, _ = OPTIONS.get(key, (0.0, math.inf, "", ""))
+        if not low <= value <= high:
+            raise RecipeError(f"{key} is {value}", where=f"baseline {name}", remedy=f"give {low:g} to {high:g}")
         if known[key] is int and value != int(value):
             raise RecipeError(f"{key} is {value}", where=f"baseline {name}", remedy="give a whole number")
     return dataclasses.replace(options, **{key: known[key](value) for key, value in overrides.items()})

@@ -19,8 +19,8 @@ from demure.recipe.shipped import recipe_text, shipped_names
 def load_recipe(recipe: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe ``recipe`` (a name that ships or a YAML file) with ``a.b=value`` overrides applied.
 
-    ``extends: NAME`` in a file starts from a shipped recipe. Raises ``RecipeError`` for an unknown name or key, a value
-    of the wrong type or out of range.
+    ``extends: NAME`` in a file starts from a shipped recipe, or from another file, found from that one. Raises
+    ``RecipeError`` for an unknown name or key, a value of the wrong type or out of range.
     """
     values = _read(str(recipe), seen=())
     for override in overrides:
@@ -50,7 +50,8 @@ def to_yaml(recipe: Recipe) -> str:
     return yaml.safe_dump(values, sort_keys=False) if broken else text
 
 
-def _read(recipe: str, seen: tuple[str, ...]) -> dict[str, Any]:
+def _read(recipe: str, seen: tuple[str, ...], where: object = "--recipe") -> dict[str, Any]:
+    """The keys of a recipe and of all that it extends. ``where`` says who asked for it, for a refusal."""
     if recipe in seen:
         raise RecipeError(f"extends itself ({' -> '.join((*seen, recipe))})", where=recipe, remedy="break the circle")
     path = Path(recipe)
@@ -62,15 +63,22 @@ def _read(recipe: str, seen: tuple[str, ...]) -> dict[str, Any]:
         except (OSError, UnicodeDecodeError) as error:
             raise RecipeError(f"cannot be read ({error})", where=path) from error
     else:
-        raise RecipeError(f"no recipe {recipe!r}", where="--recipe", remedy=_nearest(recipe, shipped_names()))
+        raise RecipeError(f"no recipe {recipe!r}", where=where, remedy=_nearest(recipe, shipped_names()))
     try:
         values = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise RecipeError(f"is not YAML ({error})", where=recipe) from error
     if not isinstance(values, dict):
         raise RecipeError("holds no keys", where=recipe, remedy="`demure recipes copy default FILE` writes a start")
-    base = values.pop("extends", None)
-    return values if base is None else _merge(_read(str(base), (*seen, recipe)), values)
+    if "extends" not in values:
+        return values
+    base = values.pop("extends")
+    if not isinstance(base, str):
+        remedy = "name one recipe that ships, or one YAML file"
+        raise RecipeError(f"extends is {base!r}", where=recipe, remedy=remedy)
+    if base not in shipped_names():  # a file is found from the file that names it
+        base = str(path.parent / base) if Path(base).suffix in (".yaml", ".yml") else base
+    return _merge(_read(base, (*seen, recipe), where=f"{recipe}, extends"), values)
 
 
 def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,36 +1,50 @@
-"""The keys of a recipe, with their meaning, default and range. This is the only place that holds them."""
+"""The keys of a recipe, with their meaning, default, range and source. This is the only place that holds them, but for
+those of ``baseline``, which are ``demure.baselines.documented``'s."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
 
+PAPER = "Yao et al. 2023, arXiv 2305.01915"
+OURS = "ours"
 
-def _number(default: float, low: float, high: float, doc: str) -> Any:
-    return field(default=default, metadata={"low": low, "high": high, "doc": doc})
+
+def _number(default: float, low: float, high: float, doc: str, source: str = OURS) -> Any:
+    return field(default=default, metadata={"low": low, "high": high, "doc": doc, "source": source})
+
+
+def _other(default: Any, doc: str, source: str = OURS) -> Any:
+    return field(default=default, metadata={"doc": doc, "source": source})
 
 
 @dataclass(frozen=True)
 class DenoiserRecipe:
     """The content mixture."""
 
-    denoise: bool = field(default=True, metadata={"doc": "weigh each interaction by what caused it"})
-    reliance: bool = field(default=True, metadata={"doc": "let users differ in what they rely on"})
-    exclusive: bool = field(default=False, metadata={"doc": "one cause at most: no two modalities at once"})
-    hard: bool = field(default=False, metadata={"doc": "only the likeliest modality counts as evidence, in full"})
-    causal: bool = field(default=False, metadata={"doc": "judge by what came before only, not by the whole history"})
-    themes: int = _number(20, 1, 4096, "soft clusters per modality")
-    max_dim: int = _number(20, 1, 1024, "most latent dimensions kept of a modality")
-    rounds: int = _number(5, 1, 100, "fixed-point steps, before and again after the seeds move")
-    candidates: int = _number(800, 16, 1_000_000, "items a softmax runs over while learning")
+    denoise: bool = _other(True, "weigh each interaction by what caused it", PAPER)
+    reliance: bool = _other(True, "let users differ in what they rely on")
+    exclusive: bool = _other(False, "one cause at most: no two modalities at once")
+    hard: bool = _other(False, "only the likeliest modality counts as evidence, in full")
+    causal: bool = _other(False, "judge by what came before only, not by the whole history")
+    themes: int = _number(20, 1, 4096, "soft clusters per modality", "planted sets, benchmarks/LOG.md")
+    max_dim: int = _number(
+        20, 1, 1024, "most latent dimensions kept of a modality", "a cap on Gavish and Donoho's threshold, 2014"
+    )
+    rounds: int = _number(5, 1, 100, "fixed-point steps, before and again after the seeds move", "EM; CVB0, Teh 2006")
+    candidates: int = _number(
+        800, 16, 1_000_000, "items a softmax runs over while learning", "sampled softmax with logQ correction"
+    )
 
 
 @dataclass(frozen=True)
 class CollaborativeRecipe:
     """The `id` channel."""
 
-    enabled: bool = field(default=True, metadata={"doc": "use what is taken together"})
-    window: int = _number(50, 1, 1000, "pairs further apart than this many interactions do not count")
+    enabled: bool = _other(True, "use what is taken together")
+    window: int = _number(
+        50, 1, 1000, "pairs further apart than this many interactions do not count", "Ludewig and Jannach 2018"
+    )
 
 
 @dataclass(frozen=True)
@@ -60,11 +74,13 @@ class TrainingRecipe:
 class Recipe:
     """Everything that decides a run but the data and the seed."""
 
-    name: str = "default"
-    about: str = ""
-    model: str = "demure"
-    modalities: tuple[str, ...] = ()
+    name: str = _other("default", "what the run is called in tables")
+    about: str = _other("", "what it is for, in a line")
+    model: str = _other("demure", "`demure`, or a baseline by its name")
+    modalities: tuple[str, ...] = _other((), "those to use; none named: all that the dataset has features of")
     denoiser: DenoiserRecipe = DenoiserRecipe()
     collaborative: CollaborativeRecipe = CollaborativeRecipe()
     training: TrainingRecipe = TrainingRecipe()
-    baseline: dict[str, float] = field(default_factory=dict)
+    baseline: dict[str, float] = field(
+        default_factory=dict, metadata={"doc": "options of the baseline `model`; the rest keep its defaults"}
+    )

@@ -32,8 +32,10 @@ def list_recipes() -> list[dict[str, str]]:
     """``name``, ``model`` and ``about`` of every shipped recipe."""
     rows = []
     for name in shipped_names():
-        values = yaml.safe_load(recipe_text(name))
-        rows.append({"name": name, "model": values.get("model", "demure"), "about": values.get("about", "")})
+        values = base = yaml.safe_load(recipe_text(name))
+        while "model" not in base and "extends" in base:
+            base = yaml.safe_load(recipe_text(base["extends"]))
+        rows.append({"name": name, "model": base.get("model", "demure"), "about": values.get("about", "")})
     return rows
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from demure import __version__
-from demure.baselines.registry import BASELINES, LEARNED, learned_options, make_baseline
+from demure.baselines.registry import LEARNED, check_model, learned_options, make_baseline
 from demure.data.dataset import Dataset
 from demure.errors import RecipeError, RunError
 from demure.evaluation.ranking import evaluate
@@ -79,9 +79,7 @@ def train(
     began = time.monotonic()
     dataset, out = Path(dataset), Path(out)
     resolved = load_recipe(recipe, overrides)
-    models = ("demure", *BASELINES, *LEARNED)
-    if resolved.model not in models:
-        raise RecipeError(f"unknown model {resolved.model!r}", where="model", remedy=f"one of {', '.join(models)}")
+    check_model(resolved.model)
     if not checkpoint_minutes >= 0:
         raise RunError(f"is {checkpoint_minutes}", where="--checkpoint-minutes", remedy="give 0 or more")
     team, chosen = Team.join(pick_device(device))

@@ -6,11 +6,17 @@ from typing import Annotated, Any
 
 import typer
 
-from demure_cli.common import Json, Quiet, Verbose, command
+from demure_cli.common import Json, Quiet, Verbose, command, flag
 from demure_cli.terminal import terminal
 
 recipes = typer.Typer(help="The recipes that ship: list them, show one, copy one to change it.")
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A recipe that `demure recipes` lists.")]
+
+
+def _show_keys(result: Any) -> None:
+    from demure_cli.making_tables import show_keys
+
+    show_keys(result)
 
 
 def _show_list(result: Any) -> None:
@@ -38,11 +44,34 @@ def list_() -> Any:
 
 @recipes.command("show")
 @command(lambda result: terminal.raw(result["yaml"]))
-def show(name: Name) -> Any:
+def show(
+    name: Name,
+    resolved: Annotated[
+        bool, flag("--resolved", help="Every key, also those left out, with its meaning and range.")
+    ] = False,
+) -> Any:
     """Print a recipe's YAML."""
     from demure.recipe.shipped import recipe_text
 
-    return {"recipe": name, "yaml": recipe_text(name)}
+    if not resolved:
+        return {"recipe": name, "yaml": recipe_text(name)}
+    recipe_text(name)  # a name, not a file
+    from demure.baselines.keys import resolved_text
+
+    return {"recipe": name, "yaml": resolved_text(name)}
+
+
+@recipes.command("keys")
+@command(_show_keys)
+def keys(
+    model: Annotated[
+        str, typer.Argument(metavar="[MODEL]", help="demure, or a baseline, for the keys below `baseline`.")
+    ] = "demure",
+) -> Any:
+    """Name every key of a recipe, with its type, default, range, meaning and source."""
+    from demure.baselines.keys import keys_of
+
+    return {"model": model, "keys": keys_of(model)}
 
 
 @recipes.command("copy")

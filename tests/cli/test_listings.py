@@ -27,6 +27,29 @@ def test_a_recipe_is_shown_as_it_is(capsys):
     assert capsys.readouterr().out == recipe_text("tiny")
 
 
+def test_a_recipe_in_full_has_every_key_with_its_meaning(capsys):
+    assert main(["recipes", "show", "tiny", "--resolved"]) == 0
+    shown = capsys.readouterr().out
+    assert "  epochs: 2 " in shown
+    assert "  patience: 3 " in shown
+    assert "# soft clusters per modality (1 to 4096)" in shown
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_every_key_is_listed(capsys, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    assert main(["recipes", "keys"]) == 0
+    shown = capsys.readouterr().out
+    assert "training.theme_offset_rate" in shown
+    assert max(map(len, shown.splitlines())) <= width
+    assert main(["recipes", "keys", "sasrec", "--json"]) == 0
+    told = {key["name"]: key for key in json.loads(capsys.readouterr().out)["keys"]}
+    assert told["baseline.dropout"]["default"] == 0.3
+    assert told["baseline.dropout"]["high"] == 0.99
+    assert main(["recipes", "keys", "sasrek"]) == 2
+    assert "did you mean sasrec?" in capsys.readouterr().err
+
+
 def test_a_recipe_is_copied_once(capsys, tmp_path):
     file = tmp_path / "mine.yaml"
     assert main(["recipes", "copy", "tiny", str(file)]) == 0

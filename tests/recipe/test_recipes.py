@@ -74,6 +74,43 @@ def test_files_that_extend_each_other_are_refused(file):
         load_recipe(mine)
 
 
+def test_a_file_is_found_from_the_file_that_extends_it(file, tmp_path, monkeypatch):
+    (tmp_path / "bases").mkdir()
+    file("extends: deeper.yaml\nname: base\n", "bases/base.yaml")
+    file("training:\n  epochs: 8\n", "bases/deeper.yaml")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    recipe = load_recipe(file("extends: bases/base.yaml\nabout: mine\n"))
+    assert (recipe.name, recipe.about, recipe.training.epochs) == ("base", "mine", 8)
+
+
+def test_a_circle_of_relative_files_is_refused(file):
+    file("extends: b.yaml\n", "a.yaml")
+    file("extends: a.yaml\n", "b.yaml")
+    with pytest.raises(RecipeError, match="extends itself"):
+        load_recipe(file("extends: a.yaml\n"))
+    with pytest.raises(RecipeError, match="extends itself"):
+        load_recipe(file("extends: mine.yaml\n"))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("extends: defualt\n", ["mine.yaml, extends", "no recipe 'defualt'", "did you mean default?"]),
+        ("extends: absent.yaml\n", ["absent.yaml", "cannot be read"]),
+        ("extends: [default, tiny]\n", ["mine.yaml", "extends is ['default', 'tiny']"]),
+        ("extends:\n", ["mine.yaml", "extends is None"]),
+        ("extends: tiny\ntraining:\n  epoch: 3\n", ["training.epoch", "did you mean epochs?"]),
+        ("extends: tiny\ntraining: 3\n", ["training", "is 3"]),
+        ("extends: tiny\nbaseline:\n  dim: wide\n", ["baseline.dim", "'wide' is not a number"]),
+    ],
+)
+def test_what_is_wrong_below_extends_is_named(file, text, words):
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(file(text))
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
 def test_overrides_come_last_in_their_order(file):
     path = file("training:\n  epochs: 4\n  patience: 7\n")
     changes = ["training.epochs=5", "denoiser.denoise=false", "training.epochs=6", "modalities=[text, image]"]
