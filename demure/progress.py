@@ -21,3 +21,20 @@ Listener = Callable[[Progress], None]
 
 def silent(_: Progress) -> None:
     """The default listener: nobody is watching."""
+
+
+@dataclass(frozen=True)
+class Judged(Progress):
+    """A training judged its ``done``-th epoch: ``fields`` are the line of metrics.jsonl. ``metric`` names what decides,
+    ``best`` is its highest value so far, in the entry ``best_at``."""
+
+    metric: str = ""
+    best: float = float("nan")
+    best_at: int = 0
+
+
+@dataclass(frozen=True)
+class Notice(Progress):
+    """Something went wrong that does not stop the work: ``text`` says what."""
+
+    text: str = ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from demure.recipe.keys import short
-from demure_cli.looks import aside, count, facts, heading, number, row, table
+from demure_cli.looks import aside, count, facts, heading, number, percent, row, table
 from demure_cli.terminal import terminal
 
 if TYPE_CHECKING:
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from demure.features.extract import ExtractReport
     from demure.report.build import Report
     from demure.training.recommend import Recommended
-    from demure.training.train import TrainReport
+    from demure.training.watched import WatchedReport
+    from demure.watching.profile import Profile
 
 
 def show_recommended(result: Recommended) -> None:
@@ -113,7 +114,7 @@ def show_keys(result: dict[str, Any]) -> None:
         terminal.note("the options of a baseline: demure recipes keys MODEL")
 
 
-def show_trained(result: TrainReport) -> None:
+def show_trained(result: WatchedReport) -> None:
     epochs = f"{result.epochs}, the best by validation: {result.best_epoch}" if result.epochs else "none needed"
     valid = ", ".join(f"{name} {number(value)}" for name, value in result.valid.items()) or "no validation split"
     terminal.result(
@@ -121,6 +122,7 @@ def show_trained(result: TrainReport) -> None:
             [
                 ("run", result.run),
                 ("recipe", result.recipe),
+                *([("seed", result.seed)] if result.seed else []),
                 ("modalities", ", ".join(result.modalities) or "not used"),
                 ("epochs", epochs),
                 ("validation", valid),
@@ -130,5 +132,25 @@ def show_trained(result: TrainReport) -> None:
     )
     for name in result.left_out:
         terminal.note(f"left out: {name}, a second encoding of what is used; to choose: --set modalities=[...]")
+    if result.profile is not None:
+        _show_profile(result.profile)
+    for words in result.notes:
+        terminal.note(f"note: {words}")
     told = f"demure inspect {result.run}, demure eval {result.run}" if result.diagnosed else f"demure eval {result.run}"
     terminal.note(f"next: {told}")
+
+
+def _show_profile(profile: Profile) -> None:
+    total = sum(profile.stages.values())
+    stages = table(["stage", ">seconds", ">share"])
+    for name, seconds in sorted(profile.stages.items(), key=lambda pair: -pair[1]):
+        row(stages, name, number(seconds, 2), percent(seconds / max(total, 1e-12)))
+    terminal.result("", heading("Where the time went"), stages)
+    if profile.trace is None:
+        terminal.note("too few steps for a trace: the first two are not traced")
+        return
+    shown = table([("operator", {"no_wrap": True, "overflow": "ellipsis"}), ">calls", ">ms", ">share"])
+    for one in profile.operators:
+        row(shown, one.name, count(one.calls), number(1000 * one.seconds, 1), percent(one.share))
+    terminal.result("", heading(f"In {profile.steps} traced steps"), shown)
+    terminal.note(f"the trace: {profile.trace}, for chrome://tracing or ui.perfetto.dev")

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from demure.errors import RunError
 from demure.files import atomic_file
-from demure.progress import Listener, silent
+from demure.progress import Judged, Listener, silent
 from demure.runs import CHECKPOINT
 from demure.training.descent import Descent
 from demure.training.interrupts import Interrupts
@@ -122,6 +122,8 @@ class Keeper:
                 self.best = {name: tensor.detach().clone() for name, tensor in self._weights().items()}
             self._save()
             self._write_metrics()
+        at, best_at = int(entry["epoch"]), int(log.epochs[log.best]["epoch"])
+        self.care.listener(Judged("validate", at, None, dict(entry), log.metric, log.best_value, best_at))
 
     def begin_again(self) -> None:
         """Go back to the best epoch, with an optimiser that knows nothing yet."""

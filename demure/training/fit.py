@@ -56,8 +56,13 @@ def fit(
                 remedy="the last good epoch is kept; lower the learning rates and start again",
             )
         losses = keeper.place.losses
-        mean = {"loss": sum(losses) / len(losses)} if losses else {}
+        mean = {"loss": sum(losses) / len(losses), "prior": prior()} if losses else {}
         keeper.note({"epoch": len(log.epochs), "valid_log_likelihood": value, **mean, **told})
+
+    @torch.no_grad()
+    def prior() -> float:
+        """The part of the loss that is the prior's."""
+        return float(denoiser.surprise(len(train.items)))
 
     def epoch() -> None:
         _epoch(denoiser, descent, train, watch.kept, recipe, generator, keeper)

@@ -27,21 +27,36 @@ def train(
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="Change one value of the recipe; may be given repeatedly."),
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="The same seed gives the same weights on a CPU.")] = 0,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="The same seed gives the same weights on a CPU; by default 0, or that of the run whose recipe it is.",
+        ),
+    ] = None,
     device: Device = "auto",
     resume: Annotated[bool, flag("--resume", help="Go on with an interrupted training in RUN.")] = False,
     checkpoint_minutes: Annotated[
         float, typer.Option(metavar="N", help="Write a checkpoint every N minutes, besides that of every epoch.")
     ] = 5.0,
     overwrite: Annotated[bool, flag("--overwrite", help="Replace the run folder if it exists.")] = False,
+    watch: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="Also write metrics to tensorboard, wandb, mlflow or trackio; several by comma."
+        ),
+    ] = None,
+    profile: Annotated[
+        bool, flag("--profile", help="Trace some steps into RUN/trace.json, and say where time goes.")
+    ] = False,
 ) -> Any:
     """Train on a dataset, keep the best epoch by the validation split, and write a run folder with its diagnosis."""
     from pathlib import Path
 
-    from demure.training.train import train as train_run
+    from demure.training.watched import train_watched
 
     with terminal.progress() as listener:
-        return train_run(
+        return train_watched(
             Path(dataset),
             out=Path(out),
             recipe=recipe,
@@ -51,5 +66,7 @@ def train(
             resume=resume,
             overwrite=overwrite,
             checkpoint_minutes=checkpoint_minutes,
+            watch=[name.strip() for one in watch or [] for name in one.split(",") if name.strip()],
+            profile=profile,
             listener=listener,
         )

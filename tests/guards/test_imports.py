@@ -8,6 +8,7 @@ from guards.tree import ROOT, imported, modules
 LEVELS = [
     {"demure.errors", "demure.progress", "demure.files", "demure"},
     {"demure.runs", "demure.recipe", "demure_recipes"},
+    {"demure.watching"},
     {"demure.data"},
     {"demure.features"},
     {"demure.evaluation"},  # first: it defines the scoring interface that models and baselines offer
