@@ -15,6 +15,7 @@ from demure_cli.commands.compare import compare
 from demure_cli.commands.data import data
 from demure_cli.commands.demo import demo
 from demure_cli.commands.eval import eval_
+from demure_cli.commands.export import export
 from demure_cli.commands.extract import extract
 from demure_cli.commands.extractors import extractors
 from demure_cli.commands.features import features
@@ -25,6 +26,7 @@ from demure_cli.commands.recipes import recipes
 from demure_cli.commands.recommend import recommend
 from demure_cli.commands.report import report
 from demure_cli.commands.train import train
+from demure_cli.commands.tune import tune
 from demure_cli.commands.ui import ui
 from demure_cli.common import Interrupted, Quiet, Verbose, flag
 from demure_cli.terminal import terminal
@@ -67,12 +69,14 @@ _COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     ("prepare", prepare, _WAY),
     ("extract", extract, _WAY),
     ("train", train, _WAY),
+    ("tune", tune, _WAY),
     ("eval", eval_, _WAY),
     ("compare", compare, _WAY),
     ("inspect", inspect, _WAY),
     ("recommend", recommend, _WAY),
     ("report", report, _WAY),
     ("ui", ui, _WAY),
+    ("export", export, _WAY),
     ("demo", demo, _MORE),
     ("extractors", extractors, _MORE),
 )

@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from demure.features.catalogue import Listed
     from demure.features.extract import ExtractReport
     from demure.report.build import Report
+    from demure.serving.export import ExportReport
     from demure.training.recommend import Recommended
     from demure.training.watched import WatchedReport
+    from demure.tuning.results import TuneReport
     from demure.watching.profile import Profile
 
 
@@ -154,3 +156,70 @@ def _show_profile(profile: Profile) -> None:
         row(shown, one.name, count(one.calls), number(1000 * one.seconds, 1), percent(one.share))
     terminal.result("", heading(f"In {profile.steps} traced steps"), shown)
     terminal.note(f"the trace: {profile.trace}, for chrome://tracing or ui.perfetto.dev")
+
+
+_BEST_TRIALS = 10
+
+
+def show_tuned(result: TuneReport) -> None:
+    states = [one.state for one in result.trials]
+    told = ", ".join(f"{states.count(state)} {state}" for state in ("complete", "pruned", "failed") if state in states)
+    first = result.trials[0].value
+    terminal.result(
+        facts(
+            [
+                ("study", result.study),
+                ("recipe", result.recipe),
+                ("trials", f"{told}" + (f"; {result.left} left" if result.left else "")),
+                ("before", "-" if first is None else f"{result.metric} {number(first)} (trial 0, the recipe as it is)"),
+                ("best", f"{result.metric} {number(result.best.value or 0)} (trial {result.best.number})"),
+                ("written", result.written),
+            ]
+        )
+    )
+    shown = table([">trial", f">{result.metric}", ">epochs", ">seconds", ("with", {"overflow": "fold"})])
+    complete = sorted((one for one in result.trials if one.value is not None), key=lambda one: -(one.value or 0))
+    for one in complete[:_BEST_TRIALS]:
+        params = "  ".join(f"{key.rpartition('.')[2]} {short(value)}" for key, value in one.params.items())
+        row(shown, one.number, number(one.value or 0), one.epochs or "-", number(one.seconds, 1), params)
+    terminal.result("", heading("The best trials"), shown)
+    if result.importance:
+        mattered = table(["key", ("searched", {"overflow": "fold"}), ">best", ">importance"])
+        for key, share in result.importance.items():
+            row(mattered, key, result.space[key], short(result.best.params[key]), percent(share))
+        terminal.result("", heading("What mattered"), mattered)
+    for one in [one for one in result.trials if one.error][:3]:
+        terminal.note(f"trial {one.number} failed: {one.error}")
+    if result.left:
+        terminal.note("the same command goes on with the trials that are left")
+    terminal.note(f"charts: {result.page}")
+    terminal.note(f"next: demure train {result.dataset} --out RUN --recipe {result.written}")
+
+
+def show_exported(result: ExportReport) -> None:
+    checked = [
+        f"{one.what} of {one.users} users within {one.difference:.1g} of their spread, {percent(one.same_top)} of the "
+        f"first {one.top} the same"
+        for one in result.checks
+    ]
+    terminal.result(
+        facts(
+            [
+                ("written", result.out),
+                ("model", result.model),
+                *(("holds", words) for words in result.holds),
+                *(("not in it", words) for words in result.lacks),
+                *(("checked", words) for words in checked),
+            ]
+        )
+    )
+    files = table([("file", {"overflow": "fold"}), ">MB"])
+    for name, size in result.files.items():
+        row(files, name, number(size / 1e6, 2))
+    terminal.result("", files)
+    if result.indexes:
+        shown = table(["index", ">items", ">dim", ">recall", ">k", ">build s", ">exact ms", ">index ms"])
+        for one in result.indexes:
+            timed = (number(one.build_seconds, 1), number(one.exact_ms, 2), number(one.approximate_ms, 2))
+            row(shown, one.file, count(one.items), one.dim, number(one.recall), one.k, *timed)
+        terminal.result("", heading("Approximate search, against the exact one"), shown)

@@ -57,8 +57,8 @@ def train(
     dataset: Dataset | Where, out: Where, *, recipe: Where = "default", overrides: Sequence[str] = (), **options: Any
 ) -> Run:
     """`demure train`: ``overrides`` are what ``--set`` takes, such as ``"training.epochs=5"``; ``options``: seed,
-    device, resume, overwrite."""
-    from demure.training.train import train as run
+    device, resume, overwrite, watch (names of watchers), profile."""
+    from demure.training.watched import train_watched as run
 
     path = dataset.path if isinstance(dataset, Dataset) else Path(dataset)
     return Run.load(run(path, Path(out), recipe=recipe, overrides=overrides, **options).run)

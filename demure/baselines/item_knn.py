@@ -54,6 +54,10 @@ class ItemKNN:
     def scorer(self, histories: Histories) -> Scorer:
         return product_scorer(history_matrix(histories, self._kernel.shape[0], decay=self.options.decay), self._kernel)
 
+    def kernel(self) -> csr_array:
+        """K (I, I), after ``fit``."""
+        return self._kernel
+
 
 def _together(train: Histories, n_items: int) -> csr_array:
     interactions = history_matrix(train, n_items)

@@ -171,6 +171,8 @@ def _normaliser(
 
     The seed's own item is left out because it can not be chosen again.
     """
+    if getattr(torch.compiler, "is_exporting", bool)():
+        return _normaliser_at_once(eta_BTE, z_IE, items_BT, source_BT, candidates)
     row = torch.nonzero(source_BT.flatten() > 0)[:, 0]
     found, centre = log_normaliser(
         eta_BTE.flatten(0, 1)[row],
@@ -181,3 +183,15 @@ def _normaliser(
     log_norm = eta_BTE.new_full((source_BT.numel(),), _SILENT).index_put((row,), found)
     mean = torch.zeros_like(eta_BTE).flatten(0, 1).index_put((row,), centre)
     return log_norm.view_as(source_BT), mean.view_as(eta_BTE)
+
+
+def _normaliser_at_once(
+    eta_BTE: Tensor, z_IE: Tensor, items_BT: Tensor, source_BT: Tensor, candidates: Candidates
+) -> tuple[Tensor, Tensor]:
+    """The same for an exported graph, which can neither choose rows by their content nor hold our own gradient."""
+    z_NE = z_IE[candidates.items_N]
+    own = candidates.place_I[items_BT][..., None] == torch.arange(len(z_NE), device=z_NE.device)
+    logits = (eta_BTE @ z_NE.T + candidates.log_weight_N).masked_fill(own, -_SILENT)
+    source = source_BT > 0
+    log_norm = torch.where(source, logits.logsumexp(-1), _SILENT)
+    return log_norm, torch.softmax(logits, -1) @ z_NE * source[..., None]

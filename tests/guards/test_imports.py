@@ -14,7 +14,7 @@ LEVELS = [
     {"demure.evaluation"},  # first: it defines the scoring interface that models and baselines offer
     {"demure.model", "demure.baselines"},
     {"demure.training"},
-    {"demure.diagnosis"},
+    {"demure.diagnosis", "demure.tuning", "demure.serving"},
     {"demure.report"},
     {"demure.api"},
     {"demure.demo"},

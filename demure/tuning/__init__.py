@@ -1,0 +1,1 @@
+"""`demure tune`: the search for a recipe's numbers, by validation alone."""

@@ -1,0 +1,182 @@
+"""What is searched: a range or choices for keys of a recipe, by default per model, or from a file."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from demure.baselines.keys import keys_of
+from demure.baselines.registry import default_options
+from demure.errors import RecipeError
+from demure.recipe.keys import Key, short
+from demure.recipe.schema import Recipe
+
+if TYPE_CHECKING:
+    import optuna
+
+Value = float | int | bool | str
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """One key: ``choices``, or all from ``low`` to ``high`` (whole numbers if both are), evenly by ``log`` or not."""
+
+    key: str
+    low: float = 0.0
+    high: float = 0.0
+    log: bool = False
+    choices: tuple[Value, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """As a reader sees it."""
+        if self.choices:
+            return ", ".join(short(one) for one in self.choices)
+        return f"{short(self.low)} to {short(self.high)}" + (", log" if self.log else "")
+
+    def including(self, value: Value) -> Dimension:
+        """The same, wide enough for what the recipe itself has."""
+        if self.choices:
+            return self if value in self.choices else replace(self, choices=(*self.choices, value))
+        number = float(value) if isinstance(self.low, float) or isinstance(self.high, float) else int(value)
+        low, high = min(self.low, number), max(self.high, number)
+        return replace(self, low=low, high=high, log=self.log and low > 0)
+
+    def suggest(self, trial: optuna.Trial) -> Value:
+        """What ``trial`` is to take; numbers to four digits, so that a recipe can be read."""
+        if self.choices:
+            chosen: Any = trial.suggest_categorical(self.key, self.choices)
+            return chosen
+        if isinstance(self.low, int) and isinstance(self.high, int):
+            return trial.suggest_int(self.key, self.low, self.high, log=self.log)
+        return float(f"{trial.suggest_float(self.key, self.low, self.high, log=self.log):.4g}")
+
+
+def _range(low: float, high: float, *, log: bool = False) -> dict[str, Any]:
+    return {"low": low, "high": high, "log": log}
+
+
+_NEIGHBOURS = [0, 20, 50, 100, 200, 500]
+_LEARNED = {
+    "baseline.learning_rate": _range(3e-4, 1e-2, log=True),
+    "baseline.dim": [32, 64, 128],
+}
+_PAIRWISE = {**_LEARNED, "baseline.regularisation": _range(1e-5, 0.3, log=True)}
+SPACES: dict[str, dict[str, Any]] = {
+    "demure": {
+        "denoiser.themes": _range(8, 64, log=True),
+        "denoiser.max_dim": _range(10, 40, log=True),
+        "collaborative.window": _range(10, 100, log=True),
+        "training.theme_rate": _range(0.02, 0.5, log=True),
+        "training.gate_rate": _range(0.03, 0.5, log=True),
+        "training.held_out": _range(0.1, 0.4),
+    },
+    "popularity": {},
+    "item-knn": {"baseline.neighbours": _NEIGHBOURS},
+    "item-knn-decayed": {
+        "baseline.decay": _range(0.2, 2.0),
+        "baseline.window": _range(5, 100, log=True),
+        "baseline.neighbours": _NEIGHBOURS,
+    },
+    "ease": {"baseline.regularisation": _range(10.0, 10_000.0, log=True)},
+    "ease-decayed": {
+        "baseline.regularisation": _range(10.0, 10_000.0, log=True),
+        "baseline.decay": _range(0.2, 2.0),
+    },
+    "bpr": _PAIRWISE,
+    "vbpr": _PAIRWISE,
+    "lightgcn": {**_PAIRWISE, "baseline.layers": _range(1, 4)},
+    "freedom": {
+        **_LEARNED,
+        "baseline.layers": _range(1, 3),
+        "baseline.neighbours": _range(5, 30, log=True),
+        "baseline.pruned": _range(0.0, 0.9),
+        "baseline.modal_weight": _range(1e-6, 1e-2, log=True),
+    },
+    "sasrec": {**_LEARNED, "baseline.layers": _range(1, 3), "baseline.dropout": _range(0.1, 0.6)},
+}
+"""Model -> what is searched where no file says otherwise."""
+
+
+def space_of(recipe: Recipe, file: Path | None = None, fixed: Sequence[str] = ()) -> list[Dimension]:
+    """The space of the recipe's model, or of ``file``, without the keys that ``fixed`` settles; each dimension is wide
+    enough for the recipe's own value.
+
+    Raises ``RecipeError`` for a file that is none, a key that the model does not have, values out of the key's range,
+    and where nothing is left to search.
+    """
+    given = SPACES[recipe.model] if file is None else _read(file)
+    known = {key.name: key for key in keys_of(recipe.model)}
+    where = str(file) if file is not None else f"the space of {recipe.model}"
+    dimensions = [_dimension(key, value, known, where) for key, value in given.items() if key not in fixed]
+    if not dimensions:
+        remedy = "choose another recipe" if not given else "leave a --set out, or name other keys with --space FILE"
+        raise RecipeError("holds nothing to search", where=where, remedy=remedy)
+    return [one.including(value_of(recipe, one.key)) for one in dimensions]
+
+
+def value_of(recipe: Recipe, key: str) -> Value:
+    """What ``recipe`` has for ``key``, or the default of its model."""
+    section, _, name = key.rpartition(".")
+    if section == "baseline":
+        default = getattr(default_options(recipe.model), name)
+        found: Value = type(default)(recipe.baseline.get(name, default))
+        return found
+    part: Any = getattr(recipe, section) if section else recipe
+    value: Value = getattr(part, name)
+    return value
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RecipeError(f"cannot be read ({error})", where=file, remedy="see docs/tuning.md") from error
+    if not isinstance(values, dict):
+        remedy = "a line is KEY: [choices] or KEY: {low: 1, high: 9, log: true}"
+        raise RecipeError("holds no keys to search", where=file, remedy=remedy)
+    return {str(key): value for key, value in values.items()}
+
+
+def _dimension(name: str, value: Any, known: Mapping[str, Key], where: str) -> Dimension:
+    place = f"{where}, {name}"
+    if name not in known or known[name].type in ("text", "list of names"):
+        close = difflib.get_close_matches(name, known, n=1)
+        raise RecipeError("is no key to search", where=place, remedy=f"did you mean {close[0]}?" if close else None)
+    key = known[name]
+    if isinstance(value, list) and value:
+        return Dimension(name, choices=tuple(_checked(key, one, place) for one in value))
+    if not isinstance(value, Mapping) or not {"low", "high"} <= set(value) <= {"low", "high", "log"}:
+        remedy = "give [choices] or {low: 1, high: 9, log: true}"
+        raise RecipeError(f"is {value!r}", where=place, remedy=remedy)
+    low, high, log = _checked(key, value["low"], place), _checked(key, value["high"], place), value.get("log", False)
+    if isinstance(low, bool | str) or isinstance(high, bool | str):
+        raise RecipeError("has no range", where=place, remedy="give [true, false]")
+    if not low < high or not isinstance(log, bool) or (log and low <= 0):
+        remedy = "low must be below high, and above 0 with log"
+        raise RecipeError(f"is {value!r}", where=place, remedy=remedy)
+    return Dimension(name, low, high, log)
+
+
+def _checked(key: Key, value: Any, place: str) -> Value:
+    """``value`` as the key's type. Raises ``RecipeError`` if it is of another, or out of range."""
+    if key.type == "true or false":
+        if not isinstance(value, bool):
+            raise RecipeError(f"{value!r} is not true or false", where=place)
+        return value
+    try:
+        number = float(value) if not isinstance(value, bool) else float("nan")
+    except (TypeError, ValueError):
+        number = float("nan")
+    whole = key.type == "whole number"
+    if number != number or (whole and number != int(number)):
+        raise RecipeError(f"{value!r} is not a {'whole ' if whole else ''}number", where=place)
+    assert key.low is not None and key.high is not None  # noqa: PT018
+    if not key.low <= number <= key.high:
+        raise RecipeError(f"{value} is out of range", where=place, remedy=key.range)
+    return int(number) if whole else number

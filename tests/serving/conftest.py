@@ -1,0 +1,32 @@
+"""A small dataset and a run of every kind of model, made once."""
+
+import pytest
+from small_sets import QUICK, dataset_folder
+
+from demure.training.train import train
+
+KINDS = {
+    "popularity": ("popularity", ()),
+    "ease-decayed": ("ease-decayed", ("baseline.regularisation=5",)),
+    "item-knn": ("item-knn", ("baseline.neighbours=5",)),
+    "vbpr": ("vbpr", ("baseline.epochs=2", "baseline.dim=8")),
+    "lightgcn": ("lightgcn", ("baseline.epochs=2", "baseline.dim=8")),
+    "freedom": ("freedom", ("baseline.epochs=2", "baseline.dim=8")),
+    "sasrec": ("sasrec", ("baseline.epochs=2", "baseline.dim=8", "baseline.longest=6", "baseline.layers=1")),
+    "demure": ("default", (*QUICK, "denoiser.rounds=1", "training.history=6")),
+    "content": ("content-only", (*QUICK, "denoiser.rounds=1")),
+}
+
+
+@pytest.fixture(scope="session")
+def timed(tmp_path_factory):
+    return dataset_folder(tmp_path_factory.mktemp("timed"))
+
+
+@pytest.fixture(scope="session")
+def runs(timed, tmp_path_factory):
+    """Kind -> run folder."""
+    folder = tmp_path_factory.mktemp("runs")
+    for kind, (recipe, overrides) in KINDS.items():
+        train(timed, folder / kind, recipe=recipe, overrides=overrides, device="cpu")
+    return {kind: folder / kind for kind in KINDS}

@@ -1,0 +1,235 @@
+"""What is exported scores as the run does, by other means; and what cannot be exported is refused."""
+
+import json
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from demure.errors import DemureError, MachineError
+from demure.serving import export as module
+from demure.serving.export import export
+from demure.training.load import load_run
+from demure_cli.app import main
+
+VECTORS = ("vbpr", "lightgcn", "freedom", "sasrec")
+ALL = ("popularity", "ease-decayed", "item-knn", *VECTORS, "demure", "content")
+
+
+def told(out):
+    return json.loads((out / "export.json").read_text())
+
+
+def whole(run):
+    loaded = load_run(run)
+    histories = loaded.dataset.histories("train", "valid", "test")
+    return loaded, histories, loaded.scorer_of(histories)(np.arange(loaded.dataset.n_users))
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_both_kinds_of_arrays_are_the_same_and_checked(runs, tmp_path, kind):
+    one = export(runs[kind], tmp_path / "one", format="safetensors")
+    export(runs[kind], tmp_path / "many", format="npy")
+    arrays = load_file(tmp_path / "one" / "arrays.safetensors")
+    assert {file.stem for file in (tmp_path / "many").glob("*.npy")} == set(arrays)
+    for name, array in arrays.items():
+        assert np.array_equal(np.load(tmp_path / "many" / f"{name}.npy"), array)
+    (check,) = one.checks
+    assert check.difference < 1e-5
+    assert check.same_top == 1
+    assert check.users > 30
+    assert told(tmp_path / "one")["checks"][0]["difference"] == check.difference
+    ids = json.loads((tmp_path / "one" / "item_ids.json").read_text())
+    assert ids == load_run(runs[kind]).dataset.item_ids.tolist()
+    assert set(one.files) == {file.name for file in (tmp_path / "one").iterdir()}
+
+
+@pytest.mark.parametrize("kind", VECTORS)
+def test_vectors_score_as_the_run_does(runs, tmp_path, kind):
+    export(runs[kind], tmp_path / "out")
+    arrays = load_file(tmp_path / "out" / "arrays.safetensors")
+    loaded, _, expected = whole(runs[kind])
+    assert np.allclose(arrays["user_vectors"] @ arrays["item_vectors"].T, expected, atol=1e-4)
+    assert json.loads((tmp_path / "out" / "user_ids.json").read_text()) == loaded.dataset.user_ids.tolist()
+
+
+def test_a_closed_form_by_hand(runs, tmp_path):
+    """One user's scores from the weights and the history, in a loop."""
+    export(runs["ease-decayed"], tmp_path / "out")
+    weights = load_file(tmp_path / "out" / "arrays.safetensors")["item_item"]
+    decay = told(tmp_path / "out")["numbers"]["decay"]
+    _, histories, expected = whole(runs["ease-decayed"])
+    items = histories.of(3)
+    scores = sum(weights[item] * (len(items) - place) ** -decay for place, item in enumerate(items))
+    assert np.allclose(scores, expected[3], atol=1e-5)
+
+
+def test_the_items_of_each_modality(runs, tmp_path):
+    export(runs["demure"], tmp_path / "out")
+    arrays = load_file(tmp_path / "out" / "arrays.safetensors")
+    model = load_run(runs["demure"]).recommender
+    for name in model.denoiser.names:
+        present = arrays[f"{name}.present"] > 0
+        assert 0 < present.sum() < len(present)
+        assert (arrays[f"{name}.item_vectors"][~present] == 0).all()
+        assert np.allclose(arrays[f"{name}.item_themes"].sum(1), 1, atol=1e-5)
+    assert arrays["popularity"].sum() == pytest.approx(1, abs=1e-5)
+    assert np.allclose(np.exp(model.log_popularity), arrays["popularity"], atol=1e-6)
+
+
+def test_channel_id_of_every_kind_of_walk(timed):
+    """Order or none, one step or three, with a linear share or without: as the model itself."""
+    from demure.data.dataset import Dataset
+    from demure.model.neighbours import Walk
+    from demure.serving.walk import dense_walk, scores_of_walk, walk_arrays
+    from demure.training.batches import counts
+    from demure.training.pool import neighbours_of
+
+    data = Dataset.load(timed)
+    train = data.histories("train")
+    items = np.concatenate(
+        [train.padded(np.arange(20), 12), np.full((1, 12), -1)[:, : train.padded(np.arange(20), 12).shape[1]]]
+    )
+    for walk in (Walk(), Walk(nearness=0.0, fading=0.0, shared=1.0), Walk(further=0.5, linear=0.25), Walk(further=2.0)):
+        channel = neighbours_of(train, counts(train, data.n_items), walk, 50)
+        arrays = walk_arrays(channel)
+        expected = np.log(channel.density(items))
+        assert np.allclose(scores_of_walk(arrays, walk, items), expected, atol=1e-5), walk
+        import torch
+
+        dense = dense_walk(arrays, walk)(torch.as_tensor(items)).detach().numpy()
+        assert np.allclose(dense, expected, atol=1e-4), walk
+
+
+@pytest.mark.parametrize("kind", ["vbpr", "sasrec", "demure"])
+def test_a_graph_scores_as_the_run_does(runs, tmp_path, kind):
+    """In batches of a size of their own, from the file alone."""
+    for name in ("onnx", "onnxscript"):
+        pytest.importorskip(name)
+    runtime = pytest.importorskip("onnxruntime")
+    report = export(runs[kind], tmp_path / "out", format="onnx")
+    assert {check.what for check in report.checks} == ({"scores", "content"} if kind == "demure" else {"scores"})
+    loaded, histories, expected = whole(runs[kind])
+    session = runtime.InferenceSession(str(tmp_path / "out" / "model.onnx"))
+    (given,) = session.get_inputs()
+    users = np.arange(loaded.dataset.n_users)
+    if given.name == "user":
+        fed = users
+    else:
+        length = given.shape[1]
+        fed = np.full((len(users), length), -1)
+        known = histories.padded(users, length)
+        fed[:, : known.shape[1]] = known
+    for size in (1, 7, len(users)):
+        (scores,) = session.run(["scores"], {given.name: fed[:size]})
+        assert np.allclose(scores, expected[:size], atol=1e-3 if kind == "demure" else 1e-4)
+    vectors = sorted(file.name for file in (tmp_path / "out").glob("*item_vectors.npy"))
+    names = loaded.recommender.denoiser.names if loaded.recommender else []
+    assert vectors == (sorted(f"{name}.item_vectors.npy" for name in names) or ["item_vectors.npy"])
+    if kind != "demure":
+        (vector,) = session.run(["vector"], {given.name: fed[:3]})
+        assert np.allclose(vector @ np.load(tmp_path / "out" / "item_vectors.npy").T, expected[:3], atol=1e-4)
+
+
+def test_a_large_catalogue_has_its_content_in_the_graph_alone(runs, monkeypatch):
+    from demure.serving import onnx
+
+    loaded, histories, _ = whole(runs["demure"])
+    assert onnx.OfDemure(loaded, histories).outputs == ("content", "scores")
+    monkeypatch.setattr(onnx, "MOST_DENSE", 10)
+    graph = onnx.OfDemure(loaded, histories)
+    assert graph.outputs == ("content",)
+    assert "channel `id`: above 10 items" in graph.lacks
+    monkeypatch.setattr(onnx, "_LONGEST", 8)
+    assert "before the last 8 interactions" in onnx.OfDemure(loaded, histories).lacks
+
+
+def test_an_index_is_written_and_its_recall_told(runs, tmp_path):
+    pytest.importorskip("usearch")
+    report = export(runs["sasrec"], tmp_path / "out", ann=True, k=5)
+    (index,) = report.indexes
+    assert (index.file, index.k, index.items) == ("items.usearch", 5, 50)
+    assert index.recall > 0.9
+    both = export(runs["demure"], tmp_path / "both", ann=True, format="npy")
+    names = load_run(runs["demure"]).recommender.denoiser.names
+    assert sorted(one.name for one in both.indexes) == sorted(names)
+    present = {name: int(np.load(tmp_path / "both" / f"{name}.present.npy").sum()) for name in names}
+    assert {one.name: one.items for one in both.indexes} == present
+    assert min(one.recall for one in both.indexes) > 0.9
+
+
+def test_what_scores_otherwise_is_not_written(runs, tmp_path, monkeypatch):
+    sound = module.parts_of
+
+    def off(loaded, histories):
+        parts = sound(loaded, histories)
+        scores = parts.scores
+        parts.scores = lambda arrays, which: scores(arrays, which) * 1.01
+        return parts
+
+    monkeypatch.setattr(module, "parts_of", off)
+    with pytest.raises(DemureError, match=r"differ from the run's by .* more than 0\.0001; nothing was written"):
+        export(runs["vbpr"], tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "said"),
+    [
+        ("vbpr", {"format": "safetensor"}, r"unknown format 'safetensor'; did you mean safetensors\?"),
+        ("vbpr", {"format": "pickle"}, "unknown format 'pickle'; one of onnx, safetensors, npy"),
+        ("vbpr", {"k": 0, "ann": True}, "--k: k is 0; give 1 or more"),
+        ("item-knn", {"format": "onnx"}, "'item-knn' has no layers to make a graph of; use safetensors or npy"),
+        ("popularity", {"ann": True}, "'popularity' has no vectors to search"),
+    ],
+)
+def test_what_is_refused_leaves_nothing(runs, tmp_path, kind, options, said):
+    with pytest.raises(DemureError, match=said):
+        export(runs[kind], tmp_path / "out", **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_package_is_named(runs, tmp_path, monkeypatch):
+    import importlib.util
+
+    sound = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *a: None if name == "onnxruntime" else sound(name, *a)
+    )
+    with pytest.raises(MachineError, match=r"onnxruntime is not installed; pip install 'demure\[onnx\]'"):
+        export(runs["vbpr"], tmp_path / "out", format="onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_an_export_is_replaced(runs, tmp_path):
+    export(runs["vbpr"], tmp_path / "out")
+    with pytest.raises(DemureError, match="already exists"):
+        export(runs["vbpr"], tmp_path / "out", format="npy")
+    export(runs["vbpr"], tmp_path / "out", format="npy", overwrite=True)
+    assert not (tmp_path / "out" / "arrays.safetensors").exists()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    with pytest.raises(DemureError, match="is not an export folder"):
+        export(runs["vbpr"], tmp_path / "mine", overwrite=True)
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
+
+
+def test_the_command(runs, tmp_path, capsys, monkeypatch):
+    arguments = ["export", str(runs["demure"]), "--format", "npy"]
+    assert main([*arguments, "--out", str(tmp_path / "json"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["model"] == "demure"
+    for width in (80, 160):
+        monkeypatch.setenv("COLUMNS", str(width))
+        assert main([*arguments, "--out", str(tmp_path / str(width))]) == 0
+        shown = capsys.readouterr().out
+        assert "not in it" in shown
+        assert max(map(len, shown.splitlines())) <= width
+    for bad, said in (
+        ([*arguments, "--out", str(tmp_path / "80")], "already exists"),
+        (["export", str(tmp_path / "nowhere"), "--out", str(tmp_path / "x")], "is not a run folder"),
+        (["export", str(runs["demure"]), "--out", str(tmp_path / "x"), "--format", "onxx"], "did you mean onnx?"),
+    ):
+        assert main(bad) == 2
+        error = capsys.readouterr().err.splitlines()[-1]
+        assert said in error
+    assert not (tmp_path / "x").exists()
