@@ -23,6 +23,7 @@ OPTIONS: dict[str, tuple[float, float, str, str]] = {
     "regularisation": (0.0, 1e9, "weight of the squared length of what is learned", f"{_BPR}; EASE: Steck 2019"),
     "layers": (0, 64, "of propagation; for `sasrec` of attention", f"{_LIGHTGCN}; {_SASREC}"),
     "neighbours": (0, _MANY, "kept of an item, in `freedom` in each modality's graph; 0 in `item-knn`: all", _FREEDOM),
+    "shrink": (0.0, 1e9, "added below each similarity, against trust in pairs of rare items", "Dacrema 2019"),
     "image_weight": (0.0, 1.0, "of the image's graph of items; the others share the rest", _FREEDOM),
     "pruned": (0.0, 0.99, "share of the interactions left out of an epoch's graph", _FREEDOM),
     "modal_weight": (0.0, 1e6, "of the losses on the features alone", _FREEDOM),
@@ -30,6 +31,7 @@ OPTIONS: dict[str, tuple[float, float, str, str]] = {
     "heads": (1, 1024, "of attention; they must divide `dim`", _SASREC),
     "dropout": (0.0, 0.99, "share of the activations dropped while learning", _SASREC),
     "content": (0.0, 1.0, "above 0, an item is its embedding and its features side by side", OURS),
+    "candidates": (1, _MANY, "items drawn for a step's softmax where there are more than 20,000", "logQ, Bengio 2008"),
     "decay": (0.0, 100.0, "how fast the past fades: weight = distance ** -decay; 0: not at all", OURS),
     "window": (1, _MANY, "the widest gap of a pair that counts, where there is decay", "Ludewig and Jannach 2018"),
 }

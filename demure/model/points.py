@@ -149,7 +149,9 @@ class Points(nn.Module):
         """The same ratio for every item of the catalogue (B, I), from the seeds weighted by ``weight_BT``."""
         smoothing = self.log_smoothing.exp()
         parts = []
-        for part_E in z_IE.split(max(1, _CELLS // max(1, weight_BT.numel()))):  # never users x history x all items
+        # Never users x history x all items; an exported graph does not know how many users there will be.
+        size = len(z_IE) if _exporting() else max(1, _CELLS // max(1, weight_BT.numel()))
+        for part_E in z_IE.split(size):
             dense = (seeds.eta_BTE @ part_E.T - seeds.log_norm_BT[..., None]).exp_()
             parts.append(torch.einsum("bt,bti->bi", weight_BT, dense))
         total = torch.cat(parts, 1)
@@ -157,6 +159,11 @@ class Points(nn.Module):
 
     def _sharpness(self, mass: Tensor) -> Tensor:
         return self.log_sharpness.exp() * (1 + F.softplus(self.growth) * (mass - 1).clamp(min=0))
+
+
+def _exporting() -> bool:
+    """Whether a graph is being made of what is called; torch tells since 2.7."""
+    return bool(getattr(torch.compiler, "is_exporting", bool)())
 
 
 def _source(z_BTE: Tensor) -> Tensor:
@@ -171,7 +178,7 @@ def _normaliser(
 
     The seed's own item is left out because it can not be chosen again.
     """
-    if getattr(torch.compiler, "is_exporting", bool)():
+    if _exporting():
         return _normaliser_at_once(eta_BTE, z_IE, items_BT, source_BT, candidates)
     row = torch.nonzero(source_BT.flatten() > 0)[:, 0]
     found, centre = log_normaliser(

@@ -88,6 +88,8 @@ class OfSequences(Graph):
 class OfDemure(Graph):
     """The whole model where the items are few, else its content alone."""
 
+    content_I: Tensor
+
     def __init__(self, loaded: LoadedRun, histories: Histories) -> None:
         super().__init__()
         model = loaded.recommender
@@ -97,6 +99,7 @@ class OfDemure(Graph):
             model.longest,
             model.pool,
         )
+        self.register_buffer("content_I", torch.as_tensor(self.pool.content_of(model.taken_I)))
         with torch.no_grad():
             self.views = self.denoiser.views()
         longest = int(np.diff(histories.indptr).max(initial=1))
@@ -126,7 +129,7 @@ class OfDemure(Graph):
         share = self.denoiser.popularity_I.log()
         v = self.pool.collaborative
         collaborative = v * (self.walk(history) - share) if self.walk is not None else 0.0
-        return content, collaborative + self.pool.content * content + share
+        return content, collaborative + self.content_I * content + share
 
 
 def graph_of(loaded: LoadedRun, histories: Histories) -> Graph:

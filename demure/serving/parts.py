@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -180,7 +180,7 @@ def _demure(loaded: LoadedRun, histories: Histories) -> Parts:
             asked = np.column_stack([vectors[there], np.ones(len(there), np.float32)]).astype(np.float32)
             searched[name] = Searched(there, targets, asked)
     arrays["popularity"] = denoiser.popularity_I.cpu().numpy().astype(np.float32)
-    numbers: dict[str, Any] = {"pool": {"collaborative": model.pool.collaborative, "content": model.pool.content}}
+    numbers: dict[str, Any] = {"pool": asdict(model.pool)}
     holds = [
         "NAME.item_vectors (items, dim): where the items lie in each modality's learned space, 0 where .present is 0; "
         "near by Euclid is alike",
@@ -199,7 +199,7 @@ def _demure(loaded: LoadedRun, histories: Histories) -> Parts:
             searched=searched,
         )
     arrays |= walk_arrays(model.neighbours)
-    numbers["walk"] = vars(model.neighbours.walk)
+    numbers["walk"] = asdict(model.neighbours.walk)
     holds.append(
         "id.steps as CSR, id.share (and id.linear where walk.linear is above 0): channel `id`, exactly; "
         "demure.serving.walk scores with them in 20 lines of NumPy"

@@ -77,7 +77,7 @@ SPACES: dict[str, dict[str, Any]] = {
         "training.held_out": _range(0.1, 0.4),
     },
     "popularity": {},
-    "item-knn": {"baseline.neighbours": _NEIGHBOURS},
+    "item-knn": {"baseline.neighbours": _NEIGHBOURS, "baseline.shrink": _range(0.0, 100.0)},
     "item-knn-decayed": {
         "baseline.decay": _range(0.2, 2.0),
         "baseline.window": _range(5, 100, log=True),
