@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 MOST_DENSE = 5_000
 """Items up to which channel ``id`` is part of the graph: its matrices are dense there, 100 MB each at this number."""
 _LONGEST = 1_024
+_AT_ONCE = 8  # users: a graph may hold users x history x items
 OPSET = 18
 
 
@@ -184,7 +185,9 @@ def run_onnx(file: Path, graph: Graph, histories: Histories, users: np.ndarray) 
         known = histories.padded(users, graph.length)
         given = np.full((len(users), graph.length), -1, np.int64)
         given[:, : known.shape[1]] = known
-    return dict(zip(graph.outputs, session.run(list(graph.outputs), {graph.given: given}), strict=True))
+    blocks = [given[at : at + _AT_ONCE] for at in range(0, len(given), _AT_ONCE)]
+    found = [session.run(list(graph.outputs), {graph.given: block}) for block in blocks]
+    return {name: np.concatenate(parts) for name, *parts in zip(graph.outputs, *found, strict=True)}
 
 
 def need_onnx() -> None:

@@ -235,7 +235,7 @@ def test_what_is_lacking_is_said(task):
     [
         ({"dims": 3}, "did you mean dim"),
         ({"layers": 1.5}, "whole number"),
-        ({"dim": 0}, "1 or more"),
+        ({"dim": 0}, "dim is 0; give 1 to"),
         ({"dim": -1}, "0"),
     ],
 )
