@@ -225,17 +225,22 @@ def hashed(one, dim: int) -> np.ndarray:
     return np.resize(np.frombuffer(hashlib.sha512(data).digest(), np.uint8), dim).astype(np.float32) / 3
 
 
+def times() -> np.ndarray:
+    """Seconds by the clock, and of this process's CPU time."""
+    return np.array([time.perf_counter(), time.process_time()])
+
+
 def one_run(arguments: argparse.Namespace) -> None:
-    """In a process of its own, which ``memory`` watches; prints the seconds of `extract` and of loading encoders."""
+    """In a process of its own, which ``memory`` watches; prints the seconds of `extract` without loading."""
     from demure.features import extract
 
-    loading = [0.0]
+    loading = np.zeros(2)
     real = extract.load_encoder
 
     def load(*given):
-        began = time.perf_counter()
+        began = times()
         made = real(*given)
-        loading[0] += time.perf_counter() - began
+        loading[:] += times() - began
         if arguments.cheap:
             made.encode = lambda inputs: np.stack([hashed(one, made.dim) for one in inputs])
         return made
@@ -245,12 +250,12 @@ def one_run(arguments: argparse.Namespace) -> None:
     bert, clip = tiny(arguments.scratch.parent)
     given = {kind: f"{family}:{path}" for kind, family, path in (("text", "sentence", bert), ("image", "clip", clip))}
     given = {kind: given[kind] for kind in arguments.kinds}
-    began = time.perf_counter()
+    began = times()
     made = extract.extract_items(
         arguments.scratch, items, ["title"], arguments.scratch / "images", given, extract.ExtractOptions("cpu")
     )
-    seconds = time.perf_counter() - began
-    print(json.dumps([seconds, loading[0], [one.encoded for one in made.modalities]]))
+    took = times() - began - loading
+    print(json.dumps([*took, [one.encoded for one in made.modalities]]))
 
 
 def watched(arguments: argparse.Namespace, folder: Path) -> tuple[float, list]:
@@ -293,11 +298,11 @@ def memory(arguments: argparse.Namespace) -> None:
 
 def nothing_to_do(arguments: argparse.Namespace) -> None:
     """After ``memory``, which leaves finished features."""
-    print("| items | peak MiB | seconds | of which loading the encoders |\n| ---: | ---: | ---: | ---: |")
+    print("| items | peak MiB | seconds, loading aside | CPU seconds |\n| ---: | ---: | ---: | ---: |")
     for number in arguments.items:
-        peak, (seconds, loading, encoded) = watched(arguments, arguments.scratch / f"generated-{number}")
+        peak, (seconds, used, encoded) = watched(arguments, arguments.scratch / f"generated-{number}")
         assert not any(encoded), encoded
-        print(f"| {number:,} | {peak:.0f} | {seconds:.2f} | {loading:.2f} |", flush=True)
+        print(f"| {number:,} | {peak:.0f} | {seconds:.2f} | {used:.2f} |", flush=True)
     print(f"load {os.getloadavg()[0]:.1f}")
 
 
