@@ -149,7 +149,7 @@ def texts(arguments: argparse.Namespace) -> None:
     from demure_extractors.sentence import Sentence, pool
 
     torch.set_num_threads(arguments.threads)
-    items = pd.read_csv(arguments.posters / "items.csv", dtype=str).drop(columns="image")
+    items = pd.read_csv(arguments.posters / "items.csv", dtype=str).drop(columns="image").head(arguments.texts)
     encoder = Sentence("sentence-transformers/all-MiniLM-L6-v2", None, "cpu")
     from demure.features.inputs import texts as read
 
@@ -312,6 +312,7 @@ def main() -> None:
     parser.add_argument("--posters", type=Path, default=HERE.parents[2] / "shared" / "data" / "ml-100k-posters")
     parser.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir()) / "demure-extraction")
     parser.add_argument("--images", type=int, default=480)
+    parser.add_argument("--texts", type=int, default=10_000)
     parser.add_argument("--items", type=lambda text: [int(one) for one in text.split(",")], default=[2000, 200_000])
     parser.add_argument("--workers", type=lambda text: [int(one) for one in text.split(",")], default=[1, 2])
     parser.add_argument("--kinds", type=lambda text: text.split(","), default=["text", "image"])
