@@ -85,6 +85,8 @@ def encode_modality(
             run.go()
             if run.finished() or _current(folder, name, key, item_ids):
                 break
+            if not work.folder.is_dir():  # whoever finished it found nothing to keep
+                raise nothing(kind, found.problems)
             time.sleep(POLL)  # the rest is in the hands of other processes
     except KeyboardInterrupt as stop:
         raise KeyboardInterrupt(f"{run.kept:,} of {len(found.keys):,} {kind}s") from stop

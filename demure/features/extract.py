@@ -56,13 +56,11 @@ class Extracted:
 
 @dataclass(frozen=True)
 class ExtractReport:
-    """Result of ``extract``. ``left_out``: what the items seemed to have, and why it could not be used; ``alone``:
-    whether this process speaks for all that worked together."""
+    """Result of ``extract``. ``left_out``: what the items seemed to have, and why it could not be used."""
 
     dataset: Path
     modalities: list[Extracted]
     left_out: list[str] = field(default_factory=list)
-    alone: bool = True
 
 
 Named = str | Sequence[str] | None
@@ -172,7 +170,7 @@ def extract_items(
         done.append(_summary(folder, name, made, seconds, "up to date" if made.up_to_date else None))
     if left_out and not done:
         raise left_out[0]
-    return ExtractReport(Path(folder), done, [str(error) for error in left_out], together.rank == 0)
+    return ExtractReport(Path(folder), done, [str(error) for error in left_out])
 
 
 def _others(folder: Path, name: str, spec: Spec) -> str | None:

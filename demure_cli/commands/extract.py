@@ -70,7 +70,7 @@ def extract(
     terminal.configure(quiet=ranks().rank > 0)
     try:
         with terminal.progress() as listener:
-            result = extract_features(
+            return extract_features(
                 Path(dataset),
                 text=text,
                 image=image,
@@ -84,6 +84,3 @@ def extract(
     except KeyboardInterrupt as stop:
         kept = f"{stop or 'what was done before'} is kept in {Path(dataset) / 'features'}"
         raise Interrupted(f"{kept}; the same command goes on from there") from stop
-    if not result.alone:
-        raise typer.Exit
-    return result

@@ -54,7 +54,7 @@ def test_two_encoders_of_the_texts_and_what_a_training_takes(shop, capsys, tmp_p
 
 def test_processes_cannot_all_start_over(shop, capsys, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("RANK", "0")
     assert main(["extract", str(shop), "--no-resume"]) == 2
     assert "2 processes cannot all start over" in capsys.readouterr().err
     monkeypatch.setenv("RANK", "2")
@@ -74,11 +74,14 @@ def test_ctrl_c_says_what_is_kept_and_how_to_go_on(shop):
     code = (
         "import sys, time; from demure_extractors.builtin import Color; from demure.features import encoding; "
         "encoding.SHARD = 8; Color.batch = 4; real = Color.encode; "
-        "Color.encode = lambda self, x: (time.sleep(.3), real(self, x))[1]; "
+        "slow = float(sys.argv.pop()); "
+        "Color.encode = lambda self, x: (time.sleep(slow), real(self, x))[1]; "
         "from demure_cli.app import main; sys.exit(main(sys.argv[1:]))"
     )
     command = [sys.executable, "-c", code, "extract", str(shop), "--image", "color"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, start_new_session=True)
+    process = subprocess.Popen(
+        [*command, "1"], stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, start_new_session=True
+    )
     began = time.monotonic()
     while not list(shop.glob("features/.work-image/*.safetensors")) and time.monotonic() - began < 60:
         time.sleep(0.02)
@@ -89,7 +92,7 @@ def test_ctrl_c_says_what_is_kept_and_how_to_go_on(shop):
     kept = int(told.split()[2])
     assert kept in {8, 16, 24, 32}
     assert f"of 39 images is kept in {shop}/features; the same command goes on from there" in told
-    done = subprocess.run([*command[:3], *command[3:], "--json"], capture_output=True, text=True, env=ENVIRONMENT)
+    done = subprocess.run([*command, "--json", "0"], capture_output=True, text=True, env=ENVIRONMENT)
     assert json.loads(done.stdout)["modalities"][0]["resumed"] == kept
 
 

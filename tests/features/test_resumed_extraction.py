@@ -227,3 +227,28 @@ def test_what_a_dead_process_held_is_taken_over(tmp_path, pictures):
     first.stdout.close()
     second.stdout.close()
     assert files(shared) == files(whole)
+
+
+def test_a_process_that_finds_nothing_does_not_wait_for_another(tmp_path):
+    """All images are damaged, and two processes find out together."""
+    root = tmp_path / "images"
+    root.mkdir()
+    for k in range(150):
+        (root / f"{k}.png").write_bytes(b"damaged %d" % k)
+    shared = dataset(tmp_path / "shared")
+    script = command(tmp_path, shared, root)
+    processes = [
+        subprocess.Popen(
+            script,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**ENVIRONMENT, "RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": str(rank)},
+        )
+        for rank in range(2)
+    ]
+    told = [process.communicate(timeout=120)[1] for process in processes]
+    assert [process.returncode for process in processes] == [1, 1]
+    assert all("no item has a usable image" in one for one in told)
+    assert any("150 times: not an image" in one for one in told)
+    assert store.names(shared) == ["text"]
