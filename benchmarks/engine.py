@@ -110,6 +110,7 @@ class Trainer:
         """One epoch, as in a training."""
         if self.name == "demure":
             self.keeper.place.steps = 0
+            self.generator.manual_seed(1)
             demure_fit._epoch(
                 self.denoiser,
                 self.descent,
@@ -131,6 +132,7 @@ class Trainer:
                 items = self.batch(random)
                 items = items[:, : max(int((items >= 0).sum(1).max()), 1)]
                 batches.append((items, hide(items, self.settings.held_out, random)))
+                self.denoiser.views_for(items, random)  # draws as a step does, so that the batches are those of `epoch`
             size = len(self.train_part.items)
 
             def work() -> None:
@@ -308,8 +310,8 @@ def one(model: str, users: int, items: int, length: int, steps: int, override: s
     random = np.random.default_rng(1)
     data_gib = history.items.nbytes / 2**30
     began = time.process_time()
-    if override:  # full: sums over all items, as for a small catalogue
-        sasrec.FULL_UP_TO = denoiser_module.LARGE = 10**12
+    if override:
+        sasrec.FULL_UP_TO = denoiser_module.LARGE = 10**12 if override == "full" else 0
     if model == "demure":
         recipe = load_recipe("default", [])
         spaces = {
@@ -391,7 +393,7 @@ def scale(
     cells: str = CELLS,
     models: str = "sasrec,demure,bpr",
     steps: int = 6,
-    full: Annotated[bool, typer.Option(help="Sum over all items, as for a small catalogue.")] = False,
+    override: Annotated[str, typer.Option(help="`full`: as for small catalogues; `sampled`: as for large ones.")] = "",
 ) -> None:
     """A step's time and the peak memory as users and items grow: users:items:mean length, comma-separated."""
     rows = []
@@ -399,9 +401,8 @@ def scale(
         for cell in cells.split(","):
             users, items, length = cell.split(":")
             command = [sys.executable, __file__, "one", model, users, items, length, str(steps)]
-            found = subprocess.run(
-                command + (["--override", "full"] if full else []), capture_output=True, text=True, check=False
-            )
+            command += ["--override", override] if override else []
+            found = subprocess.run(command, capture_output=True, text=True, check=False)
             if found.returncode:
                 rows.append([model, users, items, length, found.stderr.strip().splitlines()[-1][:60], "", "", "", ""])
                 continue

@@ -81,7 +81,7 @@ class Team:
                 for tensor, part in zip(small, flat.split([tensor.numel() for tensor in small]), strict=True):
                     tensor.copy_(part.view_as(tensor))
         except RuntimeError as error:
-            raise _gone(error) from error
+            raise _gone() from error
 
     def sum_of(self, tensor: Tensor) -> Tensor:
         """The sum over the team of a tensor on the CPU, there again."""
@@ -99,14 +99,14 @@ class Team:
             for tensor in module.state_dict().values():
                 dist.broadcast(tensor, 0)
         except RuntimeError as error:
-            raise _gone(error) from error
+            raise _gone() from error
 
     def _device(self) -> torch.device:
         return torch.device(f"cuda:{torch.cuda.current_device()}" if dist.get_backend() == "nccl" else "cpu")
 
 
-def _gone(error: RuntimeError) -> TeamError:
+def _gone() -> TeamError:
     return TeamError(
-        f"another process of this training ended ({str(error).splitlines()[0][:120]})",
+        "another process of this training ended",
         remedy="its own message says why; the last checkpoint is kept: start all of them again with --resume",
     )
