@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 FULL_UP_TO = 20_000
 """Items up to which the softmax runs over all of them: measured in benchmarks/LOG.md."""
-_POOLED = 64  # batches from which users of like history length are put together
+_GROUPS = 4  # of like history length, read apart
 
 
 @dataclass(frozen=True)
@@ -119,16 +119,8 @@ class SASRec(Learned):
         return states
 
     def batches(self, generator: torch.Generator) -> Sequence[Tensor]:
-        length = np.diff(self.train_part.indptr)
-        able = torch.as_tensor(np.flatnonzero(length > 1))
-        size = self.options.batch
-        order = able[torch.randperm(len(able), generator=generator)]
-        if not self.sampled:
-            return order.split(size)
-        read = torch.as_tensor(np.minimum(length, self.options.longest + 1))
-        pools = [pool[read[pool].argsort(stable=True)] for pool in order.split(size * _POOLED)]
-        batches = [batch for pool in pools for batch in pool.split(size)]
-        return [batches[at] for at in torch.randperm(len(batches), generator=generator).tolist()]
+        able = torch.as_tensor(np.flatnonzero(np.diff(self.train_part.indptr) > 1))
+        return [able[step] for step in torch.randperm(len(able), generator=generator).split(self.options.batch)]
 
     def loss_of(self, batch: Tensor, generator: torch.Generator, own: Own = whole) -> Tensor | None:
         device = self.items.weight.device
@@ -153,12 +145,17 @@ class SASRec(Learned):
         rows, place = torch.cat([seen, drawn]).unique(return_inverse=True)
         numbered = items_BT.masked_scatter(items_BT >= 0, place[: len(seen)])
         mine = own(numbered)
-        at = mine[:, 1:] >= 0
-        if not at.any():
+        length = (mine[:, 1:] >= 0).sum(1)
+        if not length.any():
             return None
         vectors = self.vectors_of(rows)
-        states, target = self.states(mine[:, :-1], vectors)[at], mine[:, 1:][at]
-        return sampled_cross_entropy(states, vectors, target, place[len(seen) :], log_drawn)
+        states, targets = [], []
+        for part in length.argsort(stable=True).chunk(_GROUPS):  # what is padding in one batch is not computed
+            group = mine[part, : max(int(length[part].max()), 1) + 1]
+            at = group[:, 1:] >= 0
+            states.append(self.states(group[:, :-1], vectors)[at])
+            targets.append(group[:, 1:][at])
+        return sampled_cross_entropy(torch.cat(states), vectors, torch.cat(targets), place[len(seen) :], log_drawn)
 
     def draw(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Items (K,) for a softmax, with replacement: half by their popularity, half evenly; and log of K times the

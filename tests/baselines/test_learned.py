@@ -170,7 +170,7 @@ def test_sasrec_with_many_items_learns_from_candidates(many, content):
     apart = torch.optim.SparseAdam([model.items.weight], lr=0.02)
     rest = torch.optim.Adam([p for p in model.parameters() if p is not model.items.weight], lr=0.02)
     generator, means = torch.Generator().manual_seed(0), []
-    for _ in range(15):
+    for _ in range(25):
         losses = []
         for batch in model.batches(generator):
             loss = model.train().loss_of(batch, generator)
@@ -184,13 +184,17 @@ def test_sasrec_with_many_items_learns_from_candidates(many, content):
     assert model.scorer(many.train)(np.arange(5)).shape == (5, 60)
 
 
-def test_users_of_like_length_are_read_together_each_once(many):
-    model = made("sasrec", many, batch=8)
-    batches = model.batches(torch.Generator().manual_seed(0))
-    assert sorted(torch.cat(list(batches)).tolist()) == list(range(80))
-    length = np.diff(many.train.indptr)
-    padding = sum(len(batch) * length[batch].max() for batch in batches) - length.sum()
-    assert padding < 0.1 * length.sum()
+def test_reading_in_groups_of_like_length_gives_the_loss_of_the_whole_batch(many, monkeypatch):
+    from demure.baselines import sasrec
+
+    model = made("sasrec", many, dropout=0, candidates=30).train()
+    assert sorted(torch.cat(list(model.batches(torch.Generator().manual_seed(0)))).tolist()) == list(range(80))
+    found = []
+    for groups in (1, 4, 7):
+        monkeypatch.setattr(sasrec, "_GROUPS", groups)
+        found.append(model.loss_of(torch.arange(9), torch.Generator().manual_seed(1)))
+    torch.testing.assert_close(found[1], found[0])
+    torch.testing.assert_close(found[2], found[0])
 
 
 def test_the_sampled_softmax_has_the_sum_over_all_items_as_its_mean(many):
