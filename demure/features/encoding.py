@@ -94,6 +94,8 @@ def encode_modality(
         run.close()
     with work.locked("assemble", wait=True):
         if not _current(folder, name, key, item_ids) or not how.resume:
+            if not work.folder.is_dir():
+                raise nothing(kind, found.problems)
             provenance = {**identity, "key": key, "maker": maker}
             try:
                 assemble(folder, item_ids, name, kind, plan, found, work, provenance)
