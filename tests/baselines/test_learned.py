@@ -240,7 +240,7 @@ def test_what_is_lacking_is_said(task):
         ({"dims": 3}, "did you mean dim"),
         ({"layers": 1.5}, "whole number"),
         ({"dim": 0}, "dim is 0; give 1 to"),
-        ({"dim": -1}, "0"),
+        ({"dim": -1}, "give 1 to"),
     ],
 )
 def test_a_wrong_option_is_named(options, said):
