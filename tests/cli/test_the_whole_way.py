@@ -216,21 +216,3 @@ def test_a_changed_dataset_is_noticed(shop, capsys, tmp_path):
     run(capsys, "prepare", *given, "--k-core", 6, "--overwrite")
     for arguments in (["eval"], ["inspect"], ["recommend", "--all", "--out", tmp_path / "x.parquet"]):
         assert "is not what" in refused(capsys, arguments[0], tmp_path / "run", *arguments[1:])
-
-
-def test_a_killed_training_resumes_to_the_same_weights(shop, capsys, tmp_path):
-    settings = ["--set", "training.epochs=4", "--set", "training.epoch_steps=10", "--device", "cpu", "--seed", "3"]
-    arguments = ["train", shop / "data", "--out", tmp_path / "killed", *settings]
-    code = f"import sys; from demure_cli.app import main; sys.exit(main({[*map(str, arguments)]!r}))"
-    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
-    checkpoints = lambda: list(Path(tmp_path).rglob("checkpoint*"))  # noqa: E731
-    while process.poll() is None and not checkpoints():
-        time.sleep(0.05)
-    os.kill(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
-    assert "--resume" in refused(capsys, "inspect", tmp_path / "killed")
-    run(capsys, *arguments, "--resume")
-    arguments[3] = tmp_path / "whole"
-    run(capsys, *arguments)
-    for name in ("model.safetensors", "diagnosis.parquet", "metrics.jsonl"):
-        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
