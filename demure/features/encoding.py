@@ -100,7 +100,8 @@ def encode_modality(
             try:
                 assemble(folder, item_ids, name, kind, plan, found, work, provenance)
             except NothingUsable:
-                forget(folder, name)
+                if how.ranks.world == 1:  # others find out by the same shards
+                    forget(folder, name)
                 raise
     forget(folder, name)
     return Encoded(run.encoded, len(found.keys) - run.encoded)
