@@ -1,13 +1,7 @@
 """Every command after the other, as a user types them, on a small catalogue with its gaps."""
 
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
