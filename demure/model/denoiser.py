@@ -33,6 +33,7 @@ CAUSES, CAUSES_WORTH = (0.07, 0.92, 0.01), 0.06
 LARGE = 50_000
 """Items above which nothing goes over the whole catalogue in a step; see docs/training.md."""
 _FIRST_CAUSES = (0.05, 0.9, 0.05)
+_FIXED = 8_000
 
 
 @dataclass(frozen=True)
@@ -154,12 +155,12 @@ class Denoiser(nn.Module):
     def views(self, generator: torch.Generator | None = None) -> list[View]:
         """What every channel knows of all items; with a ``generator``, softmaxes run over sampled candidates.
 
-        Without one they run over all items or, where these are more than ``LARGE``, over so many of them, always the
+        Without one they run over all items or, where these are more than ``LARGE``, over ``_FIXED`` of them, always the
         same.
         """
         candidates = self.shape.candidates
         if generator is None and self.large:
-            generator, candidates = torch.Generator().manual_seed(0), LARGE
+            generator, candidates = torch.Generator().manual_seed(0), min(_FIXED, LARGE)
         return [c.view(self.popularity_I, candidates, generator) for c in self.experts()]
 
     def views_for(self, items_BT: np.ndarray, generator: torch.Generator) -> tuple[list[View], np.ndarray]:
