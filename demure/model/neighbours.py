@@ -49,9 +49,11 @@ class Pairs:
     def follow(self, mass_IB: sparse.csr_array | np.ndarray) -> np.ndarray:
         """c' ``mass_IB``, dense (I, B): items in rows, as the sparse products are fast."""
         if self._sets is None:
-            if isinstance(self._explicit, np.ndarray) and isinstance(mass_IB, sparse.csr_array):
-                return (mass_IB.T.tocsr() @ self._explicit).T
-            reached = self._turned @ mass_IB
+            # Only the rows that a sparse mass is at are read.
+            if isinstance(mass_IB, sparse.csr_array):
+                reached = (mass_IB.T.tocsr() @ self._explicit).T
+            else:
+                reached = self._turned @ mass_IB
             return reached.toarray() if isinstance(reached, sparse.sparray) else reached
         reached = self._back @ (self._sets @ mass_IB)
         if isinstance(mass_IB, sparse.csr_array):

@@ -36,6 +36,7 @@ LINEAR_ITEMS = 10_000
 _ROUNDS = 2
 _CELLS = 2_000_000
 _USERS = 2000
+_PAIRS = 50_000_000  # listed pairs up to which histories with an order are walked several steps
 _SCORES = 50_000_000  # users x items held at once
 
 
@@ -100,6 +101,8 @@ def choose_pool(
             return _goal(judge(_blocks(score, train, users, n_items)))
 
         refused = [*(() if ordered else NEED_ORDER), *(() if linear_II is not None else ("linear",))]
+        if ordered and len(train.items) * window > _PAIRS:
+            refused.append("further")
         walk = _line_searches(walk, {name: grid for name, grid in WALKS.items() if name not in refused}, walked)
         recommender.neighbours = neighbours(walk)
     collaborative = _blocks(recommender.collaborative, train, users, n_items)
