@@ -68,9 +68,14 @@ class Pairs:
             return np.asarray(self._explicit @ weight_I)
         return np.asarray(self._back @ (self._sets @ weight_I)) - self._own * weight_I
 
-    def toarray(self) -> np.ndarray:
-        """c itself, to look at."""
-        return self.follow(np.eye(self.shape[0])).T
+    def tocsr(self) -> sparse.csr_array:
+        """c itself."""
+        if self._sets is None:
+            return sparse.csr_array(self._explicit)
+        found = (self._back @ self._sets).tocsr()
+        found.setdiag(0.0)
+        found.eliminate_zeros()
+        return found
 
 
 def count_pairs(
@@ -127,10 +132,14 @@ class Neighbours:
     (I,) interactions per item; ``linear_II`` the weights of the linear model, needed where ``walk.linear`` is not 0."""
 
     def __init__(self, pairs: Pairs, popularity: np.ndarray, walk: Walk, linear_II: np.ndarray | None = None) -> None:
-        self.walk, self._linear_II, self._pairs = walk, linear_II, pairs
-        self._share = (popularity + 1.0) / (popularity + 1.0).sum()
+        self.walk, self.linear_II, self._pairs = walk, linear_II, pairs
+        self.share_I = (popularity + 1.0) / (popularity + 1.0).sum()
         self._worth = (popularity + 1.0) ** -walk.exponent
         self._rows = pairs.towards(self._worth) + _SMOOTHING
+
+    def steps(self) -> sparse.csr_array:
+        """P (I, I): row j, a step of the walk from j; what a row lacks of 1 is the popularity's."""
+        return (sparse.diags_array(1.0 / self._rows) @ self._pairs.tocsr() @ sparse.diags_array(self._worth)).tocsr()
 
     def density(self, items_BT: np.ndarray) -> np.ndarray:
         """p_id(i | history) (B, I), rows summing to 1, from histories padded with -1 at the end, oldest first.
@@ -138,9 +147,9 @@ class Neighbours:
         A user without a history gets the popularity.
         """
         walked = self._walked(items_BT)
-        if not self.walk.linear or self._linear_II is None:
+        if not self.walk.linear or self.linear_II is None:
             return walked
-        return (1 - self.walk.linear) * walked + self.walk.linear * self._regressed(items_BT, self._linear_II)
+        return (1 - self.walk.linear) * walked + self.walk.linear * self._regressed(items_BT, self.linear_II)
 
     def _regressed(self, items_BT: np.ndarray, linear_II: np.ndarray) -> np.ndarray:
         row, column = np.nonzero(items_BT >= 0)
@@ -151,7 +160,7 @@ class Neighbours:
         score = np.maximum(taken @ linear_II, 0.0)
         mass = score.sum(1, keepdims=True)
         back_off = _BACK_OFF * mass + 1e-6
-        density: np.ndarray = (score + back_off * self._share) / (mass + back_off)
+        density: np.ndarray = (score + back_off * self.share_I) / (mass + back_off)
         return density
 
     def _walked(self, items_BT: np.ndarray) -> np.ndarray:
@@ -161,7 +170,7 @@ class Neighbours:
         weight = valid * age**-self.walk.fading
         row = np.nonzero(valid)[0]
         from_items = weight[valid] / self._rows[items_BT[valid]]
-        start = sparse.csr_array((from_items, (items_BT[valid], row)), shape=(len(self._share), B))
+        start = sparse.csr_array((from_items, (items_BT[valid], row)), shape=(len(self.share_I), B))
         worth_I1, rows_I1 = self._worth[:, None], self._rows[:, None]
         reached = self._pairs.follow(start) * worth_I1
         density, total = reached, 1.0
@@ -173,5 +182,5 @@ class Neighbours:
         density = density.T
         total_B1 = weight.sum(1, keepdims=True) * total + _BACK_OFF
         lost = total_B1 - density.sum(1, keepdims=True)
-        found: np.ndarray = (density + lost * self._share) / total_B1
+        found: np.ndarray = (density + lost * self.share_I) / total_B1
         return found

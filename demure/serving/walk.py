@@ -10,36 +10,20 @@ import numpy as np
 from demure.model import neighbours
 from demure.model.neighbours import Neighbours, Walk
 
-_CELLS = 16_000_000
-
 
 def walk_arrays(channel: Neighbours) -> dict[str, np.ndarray]:
     """``id.steps`` (I, I) as CSR, rows a step of the walk; ``id.share`` (I,) the smoothed popularity; ``id.linear`` (I,
     I) the weights of the linear model, where the walk has a share of it."""
-    steps = _steps_of(channel)
+    steps = channel.steps()
     arrays = {
         "id.steps.indptr": steps.indptr.astype(np.int64),
         "id.steps.indices": steps.indices.astype(np.int32),
         "id.steps.data": steps.data.astype(np.float32),
-        "id.share": channel._share.astype(np.float32),
+        "id.share": channel.share_I.astype(np.float32),
     }
-    if channel.walk.linear and channel._linear_II is not None:
-        arrays["id.linear"] = np.asarray(channel._linear_II, np.float32)
+    if channel.walk.linear and channel.linear_II is not None:
+        arrays["id.linear"] = np.asarray(channel.linear_II, np.float32)
     return arrays
-
-
-def _steps_of(channel: Neighbours) -> Any:
-    """Rows of transition probabilities, which the channel itself never holds; blocks of rows at a time."""
-    from scipy.sparse import csr_array, diags_array, vstack
-
-    n_items = len(channel._share)
-    size = max(1, _CELLS // n_items)
-    parts = []
-    for at in range(0, n_items, size):
-        rows = np.arange(at, min(at + size, n_items))
-        one = csr_array((np.ones(len(rows)), (rows, rows - at)), shape=(n_items, len(rows)))
-        parts.append(csr_array(np.asarray(channel._pairs.follow(one)).T * channel._worth))
-    return (diags_array(1.0 / channel._rows) @ vstack(parts)).tocsr()
 
 
 def scores_of_walk(arrays: Mapping[str, np.ndarray], walk: Walk, items_BT: np.ndarray) -> np.ndarray:

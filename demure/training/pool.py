@@ -14,7 +14,7 @@ from demure.baselines.ease import Ease
 from demure.evaluation.ranking import Evaluation, evaluate
 from demure.model.neighbours import Neighbours, Pairs, Walk, count_pairs
 from demure.model.recommender import Pool, Recommender
-from demure.training.batches import by_length, counts
+from demure.training.batches import by_length
 
 if TYPE_CHECKING:
     from demure.data.dataset import Histories
@@ -65,7 +65,7 @@ def choose_pool(
     stay, and no metrics are returned.
     """
     n_items = len(recommender.log_popularity)
-    popularity = counts(train, n_items)
+    popularity = recommender.taken_I
     ordered = recommender.denoiser.ordered
     walk = Walk() if ordered else Walk(nearness=0.0, fading=0.0)
     users = np.flatnonzero(np.diff(valid.indptr) > 0)
