@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from demure.ranks import leads
 from demure_cli.plain import plain
 
 if TYPE_CHECKING:  # rich costs start-up time, and `demure --help` draws itself through Typer
@@ -79,7 +80,7 @@ class Terminal:
     @property
     def follows(self) -> bool:
         """Whether this is one of several processes (torchrun, accelerate) and not the first, who speaks for all."""
-        return int(os.environ.get("WORLD_SIZE", "1")) > 1 and os.environ.get("RANK", "0") != "0"
+        return not leads()
 
     def result(self, *parts: RenderableType) -> None:
         """Print what the user asked for, on standard output."""

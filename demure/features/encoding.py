@@ -19,11 +19,11 @@ from demure.features.assembling import Plan, assemble, gather, nothing
 from demure.features.batching import Careful
 from demure.features.inputs import Inputs, Problem, Unusable
 from demure.features.protocol import FittedEncoder, Spec
-from demure.features.ranks import ALONE, Ranks
 from demure.features.work import Shard, Work, forget
 from demure.features.workers import cores, decoders
 from demure.files import sha256_bytes
 from demure.progress import Listener, Progress
+from demure.ranks import ALONE, Ranks
 
 SHARD = 512
 POLL = 0.2

@@ -17,8 +17,8 @@ from demure.features.encoding import Encoded, How, encode_modality
 from demure.features.inputs import Inputs
 from demure.features.loading import choose, load_encoder, named
 from demure.features.protocol import BUILT_IN, Spec
-from demure.features.ranks import ranks
 from demure.progress import Listener, Progress, silent
+from demure.ranks import ranks
 
 if TYPE_CHECKING:
     import pandas as pd

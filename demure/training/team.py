@@ -6,7 +6,6 @@ done by hand on ``torch.distributed``: see docs/training.md for why neither Dist
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from demure.errors import TeamError
+from demure.ranks import ranks
 
 _ALONE = 1 << 20  # numbers from which a gradient travels by itself, without a copy
 
@@ -29,22 +29,23 @@ class Team:
     @classmethod
     def join(cls, device: torch.device) -> tuple[Team, torch.device]:
         """The team that the launcher's environment (``RANK``, ``WORLD_SIZE``, ``LOCAL_RANK``) speaks of, and the
-        device of this process. Raises ``TeamError`` if the others cannot be reached."""
-        size = int(os.environ.get("WORLD_SIZE", "1"))
-        if size < 2:
+        device of this process. Raises ``MachineError`` if that contradicts itself, ``TeamError`` if the others cannot
+        be reached."""
+        found = ranks()
+        if found.world < 2:
             return cls(), device
         if device.type == "cuda":
-            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+            device = torch.device("cuda", found.local)
             torch.cuda.set_device(device)
         try:
             dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
         except (RuntimeError, ValueError) as error:
             raise TeamError(
-                f"the {size} processes do not find each other ({str(error).splitlines()[0]})",
+                f"the {found.world} processes do not find each other ({str(error).splitlines()[0]})",
                 where="WORLD_SIZE",
                 remedy="start them with torchrun or accelerate launch",
             ) from error
-        return cls(dist.get_rank(), size), device
+        return cls(found.rank, found.world), device
 
     @property
     def leads(self) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from demure.baselines.registry import BASELINES
 from demure.errors import DemureError
 from demure.files import read_json
 from demure.progress import Listener, silent
+from demure.ranks import leads
 from demure.recipe.load import load_recipe
 from demure.recipe.schema import Recipe
 from demure.runs import MANIFEST
@@ -52,7 +52,7 @@ def train_watched(
     """
     resolved = load_recipe(recipe, overrides)
     seed = seed_of(recipe) if seed is None else seed
-    alone = int(os.environ.get("RANK", "0") or 0) == 0  # of several processes the first is watched
+    alone = leads()  # of several processes the first is watched
     watchers = open_watchers(watch) if alone else {}
     if profile and resolved.model in BASELINES:
         remedy = "leave --profile out"

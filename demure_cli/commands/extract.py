@@ -65,7 +65,7 @@ def extract(
     from pathlib import Path
 
     from demure.features.extract import extract as extract_features
-    from demure.features.ranks import ranks
+    from demure.ranks import ranks
 
     terminal.configure(quiet=ranks().rank > 0)
     try:

@@ -6,7 +6,7 @@ import pytest
 from guards.tree import ROOT, imported, modules
 
 LEVELS = [
-    {"demure.errors", "demure.progress", "demure.files", "demure"},
+    {"demure.errors", "demure.progress", "demure.files", "demure.ranks", "demure"},
     {"demure.runs", "demure.recipe", "demure_recipes"},
     {"demure.watching"},
     {"demure.data"},

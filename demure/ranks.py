@@ -39,4 +39,12 @@ def ranks() -> Ranks:
     return found
 
 
+def leads() -> bool:
+    """Whether this process speaks for all: the first, and every one where the launcher contradicts itself."""
+    try:
+        return ranks().rank == 0
+    except MachineError:
+        return True
+
+
 _VARIABLES = (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
