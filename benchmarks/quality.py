@@ -253,6 +253,7 @@ ABLATIONS = {
     "only the past speaks": "default:denoiser.causal=true",
     "nothing learned": "default:training.epochs=0",
     "without the items' own offsets": "default:training.offset_epochs=0",
+    "items do not hear their users": "default:training.hearings=0",
     "without the `id` channel": "content-only",
 }
 

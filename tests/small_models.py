@@ -38,6 +38,9 @@ def small_denoiser(
         for name, parameter in sorted(denoiser.named_parameters(), key=lambda named: "offset" in named[0]):
             scale = 0.1 * jitter if "offset" in name else jitter
             parameter += scale * torch.randn(parameter.shape, generator=generator)
+        for channel in denoiser.experts():
+            heard = channel.themes.offset_IC
+            heard += jitter * torch.randn(heard.shape, generator=generator)
     return denoiser.eval().requires_grad_(False)
 
 

@@ -18,8 +18,8 @@ from demure.model.themes import Shares, Themes, theme_space
 @dataclass(frozen=True)
 class View:
     """What a channel knows of all items under its present parameters; ``candidates`` stand for the catalogue in a
-    softmax; ``share`` of the choices fall on items with the modality. I may be no more than the items at hand,
-    ``present_I`` says which of them have the modality."""
+    softmax; ``share`` of the choices fall on items with the modality, ``weight_I`` how those divide. I may be no more
+    than the items at hand, ``present_I`` says which of them have the modality."""
 
     present_I: Tensor
     z_IE: Tensor
@@ -27,6 +27,7 @@ class View:
     prior_C: Tensor
     candidates: Candidates
     share: Tensor
+    weight_I: Tensor
 
 
 @dataclass
@@ -79,10 +80,18 @@ class Channel(nn.Module):
     def view(self, popularity_I: Tensor, count: int, generator: torch.Generator | None) -> View:
         """All items, with the :meth:`candidates` asked for."""
         chosen, log_weight, share = self.candidates(popularity_I, count, generator)
-        own = popularity_I * self.present_I
-        q_IC, prior_C = self.themes.memberships(self.themes_ID, own / share)
+        own = popularity_I * self.present_I / share
+        q_IC, prior_C = self.themes.memberships(self.themes_ID, own)
         z_IE = self.points.embed(self.coordinates_ID, self.present_I)
-        return View(self.present_I, z_IE, q_IC, prior_C, Candidates.of(chosen, log_weight, len(own)), share)
+        return View(
+            self.present_I,
+            z_IE,
+            q_IC,
+            prior_C,
+            Candidates.of(chosen, log_weight, len(own)),
+            share,
+            own,
+        )
 
     def view_of(self, rows_N: Tensor, chosen: Tensor, log_weight: Tensor, share: Tensor) -> View:
         """The items ``rows_N`` alone, numbered from 0, with candidates among them. They have no offsets, and what is a
@@ -92,18 +101,18 @@ class Channel(nn.Module):
         z_NE = self.points.embed_some(self.coordinates_ID[rows_N], present, self._mean_square_D)
         weight_N = torch.zeros_like(present).index_put((candidates.items_N,), candidates.log_weight_N.exp())
         q_NC, prior_C = self.themes.memberships_some(self.themes_ID[rows_N], weight_N)
-        return View(present, z_NE, q_NC, prior_C, candidates, share)
+        return View(present, z_NE, q_NC, prior_C, candidates, share, weight_N)
 
     @cached_property
     def _mean_square_D(self) -> Tensor:
         return self.coordinates_ID.square().sum(0) / self.present_I.sum().clamp(min=1)
 
-    def open(self, view: View, context: Context) -> Opened:
-        """Start on a batch: seeds and shares from each item alone."""
+    def open(self, view: View, context: Context, own_BTC: Tensor | None = None) -> Opened:
+        """Start on a batch: seeds and shares from each item alone; ``own_BTC`` as for :meth:`Themes.open`."""
         present = view.present_I[context.items_BT] * context.valid_BT
         decay = (-F.softplus(self.fading) * context.log_gap_BTT).exp() * context.reach_BTT
         seeds = self.points.open(view.z_IE, context.items_BT, present * context.known_BT, view.candidates)
-        shares = self.themes.open(view.q_IC, view.prior_C, context.items_BT)
+        shares = self.themes.open(view.q_IC, view.prior_C, context.items_BT, own_BTC)
         return Opened(present, decay, seeds, decay * seeds.ratio_BTT, shares)
 
     def ratio(self, opened: Opened, view: View, context: Context, r_BT: Tensor) -> Tensor:
@@ -117,6 +126,20 @@ class Channel(nn.Module):
         points = self.points.ratio(opened.kernel_BTT, weight_BT, mass_BT)
         themes, opened.shares = self.themes.ratio(opened.shares, view.prior_C, opened.decay_BTT, weight_BT, mass_BT)
         return self._complete(gate * points + (1 - gate) * themes, opened.present_BT, view)
+
+    def says(self, opened: Opened, view: View, ratio_BT: Tensor, r_BT: Tensor) -> Tensor:
+        """What a choice tells of its item's theme (B, T, C): log p(choice | the item is of theme c), plus a constant.
+
+        The mixture is linear in the channel's ratio rho, and r its part: log(1 - r + r rho_c / rho), with rho_c the
+        ratio that an item of theme c alone would have. 0 where the modality is missing.
+        """
+        density_BTC = opened.shares.density_BTC
+        assert density_BTC is not None  # asked after `ratio`
+        themes_BT1 = (density_BTC * opened.shares.affinity_BTC * view.prior_C).sum(-1, keepdim=True)
+        change_BTC = (1 - torch.sigmoid(self.gate)) * self._scale(view) * (density_BTC - themes_BT1)
+        among_BT1 = (r_BT / ratio_BT.clamp(min=1e-9))[..., None]
+        said_BTC = (1 + among_BT1 * change_BTC).clamp(min=1e-9).log()
+        return (said_BTC - said_BTC.mean(-1, keepdim=True)) * opened.present_BT[..., None]
 
     def shift(self, opened: Opened, view: View, context: Context, r_BT: Tensor) -> None:
         """Move the seeds by what is now believed of the history."""
@@ -134,10 +157,14 @@ class Channel(nn.Module):
         parts_BTT = weight_BTT * pairs_BTT * opened.present_BT[:, None, :]
         return parts_BTT / (parts_BTT.sum(1, keepdim=True) + self.points.log_smoothing.exp())
 
+    def weighed(self, opened: Opened, context: Context, r_BT: Tensor) -> Tensor:
+        """What each position counts for the step after the last (B, T)."""
+        fading = (-F.softplus(self.fading) * context.log_age_BT).exp() if self.ordered else 1.0
+        return r_BT * context.known_BT * opened.present_BT * fading
+
     def over_catalogue(self, opened: Opened, view: View, context: Context, r_BT: Tensor) -> Tensor:
         """p_m(i | history) / p_0(i) for all items (B, I)."""
-        fading = (-F.softplus(self.fading) * context.log_age_BT).exp() if self.ordered else 1.0
-        weight_BT = r_BT * context.known_BT * opened.present_BT * fading
+        weight_BT = self.weighed(opened, context, r_BT)
         gate = torch.sigmoid(self.gate)
         points = self.points.over_catalogue(opened.seeds, view.z_IE, weight_BT)
         themes = self.themes.over_catalogue(opened.shares, view.q_IC, view.prior_C, weight_BT)
@@ -149,5 +176,7 @@ class Channel(nn.Module):
         Between 0 (what is not there causes nothing) and 1 (it is there for the user, only hidden from us): which of the
         two holds differs by data set and is learned.
         """
-        hidden = torch.sigmoid(self.absence)
-        return torch.where(present > 0, ratio * (1 - hidden * (1 - view.share)) / view.share, hidden)
+        return torch.where(present > 0, ratio * self._scale(view), torch.sigmoid(self.absence))
+
+    def _scale(self, view: View) -> Tensor:
+        return (1 - torch.sigmoid(self.absence) * (1 - view.share)) / view.share

@@ -8,6 +8,9 @@ with rho^m the density ratio of channel m (``demure.model.channel``) and pi_ut^m
 count of responsibilities over the other interactions. The responsibility r^m is the posterior that m was among the
 causes, a Bernoulli probability for each modality: two can be high, or none. Responsibilities weigh the history that the
 channels see, so both are found together, by fixed-point iteration (EM for the mixture; CVB0 for reliance and themes).
+
+The modalities of an item are not independent, so rho^m rho^n is no density by itself: what makes it one is how often
+the themes of the one meet those of the other in an item (``_meeting``).
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations, cycle
+from itertools import combinations
 
 import numpy as np
 import torch
@@ -26,8 +29,9 @@ from demure.model.context import Context
 from demure.model.latent import Latent
 from demure.model.themes import Themes, start_themes
 
-OFFSET_SD = (0.15, 1.0)
-"""Standard deviations of the items' offsets: of their coordinates, and of their theme logits."""
+OFFSET_SD = 0.15
+"""Standard deviation of the items' offsets."""
+_MEETING = 0.05  # share of meetings that are as if by chance
 CAUSES, CAUSES_WORTH = (0.07, 0.92, 0.01), 0.06
 """Prior shares of interactions with no, one and two causes, and what the prior is worth, a share of the data."""
 LARGE = 50_000
@@ -57,11 +61,13 @@ class Shape:
 
 @dataclass
 class Inferred:
-    """``r_BTM`` responsibilities, ``ratio_BTM`` density ratios, ``total_BT`` p(i)/p_0(i) of the mixture."""
+    """``r_BTM`` responsibilities, ``ratio_BTM`` density ratios, ``total_BT`` p(i)/p_0(i) of the mixture, ``none_BT``
+    the posterior that there was no cause that we see."""
 
     r_BTM: Tensor
     ratio_BTM: Tensor
     total_BT: Tensor
+    none_BT: Tensor
     opened: list[Opened]
 
 
@@ -127,8 +133,8 @@ class Denoiser(nn.Module):
         return [channel for channel in self.channels.values() if isinstance(channel, Channel)]
 
     def offsets(self) -> list[nn.Parameter]:
-        """Where items differ from what their features say: of the points, then of the themes, for each modality."""
-        return [offset for c in self.experts() for offset in (c.points.offset_ID, c.themes.offset_IC)]
+        """Where items differ from what their features say, for each modality."""
+        return [c.points.offset_ID for c in self.experts()]
 
     def learn_offsets(self) -> None:
         """From now on the offsets are learned, and nothing else."""
@@ -140,8 +146,8 @@ class Denoiser(nn.Module):
         """-log of the prior per training interaction, nats, but for a constant: Gaussian for the offsets, Dirichlet for
         the shares of causes. Whether an unexplained choice had no cause or one that the history does not show, the
         likelihood hardly tells: the prior settles it."""
-        learned = [pair for pair in zip(self.offsets(), cycle(OFFSET_SD)) if pair[0].requires_grad]  # else 0, all of it
-        parts = [offset.square().sum() / (2 * sd**2) for offset, sd in learned] or [self.popularity_I.new_zeros(())]
+        learned = [offset for offset in self.offsets() if offset.requires_grad]  # else 0, all of it
+        parts = [offset.square().sum() / (2 * OFFSET_SD**2) for offset in learned] or [self.popularity_I.new_zeros(())]
         shares = torch.log_softmax(self.causes, 0)[: 3 if self.pairs else 2]
         causes = sum(share * told for share, told in zip(CAUSES, shares, strict=False))
         return torch.stack(parts).sum() / interactions - CAUSES_WORTH * causes
@@ -182,11 +188,14 @@ class Denoiser(nn.Module):
         """Histories (B, T) padded with -1 as this model reads them."""
         return Context.of(items_BT, known_BT, ordered=self.ordered, causal=self.shape.causal)
 
-    def infer(self, context: Context, views: list[View]) -> Inferred:
+    def infer(self, context: Context, views: list[View], own: Sequence[Tensor | None] | None = None) -> Inferred:
         """Responsibilities of every position of the batch given the known others; targets get theirs without being
-        evidence for anything."""
+        evidence for anything. ``own``: for each modality what the positions themselves have told of their items, as
+        :meth:`says` gives it, to be left out (B, T, C)."""
         experts = self.experts()
-        opened = [channel.open(view, context) for channel, view in zip(experts, views, strict=True)]
+        apart = own or [None] * len(experts)
+        opened = [c.open(view, context, said) for c, view, said in zip(experts, views, apart, strict=True)]
+        meeting = self._meeting(views)
         present = torch.stack([state.present_BT for state in opened], -1)
         prior = present / max(len(experts), 1) if self.shape.denoise else present
         r, ratio, total = prior, present, present.sum(-1)
@@ -201,12 +210,18 @@ class Denoiser(nn.Module):
                     ],
                     -1,
                 )
-                r, total = self.posterior(ratio, self.reliance(r, context), present)
+                met = self._met(meeting, [state.shares.share_BTC for state in opened], present)
+                r, total = self.posterior(ratio, self.reliance(r, context), present, met)
             if phase == 0:
                 weights = self._evidence(r, present)
                 for m, (channel, state, view) in enumerate(zip(experts, opened, views, strict=True)):
                     channel.shift(state, view, context, weights[..., m])
-        return Inferred(r, ratio, total, opened)
+        return Inferred(r, ratio, total, torch.softmax(self.causes, 0)[0] / total, opened)
+
+    def says(self, found: Inferred, views: list[View]) -> list[Tensor]:
+        """For each modality what every position tells of its item's theme (B, T, C); see ``Channel.says``."""
+        asked = enumerate(zip(self.experts(), found.opened, views, strict=True))
+        return [c.says(state, view, found.ratio_BTM[..., m], found.r_BTM[..., m]) for m, (c, state, view) in asked]
 
     def weights(self, found: Inferred) -> Tensor:
         """How much each modality of each position counts as evidence (B, T, M)."""
@@ -226,8 +241,38 @@ class Denoiser(nn.Module):
         counts = torch.einsum("bjt,bjm->btm", context.reach_BTT, r_BTM) + prior
         return counts / counts.sum(-1, keepdim=True)
 
-    def posterior(self, ratio_BTM: Tensor, reliance_BTM: Tensor, present_BTM: Tensor) -> tuple[Tensor, Tensor]:
-        """Probability of each modality to be among the causes (B, T, M), and p(i)/p_0(i) (B, T)."""
+    def _meeting(self, views: list[View]) -> list[Tensor]:
+        """For each pair of modalities P(c) P(d) / P(c, d) over the items that have both, (C, D): how much rarer than by
+        chance themes c and d meet in an item. Few meet by chance where popular items are few."""
+        found = []
+        for a, b in self.pairs:
+            both_I = views[a].weight_I * views[b].present_I
+            joint_CD = (views[a].q_IC * both_I[:, None]).T @ views[b].q_IC / both_I.sum().clamp(min=1e-9)
+            chance_CD = joint_CD.sum(1, keepdim=True) * joint_CD.sum(0)
+            found.append(chance_CD / ((1 - _MEETING) * joint_CD + _MEETING * chance_CD).clamp(min=1e-12))
+        return found
+
+    def _met(self, meeting: list[Tensor], themes: list[Tensor], present_BTM: Tensor) -> list[Tensor]:
+        """What makes rho^m rho^n of each pair a density, (B, T): ``meeting`` of the themes (B, T, C) that each position
+        is thought to be chosen by."""
+        pairs = zip(self.pairs, meeting, strict=False)
+        return [self._as_far(a, b, ((themes[a] @ by_CD) * themes[b]).sum(-1), present_BTM) for (a, b), by_CD in pairs]
+
+    def _as_far(self, a: int, b: int, factor: Tensor, present: Tensor) -> Tensor:
+        """``factor`` as far as themes speak for both channels; 1 where a modality is missing."""
+        experts = self.experts()
+        part = torch.sigmoid(-experts[a].gate) * torch.sigmoid(-experts[b].gate) * present[..., a] * present[..., b]
+        return 1 + part * (factor - 1)
+
+    def posterior(
+        self,
+        ratio_BTM: Tensor,
+        reliance_BTM: Tensor,
+        present_BTM: Tensor,
+        met: Sequence[Tensor] = (),
+    ) -> tuple[Tensor, Tensor]:
+        """Probability of each modality to be among the causes (B, T, M), and p(i)/p_0(i) (B, T). ``met`` is a
+        factor (B, T) for each pair of causes, 1 if not given."""
         none, one, two = torch.softmax(self.causes, 0)
         single = one * reliance_BTM * ratio_BTM
         total = none + single.sum(-1)
@@ -237,16 +282,20 @@ class Denoiser(nn.Module):
             share = reliance_BTM[..., first] * reliance_BTM[..., second]
             share = share / share.sum(-1, keepdim=True).clamp(min=1e-9)
             joint = two * share * ratio_BTM[..., first] * ratio_BTM[..., second]
+            joint = joint * torch.stack(list(met), -1) if met else joint
             total = total + joint.sum(-1)
             among = among.index_add(-1, first, joint).index_add(-1, second, joint)
         else:
             total = total + two
         return among / total[..., None] * present_BTM, total
 
-    def log_likelihood(self, context: Context, views: list[View]) -> tuple[Tensor, Tensor]:
-        """log p(i_t)/p_0(i_t) of the held-out positions (valid, not known), flat, and the positions' mask (B, T)."""
+    def log_likelihood(
+        self, context: Context, views: list[View], own: Sequence[Tensor | None] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """log p(i_t)/p_0(i_t) of the held-out positions (valid, not known), flat, and the positions' mask (B, T);
+        ``own`` as for :meth:`infer`."""
         held = (context.valid_BT > 0) & (context.known_BT == 0)
-        return self.infer(context, views).total_BT[held].clamp(min=1e-12).log(), held
+        return self.infer(context, views, own).total_BT[held].clamp(min=1e-12).log(), held
 
     def over_catalogue(self, context: Context, views: list[View]) -> tuple[Tensor, Tensor]:
         """p(i | history) / p_0(i) for every item (B, I), and the terms of the single causes (B, M, I)."""
@@ -263,5 +312,28 @@ class Denoiser(nn.Module):
         differ = float(self.shape.denoise and self.shape.reliance)
         counts = (found.r_BTM * context.known_BT[..., None]).sum(1) * differ + prior
         reliance_BIM = (counts / counts.sum(-1, keepdim=True))[:, None, :].expand_as(ratio_BIM)
-        r_BIM, total_BI = self.posterior(ratio_BIM, reliance_BIM, torch.ones_like(ratio_BIM))
+        present_IM = torch.stack([view.present_I for view in views], -1)
+        met = self._met_over_catalogue(self._densities(found, views, context, weights), views, present_IM)
+        r_BIM, total_BI = self.posterior(ratio_BIM, reliance_BIM, torch.ones_like(ratio_BIM), met)
         return total_BI, (r_BIM * total_BI[..., None]).transpose(1, 2)
+
+    def _densities(self, found: Inferred, views: list[View], context: Context, weights_BTM: Tensor) -> list[Tensor]:
+        """What the whole history makes of each theme of each modality, theta_c / qbar_c (B, C)."""
+        asked = enumerate(zip(self.experts(), found.opened, views, strict=True))
+        return [
+            c.themes.density(state.shares, view.prior_C, c.weighed(state, context, weights_BTM[..., m]))
+            for m, (c, state, view) in asked
+        ]
+
+    def _met_over_catalogue(self, densities: list[Tensor], views: list[View], present_IM: Tensor) -> list[Tensor]:
+        """:meth:`_met` for every item (B, I): the mean of the meeting over the themes that it would be chosen by."""
+        met = []
+        for (a, b), meeting_CD in zip(self.pairs, self._meeting(views), strict=False):
+            chance_BCD = densities[a][:, :, None] * densities[b][:, None, :]
+            weighed_BI, chance_BI = (
+                # theme by theme: never users x items x themes
+                sum(of_BCD[:, :, d] @ views[a].q_IC.T * theme_I for d, theme_I in enumerate(views[b].q_IC.T))
+                for of_BCD in (chance_BCD * meeting_CD, chance_BCD)
+            )
+            met.append(self._as_far(a, b, weighed_BI / chance_BI.clamp(min=1e-9), present_IM))
+        return met

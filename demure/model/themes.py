@@ -1,7 +1,7 @@
 """Interests as themes: soft clusters of items, learned from what users take together.
 
-Item i belongs to theme c with q_ic = softmax_c(W y_i + b + d_ic), d_i being an offset of its own; the expert of a user
-with theme shares theta_c is p(i) / p_0(i) = sum_c theta_c q_ic / qbar_c, with qbar_c = sum_i p_0(i) q_ic. It is a
+Item i belongs to theme c with q_ic = softmax_c(W y_i + b + d_ic), d_i being what its users say of it; the expert of a
+user with theme shares theta_c is p(i) / p_0(i) = sum_c theta_c q_ic / qbar_c, with qbar_c = sum_i p_0(i) q_ic. It is a
 normalised density whatever the parameters. theta is the collapsed posterior (CVB0; Teh et al., NIPS 2006; Asuncion et
 al., UAI 2009) of a sparse mixture over the user's other interactions, each counted by its responsibility.
 """
@@ -16,18 +16,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+_FEW = 20_000  # items
+
 
 @dataclass
 class Shares:
-    """``affinity_BTC`` q_ic / qbar_c of every position; ``share_BTC`` its current posterior over the themes."""
+    """``affinity_BTC`` q_ic / qbar_c of every position; ``share_BTC`` its current posterior over the themes;
+    ``density_BTC`` theta_c / qbar_c, what the user's others make of each theme, if they were asked yet."""
 
     affinity_BTC: Tensor
     share_BTC: Tensor
+    density_BTC: Tensor | None = None
 
 
 class Themes(nn.Module):
     """Cluster expert of one modality. ``centres`` (C, D) and ``variance`` start the soft clusters as a k-means
-    mixture of ``n_items``."""
+    mixture of ``n_items``; ``offset_IC`` is what their users say (``demure.training.hearing``)."""
+
+    offset_IC: Tensor
 
     def __init__(self, centres: np.ndarray, variance: float, n_items: int) -> None:
         super().__init__()
@@ -35,7 +41,7 @@ class Themes(nn.Module):
         self.weight = nn.Parameter(mu / variance)
         self.bias = nn.Parameter(-0.5 * mu.square().sum(1) / variance)
         self.log_smoothing = nn.Parameter(torch.tensor(math.log(1.0)))
-        self.offset_IC = nn.Parameter(torch.zeros(n_items, len(mu)), requires_grad=False)
+        self.register_buffer("offset_IC", torch.zeros(n_items, len(mu)))
 
     def memberships(self, coordinates_ID: Tensor, popularity_I: Tensor) -> tuple[Tensor, Tensor]:
         """q (I, C) and its mean under the popularity, qbar (C,)."""
@@ -47,9 +53,12 @@ class Themes(nn.Module):
         q_NC = torch.softmax(coordinates_ND @ self.weight.T + self.bias, dim=1)
         return q_NC, (weight_N @ q_NC).clamp(min=1e-8)
 
-    def open(self, q_IC: Tensor, prior_C: Tensor, items_BT: Tensor) -> Shares:
-        """Every position starts with the memberships of its item."""
+    def open(self, q_IC: Tensor, prior_C: Tensor, items_BT: Tensor, own_BTC: Tensor | None = None) -> Shares:
+        """Every position starts with the memberships of its item, without what the user said of it: ``own_BTC``, its
+        part of ``offset_IC``."""
         q_BTC = F.embedding(items_BT, q_IC)  # unlike q_IC[items_BT], its gradient adds up in a fixed order
+        if own_BTC is not None:
+            q_BTC = torch.softmax(q_BTC.clamp(min=1e-12).log() - own_BTC, -1)
         return Shares(q_BTC / prior_C, q_BTC)
 
     def ratio(
@@ -61,14 +70,18 @@ class Themes(nn.Module):
         theta_BTC = (counts_BTC + smoothing * prior_C) / (mass_BT[..., None] + smoothing)
         joint_BTC = theta_BTC * shares.affinity_BTC
         ratio_BT = joint_BTC.sum(-1)
-        return ratio_BT, Shares(shares.affinity_BTC, joint_BTC / ratio_BT[..., None].clamp(min=1e-9))
+        share_BTC = joint_BTC / ratio_BT[..., None].clamp(min=1e-9)
+        return ratio_BT, Shares(shares.affinity_BTC, share_BTC, theta_BTC / prior_C)
+
+    def density(self, shares: Shares, prior_C: Tensor, weight_BT: Tensor) -> Tensor:
+        """theta_c / qbar_c of the whole history (B, C)."""
+        smoothing = self.log_smoothing.exp()
+        counts_BC = torch.einsum("bt,btc->bc", weight_BT, shares.share_BTC)
+        return (counts_BC / prior_C + smoothing) / (weight_BT.sum(1, keepdim=True) + smoothing)
 
     def over_catalogue(self, shares: Shares, q_IC: Tensor, prior_C: Tensor, weight_BT: Tensor) -> Tensor:
         """The same ratio for every item of the catalogue (B, I)."""
-        smoothing = self.log_smoothing.exp()
-        counts_BC = torch.einsum("bt,btc->bc", weight_BT, shares.share_BTC)
-        theta_BC = (counts_BC + smoothing * prior_C) / (weight_BT.sum(1, keepdim=True) + smoothing)
-        return (theta_BC / prior_C) @ q_IC.T
+        return self.density(shares, prior_C, weight_BT) @ q_IC.T
 
 
 def start_themes(coordinates: np.ndarray, spread: np.ndarray, present: np.ndarray, count: int, seed: int) -> Themes:
@@ -82,7 +95,8 @@ def start_themes(coordinates: np.ndarray, spread: np.ndarray, present: np.ndarra
         sample = scaled[np.random.default_rng(seed).choice(len(scaled), 100_000, replace=False)]
     count = max(1, min(count, len(np.unique(sample, axis=0))))
     with threadpool_limits(1):  # three threads add up in an order of their own each time
-        found = KMeans(count, n_init=4, random_state=seed).fit(sample)
+        tries = 4 if len(sample) > _FEW else 30  # a poor start costs more than it takes to look for a better one
+        found = KMeans(count, n_init=tries, random_state=seed).fit(sample)
     variance = float(((sample - found.cluster_centers_[found.labels_]) ** 2).mean())
     return Themes(found.cluster_centers_, max(variance, 1e-3), len(coordinates))
 

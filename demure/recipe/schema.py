@@ -65,7 +65,9 @@ class TrainingRecipe:
         12, 0, 100_000, "most epochs after those, of the items' own offsets; 0 leaves them out"
     )
     point_offset_rate: float = _number(0.01, 0.0, 10.0, "of the items' offsets in a latent space")
-    theme_offset_rate: float = _number(0.05, 0.0, 10.0, "of the items' offsets among the soft clusters")
+    hearings: int = _number(
+        3, 0, 100, "most times that items hear what their users say of them, after those; 0 leaves it out", "Pearl 1988"
+    )
     gate_rate: float = _number(0.15, 0.0, 10.0, "of the gates between experts")
     watched_users: int = _number(2000, 1, 10_000_000, "most users that validation looks at while training")
 

@@ -17,19 +17,21 @@ from demure.files import atomic_file
 from demure.model.context import Context
 from demure.model.denoiser import Denoiser, Inferred
 from demure.progress import Listener, Progress
-from demure.training.batches import by_length
+from demure.training.hearing import finished, histories_in
 
 if TYPE_CHECKING:
     from demure.data.dataset import Dataset, Histories
 
 POI_FROM = 0.5
 _SUPPORTS = 3
-_LONGEST = 2000
-_CELLS = 1_500_000
 
 
-def diagnose(denoiser: Denoiser, dataset: Dataset, folder: Path, listener: Listener) -> None:
+def diagnose(
+    denoiser: Denoiser, dataset: Dataset, folder: Path, listener: Listener, told: list[torch.Tensor] | None = None
+) -> None:
     """Write diagnosis.parquet, supports.parquet and reliance.parquet (their columns: see docs/files.md) to ``folder``.
+    ``told`` as :func:`demure.training.hearing.hear` returns it: what each choice told of its item, left out of what
+    judges it.
 
     ``poi_probability`` is the posterior that the modality was among the causes, ``evidence`` its log density ratio to
     the popularity (nats). Verdict ``poi`` from a probability of one half, else ``noise``; ``missing`` where the item
@@ -46,27 +48,19 @@ def diagnose(denoiser: Denoiser, dataset: Dataset, folder: Path, listener: Liste
     none = np.zeros(N, np.float32)
     support = np.full((N, M, _SUPPORTS), -1, np.int64)
     weight = np.zeros((N, M, _SUPPORTS), np.float32)
-    parts = _parts(train, _LONGEST)
-    todo = np.flatnonzero(np.diff(parts.indptr) > 0)
-    done = 0
+    todo, done = histories_in(train), 0
     with torch.no_grad():
-        views = denoiser.views()
-        device = denoiser.popularity_I.device
-        for block in by_length(parts, todo, _CELLS, _LONGEST):
-            items = torch.as_tensor(parts.padded(block)).to(device)
-            context = denoiser.context(items)
-            found = denoiser.infer(context, views)
-            valid = (items >= 0).cpu().numpy()
-            at = parts.indptr[block][:, None] + np.arange(items.shape[1])
+        for count, block in finished(denoiser, train, told):
+            valid, at, found = block.valid_BT, block.at_BT, block.found
             rows = at[valid]
             probability[rows] = found.r_BTM.cpu().numpy()[valid]
             evidence[rows] = found.ratio_BTM.clamp(min=1e-12).log().cpu().numpy()[valid]
-            none[rows] = (torch.softmax(denoiser.causes, 0)[0] / found.total_BT).cpu().numpy()[valid]
-            best, share = _supports(denoiser, found, context)
+            none[rows] = found.none_BT.cpu().numpy()[valid]
+            best, share = _supports(denoiser, found, block.context)
             support[rows] = np.where(share > 0, at[np.arange(len(at))[:, None, None, None], best], -1)[valid]
             weight[rows] = share[valid]
-            done += len(block)
-            listener(Progress("diagnose", done, len(todo)))
+            done += count
+            listener(Progress("diagnose", done, todo))
     present = np.stack([channel.present_I.cpu().numpy()[train.items] > 0 for channel in denoiser.experts()], 1)
     probability = np.where(present, np.clip(probability, 0.0, 1.0), 0.0)
     evidence = np.where(present, evidence, 0.0)
@@ -102,16 +96,6 @@ def diagnose(denoiser: Denoiser, dataset: Dataset, folder: Path, listener: Liste
         },
     )
     _write(folder / "reliance.parquet", _reliance(dataset, denoiser, train, owner, probability, none))
-
-
-def _parts(histories: Histories, longest: int) -> Histories:
-    """The same interactions, each history cut into as few parts of about equal length as ``longest`` allows."""
-    length = np.diff(histories.indptr)
-    cuts = np.maximum(1, -(-length // longest))
-    user = np.repeat(np.arange(len(length)), cuts)
-    nth = np.arange(len(user)) - (np.cumsum(cuts) - cuts)[user]
-    start = histories.indptr[user] + nth * length[user] // cuts[user]
-    return type(histories)(np.append(start, histories.indptr[-1]), histories.items, histories.times)
 
 
 def _supports(denoiser: Denoiser, found: Inferred, context: Context) -> tuple[np.ndarray, np.ndarray]:

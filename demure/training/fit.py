@@ -148,7 +148,6 @@ def _groups(denoiser: Denoiser, recipe: TrainingRecipe) -> list[dict[str, Any]]:
         "log_metric": recipe.metric_rate,
         "themes": recipe.theme_rate,
         "offset_ID": recipe.point_offset_rate,
-        "offset_IC": recipe.theme_offset_rate,
     }
     groups: dict[float, list[torch.nn.Parameter]] = {}
     for name, parameter in denoiser.named_parameters():

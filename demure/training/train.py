@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from demure.training.checkpoint import CHECKPOINT_MINUTES, Care, Log, write_tens
 from demure.training.devices import pick_device
 from demure.training.diagnose import diagnose
 from demure.training.fit import fit
+from demure.training.hearing import hear
 from demure.training.inputs import latents
 from demure.training.learn import learn, start, task_of
 from demure.training.load import WEIGHTS, shape_of
@@ -148,15 +150,16 @@ def _train_demure(
     popularity = counts(history, data.n_items)
     denoiser = Denoiser.start(spaces, popularity, shape_of(recipe), ordered=data.has_time, seed=seed).to(device)
     settings = recipe.training
-    watch = Watch(
+    watching = partial(
+        Watch,
         history,
         valid,
         most=settings.watched_users,
         longest=settings.history,
         held_out=settings.held_out,
         seed=seed,
-        team=care.team,
     )
+    watch = watching(team=care.team)
     used = {name: store.manifest(data.path, name) for name in spaces}
     signature = _signature(data, recipe, seed, used)
     log = fit(denoiser, history, watch, settings, seed=seed, signature=signature, care=care)
@@ -165,10 +168,11 @@ def _train_demure(
         return log, {}, details
     denoiser.eval()
     care.listener(Progress("choose the pool", 0))
+    told = hear(denoiser, history, watching(), settings.hearings if settings.epochs else 0)
     recommender = Recommender(denoiser, None, Pool(0.0, 1.0), popularity, longest=settings.history)
     window = recipe.collaborative.window if recipe.collaborative.enabled else None
     metrics = choose_pool(recommender, history, valid, window, seed=seed)
-    diagnose(denoiser, data, care.folder, care.listener)
+    diagnose(denoiser, data, care.folder, care.listener, told)
     write_tensors(care.folder / WEIGHTS, denoiser.state_dict())
     details["pool"] = asdict(recommender.pool)
     if recommender.neighbours is not None:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import Tensor
+from torch.nn.functional import pad
 
 from demure.model.denoiser import Denoiser
 from demure.training.batches import append, by_length, hide
@@ -53,14 +55,17 @@ class Watch:
             self.kept = np.setdiff1d(trainable, self.users)
 
     @torch.no_grad()
-    def log_likelihood(self, denoiser: Denoiser) -> float:
-        """Mean log p(i)/p_0(i) of the watched targets, nats; above 0 means that content tells more than popularity."""
+    def log_likelihood(self, denoiser: Denoiser, told: list[Tensor] | None = None) -> float:
+        """Mean log p(i)/p_0(i) of the watched targets, nats; above 0 means that content tells more than popularity.
+        ``told`` (N, C) for each modality: what the training interactions told of their items' themes, left out of what
+        their users hear; users that are kept from training are thought to have told nothing."""
         device = denoiser.popularity_I.device
         views = denoiser.views()
         generator = torch.Generator().manual_seed(self.seed)
         total, count = 0.0, 0
         for at, users in enumerate(by_length(self.train, self.users, _CELLS, self.longest)):
             items = self.train.padded(users, self.longest)
+            own = self._own(users, items, told, device) if told is not None and self.by_split else None
             if self.by_split:
                 items, mask = append(items, self.valid.items[self.valid.indptr[users]])
                 known = torch.as_tensor(mask)
@@ -69,7 +74,15 @@ class Watch:
             if at % self.team.size != self.team.rank:
                 continue
             context = denoiser.context(torch.as_tensor(items).to(device), known.to(device))
-            found, _ = denoiser.log_likelihood(context, views)
+            found, _ = denoiser.log_likelihood(context, views, own)
             total, count = total + float(found.double().sum()), count + len(found)
         total, count = self.team.sum_of(torch.tensor([total, count], dtype=torch.float64)).tolist()
         return total / max(count, 1)
+
+    def _own(self, users: np.ndarray, items_BT: np.ndarray, told: list[Tensor], device: torch.device) -> list[Tensor]:
+        """What each position told (B, T + 1, C), the target last of its row: nothing."""
+        valid_BT = items_BT >= 0
+        first_B1 = (self.train.indptr[users + 1] - valid_BT.sum(1))[:, None]
+        rows_BT = torch.as_tensor(np.where(valid_BT, first_B1 + np.arange(valid_BT.shape[1]), 0))
+        known_BT1 = torch.as_tensor(valid_BT)[..., None]
+        return [pad(said_NC[rows_BT] * known_BT1, (0, 0, 0, 1)).to(device) for said_NC in told]

@@ -40,7 +40,7 @@ def test_every_key_is_listed(capsys, monkeypatch, width):
     monkeypatch.setenv("COLUMNS", str(width))
     assert main(["recipes", "keys"]) == 0
     shown = capsys.readouterr().out
-    assert "training.theme_offset_rate" in shown
+    assert "training.point_offset_rate" in shown
     assert max(map(len, shown.splitlines())) <= width
     assert main(["recipes", "keys", "sasrec", "--json"]) == 0
     told = {key["name"]: key for key in json.loads(capsys.readouterr().out)["keys"]}

@@ -1,5 +1,6 @@
 """The mixture: probabilities, what must not matter, what must not leak, and what is missing."""
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -241,3 +242,36 @@ def test_context_by_hand():
     np.testing.assert_allclose(context.log_age_BT[0, :3].exp(), [3, 2, 1], rtol=1e-6)
     assert not Context.of(items, ordered=False).log_gap_BTT.any()
     assert Context.of(items, ordered=False).known_BT.tolist() == [[1, 1, 1, 0]]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_two_causes_are_a_density_where_modalities_are_not_independent(seed, monkeypatch):
+    """sum_i p_0(i) rho^a(i) rho^b(i) is 1 with what makes it so, and is not without; themes alone speak, each item is
+    of one theme, and every two themes meet in some item."""
+    monkeypatch.setattr("demure.model.denoiser._MEETING", 0.0)
+    denoiser = small_denoiser(missing=0.0, ordered=False, seed=seed)
+    random = np.random.default_rng(seed)
+    first = np.concatenate([np.repeat(np.arange(4), 4), random.integers(4, size=24)])
+    second = np.concatenate([np.tile(np.arange(4), 4), first[16:]])  # mostly alike
+    views = []
+    for channel, view, of in zip(denoiser.experts(), denoiser.views(), (first, second), strict=True):
+        channel.gate.fill_(-30.0)
+        q_IC = torch.eye(4)[torch.as_tensor(of)]
+        views.append(replace(view, q_IC=q_IC, prior_C=view.weight_I @ q_IC))
+    context = denoiser.context(small_histories([6, 9], seed=seed))
+    found = denoiser.infer(context, views)
+    densities = denoiser._densities(found, views, context, denoiser.weights(found))
+    both = (densities[0] @ views[0].q_IC.T) * (densities[1] @ views[1].q_IC.T)
+    (met,) = denoiser._met_over_catalogue(densities, views, torch.ones(40, 2))
+    sums = (denoiser.popularity_I * both * met).sum(-1)
+    torch.testing.assert_close(sums, torch.ones(2), rtol=1e-4, atol=1e-4)
+    assert ((denoiser.popularity_I * both).sum(-1) - 1).abs().max() > 0.01
+
+
+def test_a_missing_modality_meets_nothing():
+    denoiser = small_denoiser(missing=0.5)
+    found = denoiser.infer(denoiser.context(small_histories([10])), denoiser.views())
+    present = torch.stack([state.present_BT for state in found.opened], -1)
+    (met,) = denoiser._met(denoiser._meeting(denoiser.views()), [s.shares.share_BTC for s in found.opened], present)
+    assert (met[present.prod(-1) == 0] == 1).all()
+    assert (met[present.prod(-1) == 1] != 1).all()

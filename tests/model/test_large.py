@@ -11,7 +11,7 @@ from demure.model import points
 
 def without_offsets(**options):
     denoiser = small_denoiser(**options)
-    for offset in denoiser.offsets():
+    for offset in [*denoiser.offsets(), *(channel.themes.offset_IC for channel in denoiser.experts())]:
         offset.zero_()
     return denoiser
 

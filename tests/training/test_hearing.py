@@ -1,0 +1,190 @@
+"""What items hear from their users: by hand, no choice as evidence for itself, and only where it helps."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from small_models import ITEMS, small_denoiser, small_histories
+from small_sets import dataset_folder
+
+from demure.data.dataset import Histories
+from demure.demo.planted import Knobs
+from demure.diagnosis.truth import score_diagnosis
+from demure.training import hearing
+from demure.training.hearing import finished, hear
+from demure.training.train import train
+from demure.training.watch import Watch
+
+
+def made(rows):
+    return Histories(
+        np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64),
+        np.array([item for row in rows for item in row], dtype=np.int64),
+    )
+
+
+def random_histories(users, seed=0):
+    random = np.random.default_rng(seed)
+    return made([random.permutation(ITEMS)[: random.integers(3, 9)] for _ in range(users)])
+
+
+def watch(train_part, valid):
+    return Watch(train_part, valid, most=100, longest=50, held_out=0.3, seed=0)
+
+
+class Dictated:
+    """A watch that gives these likelihoods, one after the other."""
+
+    def __init__(self, values, users):
+        self.values, self.kept = list(values), np.arange(users)
+
+    def log_likelihood(self, denoiser, told=None):
+        return self.values.pop(0)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_choice_tells_the_likelihood_of_each_theme(seed):
+    """By hand: the whole mixture again, for an item of one theme alone, the rest of the inference as it was."""
+    denoiser = small_denoiser(seed=seed)
+    items = small_histories([9, 5], seed=seed)
+    context, views = denoiser.context(items), denoiser.views()
+    found = denoiser.infer(context, views)
+    told = denoiser.says(found, views)
+    for m, (channel, view, state) in enumerate(zip(denoiser.experts(), views, found.opened, strict=True)):
+        gate = torch.sigmoid(channel.gate)
+        q = state.shares.affinity_BTC * view.prior_C
+        themes = (state.shares.density_BTC * q).sum(-1)
+        for row, at in [(0, 0), (0, 8), (1, 3)]:
+            if not state.present_BT[row, at]:
+                assert (told[m][row, at] == 0).all()
+                continue
+            scale = (1 - torch.sigmoid(channel.absence) * (1 - view.share)) / view.share
+            points = found.ratio_BTM[row, at, m] / scale - (1 - gate) * themes[row, at]
+            r, total = found.r_BTM[row, at, m], found.total_BT[row, at]
+            by_hand = []
+            for theme in range(4):
+                ratio = scale * (points + (1 - gate) * state.shares.density_BTC[row, at, theme])
+                by_hand.append(float(total * (1 - r) + total * r * ratio / found.ratio_BTM[row, at, m]))
+            expected = np.log(by_hand) - np.log(by_hand).mean()
+            np.testing.assert_allclose(told[m][row, at].numpy(), expected, atol=1e-4)
+
+
+def test_the_mixture_is_linear_in_each_ratio():
+    """What the formula of what a choice tells rests on."""
+    denoiser = small_denoiser(["image", "text", "audio"], jitter=0.5)
+    random = np.random.default_rng(0)
+    ratio, reliance = (torch.tensor(random.dirichlet(np.ones(3), (2, 4)) * k).float() for k in (6, 1))
+    met = [torch.tensor(random.uniform(0.5, 2, (2, 4))).float() for _ in range(3)]
+    present = torch.ones(2, 4, 3)
+    r, total = denoiser.posterior(ratio, reliance, present, met)
+    for m in range(3):
+        other = ratio.clone()
+        other[..., m] *= 3.0
+        torch.testing.assert_close(
+            denoiser.posterior(other, reliance, present, met)[1], total * (1 - r[..., m]) + 3 * total * r[..., m]
+        )
+
+
+def test_what_a_user_told_of_an_item_is_left_out_of_what_the_user_hears():
+    denoiser = small_denoiser()
+    themes, view = denoiser.experts()[0].themes, denoiser.views()[0]
+    items = small_histories([6])
+    own = torch.randn(1, 6, 4, generator=torch.manual_seed(0))
+    whole = themes.memberships(denoiser.experts()[0].themes_ID, denoiser.popularity_I)[0]
+    themes.offset_IC.index_add_(0, items[0], own[0])
+    heard = themes.memberships(denoiser.experts()[0].themes_ID, denoiser.popularity_I)[0]
+    assert not torch.allclose(whole, heard)
+    shares = themes.open(heard, view.prior_C, items, own)
+    torch.testing.assert_close(shares.share_BTC, whole[items], rtol=1e-4, atol=1e-6)
+
+
+def test_items_hear_the_sum_of_what_their_choices_told():
+    denoiser, train_part = small_denoiser(), random_histories(30)
+    told = hear(denoiser, train_part, Dictated([0.0, 1.0], 30), 1)
+    for channel, said in zip(denoiser.experts(), told, strict=True):
+        by_hand = np.zeros((ITEMS, 4), np.float32)
+        np.add.at(by_hand, train_part.items, said.numpy())
+        np.testing.assert_allclose(channel.themes.offset_IC.numpy(), by_hand, atol=1e-5)
+        missing = (channel.present_I == 0).numpy()
+        assert (by_hand[missing] == 0).all()
+
+
+def test_as_often_as_it_helps_and_no_more():
+    train_part = random_histories(30)
+    one, two, never, off = (small_denoiser() for _ in range(4))
+    start = one.experts()[0].themes.offset_IC.clone()
+    first = hear(one, train_part, Dictated([0.0, 1.0], 30), 1)
+    again = hear(two, train_part, Dictated([0.0, 1.0, 0.5], 30), 3)  # the second time it hurts
+    assert torch.equal(first[0], again[0])
+    assert torch.equal(one.experts()[0].themes.offset_IC, two.experts()[0].themes.offset_IC)
+    assert hear(never, train_part, Dictated([0.0, 0.0], 30), 3) is None
+    assert torch.equal(never.experts()[0].themes.offset_IC, start)
+    assert hear(off, train_part, Dictated([], 30), 0) is None
+
+
+def test_too_much_to_hold_is_not_heard(monkeypatch):
+    monkeypatch.setattr(hearing, "_NUMBERS", 10)
+    assert hear(small_denoiser(), random_histories(30), Dictated([], 30), 3) is None
+
+
+def test_users_kept_from_training_tell_nothing():
+    train_part = random_histories(60)
+    watched = watch(train_part, made([[]] * 60))
+    watched_rows = np.isin(np.repeat(np.arange(60), np.diff(train_part.indptr)), watched.users)
+    told = hear(small_denoiser(), train_part, Dictated([0.0, 1.0], 0), 1)
+    assert all((said == 0).all() for said in told)
+    dictated = Dictated([0.0, 1.0], 60)
+    dictated.kept = watched.kept
+    told = hear(small_denoiser(), train_part, dictated, 1)
+    assert (told[0][watched_rows] == 0).all()
+    assert (told[0][~watched_rows] != 0).any()
+
+
+def test_validation_leaves_out_what_the_watched_users_told():
+    """With nobody else about, an item is to them what it was before anybody told anything."""
+    denoiser, untold = small_denoiser(), small_denoiser()
+    train_part, valid = made([[1, 2, 3, 4], [5, 6, 7]]), made([[20], [21]])
+    watched = watch(train_part, valid)
+    own = [torch.randn(7, 4, generator=torch.manual_seed(m)) for m in range(2)]
+    for channel, said in zip(denoiser.experts(), own, strict=True):
+        channel.themes.offset_IC.index_add_(0, torch.as_tensor(train_part.items), said)
+    before = untold.views()  # what all items are in the mean is held as it was
+    heard = [replace(was, q_IC=now.q_IC) for was, now in zip(before, denoiser.views(), strict=True)]
+    denoiser._meeting = untold._meeting = lambda views: []
+    untold_value = by_views(untold, watched, before)
+    assert by_views(denoiser, watched, heard, own) == pytest.approx(untold_value, abs=1e-5)
+    assert by_views(denoiser, watched, heard) != pytest.approx(untold_value, abs=1e-4)
+
+
+def by_views(denoiser, watched, views, told=None):
+    denoiser.views = lambda: views
+    try:
+        return watched.log_likelihood(denoiser, told)
+    finally:
+        del denoiser.views
+
+
+def test_long_histories_are_judged_in_parts(monkeypatch):
+    monkeypatch.setattr(hearing, "_LONGEST", 4)
+    train_part = made([range(10), [3, 4]])
+    seen = [block.at_BT[block.valid_BT] for _, block in finished(small_denoiser(), train_part, None)]
+    assert sorted(np.concatenate(seen)) == list(range(12))
+    assert max(block.valid_BT.shape[1] for _, block in finished(small_denoiser(), train_part, None)) <= 4
+
+
+def test_on_noisy_features_it_helps(tmp_path: Path):
+    """Where features hardly tell the clusters, users do."""
+    noisy = Knobs(users=400, items=150, length=(10, 20), clusters=6, interests=(1, 2), dimensions=12, feature_noise=1.0)
+    dataset = dataset_folder(tmp_path, noisy)
+    truth = pd.read_csv(tmp_path / "raw" / "truth.csv", dtype={"user_id": str, "item_id": str})
+    scores = {}
+    for times in (0, 3):
+        out = tmp_path / f"run{times}"
+        few = ("training.epochs=8", "training.offset_epochs=0", f"training.hearings={times}")
+        train(dataset, out, overrides=few, device="cpu")
+        scores[times] = score_diagnosis(truth, pd.read_parquet(out / "diagnosis.parquet"))
+    assert scores[3].auc > scores[0].auc + 0.005
+    assert scores[3].log_loss < scores[0].log_loss
