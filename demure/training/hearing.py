@@ -76,12 +76,13 @@ def hear(denoiser: Denoiser, train: Histories, watch: Watch, passes: int) -> lis
     if not passes or denoiser.large or len(train.items) * sum(len(one.bias) for one in themes) > _NUMBERS:
         return None
     told, best = None, watch.log_likelihood(denoiser)
+    items_N = torch.as_tensor(train.items)
     speaks_N = torch.as_tensor(np.repeat(np.isin(np.arange(len(train.indptr) - 1), watch.kept), np.diff(train.indptr)))
     for _ in range(passes):
         before = [one.offset_IC.clone() for one in themes]
         saying = [said_NC * speaks_N[:, None] for said_NC in _said(denoiser, train, told)]
         for one, said_NC in zip(themes, saying, strict=True):
-            one.offset_IC.copy_(torch.zeros(one.offset_IC.shape).index_add_(0, torch.as_tensor(train.items), said_NC))
+            one.offset_IC.copy_(torch.zeros(one.offset_IC.shape).index_add_(0, items_N, said_NC))
         value = watch.log_likelihood(denoiser, saying)
         if value <= best:
             for one, offset_IC in zip(themes, before, strict=True):
