@@ -41,13 +41,17 @@ class Block:
     found: Inferred
 
 
-def finished(denoiser: Denoiser, train: Histories, told: list[Tensor] | None) -> Iterator[tuple[int, Block]]:
+def finished(
+    denoiser: Denoiser, train: Histories, told: list[Tensor] | None, longest: int | None = None
+) -> Iterator[tuple[int, Block]]:
     """Leave-one-out over whole histories, users in blocks, with the number of histories in each. A history of more than
-    2,000 interactions is cut into equal parts of at most so many, each judged by itself. ``told`` by :func:`hear`."""
-    parts = _parts(train, _LONGEST)
+    ``longest`` interactions (2,000) is cut into equal parts of at most so many, each judged by itself. ``told`` by
+    :func:`hear`."""
+    longest = longest or _LONGEST
+    parts = _parts(train, longest)
     views = denoiser.views()
     device = denoiser.popularity_I.device
-    for block in by_length(parts, np.flatnonzero(np.diff(parts.indptr) > 0), _CELLS, _LONGEST):
+    for block in by_length(parts, np.flatnonzero(np.diff(parts.indptr) > 0), _CELLS, longest):
         items_BT = parts.padded(block)
         valid_BT = items_BT >= 0
         at_BT = parts.indptr[block][:, None] + np.arange(items_BT.shape[1])
@@ -70,7 +74,7 @@ def hear(denoiser: Denoiser, train: Histories, watch: Watch, passes: int) -> lis
 
     Leaves the sums with the items (``Themes.offset_IC``) and returns what each training interaction told, (N, C) for
     each modality; None if nothing was gained, or the catalogue or the histories are too large to hold it. Users that
-    the watch keeps from training tell nothing.
+    the watch keeps from training tell nothing; long histories speak in parts as long as those it learned from.
     """
     themes = [channel.themes for channel in denoiser.experts()]
     if not passes or denoiser.large or len(train.items) * sum(len(one.bias) for one in themes) > _NUMBERS:
@@ -80,7 +84,7 @@ def hear(denoiser: Denoiser, train: Histories, watch: Watch, passes: int) -> lis
     speaks_N = torch.as_tensor(np.repeat(np.isin(np.arange(len(train.indptr) - 1), watch.kept), np.diff(train.indptr)))
     for _ in range(passes):
         before = [one.offset_IC.clone() for one in themes]
-        saying = [said_NC * speaks_N[:, None] for said_NC in _said(denoiser, train, told)]
+        saying = [said_NC * speaks_N[:, None] for said_NC in _said(denoiser, train, told, watch.longest)]
         for one, said_NC in zip(themes, saying, strict=True):
             one.offset_IC.copy_(torch.zeros(one.offset_IC.shape).index_add_(0, items_N, said_NC))
         value = watch.log_likelihood(denoiser, saying)
@@ -92,10 +96,10 @@ def hear(denoiser: Denoiser, train: Histories, watch: Watch, passes: int) -> lis
     return told
 
 
-def _said(denoiser: Denoiser, train: Histories, told: list[Tensor] | None) -> list[Tensor]:
+def _said(denoiser: Denoiser, train: Histories, told: list[Tensor] | None, longest: int) -> list[Tensor]:
     saying = [torch.zeros(len(train.items), len(channel.themes.bias)) for channel in denoiser.experts()]
     views = denoiser.views()
-    for _, block in finished(denoiser, train, told):
+    for _, block in finished(denoiser, train, told, longest):
         valid_BT = torch.as_tensor(block.valid_BT)
         rows = torch.as_tensor(block.at_BT)[valid_BT]
         for said_NC, said_BTC in zip(saying, denoiser.says(block.found, views), strict=True):

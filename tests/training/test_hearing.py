@@ -39,7 +39,7 @@ class Dictated:
     """A watch that gives these likelihoods, one after the other."""
 
     def __init__(self, values, users):
-        self.values, self.kept = list(values), np.arange(users)
+        self.values, self.kept, self.longest = list(values), np.arange(users), 50
 
     def log_likelihood(self, denoiser, told=None):
         return self.values.pop(0)
