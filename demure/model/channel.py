@@ -141,6 +141,17 @@ class Channel(nn.Module):
         said_BTC = (1 + among_BT1 * change_BTC).clamp(min=1e-9).log()
         return (said_BTC - said_BTC.mean(-1, keepdim=True)) * opened.present_BT[..., None]
 
+    def by_content(self, opened: Opened, view: View, context: Context, ratio_BT: Tensor) -> Tensor:
+        """``ratio_BT`` as it would be had nobody said anything of the targets themselves: by their own features alone,
+        while what is known of the other items stays. What users made up for is no evidence for the content."""
+        density_BTC = opened.shares.density_BTC
+        assert density_BTC is not None  # asked after `ratio`
+        by_features_BTC = F.embedding(context.items_BT, self.themes.by_features(self.themes_ID))
+        heard_BTC = opened.shares.affinity_BTC * view.prior_C
+        change_BT = (density_BTC * (by_features_BTC - heard_BTC)).sum(-1)
+        scale = (1 - torch.sigmoid(self.gate)) * self._scale(view)
+        return (ratio_BT + scale * change_BT * opened.present_BT).clamp(min=0.0)
+
     def shift(self, opened: Opened, view: View, context: Context, r_BT: Tensor) -> None:
         """Move the seeds by what is now believed of the history."""
         source = opened.present_BT * context.known_BT

@@ -223,6 +223,11 @@ class Denoiser(nn.Module):
         asked = enumerate(zip(self.experts(), found.opened, views, strict=True))
         return [c.says(state, view, found.ratio_BTM[..., m], found.r_BTM[..., m]) for m, (c, state, view) in asked]
 
+    def by_content(self, found: Inferred, views: list[View], context: Context) -> Tensor:
+        """``ratio_BTM`` by the targets' own features alone; see ``Channel.by_content``."""
+        asked = enumerate(zip(self.experts(), found.opened, views, strict=True))
+        return torch.stack([c.by_content(s, view, context, found.ratio_BTM[..., m]) for m, (c, s, view) in asked], -1)
+
     def weights(self, found: Inferred) -> Tensor:
         """How much each modality of each position counts as evidence (B, T, M)."""
         return self._evidence(found.r_BTM, torch.stack([state.present_BT for state in found.opened], -1))

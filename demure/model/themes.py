@@ -45,13 +45,20 @@ class Themes(nn.Module):
 
     def memberships(self, coordinates_ID: Tensor, popularity_I: Tensor) -> tuple[Tensor, Tensor]:
         """q (I, C) and its mean under the popularity, qbar (C,)."""
-        q_IC = torch.softmax(coordinates_ID @ self.weight.T + self.bias + self.offset_IC, dim=1)
+        q_IC = torch.softmax(self._logits(coordinates_ID) + self.offset_IC, dim=1)
         return q_IC, (popularity_I[:, None] * q_IC).sum(0).clamp(min=1e-8)
 
     def memberships_some(self, coordinates_ND: Tensor, weight_N: Tensor) -> tuple[Tensor, Tensor]:
         """q (N, C) of some items without offsets, and an estimate of qbar from their ``weight_N``, which sum to 1."""
-        q_NC = torch.softmax(coordinates_ND @ self.weight.T + self.bias, dim=1)
+        q_NC = self.by_features(coordinates_ND)
         return q_NC, (weight_N @ q_NC).clamp(min=1e-8)
+
+    def by_features(self, coordinates_ID: Tensor) -> Tensor:
+        """q (I, C) by the features alone."""
+        return torch.softmax(self._logits(coordinates_ID), dim=1)
+
+    def _logits(self, coordinates_ID: Tensor) -> Tensor:
+        return coordinates_ID @ self.weight.T + self.bias
 
     def open(self, q_IC: Tensor, prior_C: Tensor, items_BT: Tensor, own_BTC: Tensor | None = None) -> Shares:
         """Every position starts with the memberships of its item, without what the user said of it: ``own_BTC``, its

@@ -30,13 +30,13 @@ def diagnose(
     denoiser: Denoiser, dataset: Dataset, folder: Path, listener: Listener, told: list[torch.Tensor] | None = None
 ) -> None:
     """Write diagnosis.parquet, supports.parquet and reliance.parquet (their columns: see docs/files.md) to ``folder``.
-    ``told`` as :func:`demure.training.hearing.hear` returns it: what each choice told of its item, left out of what
-    judges it.
 
     ``poi_probability`` is the posterior that the modality was among the causes, ``evidence`` its log density ratio to
-    the popularity (nats). Verdict ``poi`` from a probability of one half, else ``noise``; ``missing`` where the item
-    does not have the modality: its probability is 0 and its evidence 0. A history of more than 2,000 interactions is
-    cut into equal parts of at most so many, each judged by itself.
+    the popularity (nats), by the item's own content: without what its other users say of it. Verdict ``poi`` from a
+    probability of one half, else ``noise``; ``missing`` where the item does not have the modality: its probability is 0
+    and its evidence 0. A history of more than 2,000 interactions is cut into equal parts of at most so many, each
+    judged by itself. ``told`` as :func:`demure.training.hearing.hear` returns it: what each choice told of its item,
+    left out of what judges it.
     """
     train = dataset.histories("train")
     M = len(denoiser.names)
@@ -54,7 +54,9 @@ def diagnose(
             valid, at, found = block.valid_BT, block.at_BT, block.found
             rows = at[valid]
             probability[rows] = found.r_BTM.cpu().numpy()[valid]
-            evidence[rows] = found.ratio_BTM.clamp(min=1e-12).log().cpu().numpy()[valid]
+            evidence[rows] = (
+                denoiser.by_content(found, block.views, block.context).clamp(min=1e-12).log().cpu().numpy()[valid]
+            )
             none[rows] = found.none_BT.cpu().numpy()[valid]
             best, share = _supports(denoiser, found, block.context)
             support[rows] = np.where(share > 0, at[np.arange(len(at))[:, None, None, None], best], -1)[valid]

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from demure.model.channel import View
 from demure.model.context import Context
 from demure.model.denoiser import Denoiser, Inferred
 from demure.training.batches import by_length
@@ -32,12 +33,13 @@ _NUMBERS = 400_000_000  # interactions x themes, all modalities: 1.6 GB
 
 @dataclass(frozen=True)
 class Block:
-    """Users of similar history length: ``valid_BT``, the interactions' numbers ``at_BT`` (any where not valid), and
-    what was found of them."""
+    """Users of similar history length: ``valid_BT``, the interactions' numbers ``at_BT`` (any where not valid), what
+    was found of them, and under which views."""
 
     valid_BT: np.ndarray
     at_BT: np.ndarray
     context: Context
+    views: list[View]
     found: Inferred
 
 
@@ -60,7 +62,7 @@ def finished(
             rows = torch.as_tensor(np.where(valid_BT, at_BT, 0))
             own = [said_NC[rows].to(device) for said_NC in told]
         context = denoiser.context(torch.as_tensor(items_BT).to(device))
-        yield len(block), Block(valid_BT, at_BT, context, denoiser.infer(context, views, own))
+        yield len(block), Block(valid_BT, at_BT, context, views, denoiser.infer(context, views, own))
 
 
 def histories_in(train: Histories) -> int:
@@ -98,11 +100,10 @@ def hear(denoiser: Denoiser, train: Histories, watch: Watch, passes: int) -> lis
 
 def _said(denoiser: Denoiser, train: Histories, told: list[Tensor] | None, longest: int) -> list[Tensor]:
     saying = [torch.zeros(len(train.items), len(channel.themes.bias)) for channel in denoiser.experts()]
-    views = denoiser.views()
     for _, block in finished(denoiser, train, told, longest):
         valid_BT = torch.as_tensor(block.valid_BT)
         rows = torch.as_tensor(block.at_BT)[valid_BT]
-        for said_NC, said_BTC in zip(saying, denoiser.says(block.found, views), strict=True):
+        for said_NC, said_BTC in zip(saying, denoiser.says(block.found, block.views), strict=True):
             said_NC[rows] = said_BTC.cpu()[valid_BT]
     return saying
 

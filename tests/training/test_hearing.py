@@ -188,3 +188,28 @@ def test_on_noisy_features_it_helps(tmp_path: Path):
         scores[times] = score_diagnosis(truth, pd.read_parquet(out / "diagnosis.parquet"))
     assert scores[3].auc > scores[0].auc + 0.005
     assert scores[3].log_loss < scores[0].log_loss
+
+
+def test_evidence_is_of_the_content_whatever_the_users_say():
+    """Of items that heard enough to drown their features the evidence is that of the features."""
+    denoiser = small_denoiser()
+    context = denoiser.context(small_histories([9, 5]))
+    for channel in denoiser.experts():
+        channel.themes.offset_IC.zero_()
+    views = denoiser.views()
+    found = denoiser.infer(context, views)
+    torch.testing.assert_close(denoiser.by_content(found, views, context), found.ratio_BTM, rtol=1e-4, atol=1e-5)
+    loud = torch.zeros(ITEMS, 4)
+    loud[:, 0] = 200.0
+    for channel in denoiser.experts():
+        channel.themes.offset_IC.copy_(loud)
+    views = denoiser.views()
+    found = denoiser.infer(context, views)
+    for m, (channel, view, state) in enumerate(zip(denoiser.experts(), views, found.opened, strict=True)):
+        q = channel.themes.by_features(channel.themes_ID)[context.items_BT]
+        themes = (state.shares.density_BTC * q).sum(-1)
+        scale, gate = channel._scale(view), torch.sigmoid(channel.gate)
+        points = found.ratio_BTM[..., m] / scale - (1 - gate) * state.shares.density_BTC[..., 0]
+        expected = torch.where(state.present_BT > 0, scale * (points + (1 - gate) * themes), found.ratio_BTM[..., m])
+        got = denoiser.by_content(found, views, context)[..., m]
+        torch.testing.assert_close(got[context.valid_BT > 0], expected[context.valid_BT > 0], rtol=1e-3, atol=1e-4)
