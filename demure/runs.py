@@ -11,7 +11,7 @@ from typing import Any
 from demure.errors import RunError
 from demure.files import read_json
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 1
 MANIFEST = "run.json"
 CHECKPOINT = "checkpoint.safetensors"
 
