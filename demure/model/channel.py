@@ -83,15 +83,8 @@ class Channel(nn.Module):
         own = popularity_I * self.present_I / share
         q_IC, prior_C = self.themes.memberships(self.themes_ID, own)
         z_IE = self.points.embed(self.coordinates_ID, self.present_I)
-        return View(
-            self.present_I,
-            z_IE,
-            q_IC,
-            prior_C,
-            Candidates.of(chosen, log_weight, len(own)),
-            share,
-            own,
-        )
+        candidates = Candidates.of(chosen, log_weight, len(own))
+        return View(self.present_I, z_IE, q_IC, prior_C, candidates, share, own)
 
     def view_of(self, rows_N: Tensor, chosen: Tensor, log_weight: Tensor, share: Tensor) -> View:
         """The items ``rows_N`` alone, numbered from 0, with candidates among them. They have no offsets, and what is a
@@ -146,7 +139,7 @@ class Channel(nn.Module):
         while what is known of the other items stays. What users made up for is no evidence for the content."""
         density_BTC = opened.shares.density_BTC
         assert density_BTC is not None  # asked after `ratio`
-        by_features_BTC = F.embedding(context.items_BT, self.themes.by_features(self.themes_ID))
+        by_features_BTC = self.themes.by_features(self.themes_ID[context.items_BT])
         heard_BTC = opened.shares.affinity_BTC * view.prior_C
         change_BT = (density_BTC * (by_features_BTC - heard_BTC)).sum(-1)
         scale = (1 - torch.sigmoid(self.gate)) * self._scale(view)

@@ -54,8 +54,8 @@ class Themes(nn.Module):
         return q_NC, (weight_N @ q_NC).clamp(min=1e-8)
 
     def by_features(self, coordinates_ID: Tensor) -> Tensor:
-        """q (I, C) by the features alone."""
-        return torch.softmax(self._logits(coordinates_ID), dim=1)
+        """q (..., C) by the features alone."""
+        return torch.softmax(self._logits(coordinates_ID), dim=-1)
 
     def _logits(self, coordinates_ID: Tensor) -> Tensor:
         return coordinates_ID @ self.weight.T + self.bias
