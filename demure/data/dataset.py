@@ -47,15 +47,17 @@ class Histories:
 
     def padded(self, users: np.ndarray, longest: int | None = None) -> np.ndarray:
         """(B, T) int64, -1 after the end: the last ``longest`` interactions of each of ``users``, T at least 1."""
+        at = self.places(users, longest)
+        return np.where(at >= 0, self.items[at], -1) if len(self.items) else at
+
+    def places(self, users: np.ndarray, longest: int | None = None) -> np.ndarray:
+        """Where those of :meth:`padded` are in ``items`` (B, T) int64, -1 after the end."""
         stop = self.indptr[users + 1]
         length = stop - self.indptr[users]
         if longest is not None:
             length = np.minimum(length, longest)
         column = np.arange(max(int(length.max(initial=0)), 1))
-        inside = column < length[:, None]
-        at = np.where(inside, (stop - length)[:, None] + column, 0)
-        items = self.items[at] if len(self.items) else np.zeros_like(at)
-        return np.where(inside, items, -1)
+        return np.where(column < length[:, None], (stop - length)[:, None] + column, -1)
 
 
 @dataclass(frozen=True)

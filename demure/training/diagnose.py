@@ -17,13 +17,14 @@ from demure.files import atomic_file
 from demure.model.context import Context
 from demure.model.denoiser import Denoiser, Inferred
 from demure.progress import Listener, Progress
-from demure.training.hearing import finished, histories_in
+from demure.training.hearing import finished, in_parts
 
 if TYPE_CHECKING:
     from demure.data.dataset import Dataset, Histories
 
 POI_FROM = 0.5
 _SUPPORTS = 3
+_LONGEST = 2000
 
 
 def diagnose(
@@ -48,10 +49,12 @@ def diagnose(
     none = np.zeros(N, np.float32)
     support = np.full((N, M, _SUPPORTS), -1, np.int64)
     weight = np.zeros((N, M, _SUPPORTS), np.float32)
-    todo, done = histories_in(train), 0
+    parts = in_parts(train, _LONGEST)
+    todo, done = int((np.diff(parts.indptr) > 0).sum()), 0
     with torch.no_grad():
-        for count, block in finished(denoiser, train, told):
-            valid, at, found = block.valid_BT, block.at_BT, block.found
+        for block in finished(denoiser, parts, told):
+            at, found = block.at_BT, block.found
+            valid = at >= 0
             rows = at[valid]
             probability[rows] = found.r_BTM.cpu().numpy()[valid]
             evidence[rows] = (
@@ -61,7 +64,7 @@ def diagnose(
             best, share = _supports(denoiser, found, block.context)
             support[rows] = np.where(share > 0, at[np.arange(len(at))[:, None, None, None], best], -1)[valid]
             weight[rows] = share[valid]
-            done += count
+            done += len(at)
             listener(Progress("diagnose", done, todo))
     present = np.stack([channel.present_I.cpu().numpy()[train.items] > 0 for channel in denoiser.experts()], 1)
     probability = np.where(present, np.clip(probability, 0.0, 1.0), 0.0)

@@ -20,54 +20,38 @@ from torch import Tensor
 from demure.model.channel import View
 from demure.model.context import Context
 from demure.model.denoiser import Denoiser, Inferred
-from demure.training.batches import by_length
+from demure.training.batches import by_length, said_at
 
 if TYPE_CHECKING:
     from demure.data.dataset import Histories
     from demure.training.watch import Watch
 
-_LONGEST = 2000
 _CELLS = 1_500_000
 _NUMBERS = 400_000_000  # interactions x themes, all modalities: 1.6 GB
 
 
 @dataclass(frozen=True)
 class Block:
-    """Users of similar history length: ``valid_BT``, the interactions' numbers ``at_BT`` (any where not valid), what
-    was found of them, and under which views."""
+    """Users of similar history length: their interactions' numbers ``at_BT``, -1 after the end, what was found of
+    them, and under which views."""
 
-    valid_BT: np.ndarray
     at_BT: np.ndarray
     context: Context
     views: list[View]
     found: Inferred
 
 
-def finished(
-    denoiser: Denoiser, train: Histories, told: list[Tensor] | None, longest: int | None = None
-) -> Iterator[tuple[int, Block]]:
-    """Leave-one-out over whole histories, users in blocks, with the number of histories in each. A history of more than
-    ``longest`` interactions (2,000) is cut into equal parts of at most so many, each judged by itself. ``told`` by
+def finished(denoiser: Denoiser, train: Histories, told: list[Tensor] | None) -> Iterator[Block]:
+    """Leave-one-out over whole histories, users in blocks; cut long ones :func:`in_parts` before. ``told`` by
     :func:`hear`."""
-    longest = longest or _LONGEST
-    parts = _parts(train, longest)
     views = denoiser.views()
     device = denoiser.popularity_I.device
-    for block in by_length(parts, np.flatnonzero(np.diff(parts.indptr) > 0), _CELLS, longest):
-        items_BT = parts.padded(block)
-        valid_BT = items_BT >= 0
-        at_BT = parts.indptr[block][:, None] + np.arange(items_BT.shape[1])
-        own = None
-        if told is not None:
-            rows = torch.as_tensor(np.where(valid_BT, at_BT, 0))
-            own = [said_NC[rows].to(device) for said_NC in told]
-        context = denoiser.context(torch.as_tensor(items_BT).to(device))
-        yield len(block), Block(valid_BT, at_BT, context, views, denoiser.infer(context, views, own))
-
-
-def histories_in(train: Histories) -> int:
-    """How many :func:`finished` goes through."""
-    return int((np.diff(_parts(train, _LONGEST).indptr) > 0).sum())
+    length = np.diff(train.indptr)
+    for users in by_length(train, np.flatnonzero(length), _CELLS, int(length.max(initial=0))):
+        at_BT = train.places(users)
+        own = None if told is None else said_at(told, at_BT, device)
+        context = denoiser.context(torch.as_tensor(train.padded(users)).to(device))
+        yield Block(at_BT, context, views, denoiser.infer(context, views, own))
 
 
 @torch.no_grad()
@@ -81,12 +65,13 @@ def hear(denoiser: Denoiser, train: Histories, watch: Watch, passes: int) -> lis
     themes = [channel.themes for channel in denoiser.experts()]
     if not passes or denoiser.large or len(train.items) * sum(len(one.bias) for one in themes) > _NUMBERS:
         return None
+    parts = in_parts(train, watch.longest)
     told, best = None, watch.log_likelihood(denoiser)
     items_N = torch.as_tensor(train.items)
     speaks_N = torch.as_tensor(np.repeat(np.isin(np.arange(len(train.indptr) - 1), watch.kept), np.diff(train.indptr)))
     for _ in range(passes):
         before = [one.offset_IC.clone() for one in themes]
-        saying = [said_NC * speaks_N[:, None] for said_NC in _said(denoiser, train, told, watch.longest)]
+        saying = [said_NC * speaks_N[:, None] for said_NC in _said(denoiser, parts, told)]
         for one, said_NC in zip(themes, saying, strict=True):
             one.offset_IC.copy_(torch.zeros(one.offset_IC.shape).index_add_(0, items_N, said_NC))
         value = watch.log_likelihood(denoiser, saying)
@@ -98,17 +83,17 @@ def hear(denoiser: Denoiser, train: Histories, watch: Watch, passes: int) -> lis
     return told
 
 
-def _said(denoiser: Denoiser, train: Histories, told: list[Tensor] | None, longest: int) -> list[Tensor]:
+def _said(denoiser: Denoiser, train: Histories, told: list[Tensor] | None) -> list[Tensor]:
     saying = [torch.zeros(len(train.items), len(channel.themes.bias)) for channel in denoiser.experts()]
-    for _, block in finished(denoiser, train, told, longest):
-        valid_BT = torch.as_tensor(block.valid_BT)
-        rows = torch.as_tensor(block.at_BT)[valid_BT]
+    for block in finished(denoiser, train, told):
+        at_BT = torch.as_tensor(block.at_BT)
+        valid_BT = at_BT >= 0
         for said_NC, said_BTC in zip(saying, denoiser.says(block.found, block.views), strict=True):
-            said_NC[rows] = said_BTC.cpu()[valid_BT]
+            said_NC[at_BT[valid_BT]] = said_BTC.cpu()[valid_BT]
     return saying
 
 
-def _parts(histories: Histories, longest: int) -> Histories:
+def in_parts(histories: Histories, longest: int) -> Histories:
     """The same interactions, each history cut into as few parts of about equal length as ``longest`` allows."""
     length = np.diff(histories.indptr)
     cuts = np.maximum(1, -(-length // longest))

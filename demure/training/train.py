@@ -167,8 +167,9 @@ def _train_demure(
     if not care.team.leads:
         return log, {}, details
     denoiser.eval()
-    care.listener(Progress("choose the pool", 0))
+    care.listener(Progress("hear the users", 0))
     told = hear(denoiser, history, watching(), settings.hearings if settings.epochs else 0)
+    care.listener(Progress("choose the pool", 0))
     recommender = Recommender(denoiser, None, Pool(0.0, 1.0), popularity, longest=settings.history)
     window = recipe.collaborative.window if recipe.collaborative.enabled else None
     metrics = choose_pool(recommender, history, valid, window, seed=seed)

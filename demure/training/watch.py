@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from demure.model.denoiser import Denoiser
-from demure.training.batches import append, by_length, hide
+from demure.training.batches import append, by_length, hide, said_at
 from demure.training.team import Team
 
 if TYPE_CHECKING:
@@ -64,9 +63,11 @@ class Watch:
         generator = torch.Generator().manual_seed(self.seed)
         total, count = 0.0, 0
         for at, users in enumerate(by_length(self.train, self.users, _CELLS, self.longest)):
-            items = self.train.padded(users, self.longest)
-            own = self._own(users, items, told, device) if told is not None and self.by_split else None
+            items, own = self.train.padded(users, self.longest), None
             if self.by_split:
+                if told is not None:
+                    places = self.train.places(users, self.longest)
+                    own = said_at(told, np.pad(places, ((0, 0), (0, 1)), constant_values=-1), device)
                 items, mask = append(items, self.valid.items[self.valid.indptr[users]])
                 known = torch.as_tensor(mask)
             else:
@@ -78,11 +79,3 @@ class Watch:
             total, count = total + float(found.double().sum()), count + len(found)
         total, count = self.team.sum_of(torch.tensor([total, count], dtype=torch.float64)).tolist()
         return total / max(count, 1)
-
-    def _own(self, users: np.ndarray, items_BT: np.ndarray, told: list[Tensor], device: torch.device) -> list[Tensor]:
-        """What each position told (B, T + 1, C), the target last of its row: nothing."""
-        valid_BT = items_BT >= 0
-        first_B1 = (self.train.indptr[users + 1] - valid_BT.sum(1))[:, None]
-        rows_BT = torch.as_tensor(np.where(valid_BT, first_B1 + np.arange(valid_BT.shape[1]), 0))
-        known_BT1 = torch.as_tensor(valid_BT)[..., None]
-        return [pad(said_NC[rows_BT] * known_BT1, (0, 0, 0, 1)).to(device) for said_NC in told]

@@ -11,7 +11,7 @@ from demure.features import store
 from demure.model.context import Context
 from demure.progress import silent
 from demure.training import diagnose as module
-from demure.training import hearing
+from demure.training.hearing import in_parts
 from demure.training.load import load_run
 from demure.training.train import train
 
@@ -118,7 +118,7 @@ def test_reliance_is_a_share_of_choices(tables, loaded):
 def test_parts_are_equal_and_as_few_as_can_be():
     lengths = [0, 1, 5, 6, 11, 23]
     them = Histories(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), np.arange(46))
-    parts = hearing._parts(them, 5)
+    parts = in_parts(them, 5)
     sizes = np.diff(parts.indptr)
     assert sizes.tolist() == [0, 1, 5, 3, 3, 3, 4, 4, 4, 5, 4, 5, 5]
     assert set(them.indptr) <= set(parts.indptr)
@@ -126,7 +126,7 @@ def test_parts_are_equal_and_as_few_as_can_be():
 
 def test_a_long_history_is_judged_in_parts(run, loaded, tmp_path, monkeypatch, tables):
     """Each part as a history of its own, no interaction without a judgement, every row in its place."""
-    monkeypatch.setattr(hearing, "_LONGEST", 4)
+    monkeypatch.setattr(module, "_LONGEST", 4)
     denoiser, train_part = loaded.recommender.denoiser, loaded.dataset.histories("train")
     module.diagnose(denoiser, loaded.dataset, tmp_path, silent)
     found = pd.read_parquet(tmp_path / "diagnosis.parquet")

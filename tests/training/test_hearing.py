@@ -7,28 +7,20 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from small_models import ITEMS, small_denoiser, small_histories
+from small_models import ITEMS, histories_of, small_denoiser, small_histories
 from small_sets import dataset_folder
 
-from demure.data.dataset import Histories
 from demure.demo.planted import Knobs
 from demure.diagnosis.truth import score_diagnosis
 from demure.training import hearing
-from demure.training.hearing import finished, hear
+from demure.training.hearing import finished, hear, in_parts
 from demure.training.train import train
 from demure.training.watch import Watch
 
 
-def made(rows):
-    return Histories(
-        np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64),
-        np.array([item for row in rows for item in row], dtype=np.int64),
-    )
-
-
 def random_histories(users, seed=0):
     random = np.random.default_rng(seed)
-    return made([random.permutation(ITEMS)[: random.integers(3, 9)] for _ in range(users)])
+    return histories_of([random.permutation(ITEMS)[: random.integers(3, 9)] for _ in range(users)])
 
 
 def watch(train_part, valid):
@@ -132,7 +124,7 @@ def test_too_much_to_hold_is_not_heard(monkeypatch):
 
 def test_users_kept_from_training_tell_nothing():
     train_part = random_histories(60)
-    watched = watch(train_part, made([[]] * 60))
+    watched = watch(train_part, histories_of([[]] * 60))
     watched_rows = np.isin(np.repeat(np.arange(60), np.diff(train_part.indptr)), watched.users)
     told = hear(small_denoiser(), train_part, Dictated([0.0, 1.0], 0), 1)
     assert all((said == 0).all() for said in told)
@@ -146,7 +138,7 @@ def test_users_kept_from_training_tell_nothing():
 def test_validation_leaves_out_what_the_watched_users_told():
     """With nobody else about, an item is to them what it was before anybody told anything."""
     denoiser, untold = small_denoiser(), small_denoiser()
-    train_part, valid = made([[1, 2, 3, 4], [5, 6, 7]]), made([[20], [21]])
+    train_part, valid = histories_of([[1, 2, 3, 4], [5, 6, 7]]), histories_of([[20], [21]])
     watched = watch(train_part, valid)
     own = [torch.randn(7, 4, generator=torch.manual_seed(m)) for m in range(2)]
     for channel, said in zip(denoiser.experts(), own, strict=True):
@@ -167,12 +159,11 @@ def by_views(denoiser, watched, views, told=None):
         del denoiser.views
 
 
-def test_long_histories_are_judged_in_parts(monkeypatch):
-    monkeypatch.setattr(hearing, "_LONGEST", 4)
-    train_part = made([range(10), [3, 4]])
-    seen = [block.at_BT[block.valid_BT] for _, block in finished(small_denoiser(), train_part, None)]
-    assert sorted(np.concatenate(seen)) == list(range(12))
-    assert max(block.valid_BT.shape[1] for _, block in finished(small_denoiser(), train_part, None)) <= 4
+def test_long_histories_are_judged_in_parts():
+    parts = in_parts(histories_of([range(10), [3, 4]]), 4)
+    seen = [block.at_BT for block in finished(small_denoiser(), parts, None)]
+    assert sorted(np.concatenate([at[at >= 0] for at in seen])) == list(range(12))
+    assert max(at.shape[1] for at in seen) <= 4
 
 
 def test_on_noisy_features_it_helps(tmp_path: Path):

@@ -3,22 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from small_models import ITEMS, inferred, small_denoiser
+from small_models import ITEMS, histories_of, inferred, small_denoiser
 
-from demure.data.dataset import Histories
 from demure.training.watch import Watch
-
-
-def made(rows):
-    return Histories(
-        np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64),
-        np.array([item for row in rows for item in row], dtype=np.int64),
-    )
 
 
 def histories(users, seed=0, shortest=3):
     random = np.random.default_rng(seed)
-    return made([random.permutation(ITEMS)[: random.integers(shortest, 9)] for _ in range(users)])
+    return histories_of([random.permutation(ITEMS)[: random.integers(shortest, 9)] for _ in range(users)])
 
 
 def watch(train, valid, **changes):
@@ -27,7 +19,7 @@ def watch(train, valid, **changes):
 
 def test_the_first_validation_interaction_is_told_from_the_history():
     denoiser = small_denoiser()
-    train, valid = made([[1, 2, 3], [4, 5], [6], [7, 8]]), made([[9, 10], [], [11], [12]])
+    train, valid = histories_of([[1, 2, 3], [4, 5], [6], [7, 8]]), histories_of([[9, 10], [], [11], [12]])
     watched = watch(train, valid)
     assert watched.users.tolist() == [0, 2, 3]
     assert watched.kept.tolist() == [0, 1, 3]  # one interaction is too few to learn from
@@ -41,7 +33,7 @@ def test_the_first_validation_interaction_is_told_from_the_history():
 @pytest.mark.parametrize("by_split", [True, False])
 def test_watching_is_deterministic_and_the_seed_chooses(by_split):
     denoiser, train = small_denoiser(), histories(60)
-    valid = histories(60, seed=1) if by_split else made([[]] * 60)
+    valid = histories(60, seed=1) if by_split else histories_of([[]] * 60)
     one, same, other = (watch(train, valid, most=5, seed=seed) for seed in (0, 0, 1))
     assert len(one.users) == 5
     assert one.users.tolist() == same.users.tolist() != other.users.tolist()
@@ -50,20 +42,20 @@ def test_watching_is_deterministic_and_the_seed_chooses(by_split):
 
 
 def test_without_a_split_watched_users_are_kept_from_training():
-    watched = watch(histories(60), made([[]] * 60))
+    watched = watch(histories(60), histories_of([[]] * 60))
     assert len(watched.users) == 6
     assert sorted([*watched.users, *watched.kept]) == list(range(60))
 
 
 def test_a_validation_split_of_strangers_is_none():
     """None of its users has a training interaction: the others are watched as if there were no split."""
-    train = made([*([1, 2, 3, k] for k in range(4, 24)), []])
-    watched = watch(train, made([[]] * 20 + [[5]]))
+    train = histories_of([*([1, 2, 3, k] for k in range(4, 24)), []])
+    watched = watch(train, histories_of([[]] * 20 + [[5]]))
     assert len(watched.users) == 2
     assert watched.log_likelihood(small_denoiser()) != 0
 
 
 def test_nobody_to_watch():
-    watched = watch(made([[1], [2]]), made([[], []]))
+    watched = watch(histories_of([[1], [2]]), histories_of([[], []]))
     assert watched.log_likelihood(small_denoiser()) == 0
     assert not len(watched.kept)
