@@ -54,7 +54,7 @@ def found(run: Path, dataset: Dataset, modality: str, mask: np.ndarray) -> tuple
 def swaps(
     data: Data = DATA,
     work: Work = WORK,
-    seeds: Seeds = "0",
+    seeds: Seeds = "0,1,2",
     sets: Sets = "demo,planted-clear",
     recipes: Recipes = "default,no-denoising,freedom,vbpr",
     shares: str = "0.1,0.3,0.5",
@@ -65,17 +65,21 @@ def swaps(
         one = obtain(name, data, work)
         for modality in store.names(one.path):
             for recipe in recipes.split(","):
-                seed = int(seeds.split(",")[0])
-                whole = measure(one, recipe, seed, work)["test"]["recall@20"]
+                runs = [int(seed) for seed in seeds.split(",")]
+                whole = np.array([measure(one, recipe, seed, work)["test"]["recall@20"] for seed in runs])
                 for share in map(float, shares.split(",")):
                     other, mask = swapped(one, modality, share, work)
-                    recall = measure(other, recipe, seed, work)["test"]["recall@20"]
-                    run = run_of(other, recipe, seed, work)
-                    by = ["-", "-"]
-                    if (run / "diagnosis.parquet").exists():
-                        by = [f"{value:.3f}" for value in found(run, Dataset.load(other.path), modality, mask)]
-                    row = [name, modality, f"{share:.0%}", recipe, f"{whole:.4f}", f"{recall:.4f}"]
-                    rows.append([*row, f"{(whole - recall) / whole:+.1%}", *by])
+                    recall = np.array([measure(other, recipe, seed, work)["test"]["recall@20"] for seed in runs])
+                    row = [name, modality, f"{share:.0%}", recipe, f"{whole.mean():.4f}", f"{recall.mean():.4f}"]
+                    spread = f"{(1 - recall / whole).std(ddof=1):.1%}" if len(runs) > 1 else "-"
+                    row += [f"{1 - recall.mean() / whole.mean():+.1%}", spread]
+                    folders = [run_of(other, recipe, seed, work) for seed in runs]
+                    if all((folder / "diagnosis.parquet").exists() for folder in folders):
+                        dataset = Dataset.load(other.path)
+                        by = np.mean([found(folder, dataset, modality, mask) for folder in folders], axis=0)
+                        rows.append([*row, *(f"{value:.3f}" for value in by)])
+                    else:
+                        rows.append([*row, "-", "-"])
     header = [
         "set",
         "modality",
@@ -84,6 +88,7 @@ def swaps(
         "r@20",
         "r@20 swapped",
         "lost",
+        "sd over seeds",
         "found by noise, AUC",
         "by evidence",
     ]
