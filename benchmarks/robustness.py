@@ -12,8 +12,10 @@ from quality import DATA, WORK, Data, Recipes, Seeds, Sets, Work, markdown, meas
 from sets import Set, obtain
 
 from demure.data.dataset import Dataset
+from demure.data.prepare import PrepareOptions
 from demure.diagnosis.truth import auc
 from demure.features import store
+from demure.features.preparing import prepare_with_features
 from demure.features.store import Features
 from demure.training.judge import judge
 
@@ -95,36 +97,73 @@ def swaps(
     publish("swaps", markdown(header, rows))
 
 
+def frozen(one: Set, share: float, work: Path) -> Set:
+    """``one`` as if nobody had taken ``share`` of its items in training: what they have of content stays."""
+    name = f"{one.name}~frozen{share:g}"
+    out, raw = work / "sets" / name, work / "raw" / name
+    if not out.exists():
+        dataset = Dataset.load(one.path)
+        chosen = np.random.default_rng(0).permutation(dataset.item_ids)[: int(share * dataset.n_items)]
+        rows = pd.read_parquet(one.path / "interactions.parquet")
+        raw.mkdir(parents=True, exist_ok=True)
+        rows[(rows["split"] != "train") | ~rows["item_id"].isin(chosen)].to_parquet(raw / "interactions.parquet")
+        dataset.items[["item_id"]].to_parquet(raw / "items.parquet")
+        files = {}
+        for modality in store.names(one.path):
+            features = store.load(one.path, modality)
+            files[modality] = raw / f"{modality}.npy"
+            np.save(files[modality], np.where(features.present[:, None], features.vectors, np.nan))
+        options = PrepareOptions(
+            raw / "interactions.parquet", out, items=raw / "items.parquet", features=files, split="given"
+        )
+        prepare_with_features(options)
+    return Set(name, out)
+
+
 @app.command()
 def cold(
     data: Data = DATA,
     work: Work = WORK,
     seeds: Seeds = "0",
-    sets: Sets = "demo,ml-100k",
+    sets: Sets = "demo,ml-100k,planted-rich",
     recipes: Recipes = "default,no-denoising,content-only,freedom,item-knn",
+    share: float = 0.2,
 ) -> None:
-    """Test recall@20 by how often the item to be found was taken in training."""
+    """Test recall@20 by how often the item to be found was taken in training, and by the modalities that it has;
+    ``share`` of the items are kept from training."""
     rows = []
     seed = int(seeds.split(",")[0])
     for name in sets.split(","):
-        one = obtain(name, data, work)
+        one = frozen(obtain(name, data, work), share, work)
         dataset = Dataset.load(one.path)
         test = dataset.histories("test")
         taken = np.bincount(dataset.histories("train").items, minlength=dataset.n_items)
         users = np.flatnonzero(np.diff(test.indptr) == 1)
-        target = pd.Series(taken[test.items[test.indptr[users]]], index=dataset.user_ids[users])
+        items = test.items[test.indptr[users]]
+        target = pd.DataFrame({"taken": taken[items], "has": modalities_of(one)[items]}, index=dataset.user_ids[users])
+        kinds = ["any", *(sorted(set(target["has"])) if target["has"].nunique() > 1 else [])]
         for recipe in recipes.split(","):
             measure(one, recipe, seed, work)
             file = work / "per-user.parquet"
             judge([run_of(one, recipe, seed, work)], per_user=file, ks=(20,), device="cpu")
             recall = pd.read_parquet(file).set_index("user_id")["recall@20"]
-            row = [name, recipe]
-            for low, high in BANDS:
-                among = target.index[target.between(low, high)]
-                row.append(f"{recall.reindex(among).mean():.3f} ({len(among)})" if len(among) else "-")
-            rows.append(row)
-    header = ["set", "recipe", "never", "1 to 4 times", "5 to 19", "20 and more"]
+            for kind in kinds:
+                row = [name, recipe, kind]
+                for low, high in BANDS:
+                    among = target.index[
+                        target["taken"].between(low, high) & (target["has"].eq(kind) | (kind == "any"))
+                    ]
+                    row.append(f"{recall.reindex(among).mean():.3f} ({len(among)})" if len(among) else "-")
+                rows.append(row)
+    header = ["set", "recipe", "item has", "never", "1 to 4 times", "5 to 19", "20 and more"]
     publish("cold", markdown(header, rows))
+
+
+def modalities_of(one: Set) -> np.ndarray:
+    """The names of the modalities that each item has, joined by ``+`` (I,)."""
+    names = store.names(one.path)
+    present = np.stack([store.load(one.path, name).present for name in names], 1)
+    return np.array(["+".join(np.array(names)[row]) or "none" for row in present], dtype=object)
 
 
 if __name__ == "__main__":
