@@ -161,18 +161,16 @@ class Channel(nn.Module):
         parts_BTT = weight_BTT * pairs_BTT * opened.present_BT[:, None, :]
         return parts_BTT / (parts_BTT.sum(1, keepdim=True) + self.points.log_smoothing.exp())
 
-    def weighed(self, opened: Opened, context: Context, r_BT: Tensor) -> Tensor:
-        """What each position counts for the step after the last (B, T)."""
+    def over_catalogue(self, opened: Opened, view: View, context: Context, r_BT: Tensor) -> tuple[Tensor, Tensor]:
+        """p_m(i | history) / p_0(i) for all items (B, I), and theta_c / qbar_c, what the history makes of each theme
+        (B, C)."""
         fading = (-F.softplus(self.fading) * context.log_age_BT).exp() if self.ordered else 1.0
-        return r_BT * context.known_BT * opened.present_BT * fading
-
-    def over_catalogue(self, opened: Opened, view: View, context: Context, r_BT: Tensor) -> Tensor:
-        """p_m(i | history) / p_0(i) for all items (B, I)."""
-        weight_BT = self.weighed(opened, context, r_BT)
+        weight_BT = r_BT * context.known_BT * opened.present_BT * fading
         gate = torch.sigmoid(self.gate)
         points = self.points.over_catalogue(opened.seeds, view.z_IE, weight_BT)
-        themes = self.themes.over_catalogue(opened.shares, view.q_IC, view.prior_C, weight_BT)
-        return self._complete(gate * points + (1 - gate) * themes, self.present_I, view)
+        density_BC = self.themes.density(opened.shares, view.prior_C, weight_BT)
+        ratio = gate * points + (1 - gate) * (density_BC @ view.q_IC.T)
+        return self._complete(ratio, self.present_I, view), density_BC
 
     def _complete(self, ratio: Tensor, present: Tensor, view: View) -> Tensor:
         """Give items without the modality a constant ratio, so that the whole stays a density.

@@ -306,32 +306,26 @@ class Denoiser(nn.Module):
         """p(i | history) / p_0(i) for every item (B, I), and the terms of the single causes (B, M, I)."""
         found = self.infer(context, views)
         weights = self.weights(found)
-        ratio_BIM = torch.stack(
-            [
+        ratios, densities = zip(
+            *(
                 channel.over_catalogue(state, view, context, weights[..., m])
                 for m, (channel, state, view) in enumerate(zip(self.experts(), found.opened, views, strict=True))
-            ],
-            -1,
+            ),
+            strict=True,
         )
+        ratio_BIM = torch.stack(ratios, -1)
         prior = self.log_reliance.exp()
         differ = float(self.shape.denoise and self.shape.reliance)
         counts = (found.r_BTM * context.known_BT[..., None]).sum(1) * differ + prior
         reliance_BIM = (counts / counts.sum(-1, keepdim=True))[:, None, :].expand_as(ratio_BIM)
         present_IM = torch.stack([view.present_I for view in views], -1)
-        met = self._met_over_catalogue(self._densities(found, views, context, weights), views, present_IM)
+        met = self._met_over_catalogue(densities, views, present_IM)
         r_BIM, total_BI = self.posterior(ratio_BIM, reliance_BIM, torch.ones_like(ratio_BIM), met)
         return total_BI, (r_BIM * total_BI[..., None]).transpose(1, 2)
 
-    def _densities(self, found: Inferred, views: list[View], context: Context, weights_BTM: Tensor) -> list[Tensor]:
-        """What the whole history makes of each theme of each modality, theta_c / qbar_c (B, C)."""
-        asked = enumerate(zip(self.experts(), found.opened, views, strict=True))
-        return [
-            c.themes.density(state.shares, view.prior_C, c.weighed(state, context, weights_BTM[..., m]))
-            for m, (c, state, view) in asked
-        ]
-
-    def _met_over_catalogue(self, densities: list[Tensor], views: list[View], present_IM: Tensor) -> list[Tensor]:
-        """:meth:`_met` for every item (B, I): the mean of the meeting over the themes that it would be chosen by."""
+    def _met_over_catalogue(self, densities: Sequence[Tensor], views: list[View], present_IM: Tensor) -> list[Tensor]:
+        """:meth:`_met` for every item (B, I): the mean of the meeting over the themes that it would be chosen by, given
+        what the history makes of each theme (B, C) of each modality."""
         met = []
         for (a, b), meeting_CD in zip(self.pairs, self._meeting(views), strict=False):
             chance_BCD = densities[a][:, :, None] * densities[b][:, None, :]

@@ -81,14 +81,10 @@ class Themes(nn.Module):
         return ratio_BT, Shares(shares.affinity_BTC, share_BTC, theta_BTC / prior_C)
 
     def density(self, shares: Shares, prior_C: Tensor, weight_BT: Tensor) -> Tensor:
-        """theta_c / qbar_c of the whole history (B, C)."""
+        """theta_c / qbar_c of the whole history (B, C); times q, the ratio of every item of the catalogue."""
         smoothing = self.log_smoothing.exp()
         counts_BC = torch.einsum("bt,btc->bc", weight_BT, shares.share_BTC)
         return (counts_BC / prior_C + smoothing) / (weight_BT.sum(1, keepdim=True) + smoothing)
-
-    def over_catalogue(self, shares: Shares, q_IC: Tensor, prior_C: Tensor, weight_BT: Tensor) -> Tensor:
-        """The same ratio for every item of the catalogue (B, I)."""
-        return self.density(shares, prior_C, weight_BT) @ q_IC.T
 
 
 def start_themes(coordinates: np.ndarray, spread: np.ndarray, present: np.ndarray, count: int, seed: int) -> Themes:

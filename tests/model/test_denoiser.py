@@ -260,7 +260,9 @@ def test_two_causes_are_a_density_where_modalities_are_not_independent(seed, mon
         views.append(replace(view, q_IC=q_IC, prior_C=view.weight_I @ q_IC))
     context = denoiser.context(small_histories([6, 9], seed=seed))
     found = denoiser.infer(context, views)
-    densities = denoiser._densities(found, views, context, denoiser.weights(found))
+    weights = denoiser.weights(found)
+    asked = enumerate(zip(denoiser.experts(), found.opened, views, strict=True))
+    densities = [c.over_catalogue(state, view, context, weights[..., m])[1] for m, (c, state, view) in asked]
     both = (densities[0] @ views[0].q_IC.T) * (densities[1] @ views[1].q_IC.T)
     (met,) = denoiser._met_over_catalogue(densities, views, torch.ones(40, 2))
     sums = (denoiser.popularity_I * both * met).sum(-1)

@@ -62,7 +62,7 @@ def test_themes_are_a_density_over_the_catalogue(seed):
     channel, view, context, state = opened(denoiser, items)
     weight = torch.rand(items.shape, generator=torch.manual_seed(seed))
     channel.themes.ratio(state.shares, view.prior_C, state.decay_BTT, weight, state.decay_BTT.sum(1))
-    ratio = channel.themes.over_catalogue(state.shares, view.q_IC, view.prior_C, weight * context.known_BT)
+    ratio = channel.themes.density(state.shares, view.prior_C, weight * context.known_BT) @ view.q_IC.T
     np.testing.assert_allclose((ratio * own_popularity(denoiser)).sum(1), 1, atol=1e-5)
 
 
@@ -74,7 +74,7 @@ def test_a_channel_stays_a_density_whatever_is_missing(absence):
     channel, view, context, state = opened(denoiser, items)
     channel.gate.fill_(-50.0)  # themes alone: a density over all items, the own one too
     channel.absence.fill_(absence)
-    ratio = channel.over_catalogue(state, view, context, torch.ones(items.shape))
+    ratio, _ = channel.over_catalogue(state, view, context, torch.ones(items.shape))
     np.testing.assert_allclose((ratio * denoiser.popularity_I).sum(1), 1, atol=1e-5)
     hidden = ratio[:, channel.present_I == 0]
     np.testing.assert_allclose(hidden, torch.sigmoid(torch.tensor(absence)), rtol=1e-5)
@@ -84,7 +84,7 @@ def test_a_channel_stays_a_density_whatever_is_missing(absence):
 def test_without_a_history_every_item_is_as_likely_as_its_popularity():
     denoiser = small_denoiser(missing=0.0)
     channel, view, context, state = opened(denoiser, torch.full((2, 3), -1))
-    ratio = channel.over_catalogue(state, view, context, torch.ones(2, 3))
+    ratio, _ = channel.over_catalogue(state, view, context, torch.ones(2, 3))
     np.testing.assert_allclose(ratio, 1, atol=1e-5)
 
 
