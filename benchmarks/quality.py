@@ -33,6 +33,7 @@ HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "quality.jsonl"
 DEMURE_RECIPES = "default,no-denoising"
 ALL_RECIPES = ",".join((DEMURE_RECIPES, *BASELINES, *LEARNED, "sasrec-content"))
+METRICS = [f"{name}@{k}" for name in ("recall", "ndcg") for k in (10, 20, 50)]
 ALL_SETS, PLANTED_SETS = ",".join(NAMES), ",".join(NAMES[:6])
 NEEDS_ORDER = ("item-knn-decayed", "ease-decayed", "sasrec")
 TUNED = {
@@ -296,21 +297,12 @@ def recommendation(
         one = obtain(name, data, work)
         chosen = [tuned(one, recipe, int(seeds.split(",")[0]), work) for recipe in recipes.split(",")]
         for recipe, lines in each(name, chosen, seeds, data, work)[name].items():
-            row = [name, recipe]
-            for split, metric in (
-                ("valid", "recall@20"),
-                ("valid", "ndcg@10"),
-                ("test", "recall@10"),
-                ("test", "recall@20"),
-                ("test", "recall@50"),
-                ("test", "ndcg@10"),
-                ("test", "ndcg@20"),
-            ):
-                values = [line[split][metric] for line in lines if split in line]
-                row.append(_spread(values) if values else "-")
+            split = "test" if "test" in lines[0] else "valid"
+            row = [name, recipe, _spread(line["valid"]["recall@20"] for line in lines), split]
+            for metric in METRICS:
+                row.append(_spread(line[split][metric] for line in lines))
             rows.append([*row, f"{np.mean([line['seconds'] for line in lines]):.0f}"])
-    header = ["set", "recipe", "valid r@20", "valid n@10", "test r@10", "test r@20", "test r@50", "test n@10"]
-    publish("recommendation", markdown([*header, "test n@20", "train s"], rows))
+    publish("recommendation", markdown(["set", "recipe", "valid r@20", "split", *METRICS, "train s"], rows))
 
 
 def publish(name: str, text: str) -> None:
