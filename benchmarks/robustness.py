@@ -18,6 +18,7 @@ from demure.features import store
 from demure.features.preparing import prepare_with_features
 from demure.features.store import Features
 from demure.training.judge import judge
+from demure.training.load import load_run
 
 app = typer.Typer(add_completion=False)
 BANDS = ((0, 0), (1, 4), (5, 19), (20, 10**9))
@@ -130,7 +131,7 @@ def cold(
     share: float = 0.2,
 ) -> None:
     """Test recall@20 by how often the item to be found was taken in training, and by the modalities that it has;
-    ``share`` of the items are kept from training."""
+    ``share`` of the items are kept from training. Ranked among all items, and those never taken among such alone."""
     rows = []
     seed = int(seeds.split(",")[0])
     for name in sets.split(","):
@@ -144,19 +145,46 @@ def cold(
         kinds = ["any", *(sorted(set(target["has"])) if target["has"].nunique() > 1 else [])]
         for recipe in recipes.split(","):
             measure(one, recipe, seed, work)
+            run = run_of(one, recipe, seed, work)
             file = work / "per-user.parquet"
-            judge([run_of(one, recipe, seed, work)], per_user=file, ks=(20,), device="cpu")
+            judge([run], per_user=file, ks=(20,), device="cpu")
             recall = pd.read_parquet(file).set_index("user_id")["recall@20"]
+            among_cold = pd.Series(recall_among(run, taken == 0, users, items), index=target.index)
             for kind in kinds:
                 row = [name, recipe, kind]
-                for low, high in BANDS:
-                    among = target.index[
-                        target["taken"].between(low, high) & (target["has"].eq(kind) | (kind == "any"))
-                    ]
-                    row.append(f"{recall.reindex(among).mean():.3f} ({len(among)})" if len(among) else "-")
+                of_kind = target["has"].eq(kind) | (kind == "any")
+                asked = [(recall, target["taken"].between(low, high)) for low, high in BANDS]
+                for values, chosen in [*asked, (among_cold, target["taken"].eq(0))]:
+                    found = values.reindex(target.index[of_kind & chosen])
+                    row.append(f"{found.mean():.3f} ({len(found)})" if len(found) else "-")
                 rows.append(row)
-    header = ["set", "recipe", "item has", "never", "1 to 4 times", "5 to 19", "20 and more"]
+        chance = min(1.0, 20 / max(1, int((taken == 0).sum())))
+        rows.append([name, "by chance", "any", *"----", f"{chance:.3f}"])
+    header = [
+        "set",
+        "recipe",
+        "item has",
+        "never",
+        "1 to 4 times",
+        "5 to 19",
+        "20 and more",
+        "never, among those alone",
+    ]
     publish("cold", markdown(header, rows))
+
+
+def recall_among(run: Path, allowed_I: np.ndarray, users: np.ndarray, items: np.ndarray) -> np.ndarray:
+    """Recall@20 of ``items``, one for each of ``users``, in the ranking of the allowed items alone (U,); ties are in
+    any order. 0 where the item is not allowed."""
+    score = load_run(run).scorer("test")
+    found = np.zeros(len(users))
+    for rows in np.array_split(np.flatnonzero(allowed_I[items]), 20):
+        if len(rows):
+            scores = score(users[rows])
+            own = scores[np.arange(len(rows)), items[rows]][:, None]
+            above, alike = ((side & allowed_I).sum(1) for side in (scores > own, scores == own))
+            found[rows] = np.clip((20 - above) / alike, 0, 1)
+    return found
 
 
 def modalities_of(one: Set) -> np.ndarray:
