@@ -19,6 +19,7 @@ import torch
 from demure.model.channel import View
 from demure.model.denoiser import Denoiser
 from demure.model.neighbours import Neighbours
+from demure.model.subnormals import subnormals_are_zero
 
 _FEW = 10.0
 
@@ -66,6 +67,7 @@ class Recommender:
         return np.log(self.neighbours.density(items_BT)) - self.log_popularity
 
     @torch.no_grad()
+    @subnormals_are_zero()
     def content(self, items_BT: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """log rho_content (B, I) and the modality with the largest term (B, I), from the last ``longest``
         interactions."""

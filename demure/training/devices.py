@@ -8,12 +8,7 @@ from demure.errors import MachineError
 
 
 def pick_device(name: str) -> torch.device:
-    """``auto`` is CUDA where there is one, else the CPU. Raises ``MachineError`` for a device this machine lacks.
-
-    From now on this thread, and those it starts, take numbers below 1e-38 for 0: an item's membership in a theme far
-    away is such a number, and the processor takes ten times as long for it (benchmarks/LOG.md, "Engine").
-    """
-    torch.set_flush_denormal(True)
+    """``auto`` is CUDA where there is one, else the CPU. Raises ``MachineError`` for a device this machine lacks."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -23,6 +23,7 @@ from demure.features.choosing import by_default
 from demure.files import atomic_file, refuse_existing, sha256_bytes, write_json
 from demure.model.denoiser import Denoiser
 from demure.model.recommender import Pool, Recommender
+from demure.model.subnormals import subnormals_are_zero
 from demure.progress import Listener, Progress, silent
 from demure.recipe.load import load_recipe, to_yaml
 from demure.recipe.schema import Recipe
@@ -58,6 +59,7 @@ class TrainReport:
     left_out: list[str] = field(default_factory=list)
 
 
+@subnormals_are_zero()
 def train(
     dataset: Path,
     out: Path,
