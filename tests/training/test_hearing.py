@@ -174,7 +174,12 @@ def test_on_noisy_features_it_helps(tmp_path: Path):
     scores = {}
     for times in (0, 3):
         out = tmp_path / f"run{times}"
-        few = ("training.epochs=8", "training.offset_epochs=0", f"training.hearings={times}")
+        few = (
+            "training.epochs=2",
+            "training.offset_epochs=0",
+            "collaborative.enabled=false",
+            f"training.hearings={times}",
+        )
         train(dataset, out, overrides=few, device="cpu")
         scores[times] = score_diagnosis(truth, pd.read_parquet(out / "diagnosis.parquet"))
     assert scores[3].auc > scores[0].auc + 0.005
