@@ -168,7 +168,7 @@ def cold(
         "1 to 4 times",
         "5 to 19",
         "20 and more",
-        "never, among those alone",
+        "never, among such",
     ]
     publish("cold", markdown(header, rows))
 

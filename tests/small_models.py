@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from demure.data.dataset import Histories
 from demure.model.denoiser import Denoiser, Shape
 from demure.model.latent import fit_latent
 
@@ -58,11 +57,3 @@ def inferred(denoiser: Denoiser, items: torch.Tensor, known: torch.Tensor | None
     """What the denoiser makes of padded histories: ``r`` and ``ratio`` (B, T, M), ``total`` (B, T)."""
     found = denoiser.infer(denoiser.context(items, known), denoiser.views())
     return {"r": found.r_BTM, "ratio": found.ratio_BTM, "total": found.total_BT}
-
-
-def histories_of(rows: Sequence[Sequence[int]]) -> Histories:
-    """The histories with these items, a row each."""
-    return Histories(
-        np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64),
-        np.array([item for row in rows for item in row], dtype=np.int64),
-    )

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from small_models import ITEMS, histories_of, small_denoiser, small_histories
+from histories_by_hand import histories as histories_of
+from small_models import ITEMS, small_denoiser, small_histories
 from small_sets import dataset_folder
 
 from demure.demo.planted import Knobs

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from small_models import ITEMS, histories_of, inferred, small_denoiser
+from histories_by_hand import histories as histories_of
+from small_models import ITEMS, inferred, small_denoiser
 
 from demure.training.watch import Watch
 
