@@ -15,7 +15,7 @@ def subnormals_are_zero() -> Iterator[None]:
     An item's membership in a theme far away is such a number, and the processor takes some twenty times as long for
     them (benchmarks/LOG.md, "Engine"). Afterwards all is as it was: other libraries rely on them.
     """
-    before = float(torch.tensor(1e-39) * 1.0) == 0.0
+    before = float(torch.tensor(1e-39, dtype=torch.float32, device="cpu") * 1.0) == 0.0
     torch.set_flush_denormal(True)
     try:
         yield

@@ -21,6 +21,17 @@ def test_they_are_zero_meanwhile():
     assert not flushed()
 
 
+def test_they_are_known_to_be_zero_whatever_torch_computes_in():
+    with subnormals_are_zero():
+        torch.set_default_dtype(torch.float64)
+        try:
+            with subnormals_are_zero():
+                pass
+            assert bool((torch.full((8,), 1e-39, dtype=torch.float32) * 1.0 == 0).all())
+        finally:
+            torch.set_default_dtype(torch.float32)
+
+
 def test_all_is_as_before_after_an_error():
     with pytest.raises(ValueError, match="mine"), subnormals_are_zero():
         raise ValueError("mine")
