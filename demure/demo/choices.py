@@ -33,7 +33,7 @@ class Choices:
     """N interactions of U users, grouped by user and in time order.
 
     ``users`` (N,) and ``items`` (N,) indices; ``step`` (N,) the place in the user's history; ``caused`` (N, M) bool;
-    ``posterior`` (N, M) in [0, 1].
+    ``posterior`` (N, M) in [0, 1]. ``seconds`` (N,) from the start, or None for an hour per step.
     """
 
     users: np.ndarray
@@ -41,14 +41,16 @@ class Choices:
     step: np.ndarray
     caused: np.ndarray
     posterior: np.ndarray
+    seconds: np.ndarray | None = None
 
     def interactions(self, user_ids: np.ndarray, item_ids: np.ndarray) -> pd.DataFrame:
-        """``user_id``, ``item_id``, ``timestamp`` in seconds, a user's interactions an hour apart."""
+        """``user_id``, ``item_id``, ``timestamp`` in seconds: as chosen, or a user's interactions an hour apart."""
+        after = _HOUR * self.step if self.seconds is None else self.seconds
         return pd.DataFrame(
             {
                 "user_id": user_ids[self.users],
                 "item_id": item_ids[self.items],
-                "timestamp": _START + _HOUR * self.step,
+                "timestamp": _START + after,
             }
         )
 
@@ -108,8 +110,8 @@ def _choose_block(
         # Who has nothing left to go by chooses for no reason.
         open_prior[0, open_prior.sum(axis=0) == 0] = 1.0
         open_prior /= open_prior.sum(axis=0)
-        cause = _draw(open_prior.T, random)
-        item = _draw(weights[cause, active], random)
+        cause = draw(open_prior.T, random)
+        item = draw(weights[cause, active], random)
         likelihood = weights[:, active, item] / np.maximum(left[:, active], _EXHAUSTED)
         joint = open_prior * likelihood
         posterior = (joint / joint.sum(axis=0)).T @ member
@@ -144,7 +146,7 @@ def _prior(reliance: np.ndarray, causes: list[tuple[int, ...]], p_none: float, p
     return prior
 
 
-def _draw(weights: np.ndarray, random: np.random.Generator) -> np.ndarray:
+def draw(weights: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """One column of each row (B, n) by weight; never one of weight 0."""
     cumulative = weights.cumsum(axis=1)
     threshold = random.random(len(weights)) * cumulative[:, -1]
