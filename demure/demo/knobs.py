@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
 
 from demure.errors import DemureError
 
@@ -12,6 +12,9 @@ def require(holds: bool, name: str, value: Any, remedy: str) -> None:
     """Raise ``DemureError`` with ``name``, ``value`` and ``remedy`` unless the condition holds."""
     if not holds:
         raise DemureError(f"{name} is {value}", where="planted", remedy=remedy)
+
+
+Rival = Literal["hidden", "trend", "habit", "junk"]
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,14 @@ class Knobs:
     how much an interest tells about an item where there are no clusters. Popularity falls as rank ** -``zipf``.
     ``missing`` is the share of items without a modality, drawn for each modality apart: such a modality causes nothing
     and its feature row is zero.
+
+    ``rival`` names what else causes choices beside the given content, at times spread over a year:
+
+    - ``hidden``: one more modality, which is not among ``modalities`` and whose features are withheld;
+    - ``trend``: what is popular at the time, with probability ``p_rival``; the features of the last modality also
+      encode an item's release date;
+    - ``habit``: one of six items linked to the previous choice, with probability ``p_rival``;
+    - ``junk``: the features of the first modality are dealt among the items, and the truth calls it never a cause.
     """
 
     users: int = 1000
@@ -41,10 +52,12 @@ class Knobs:
     p_two: float = 0.0
     zipf: float = 0.6
     missing: float = 0.0
+    rival: Rival | None = None
+    p_rival: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:
-        shares = {"p_none": self.p_none, "p_two": self.p_two, "missing": self.missing}
+        shares = {"p_none": self.p_none, "p_two": self.p_two, "missing": self.missing, "p_rival": self.p_rival}
         for name, share in shares.items():
             require(0 <= share <= 1, name, share, "give a share from 0 to 1")
         require(self.missing < 1, "missing", self.missing, "leave some items with the modality")
@@ -57,7 +70,28 @@ class Knobs:
         require(self.clusters == 0 or self.interests[1] <= self.clusters, "interests", self.interests, "add clusters")
         for name in ("users", "alpha", "nats", "dimensions"):
             require(getattr(self, name) > 0, name, getattr(self, name), "give a value above 0")
+        self._check_rival()
 
+    def _check_rival(self) -> None:
+        rivals = get_args(Rival)
+        require(self.rival in (None, *rivals), "rival", repr(self.rival), f"there are: {', '.join(rivals)}")
+        shared = self.rival in ("trend", "habit")
+        require(shared or not self.p_rival, "p_rival", self.p_rival, "set rival to trend or habit")
+        if self.rival is None:
+            return
+        require(self.clusters > 0, "clusters", self.clusters, "a set with a rival needs clusters")
+        for name in ("p_none", "p_two"):
+            require(not getattr(self, name), name, getattr(self, name), "leave it at 0 where there is a rival")
+        require(
+            self.rival != "junk" or len(self.modalities) > 1, "modalities", self.modalities, "junk needs two or more"
+        )
+        require(self.rival != "habit" or self.items > 6, "items", self.items, "a habit needs more than six items")
+
+
+# What the kinds share in which content has rivals.
+_RIVALLED = Knobs(
+    users=2000, items=2500, length=(10, 35), clusters=12, alpha=0.8, noise=0.6, feature_noise=0.4, zipf=0.9
+)
 
 # As hard as the sets that the project was measured on; a seed and a size of your own make them yours.
 KINDS: dict[str, Knobs] = {
@@ -80,4 +114,8 @@ KINDS: dict[str, Knobs] = {
     "smooth": Knobs(
         users=2000, items=2500, clusters=0, interests=(2, 4), alpha=0.8, feature_noise=0.5, p_none=0.05, zipf=0.9
     ),
+    "hidden": replace(_RIVALLED, rival="hidden"),
+    "trend": replace(_RIVALLED, rival="trend", p_rival=0.4),
+    "habit": replace(_RIVALLED, rival="habit", p_rival=0.35),
+    "junk": replace(_RIVALLED, rival="junk"),
 }

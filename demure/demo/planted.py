@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from demure.demo.choices import choose
+from demure.demo.choices import Choices, choose
 from demure.demo.knobs import KINDS, Knobs, require
+from demure.demo.rivals import FIRST_RELEASE, LAST_RELEASE, Process, choose_by, draw_links
 from demure.demo.tastes import cluster_tastes, pick_interests, smooth_tastes, zipf_popularity
 from demure.files import atomic_folder, write_json
 
@@ -36,9 +37,10 @@ class Planted:
             self.truth.to_csv(part / "truth.csv", index=False)
             for name, vectors in self.features.items():
                 np.save(part / f"{name}.npy", vectors, allow_pickle=False)
-            write_json(
-                part / "planted.json", {"interactions": len(self.interactions), **dataclasses.asdict(self.knobs)}
-            )
+            knobs = dataclasses.asdict(self.knobs)
+            if self.knobs.rival is None:  # a set without a rival keeps the file that it had before rivals existed
+                knobs = {name: value for name, value in knobs.items() if name not in ("rival", "p_rival")}
+            write_json(part / "planted.json", {"interactions": len(self.interactions), **knobs})
 
 
 def plant(knobs: Knobs, features: Mapping[str, np.ndarray] | None = None) -> Planted:
@@ -51,6 +53,8 @@ def plant(knobs: Knobs, features: Mapping[str, np.ndarray] | None = None) -> Pla
     if features is not None:
         knobs = _knobs_of(knobs, features)
     random = np.random.default_rng(knobs.seed)
+    if knobs.rival is not None:
+        return _plant_with_rival(knobs, random)
     n_modalities = len(knobs.modalities)
     popularity = zipf_popularity(knobs.items, knobs.zipf, random)
     reliance = random.dirichlet(np.full(n_modalities, knobs.alpha), knobs.users)
@@ -77,13 +81,47 @@ def plant(knobs: Knobs, features: Mapping[str, np.ndarray] | None = None) -> Pla
     else:
         made = [np.asarray(features[name], dtype=np.float32) for name in knobs.modalities]
     drawn = choose(affinity, popularity, reliance, lengths, random, p_none=knobs.p_none, p_two=knobs.p_two)
+    return _planted(
+        knobs, drawn, {m: made[k] * present[k][:, None].astype(np.float32) for k, m in enumerate(knobs.modalities)}
+    )
+
+
+def _plant_with_rival(knobs: Knobs, random: np.random.Generator) -> Planted:
+    given = len(knobs.modalities)
+    made = given + 1 if knobs.rival == "hidden" else given
+    cluster = random.integers(0, knobs.clusters, (made, knobs.items))
+    process = Process(
+        popularity=zipf_popularity(knobs.items, knobs.zipf, random),
+        cluster=cluster,
+        liked=[pick_interests(knobs.users, knobs.clusters, knobs.interests, random) for _ in range(made)],
+        present=random.random((made, knobs.items)) >= knobs.missing,
+        reliance=random.dirichlet(np.full(made, knobs.alpha), knobs.users),
+        p_rival=knobs.p_rival,
+        release=random.uniform(FIRST_RELEASE, LAST_RELEASE, knobs.items) if knobs.rival == "trend" else None,
+        links=draw_links(knobs.items, random) if knobs.rival == "habit" else None,
+    )
+    features = [_observe(_around_centres(cluster[m], knobs, random), knobs, random) for m in range(given)]
+    if process.release is not None:
+        features[-1] += _date(process.release, knobs, random)
+    features = [matrix * process.present[m][:, None].astype(np.float32) for m, matrix in enumerate(features)]
+    lengths = random.integers(knobs.length[0], knobs.length[1] + 1, knobs.users)
+    drawn = choose_by(process, lengths, random)
+    caused, posterior = drawn.caused[:, :given].copy(), drawn.posterior[:, :given].copy()
+    if knobs.rival == "junk":
+        features[0] = random.permutation(features[0])
+        caused[:, 0], posterior[:, 0] = False, 0.0
+    drawn = dataclasses.replace(drawn, caused=caused, posterior=posterior)
+    return _planted(knobs, drawn, dict(zip(knobs.modalities, features, strict=True)))
+
+
+def _planted(knobs: Knobs, drawn: Choices, features: dict[str, np.ndarray]) -> Planted:
     user_ids = np.array([f"u{k}" for k in range(knobs.users)], dtype=object)
     item_ids = np.array([f"i{k}" for k in range(knobs.items)], dtype=object)
     return Planted(
         knobs,
         drawn.interactions(user_ids, item_ids),
         pd.DataFrame({"item_id": item_ids}),
-        {m: made[k] * present[k][:, None].astype(np.float32) for k, m in enumerate(knobs.modalities)},
+        features,
         drawn.truth(user_ids, item_ids, knobs.modalities),
     )
 
@@ -100,6 +138,17 @@ def _observe(latent: np.ndarray, knobs: Knobs, random: np.random.Generator) -> n
     second = random.standard_normal((hidden, knobs.dimensions)) / np.sqrt(hidden)
     clean = np.tanh(latent @ first) @ second
     return (clean + knobs.feature_noise * random.standard_normal(clean.shape)).astype(np.float32)
+
+
+def _date(release: np.ndarray, knobs: Knobs, random: np.random.Generator) -> np.ndarray:
+    """Return what a release date adds to the features, (I, d) float32: season and date in random directions.
+
+    A date that only grows would be one direction, easy to remove; the season bends it. The strength is as measured on
+    the set that this kind follows.
+    """
+    turn = 2 * np.pi * release / LAST_RELEASE
+    date = np.stack([np.sin(turn), np.cos(turn), release / LAST_RELEASE], axis=1)
+    return (0.55 * date @ random.standard_normal((3, knobs.dimensions))).astype(np.float32)
 
 
 def _knobs_of(knobs: Knobs, features: Mapping[str, np.ndarray]) -> Knobs:
