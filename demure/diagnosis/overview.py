@@ -26,17 +26,23 @@ _BY = ("category", "history", "popularity", "time")
 class Overview:
     """A run's diagnosis at large, or that of one ``segment``.
 
+    ``summary``: what the placebo and the verdicts come to, in sentences. ``neither``: share of the choices with no
+    point of interest. ``causes``: mean posterior share of each cause, content and rivals (see ``Placebos``); None for a
+    segment and for an older run. ``cannot_tell``: modalities whose features explain nothing.
     ``modalities``: one row each; ``interactions`` judged, shares ``poi``, ``noise``, ``missing`` (they sum to 1) and
-    ``mean_probability`` over interactions where the modality is present.
+    ``mean_probability`` over interactions where the modality is present; unless this is a segment or an older run,
+    ``placebo``: a dictionary with ``mean_probability``, ``excess``, ``low`` and ``high``.
     ``reliance``: per modality, and ``none``, how many ``users`` rely on it most, their ``share``, and the
     ``mean_reliance`` over all users (the shares of choices; they sum to 1).
     ``agreement``: per pair of modalities, over the ``interactions`` whose item has both, the shares for which ``both``
     were points of interest, ``only_first``, ``only_second`` or ``neither`` (sum 1), and the rank ``correlation``
     of their evidence (over evenly chosen ones where there are more than half a million).
     ``flagged``: items whose modality lies furthest below what is typical, of those with at least ``min_count`` judged
-    interactions: the columns of ``standing``. ``flagged_total``: how many there are.
+    interactions and of the modalities that explain something: the columns of ``standing``. ``flagged_total``: how many
+    there are.
     """
 
+    summary: list[str]
     run: str
     recipe: str
     dataset: str
@@ -44,6 +50,9 @@ class Overview:
     items: int
     interactions: int
     min_count: int
+    neither: float
+    causes: dict[str, float] | None
+    cannot_tell: list[str]
     modalities: pd.DataFrame
     reliance: pd.DataFrame
     flagged: pd.DataFrame
@@ -99,9 +108,15 @@ def overview(
     """
     source = DiagnosisSource.of(run)
     judged = source.judged if segment is None else of_segment(source, *segment)
+    placebos = source.placebos
     low = flagged(standing(source, judged), min_count)
-    chosen = pick(low, where, sort)
+    chosen = pick(low[~low["modality"].isin(placebos.cannot_tell)].reset_index(drop=True), where, sort)
+    neither = float((~judged.poi.any(1)).mean()) if len(judged.user) else float("nan")
+    modalities, column = counts(judged), placebos.column()
+    if segment is None and column is not None:
+        modalities = modalities.assign(placebo=pd.Series(column, dtype=object))
     return Overview(
+        summary=placebos.summary(neither) if segment is None else placebos.of_part(neither),
         run=str(source.run),
         recipe=str(source.manifest.get("recipe", "")),
         dataset=str(source.dataset),
@@ -109,7 +124,10 @@ def overview(
         items=len(np.unique(judged.item)),
         interactions=len(judged.user),
         min_count=min_count,
-        modalities=counts(judged),
+        neither=neither,
+        causes=placebos.causes if segment is None else None,
+        cannot_tell=placebos.cannot_tell,
+        modalities=modalities,
         reliance=_reliance(source, np.unique(judged.user)),
         flagged=chosen.head(top).reset_index(drop=True),
         agreement=agreement(judged),
