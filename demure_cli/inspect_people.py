@@ -22,9 +22,7 @@ _WORDS = 24  # columns that a modality needs for a verdict with its reasons
 _WHO = 24
 _DATED = 100
 _SHOWN = 40
-_LEGEND = (
-    "the number: how probable it is that the modality was a point of interest; ?: between .35 and .65, could be either"
-)
+_LEGEND = "the number: the probability of the word before it; ?: between .35 and .65, could be either"
 _BECAUSE = (
     "because of: what carries the item's score; and most of all: the past choice that alone speaks loudest for it"
 )

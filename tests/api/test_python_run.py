@@ -109,6 +109,7 @@ def test_a_history_is_drawn_with_titles_badges_and_pictures(by_hand):
     assert told.count("<tr>") == 3  # one per choice
     assert "Alien" in told
     assert "poi 0.90" in told
+    assert "noise 0.80" in told  # the probability of noise, not of a point of interest
     assert ">missing</span>" in told
     assert "data:image/" in told
     item = by_hand.diagnose(item="i1")._repr_html_()

@@ -45,7 +45,7 @@ def test_user(capsys, run, width):
     assert re.search(r"image 60.0 % \(\d+-\d+ %\), text 30.0 % \(\d+-\d+ %\), none 10.0 %", text)
     rows = [line for line in text.splitlines() if re.match(r"\s*[123]\s", line)]
     assert [re.search(r"Alien|Brazil|i3", line).group() for line in rows] == ["Alien", "Brazil", "i3"]
-    assert re.search(r"Alien\s+poi 0.90\s+noise 0.20", rows[0])
+    assert re.search(r"Alien\s+poi 0.90\s+noise 0.80", rows[0])
     assert re.search(r"missing\s+poi 0.90", rows[2])
     assert "like Brazil and i3" in text
     assert "i1 · 1997-09-22" in text
@@ -113,7 +113,7 @@ def test_item(capsys, run, width):
     text = shown(capsys, run, "--item", "i1")
     assert "Alien" in text
     assert re.search(r"image\s+3\s+33.3 %\s+66.7 %\s+0.0 %", text)
-    assert re.search(r"ann\s+1997-09-22\s+3\s+poi 0.90\s+noise 0.20", text)
+    assert re.search(r"ann\s+1997-09-22\s+3\s+poi 0.90\s+noise 0.80", text)
 
 
 def test_json_of_each(capsys, run):

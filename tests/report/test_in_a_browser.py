@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from runs_by_hand import Judged, small_run, write_run
 
+from demure.diagnosis.certainty import probability_of
 from demure.report.build import report
 from demure.report.serve import site
 
@@ -91,7 +92,7 @@ def test_a_user_opens_and_its_badges_tell_the_verdicts_of_the_parquet(page_of, v
     mine = frame[frame["user_id"] == "ann"].sort_values("position", kind="stable")
     words = [
         (row.modality, row.verdict, f"{row.modality}: missing" if row.verdict == "missing" else
-         f"{row.modality}: {row.verdict} {100 * row.poi_probability:.0f} %")
+         f"{row.modality}: {row.verdict} {100 * probability_of(row.verdict, row.poi_probability):.0f} %")
         for row in mine.itertuples()
     ]  # fmt: skip
     assert badges(page, "#user") == words
