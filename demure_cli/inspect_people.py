@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import rich.table
 from rich.text import Text
 
+from demure.diagnosis.placebo import WHY_NOT
 from demure_cli.inspect_tables import ID, TITLE, shares
-from demure_cli.looks import aside, count, facts, heading, number, percent, row, table, verdict
+from demure_cli.looks import aside, count, facts, heading, number, percent, row, table, untold, verdict
 from demure_cli.terminal import safe, terminal
 
 if TYPE_CHECKING:
@@ -51,9 +52,12 @@ def relies(seen: UserView) -> str:
     """``image 60 % (41-77 %), text ...``: the interval is what so many choices can say of a taste."""
     told = []
     for name, share in seen.reliance.items():
+        if name in seen.cannot_tell:
+            continue
         low, high = seen.reliance_interval.get(name, (0.0, 1.0))
         told.append(f"{name} {percent(share)} ({100 * low:.0f}-{100 * high:.0f} %)")
-    return ", ".join(told) + " of the choices"
+    untold_words = "".join(f"; {safe(name)}: {WHY_NOT}" for name in seen.cannot_tell)
+    return ", ".join(told) + " of the choices" + untold_words
 
 
 def _drifted(seen: UserView) -> list[tuple[str, str]]:
@@ -86,14 +90,16 @@ def user_table(
     shown = table([*columns, *((name, wide) for name in seen.modalities)])
     shown.expand = True
     shown.leading = 1
+    below = [] if beside else [name for name in seen.modalities if name not in seen.cannot_tell]
     for line in seen.history:
         cells: list[object] = [line["position"] + 1, *([picture(line.get("picture"))] if pictures else [])]
-        cells.append(_choice(line, [] if beside else seen.modalities))
+        cells.append(_choice(line, below))
         for name in seen.modalities:
             star = " *" if caused and (line["item_id"], name) in caused else ""
             judged = line["verdicts"].get(name)
-            words = f"\n{_why(judged)}" if beside and _why(judged) else ""
-            cells.append(Text.assemble(cell(judged), star, (words, "dim")))
+            told = name not in seen.cannot_tell
+            words = f"\n{_why(judged)}" if beside and told and _why(judged) else ""
+            cells.append(Text.assemble(cell(judged, explains=told), star, (words, "dim")))
         row(shown, *cells)
     return shown
 
@@ -139,7 +145,7 @@ def show_item(seen: ItemView) -> None:
     terminal.result(
         facts([("item", seen.item_id), ("title", seen.title or "-"), ("chosen", chosen)]),
         "",
-        *shares("What it was chosen for", seen.modalities),
+        *shares("What it was chosen for", seen.modalities, seen.cannot_tell),
         "",
         heading("Where that stands among the other items"),
         *(Text(safe(line["says"])) for line in seen.standing),
@@ -176,13 +182,17 @@ def _dates(seen: ItemView, line: Mapping[str, Any]) -> list[str]:
 
 
 def _cells(line: Mapping[str, Any], seen: ItemView) -> list[Text]:
-    return [cell(line["verdicts"].get(name)) for name in seen.modalities["modality"]]
+    return [
+        cell(line["verdicts"].get(name), explains=name not in seen.cannot_tell) for name in seen.modalities["modality"]
+    ]
 
 
-def cell(judged: Mapping[str, Any] | None) -> Text:
-    """A verdict with its probability."""
+def cell(judged: Mapping[str, Any] | None, *, explains: bool = True) -> Text:
+    """A verdict with its probability; none where the features of the modality explain nothing."""
     if judged is None:
         return Text("-", style="dim")
+    if not explains and judged["verdict"] != "missing":
+        return untold()
     return verdict(judged["verdict"], judged["poi_probability"], unsure=judged.get("undecided", False))
 
 

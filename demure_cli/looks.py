@@ -69,6 +69,13 @@ def count(value: int) -> str:
     return f"{value:,}"
 
 
+def untold() -> Text:
+    """What stands in place of a verdict or a share where a modality's features explain nothing."""
+    from demure.diagnosis.placebo import CANNOT_TELL
+
+    return Text(CANNOT_TELL, style="dim")
+
+
 def verdict(word: str, poi_probability: float, *, unsure: bool = False) -> Text:
     """``poi 0.93`` or ``noise 0.93``: the word in its colour with the probability of that word, and a question mark
     where it could be either; nothing is claimed about a missing modality."""

@@ -12,6 +12,7 @@ import pandas as pd
 
 from demure.diagnosis.judged import Judged
 from demure.diagnosis.listing import column, pick
+from demure.diagnosis.placebo import Placebo
 from demure.diagnosis.segments import members, of_segment, summed
 from demure.diagnosis.source import DiagnosisSource
 from demure.diagnosis.standing import flagged, standing
@@ -66,7 +67,8 @@ class ModalityView:
     """One modality. ``shares``: its row of ``Overview.modalities``; ``users`` rely on it most, of ``users_total``;
     ``histogram``: interactions by probability of a point of interest, in ten equal bins; ``by``: kind of segment ->
     table with ``segment``, ``interactions`` and the share ``poi`` where it is there; ``items``: its rows of
-    ``standing``, those furthest below what is typical first, of ``items_total``."""
+    ``standing``, those furthest below what is typical first, of ``items_total``. ``summary``: what its placebo comes
+    to, in at most one sentence; ``explains``: whether its features explain more than shuffled ones."""
 
     run: str
     modality: str
@@ -78,11 +80,15 @@ class ModalityView:
     by: dict[str, pd.DataFrame]
     items: pd.DataFrame
     items_total: int
+    summary: list[str] = field(default_factory=list)
+    placebo: Placebo | None = None
+    explains: bool = True
 
 
 @dataclass(frozen=True)
 class Listing:
-    """``rows`` of all ``total`` ``what`` (items or users); ``matched`` fulfil the conditions."""
+    """``rows`` of all ``total`` ``what`` (items or users); ``matched`` fulfil the conditions. ``cannot_tell``:
+    modalities whose features explain nothing."""
 
     run: str
     what: str
@@ -90,6 +96,7 @@ class Listing:
     matched: int
     modalities: list[str] = field(default_factory=list)
     rows: pd.DataFrame = field(default_factory=pd.DataFrame)
+    cannot_tell: list[str] = field(default_factory=list)
 
 
 def overview(
@@ -226,6 +233,7 @@ def modality_view(
     histogram, _ = np.histogram(judged.probability[there, m], np.linspace(0, 1, _BINS + 1))
     items = standing(source)
     items = items[items["modality"] == modality].reset_index(drop=True)
+    own = source.placebos.of(modality)
     shares = counts(judged).set_index("modality").to_dict("index")[modality]
     reliance = _reliance(source, np.arange(len(judged.user_ids))).set_index("modality").to_dict("index")[modality]
     return ModalityView(
@@ -239,6 +247,9 @@ def modality_view(
         by=by,
         items=pick(items, where, sort, top),
         items_total=len(items),
+        summary=[sentence] if (sentence := own.sentence()) is not None else [],
+        placebo=own.placebo,
+        explains=own.explains,
     )
 
 
@@ -260,7 +271,8 @@ def listing(
     else:
         raise DemureError(f"cannot list {what!r}", where="--list", remedy="list items or users")
     chosen = pick(frame, where, sort)
-    return Listing(str(source.run), what, len(frame), len(chosen), source.judged.modalities, chosen.head(top))
+    modalities, cannot_tell = source.judged.modalities, source.placebos.cannot_tell
+    return Listing(str(source.run), what, len(frame), len(chosen), modalities, chosen.head(top), cannot_tell)
 
 
 def users_table(source: DiagnosisSource) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from typing import Any
 
 CANNOT_TELL = "cannot tell"
 """What stands in place of a share where a modality's features explain nothing."""
+WHY_NOT = f"{CANNOT_TELL}, its features explain no more than shuffled ones"
 _PLURALS = {"image": "pictures", "text": "texts"}
 _RIVALS = {
     "taste": "hidden taste",
@@ -108,8 +109,10 @@ class Placebos:
         told = [sentence for one in self.modalities if (sentence := one.sentence()) is not None]
         rivals = self.rivals()
         if self.modalities and len(self.cannot_tell) == len(self.modalities):
-            first = f"Nothing in the content explains the choices here: {percent(neither)} have no point of interest."
-            return [first, *told, *([f"{rivals[0].upper()}{rivals[1:]}."] if rivals else [])]
+            first = f"Nothing in the content explains the choices here: {percent(neither)} have no point of interest"
+            # A modality can be admitted, get verdicts, and still lie no higher than its placebo.
+            more = "" if round(100 * neither) == 100 else ", about as many as with shuffled content"
+            return [f"{first}{more}.", *told, *([f"{rivals[0].upper()}{rivals[1:]}."] if rivals else [])]
         last = f"{self._none_of_them()}: {percent(neither)} of the choices have no point of interest in the content"
         return [*told, f"{last}; {rivals}." if rivals else f"{last}."]
 

@@ -46,6 +46,13 @@ def test_nothing_explains_anything():
     ]
 
 
+def test_verdicts_no_better_than_those_of_shuffled_content():
+    assert summary(NOTHING, neither=0.97)[0] == (
+        "Nothing in the content explains the choices here: 97 % have no point of interest, about as many as with "
+        "shuffled content."
+    )
+
+
 def test_an_interval_that_reaches_zero_explains_nothing():
     found = Placebos.read(manifest(NOTHING), ["image", "text"])
     assert found.cannot_tell == ["image", "text"]
