@@ -42,7 +42,8 @@ def show_user(seen: UserView) -> None:
         aside(_LEGEND),
     )
     if seen.recommended:
-        terminal.result("", heading("What would come next"), _recommended(seen.recommended))
+        made_of = [Text(seen.made_of)] if seen.made_of else []
+        terminal.result("", heading("What would come next"), *made_of, _recommended(seen.recommended))
         terminal.result(aside(_BECAUSE))
     for words in seen.notes:
         terminal.note(words)

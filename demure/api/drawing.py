@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from demure.diagnosis.certainty import probability_of
+from demure.diagnosis.placebo import CANNOT_TELL
 
 if TYPE_CHECKING:
     from demure.api.dataset import Dataset
@@ -61,6 +62,12 @@ def badge(verdict: str, poi_probability: float) -> str:
     text = verdict if verdict == "missing" else f"{verdict} {probability_of(verdict, poi_probability):.2f}"
     style = f"color:{ink};background:{ground};padding:1px 6px;border-radius:6px;white-space:nowrap"
     return f'<span style="{style}">{html.escape(text)}</span>'
+
+
+def untold() -> str:
+    """What stands in place of a verdict where the features of a modality explain nothing."""
+    ink, ground = _BADGES["missing"]
+    return f'<span style="color:{ink};background:{ground};padding:1px 6px;border-radius:6px">{CANNOT_TELL}</span>'
 
 
 def pictures(dataset: Dataset, item_ids: Iterable[str]) -> dict[str, str]:

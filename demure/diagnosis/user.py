@@ -16,7 +16,7 @@ from demure.diagnosis.certainty import FEW, share_interval, undecided
 from demure.diagnosis.drift import LEAST, Drift, drift
 from demure.diagnosis.listing import column, pick
 from demure.diagnosis.placebo import WHY_NOT
-from demure.diagnosis.recommended import Suggestion, suggestions
+from demure.diagnosis.recommended import Suggestion, made_of, suggestions
 from demure.diagnosis.source import DiagnosisSource
 from demure.errors import DemureError
 
@@ -33,7 +33,8 @@ class UserView:
 
     ``reliance``: modality -> share of choices; ``reliance_interval``: 90 % interval of each, were the choices drawn
     from a taste that lasts. ``drift``: since when the user chose for other reasons, None where nothing tells.
-    ``recommended``: what would be recommended; None if it was not asked for. ``notes``: how little this rests on."""
+    ``recommended``: what would be recommended; None if it was not asked for. ``made_of``: what its scores are made of,
+    in a sentence. ``notes``: how little this rests on."""
 
     run: str
     user_id: str
@@ -46,6 +47,7 @@ class UserView:
     recommended: list[dict[str, Any]] | None = None
     notes: list[str] = field(default_factory=list)
     cannot_tell: list[str] = field(default_factory=list)
+    made_of: str = ""
 
 
 def user_view(
@@ -114,6 +116,7 @@ def user_view(
         recommended=recommended,
         notes=notes,
         cannot_tell=cannot_tell,
+        made_of=made_of(source.manifest) if recommended else "",
     )
 
 
