@@ -111,8 +111,7 @@ def _above(placebo: dict[str, float] | None, *, explains: bool) -> str:
 
 
 def _agreement(seen: Overview) -> tuple[Any, ...]:
-    told = ~(seen.agreement["first"].isin(seen.cannot_tell) | seen.agreement["second"].isin(seen.cannot_tell))
-    frame = seen.agreement[told]
+    frame = seen.explaining_pairs
     if frame.empty:
         return ()
     shown = table(["modalities", ">both", ">only first", ">only second", ">none of the two", ">correlation"])

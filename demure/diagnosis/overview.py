@@ -61,6 +61,12 @@ class Overview:
     flagged_total: int
     segment: str | None = None
 
+    @property
+    def explaining_pairs(self) -> pd.DataFrame:
+        """The rows of ``agreement`` whose modalities both explain something."""
+        names = self.agreement[["first", "second"]]
+        return self.agreement[~names.isin(self.cannot_tell).any(axis=1)]
+
 
 @dataclass(frozen=True)
 class ModalityView:
