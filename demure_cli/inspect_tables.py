@@ -10,7 +10,7 @@ import rich.table
 from rich.bar import Bar
 from rich.text import Text
 
-from demure.diagnosis.placebo import CANNOT_TELL
+from demure.diagnosis.placebo import CANNOT_TELL, Placebo
 from demure_cli.looks import VERDICT_STYLES, aside, count, facts, heading, number, percent, row, table, untold
 from demure_cli.terminal import safe, terminal
 
@@ -106,8 +106,8 @@ def _above(placebo: dict[str, float] | None, *, explains: bool) -> str:
         return "-"
     if not explains:
         return "nothing"
-    low, high = 100 * placebo["low"], 100 * placebo["high"]
-    return f"+{100 * placebo['excess']:.1f} % ({low:.1f} to {high:.1f} %)"
+    excess, interval = Placebo(**placebo).above()
+    return f"{excess} ({interval})"
 
 
 def _agreement(seen: Overview) -> tuple[Any, ...]:

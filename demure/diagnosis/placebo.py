@@ -34,6 +34,11 @@ class Placebo:
     low: float
     high: float
 
+    def above(self) -> tuple[str, str]:
+        """The excess and its interval, with the digits of the sentences: ``19 %`` and ``17 to 21 %``."""
+        excess, low, high = (_digits(value, least=self.low) for value in (self.excess, self.low, self.high))
+        return f"{excess} %", f"{low} to {high} %"
+
 
 @dataclass(frozen=True)
 class Modality:
@@ -58,12 +63,11 @@ class Modality:
             return f"{self._subject(named=True)}{self.encoder and f', {self.encoder},'} explain nothing here."
         if self.placebo is None:
             return None
-        numbers = (self.placebo.excess, self.placebo.low, self.placebo.high)
-        excess, low, high = (_digits(value, least=self.placebo.low) for value in numbers)
+        excess, interval = self.placebo.above()
         plural = _PLURALS.get(self.kind, "features")
         return (
-            f"{self._subject(named=self.name != self.kind)} explain {excess} % of the choices more than "
-            f"shuffled {plural} do ({low} to {high} %)."
+            f"{self._subject(named=self.name != self.kind)} explain {excess} of the choices more than "
+            f"shuffled {plural} do ({interval})."
         )
 
     def _subject(self, *, named: bool) -> str:

@@ -17,7 +17,7 @@ import plotly.graph_objects as go
 from demure.diagnosis.placebo import CANNOT_TELL
 from demure.diagnosis.source import VERDICTS
 
-VERDICT_COLOURS = {"poi": "#1a9c6b", "noise": "#d9822b", "missing": "#8b929c", CANNOT_TELL: "#c3c8cf"}
+VERDICT_COLOURS = {"poi": "#1a9c6b", "noise": "#d9822b", "missing": "#8b929c", CANNOT_TELL: "rgba(139,146,156,0.35)"}
 PALETTE = ("#3f7fd9", "#c2578f", "#8a6fd1", "#2aa3b5", "#b58a2a", "#6b8f2a")
 NONE_COLOUR = "#8b929c"
 _BINS = 20
@@ -106,7 +106,7 @@ def parts(
                 y=names, x=poi, orientation="h", marker_color=palette[name], **told,
                 hovertemplate="%{y}: %{x:.1f} % of %{customdata} choices<extra>" + _text(name) + "</extra>",
             )  # fmt: skip
-    share, where = {"title": {"text": "% point of interest, where the item has it"}}, {"type": "category"}
+    share, where = {"title": {"text": "% point of interest"}}, {"type": "category"}
     if ordered:
         figure.update_layout(yaxis=share, xaxis=where)
         return _figure(figure)

@@ -60,6 +60,7 @@ def page(source: DiagnosisSource, seen: Shown, data: dict[str, Any], pictures: d
         verdicts=VERDICTS,
         least=LEAST,
         cannot_tell=CANNOT_TELL,
+        above={one.name: one.placebo.above() for one in source.placebos.modalities if one.placebo and one.explains},
         # The only text that goes in unescaped: JSON without a single angle bracket, and base64.
         plotly=Markup(packed_plotly()),
         data=Markup(payload),

@@ -62,7 +62,7 @@ def test_the_first_lines_say_how_far_it_is_above_its_placebo(capsys, tmp_path, w
         "Texts explain 30 % of the choices more than shuffled texts do (26 to 34 %). "
         "Neither: 17 % of the choices have no point of interest in the content; of the causes other than content, "
     )
-    assert re.search(r"image\s+6\s+50.0 %\s+33.3 %\s+16.7 %\s+\+19.0 % \(17.0 to 21.0 %\)", text)
+    assert re.search(r"image\s+6\s+50.0 %\s+33.3 %\s+16.7 %\s+19 % \(17 to 21 %\)", text)
     assert max(map(len, text.splitlines())) <= width
     overview = json.loads(shown(capsys, run, "--json"))
     assert next(iter(overview)) == "summary"
