@@ -152,7 +152,9 @@ def _modality(name: str, given: Any, features: Mapping[str, Any]) -> Modality:
         phrase = f"as imported from `{provenance['file']}`" if provenance.get("file") else "as imported"
     placebo = None
     if given is not None:
-        placebo = Placebo(*(float(given[key]) for key in ("mean_probability", "excess", "low", "high")))
+        # Where a modality was not admitted there may be nothing to measure.
+        numbers = [given.get(key) for key in ("mean_probability", "excess", "low", "high")]
+        placebo = Placebo(*(math.nan if number is None else float(number) for number in numbers))
     kind = str(provenance.get("kind") or name)
     return Modality(name, kind, phrase, placebo, True if given is None else bool(given.get("admitted", True)))
 

@@ -59,6 +59,14 @@ def test_an_interval_that_reaches_zero_explains_nothing():
     assert [one.admitted for one in found.modalities] == [False, True]
 
 
+def test_a_modality_that_was_not_admitted_needs_no_numbers():
+    found = Placebos.read({"placebo": {"image": {"admitted": False, "mean_probability": None}}}, ["image"])
+    assert found.summary(1.0) == [
+        "Nothing in the content explains the choices here: 100 % have no point of interest.",
+        "Pictures (`image`) explain nothing here.",
+    ]
+
+
 def test_an_older_run_claims_nothing():
     found = Placebos.read({}, ["image", "text"])
     assert found.summary(0.25) == ["Neither: 25 % of the choices have no point of interest in the content."]
