@@ -11,7 +11,7 @@ from rich.text import Text
 
 from demure.diagnosis.placebo import WHY_NOT
 from demure_cli.inspect_tables import ID, TITLE, shares
-from demure_cli.looks import aside, count, facts, heading, number, percent, row, table, untold, verdict
+from demure_cli.looks import aside, count, facts, heading, no_answer, number, percent, row, table, verdict
 from demure_cli.terminal import safe, terminal
 
 if TYPE_CHECKING:
@@ -57,8 +57,8 @@ def relies(seen: UserView) -> str:
             continue
         low, high = seen.reliance_interval.get(name, (0.0, 1.0))
         told.append(f"{name} {percent(share)} ({100 * low:.0f}-{100 * high:.0f} %)")
-    untold_words = "".join(f"; {safe(name)}: {WHY_NOT}" for name in seen.cannot_tell)
-    return ", ".join(told) + " of the choices" + untold_words
+    silent = "".join(f"; {safe(name)}: {WHY_NOT}" for name in seen.cannot_tell)
+    return ", ".join(told) + " of the choices" + silent
 
 
 def _drifted(seen: UserView) -> list[tuple[str, str]]:
@@ -98,9 +98,9 @@ def user_table(
         for name in seen.modalities:
             star = " *" if caused and (line["item_id"], name) in caused else ""
             judged = line["verdicts"].get(name)
-            told = name not in seen.cannot_tell
-            words = f"\n{_why(judged)}" if beside and told and _why(judged) else ""
-            cells.append(Text.assemble(cell(judged, explains=told), star, (words, "dim")))
+            explains = name not in seen.cannot_tell
+            words = f"\n{_why(judged)}" if beside and explains and _why(judged) else ""
+            cells.append(Text.assemble(cell(judged, explains=explains), star, (words, "dim")))
         row(shown, *cells)
     return shown
 
@@ -193,7 +193,7 @@ def cell(judged: Mapping[str, Any] | None, *, explains: bool = True) -> Text:
     if judged is None:
         return Text("-", style="dim")
     if not explains and judged["verdict"] != "missing":
-        return untold()
+        return no_answer()
     return verdict(judged["verdict"], judged["poi_probability"], unsure=judged.get("undecided", False))
 
 

@@ -11,7 +11,7 @@ from rich.bar import Bar
 from rich.text import Text
 
 from demure.diagnosis.placebo import CANNOT_TELL, Placebo
-from demure_cli.looks import VERDICT_STYLES, aside, count, facts, heading, number, percent, row, table, untold
+from demure_cli.looks import VERDICT_STYLES, aside, count, facts, heading, no_answer, number, percent, row, table
 from demure_cli.terminal import safe, terminal
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def shares(title: str, frame: Any, cannot_tell: Collection[str]) -> tuple[Any, .
     for line in frame.to_dict("records"):
         cells = [Text(percent(line[word]), style=style) for word, style in VERDICT_STYLES.items()]
         if line["modality"] in cannot_tell:
-            cells[:2] = [untold(), Text("-", style="dim")]
+            cells[:2] = [no_answer(), Text("-", style="dim")]
         lies = [_above(line["placebo"], explains=line["modality"] not in cannot_tell)] if above else []
         row(shown, line["modality"], count(line["interactions"]), *cells, *lies)
     return heading(title), shown, aside(_SHARES + (_ABOVE if above else ""))
@@ -162,7 +162,7 @@ def items_table(frame: Any, cannot_tell: Collection[str] = ()) -> rich.table.Tab
         mean = [number(line.mean_probability, 2)] if roomy else []
         noise: object = percent(line.noise)
         if line.modality in cannot_tell:
-            noise, mean, below = untold(), ["-"] * len(mean), Text("-", style="dim")
+            noise, mean, below = no_answer(), ["-"] * len(mean), Text("-", style="dim")
         told = [count(line.interactions), _signed(line.evidence), *typical, below, noise, *mean]
         row(shown, line.item_id, line.title or "-", line.modality, *told)
     return shown
@@ -180,7 +180,7 @@ def show_modality(seen: ModalityView) -> None:
         ("relied on most by", f"{count(seen.users)} of {count(seen.users_total)} users"),
     ]
     if not seen.explains:
-        known = [("point of interest", untold()), ("missing", f"{percent(told['missing'])} {choices}")]
+        known = [("point of interest", no_answer()), ("missing", f"{percent(told['missing'])} {choices}")]
     summary = [*sentences(seen.summary), ""] if seen.summary else []
     terminal.result(*summary, facts([("modality", seen.modality), *known]), "")
     if not seen.explains:
@@ -220,8 +220,8 @@ def show_segments(seen: Segments) -> None:
     few = (
         f"; ?: under {seen.few} interactions, which is little" if (seen.table["interactions"] < seen.few).any() else ""
     )
-    untold_words = f"; -: {CANNOT_TELL}, the features explain no more than shuffled ones" if seen.cannot_tell else ""
-    terminal.result(heading(f"By {_KINDS[seen.kind]}"), shown, aside(words + few + untold_words))
+    silent = f"; -: {CANNOT_TELL}, the features explain no more than shuffled ones" if seen.cannot_tell else ""
+    terminal.result(heading(f"By {_KINDS[seen.kind]}"), shown, aside(words + few + silent))
     terminal.note(f"one of them: demure inspect RUN --segment {seen.kind}=NAME")
 
 

@@ -69,7 +69,7 @@ def count(value: int) -> str:
     return f"{value:,}"
 
 
-def untold() -> Text:
+def no_answer() -> Text:
     """What stands in place of a verdict or a share where a modality's features explain nothing."""
     from demure.diagnosis.placebo import CANNOT_TELL
 

@@ -64,7 +64,7 @@ def badge(verdict: str, poi_probability: float) -> str:
     return f'<span style="{style}">{html.escape(text)}</span>'
 
 
-def untold() -> str:
+def no_answer() -> str:
     """What stands in place of a verdict where the features of a modality explain nothing."""
     ink, ground = _BADGES["missing"]
     return f'<span style="color:{ink};background:{ground};padding:1px 6px;border-radius:6px">{CANNOT_TELL}</span>'

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from demure.api.dataset import Dataset
-from demure.api.drawing import MOST_ROWS, badge, card, drawn, pictures, rows, text, untold
+from demure.api.drawing import MOST_ROWS, badge, card, drawn, no_answer, pictures, rows, text
 from demure.diagnosis.overview import Overview, overview
 from demure.diagnosis.placebo import Placebos
 from demure.diagnosis.recommended import made_of
@@ -192,7 +192,7 @@ class Run:
             row = part.iloc[0]
             verdicts = zip(part["modality"], part["verdict"], part["poi_probability"], strict=True)
             badges = {
-                text(name): untold() if name in cannot_tell and verdict != "missing" else badge(verdict, float(p))
+                text(name): no_answer() if name in cannot_tell and verdict != "missing" else badge(verdict, float(p))
                 for name, verdict, p in verdicts
             }
             cells.append(

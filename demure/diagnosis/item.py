@@ -67,9 +67,9 @@ def item_view(
     own = judged.of(rows)
     table = standing(source)
     mine = table[table["item_id"] == item_id].set_index("modality").reindex(judged.modalities).dropna(subset="evidence")
-    untold = source.placebos.cannot_tell
-    told = [_told(str(name), line, explains=name not in untold) for name, line in mine.to_dict("index").items()]
-    weak = [(item_id, line["modality"]) for line in told if line["below"] > 0 and line["modality"] not in untold]
+    cannot_tell = source.placebos.cannot_tell
+    told = [_told(str(name), line, explains=name not in cannot_tell) for name, line in mine.to_dict("index").items()]
+    weak = [(item_id, line["modality"]) for line in told if line["below"] > 0 and line["modality"] not in cannot_tell]
     titles = source.titles
     compare = {
         modality: [
@@ -98,7 +98,7 @@ def item_view(
         compare={modality: found for modality, found in compare.items() if found},
         picture=None if picture is None else str(picture),
         notes=[f"only {len(rows)} choices: these shares rest on little"] if len(rows) < FEW else [],
-        cannot_tell=untold,
+        cannot_tell=cannot_tell,
     )
 
 

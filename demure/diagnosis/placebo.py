@@ -44,7 +44,7 @@ class Placebo:
 class Modality:
     """What the manifest knows about one modality. ``encoder``: a phrase for what made its features, or an empty one;
     ``kind``: ``image``, ``text``, or another word; ``placebo`` is None for an older run; ``admitted`` is False where
-    the features told nothing beyond the rival causes on held-out choices."""
+    the features added nothing to the rival causes on held-out choices."""
 
     name: str
     kind: str = ""
@@ -110,15 +110,15 @@ class Placebos:
     def summary(self, neither: float) -> list[str]:
         """The first sentences about a run: what each modality explains above its placebo, the share of the choices
         with no point of interest (``neither``), and which rival causes there are."""
-        told = [sentence for one in self.modalities if (sentence := one.sentence()) is not None]
+        sentences = [sentence for one in self.modalities if (sentence := one.sentence()) is not None]
         rivals = self.rivals()
         if self.modalities and len(self.cannot_tell) == len(self.modalities):
             first = f"Nothing in the content explains the choices here: {percent(neither)} have no point of interest"
             # A modality can be admitted, get verdicts, and still lie no higher than its placebo.
             more = "" if round(100 * neither) == 100 else ", about as many as with shuffled content"
-            return [f"{first}{more}.", *told, *([f"{rivals[0].upper()}{rivals[1:]}."] if rivals else [])]
+            return [f"{first}{more}.", *sentences, *([f"{rivals[0].upper()}{rivals[1:]}."] if rivals else [])]
         last = f"{self._none_of_them()}: {percent(neither)} of the choices have no point of interest in the content"
-        return [*told, f"{last}; {rivals}." if rivals else f"{last}."]
+        return [*sentences, f"{last}; {rivals}." if rivals else f"{last}."]
 
     def of_part(self, neither: float) -> list[str]:
         """The first sentences about a part of the choices. Excess and causes were measured on all of them, so only a

@@ -83,8 +83,8 @@ def user_view(
         judged = verdicts(group)
         for modality, verdict in judged.items():
             verdict["supports"] = spoke.get((int(position), modality), [])
-            untold = modality in cannot_tell and verdict["verdict"] != "missing"
-            verdict["why"] = WHY_NOT if untold else why(modality, judged, others)
+            unanswered = modality in cannot_tell and verdict["verdict"] != "missing"
+            verdict["why"] = WHY_NOT if unanswered else why(modality, judged, others)
         time = times[int(position)] if int(position) < len(times) else float("nan")
         history.append(
             {

@@ -35,10 +35,10 @@ def verdict_shares(modalities: pd.DataFrame, cannot_tell: Collection[str] = ()) 
     cannot tell."""
     figure = go.Figure()
     names = [_text(name) for name in modalities["modality"]][::-1]
-    untold = modalities["modality"].isin(cannot_tell)
-    columns = {word: modalities[word].where(~untold | (word == "missing"), 0.0) for word in VERDICTS}
-    if untold.any():
-        columns[CANNOT_TELL] = (modalities["poi"] + modalities["noise"]).where(untold, 0.0)
+    unanswered = modalities["modality"].isin(cannot_tell)
+    columns = {word: modalities[word].where(~unanswered | (word == "missing"), 0.0) for word in VERDICTS}
+    if unanswered.any():
+        columns[CANNOT_TELL] = (modalities["poi"] + modalities["noise"]).where(unanswered, 0.0)
     for word, column in columns.items():
         shares = [round(100 * share, 2) for share in column][::-1]
         figure.add_bar(

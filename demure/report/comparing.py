@@ -100,8 +100,8 @@ def _verdicts(source: DiagnosisSource, others: Sequence[tuple[str, Path]]) -> pd
             if modality not in theirs.modalities:
                 continue
             other = theirs.modalities.index(modality)
-            untold_here = modality in source.placebos.cannot_tell
-            untold_there = modality in opened.placebos.cannot_tell
+            silent_here = modality in source.placebos.cannot_tell
+            silent_there = modality in opened.placebos.cannot_tell
             both = mine.present[:, m] & theirs.present[:, other]
             a, b = mine.probability[both, m], theirs.probability[both, other]
             varied = len(a) > 1 and np.ptp(a) > 0 and np.ptp(b) > 0
@@ -112,8 +112,8 @@ def _verdicts(source: DiagnosisSource, others: Sequence[tuple[str, Path]]) -> pd
                     "modality": modality,
                     "same": float(same.mean()) if len(same) else float("nan"),
                     "correlation": float(np.corrcoef(a, b)[0, 1]) if varied else float("nan"),
-                    "poi_here": float("nan") if untold_here else _share(mine.poi[both, m]),
-                    "poi_there": float("nan") if untold_there else _share(theirs.poi[both, other]),
+                    "poi_here": float("nan") if silent_here else _share(mine.poi[both, m]),
+                    "poi_there": float("nan") if silent_there else _share(theirs.poi[both, other]),
                 }
             )
     return pd.DataFrame(rows, columns=["run", "modality", "same", "correlation", "poi_here", "poi_there"])

@@ -74,13 +74,13 @@ def _charts(
 ) -> dict[str, Chart]:
     columns = [name for name in seen.reliance["modality"] if name not in seen.cannot_tell]
     palette = charts.colours(source.reliance_columns)  # of all, so that a colour means one modality everywhere
-    told = [name for name in source.judged.modalities if name not in seen.cannot_tell]
-    histogram = {name: counted for name, counted in _histogram(source).items() if name in told}
+    explaining = [name for name in source.judged.modalities if name not in seen.cannot_tell]
+    histogram = {name: counted for name, counted in _histogram(source).items() if name in explaining}
     counts = pd.DataFrame({"probability": [f"{k / 20:.2f}-{(k + 1) / 20:.2f}" for k in range(20)], **histogram})
     made = [
         Chart("shares", "Share of interactions by verdict", charts.verdict_shares(seen.modalities, seen.cannot_tell)),
     ]
-    if told:
+    if explaining:
         made.append(
             Chart("probabilities", "How sure the verdicts are", charts.probabilities(histogram, palette), counts)
         )
@@ -92,10 +92,10 @@ def _charts(
             found = tables.segments(source, kind)
         except DemureError:  # no categories, or no time
             continue
-        if told and len(found.table) > 1:
-            untold = [_FIRST + at for at, name in enumerate(source.judged.modalities) if name not in told]
-            table = found.table.drop(columns=found.table.columns[untold])
-            figure = charts.parts(table, told, palette, ordered=kind != "category")
+        if explaining and len(found.table) > 1:
+            silent = [_FIRST + at for at, name in enumerate(source.judged.modalities) if name not in explaining]
+            table = found.table.drop(columns=found.table.columns[silent])
+            figure = charts.parts(table, explaining, palette, ordered=kind != "category")
             made.append(Chart(kind, title, figure, _points(table)))
     if known is not None:
         figure = charts.calibration(known.curve, source.judged.modalities)
@@ -108,8 +108,8 @@ def _charts(
 
 def _points(table: pd.DataFrame) -> pd.DataFrame:
     names = table.columns[_FIRST:]
-    told = {name: [f"{100 * share:.1f} %" if share == share else "–" for share in table[name]] for name in names}
-    return table.assign(**told).rename(columns={name: f"{name}: point of interest" for name in names})
+    shares = {name: [f"{100 * share:.1f} %" if share == share else "–" for share in table[name]] for name in names}
+    return table.assign(**shares).rename(columns={name: f"{name}: point of interest" for name in names})
 
 
 def _histogram(source: DiagnosisSource) -> dict[str, np.ndarray]:
