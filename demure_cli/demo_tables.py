@@ -30,7 +30,7 @@ def show(result: DemoResult) -> None:
         "",
         heading(f"User {user.user_id}: each choice, what demure says it was for, and which choices speak for that"),
         user_table(user, terminal.width, caused=result.caused),
-        aside("the number: how probable it is that the modality was a point of interest; * it truly was"),
+        aside("the number: the probability of the word before it; * the modality truly was a point of interest"),
         "",
         heading("Where everything is"),
         facts(list(result.files.items())),

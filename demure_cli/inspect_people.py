@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import rich.table
 from rich.text import Text
 
+from demure.diagnosis.placebo import WHY_NOT
 from demure_cli.inspect_tables import ID, TITLE, shares
-from demure_cli.looks import aside, count, facts, heading, number, percent, row, table, verdict
+from demure_cli.looks import aside, count, facts, heading, no_answer, number, percent, row, table, verdict
 from demure_cli.terminal import safe, terminal
 
 if TYPE_CHECKING:
@@ -22,9 +23,7 @@ _WORDS = 24  # columns that a modality needs for a verdict with its reasons
 _WHO = 24
 _DATED = 100
 _SHOWN = 40
-_LEGEND = (
-    "the number: how probable it is that the modality was a point of interest; ?: between .35 and .65, could be either"
-)
+_LEGEND = "the number: the probability of the word before it; ?: between .35 and .65, could be either"
 _BECAUSE = (
     "because of: what carries the item's score; and most of all: the past choice that alone speaks loudest for it"
 )
@@ -43,7 +42,8 @@ def show_user(seen: UserView) -> None:
         aside(_LEGEND),
     )
     if seen.recommended:
-        terminal.result("", heading("What would come next"), _recommended(seen.recommended))
+        made_of = [Text(seen.made_of)] if seen.made_of else []
+        terminal.result("", heading("What would come next"), *made_of, _recommended(seen.recommended))
         terminal.result(aside(_BECAUSE))
     for words in seen.notes:
         terminal.note(words)
@@ -53,9 +53,12 @@ def relies(seen: UserView) -> str:
     """``image 60 % (41-77 %), text ...``: the interval is what so many choices can say of a taste."""
     told = []
     for name, share in seen.reliance.items():
+        if name in seen.cannot_tell:
+            continue
         low, high = seen.reliance_interval.get(name, (0.0, 1.0))
         told.append(f"{name} {percent(share)} ({100 * low:.0f}-{100 * high:.0f} %)")
-    return ", ".join(told) + " of the choices"
+    silent = "".join(f"; {safe(name)}: {WHY_NOT}" for name in seen.cannot_tell)
+    return ", ".join(told) + " of the choices" + silent
 
 
 def _drifted(seen: UserView) -> list[tuple[str, str]]:
@@ -88,14 +91,16 @@ def user_table(
     shown = table([*columns, *((name, wide) for name in seen.modalities)])
     shown.expand = True
     shown.leading = 1
+    below = [] if beside else [name for name in seen.modalities if name not in seen.cannot_tell]
     for line in seen.history:
         cells: list[object] = [line["position"] + 1, *([picture(line.get("picture"))] if pictures else [])]
-        cells.append(_choice(line, [] if beside else seen.modalities))
+        cells.append(_choice(line, below))
         for name in seen.modalities:
             star = " *" if caused and (line["item_id"], name) in caused else ""
             judged = line["verdicts"].get(name)
-            words = f"\n{_why(judged)}" if beside and _why(judged) else ""
-            cells.append(Text.assemble(cell(judged), star, (words, "dim")))
+            explains = name not in seen.cannot_tell
+            words = f"\n{_why(judged)}" if beside and explains and _why(judged) else ""
+            cells.append(Text.assemble(cell(judged, explains=explains), star, (words, "dim")))
         row(shown, *cells)
     return shown
 
@@ -141,7 +146,7 @@ def show_item(seen: ItemView) -> None:
     terminal.result(
         facts([("item", seen.item_id), ("title", seen.title or "-"), ("chosen", chosen)]),
         "",
-        *shares("What it was chosen for", seen.modalities),
+        *shares("What it was chosen for", seen.modalities, seen.cannot_tell),
         "",
         heading("Where that stands among the other items"),
         *(Text(safe(line["says"])) for line in seen.standing),
@@ -178,13 +183,17 @@ def _dates(seen: ItemView, line: Mapping[str, Any]) -> list[str]:
 
 
 def _cells(line: Mapping[str, Any], seen: ItemView) -> list[Text]:
-    return [cell(line["verdicts"].get(name)) for name in seen.modalities["modality"]]
+    return [
+        cell(line["verdicts"].get(name), explains=name not in seen.cannot_tell) for name in seen.modalities["modality"]
+    ]
 
 
-def cell(judged: Mapping[str, Any] | None) -> Text:
-    """A verdict with its probability."""
+def cell(judged: Mapping[str, Any] | None, *, explains: bool = True) -> Text:
+    """A verdict with its probability; none where the features of the modality explain nothing."""
     if judged is None:
         return Text("-", style="dim")
+    if not explains and judged["verdict"] != "missing":
+        return no_answer()
     return verdict(judged["verdict"], judged["poi_probability"], unsure=judged.get("undecided", False))
 
 

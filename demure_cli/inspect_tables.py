@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 import rich.table
 from rich.bar import Bar
 from rich.text import Text
 
-from demure_cli.looks import VERDICT_STYLES, aside, count, facts, heading, number, percent, row, table
-from demure_cli.terminal import terminal
+from demure.diagnosis.placebo import CANNOT_TELL, Placebo
+from demure_cli.looks import VERDICT_STYLES, aside, count, facts, heading, no_answer, number, percent, row, table
+from demure_cli.terminal import safe, terminal
 
 if TYPE_CHECKING:
     from demure.diagnosis.tables import Export, ItemView, Listing, ModalityView, Overview, Segments, UserView
@@ -56,13 +58,14 @@ def show_overview(seen: Overview) -> None:
     )
     part = [("only", seen.segment)] if seen.segment else []
     terminal.result(
+        *sentences(seen.summary),
+        "",
         facts([("run", f"{seen.run} (recipe {seen.recipe})"), ("dataset", seen.dataset), *part, ("judged", judged)]),
         "",
-        *shares("Which modality was a point of interest", seen.modalities),
+        *shares("Which modality was a point of interest", seen.modalities, seen.cannot_tell),
         "",
-        *_agreement(seen.agreement),
+        *_agreement(seen),
         *_reliance(seen),
-        "",
         *_flagged(seen),
     )
     terminal.note(
@@ -71,36 +74,62 @@ def show_overview(seen: Overview) -> None:
     )
 
 
-def shares(title: str, frame: Any) -> tuple[Text, rich.table.Table, Text]:
-    """A table of verdicts per modality, with its heading and legend."""
-    shown = table(["modality", ">interactions", *(f">{word}" for word in VERDICT_STYLES), ">mean probability"])
-    for line in frame.itertuples():
-        cells = [Text(percent(getattr(line, word)), style=style) for word, style in VERDICT_STYLES.items()]
-        row(shown, line.modality, count(line.interactions), *cells, number(line.mean_probability, 2))
-    return (
-        heading(title),
-        shown,
-        aside("mean probability: of having been a point of interest, where the modality is there"),
-    )
+def sentences(words: Iterable[str]) -> list[Text]:
+    """Sentences below each other, folded to the terminal."""
+    return [Text(safe(sentence)) for sentence in words]
 
 
-def _agreement(frame: Any) -> tuple[Any, ...]:
+def shares(title: str, frame: Any, cannot_tell: Collection[str]) -> tuple[Any, ...]:
+    """A table of verdicts per modality, with its heading and legend. A modality that explains nothing gets no share of
+    points of interest, and is not called noise either."""
+    above = "placebo" in frame.columns
+    columns = ["modality", ">interactions", *(f">{word}" for word in VERDICT_STYLES)]
+    shown = table([*columns, *([">above shuffled"] if above else [])])
+    for line in frame.to_dict("records"):
+        cells = [Text(percent(line[word]), style=style) for word, style in VERDICT_STYLES.items()]
+        if line["modality"] in cannot_tell:
+            cells[:2] = [no_answer(), Text("-", style="dim")]
+        lies = [_above(line["placebo"], explains=line["modality"] not in cannot_tell)] if above else []
+        row(shown, line["modality"], count(line["interactions"]), *cells, *lies)
+    return heading(title), shown, aside(_SHARES + (_ABOVE if above else ""))
+
+
+_SHARES = "poi: the share of the choices with the verdict that the modality was a point of interest"
+_ABOVE = (
+    "; above shuffled: how far the mean probability of that lies above the same diagnosis with the features shuffled "
+    "among the items, with a 95 % interval"
+)
+
+
+def _above(placebo: dict[str, float] | None, *, explains: bool) -> str:
+    if placebo is None:
+        return "-"
+    if not explains:
+        return "nothing"
+    excess, interval = Placebo(**placebo).above()
+    return f"{excess} ({interval})"
+
+
+def _agreement(seen: Overview) -> tuple[Any, ...]:
+    frame = seen.explaining_pairs
     if frame.empty:
         return ()
-    shown = table(["modalities", ">both", ">only the first", ">only the second", ">neither", ">correlation"])
+    shown = table(["modalities", ">both", ">only first", ">only second", ">none of the two", ">correlation"])
     for line in frame.itertuples():
         told = [percent(share) for share in (line.both, line.only_first, line.only_second, line.neither)]
         row(shown, f"{line.first}, {line.second}", *told, _signed(line.correlation))
-    words = "of the choices whose item has both; correlation: of the ranks of their evidence"
-    return heading("Do the modalities agree"), shown, aside(words), ""
+    words = "correlation: of the ranks of their evidence"
+    return heading("Do the modalities agree, of the choices whose item has both"), shown, aside(words), ""
 
 
-def _reliance(seen: Overview) -> tuple[Text, rich.table.Table, Text]:
-    shown = table(["modality", ">users", ">share", ">mean reliance"])
-    for line in seen.reliance.itertuples():
-        row(shown, line.modality, count(line.users), percent(line.share), percent(line.mean_reliance))
-    explained = "none: no modality explains the choice (popularity, habit, taste shared with other users)"
-    return heading("Users by what they rely on most"), shown, aside(explained)
+def _reliance(seen: Overview) -> tuple[Any, ...]:
+    if len(seen.cannot_tell) == len(seen.modalities):
+        return ()
+    shown = table(["modality", ">users", ">share of users"])
+    for line in seen.reliance[~seen.reliance["modality"].isin(seen.cannot_tell)].itertuples():
+        row(shown, line.modality, count(line.users), percent(line.share))
+    explained = "none: what is not content explains most of the user's choices (popularity, habit, hidden taste)"
+    return heading("Users by what they rely on most"), shown, aside(explained), ""
 
 
 def _flagged(seen: Overview) -> tuple[Any, ...]:
@@ -120,18 +149,21 @@ _STANDING = (
 )
 
 
-def items_table(frame: Any) -> rich.table.Table:
+def items_table(frame: Any, cannot_tell: Collection[str] = ()) -> rich.table.Table:
     """Rows of ``standing``."""
     roomy = terminal.width >= _ROOMY
     columns: list[Any] = [("item", ID), ("title", TITLE), "modality", ">choices", ">evidence"]
     columns += [">typical"] if roomy else []
-    shown = table([*columns, ">below", ">noise", *([">mean probability"] if roomy else [])])
+    shown = table([*columns, ">below", ">noise", *([">mean poi probability"] if roomy else [])])
     shown.expand = not roomy
     for line in frame.itertuples():
         below = Text(f"{line.below:+.1f}{'' if line.clearly else '?'}", style="yellow" if line.clearly else "dim")
         typical = [_signed(line.typical)] if roomy else []
         mean = [number(line.mean_probability, 2)] if roomy else []
-        told = [count(line.interactions), _signed(line.evidence), *typical, below, percent(line.noise), *mean]
+        noise: object = percent(line.noise)
+        if line.modality in cannot_tell:
+            noise, mean, below = no_answer(), ["-"] * len(mean), Text("-", style="dim")
+        told = [count(line.interactions), _signed(line.evidence), *typical, below, noise, *mean]
         row(shown, line.item_id, line.title or "-", line.modality, *told)
     return shown
 
@@ -140,19 +172,19 @@ def show_modality(seen: ModalityView) -> None:
     """One modality: how it fares, by parts of the data, and its items."""
     told = seen.shares
     n = sum(seen.histogram)
-    terminal.result(
-        facts(
-            [
-                ("modality", seen.modality),
-                ("point of interest", f"{percent(told['poi'])} of {count(int(told['interactions']))} choices"),
-                ("noise", percent(told["noise"])),
-                ("missing", percent(told["missing"])),
-                ("relied on most by", f"{count(seen.users)} of {count(seen.users_total)} users"),
-                ("mean reliance", f"{percent(seen.mean_reliance)} of a user's choices"),
-            ]
-        ),
-        "",
-    )
+    choices = f"of {count(int(told['interactions']))} choices"
+    known: list[tuple[str, object]] = [
+        ("point of interest", f"{percent(told['poi'])} {choices}"),
+        ("noise", percent(told["noise"])),
+        ("missing", percent(told["missing"])),
+        ("relied on most by", f"{count(seen.users)} of {count(seen.users_total)} users"),
+    ]
+    if not seen.explains:
+        known = [("point of interest", no_answer()), ("missing", f"{percent(told['missing'])} {choices}")]
+    summary = [*sentences(seen.summary), ""] if seen.summary else []
+    terminal.result(*summary, facts([("modality", seen.modality), *known]), "")
+    if not seen.explains:
+        return
     sure = table([">probability", ">interactions", ""])
     for k, size in enumerate(seen.histogram):
         row(sure, f"{k / 10:.1f} to {(k + 1) / 10:.1f}", count(size), bar(size / max(seen.histogram), 1.0) if n else "")
@@ -178,14 +210,18 @@ def show_segments(seen: Segments) -> None:
     for line in seen.table.to_dict("records"):
         few = "?" if line["interactions"] < seen.few else ""
         cells: list[object] = [count(line[name]) for name in ("users", "items", "interactions")]
-        for name in names:
+        for name, modality in zip(names, seen.modalities, strict=True):
+            if modality in seen.cannot_tell:
+                cells += ["-", *([""] if barred else [])]
+                continue
             cells += [percent(line[name]) + few, *([bar(line[name], 1.0)] if barred else [])]
         row(shown, line["segment"], *cells)
     words = "per modality: the share of choices it was a point of interest for, where the item has it"
     few = (
         f"; ?: under {seen.few} interactions, which is little" if (seen.table["interactions"] < seen.few).any() else ""
     )
-    terminal.result(heading(f"By {_KINDS[seen.kind]}"), shown, aside(words + few))
+    silent = f"; -: {CANNOT_TELL}, the features explain no more than shuffled ones" if seen.cannot_tell else ""
+    terminal.result(heading(f"By {_KINDS[seen.kind]}"), shown, aside(words + few + silent))
     terminal.note(f"one of them: demure inspect RUN --segment {seen.kind}=NAME")
 
 
@@ -195,9 +231,11 @@ def show_listing(seen: Listing) -> None:
     title = f"{count(seen.total)} {'items and modalities' if seen.what == 'items' else seen.what}{left}"
     shown = f"; {count(len(seen.rows))} shown" if len(seen.rows) < seen.matched else ""
     if seen.what == "items":
-        terminal.result(heading(title + shown), items_table(seen.rows), aside(_STANDING))
+        terminal.result(heading(title + shown), items_table(seen.rows, seen.cannot_tell), aside(_STANDING))
         return
-    names = list(seen.rows.columns[3:])
+    reliance = list(seen.rows.columns[3:])  # of each modality, and of none
+    left_out = [name for name, modality in zip(reliance, seen.modalities, strict=False) if modality in seen.cannot_tell]
+    names = [name for name in reliance if name not in left_out]
     listed = table([("user", {"overflow": "fold"}), ">interactions", "relies on", *(f">{name}" for name in names)])
     for line in seen.rows.to_dict("records"):
         told = [percent(line[name]) for name in names]

@@ -69,9 +69,19 @@ def count(value: int) -> str:
     return f"{value:,}"
 
 
-def verdict(word: str, probability: float, *, unsure: bool = False) -> Text:
-    """``poi .93``, the word in its colour, with a question mark where it could be either; nothing is claimed about a
-    missing modality."""
+def no_answer() -> Text:
+    """What stands in place of a verdict or a share where a modality's features explain nothing."""
+    from demure.diagnosis.placebo import CANNOT_TELL
+
+    return Text(CANNOT_TELL, style="dim")
+
+
+def verdict(word: str, poi_probability: float, *, unsure: bool = False) -> Text:
+    """``poi 0.93`` or ``noise 0.93``: the word in its colour with the probability of that word, and a question mark
+    where it could be either; nothing is claimed about a missing modality."""
+    from demure.diagnosis.certainty import probability_of
+
+    probability = probability_of(word, poi_probability)
     style = VERDICT_STYLES.get(word, "")
     mark = "?" if unsure else ""
     return Text.assemble((word if word == "missing" else f"{word} {probability:.2f}{mark}", style))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from rich.text import Text
 
 from demure.recipe.keys import short
 from demure_cli.looks import aside, count, facts, heading, number, percent, row, table
@@ -20,6 +23,11 @@ if TYPE_CHECKING:
 
 
 def show_recommended(result: Recommended) -> None:
+    from demure.diagnosis.recommended import made_of
+    from demure.runs import read_manifest
+
+    words = made_of(read_manifest(Path(result.run)))
+    terminal.result(*([Text(words), ""] if words else []))
     terminal.result(
         facts([("written", result.written), ("users", count(result.users)), ("rows", count(result.rows))]), ""
     )

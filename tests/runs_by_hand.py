@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,23 @@ import pandas as pd
 from PIL import Image
 
 from demure.files import write_json
+
+CAUSES = {"image": 0.21, "text": 0.32, "trend": 0.1, "transition": 0.12, "taste": 0.15, "popularity": 0.10}
+FEATURES = {
+    "image": {"provenance": {"encoder": "color", "kind": "image"}},
+    "text": {"provenance": {"encoder": "tfidf", "kind": "text"}},
+}
+
+
+def placebo(excess: float, low: float, high: float, *, admitted: bool = True) -> dict[str, Any]:
+    """One modality of ``placebo`` in run.json."""
+    numbers = {"mean_probability": 0.02, "excess": excess, "low": low, "high": high}
+    return {"deals": 5, **numbers, "admitted": admitted}
+
+
+ABOVE = {"image": placebo(0.19, 0.17, 0.21), "text": placebo(0.3, 0.26, 0.34)}
+IMAGE_TELLS_NOTHING = {"image": placebo(0.0, 0.0, 0.0, admitted=False), "text": placebo(0.3, 0.26, 0.34)}
+NOTHING = {"image": placebo(0.0, 0.0, 0.0, admitted=False), "text": placebo(0.01, -0.01, 0.03)}
 
 
 @dataclass(frozen=True)
@@ -36,8 +53,10 @@ def write_run(
     timestamps: bool = True,
     pictures: bool = True,
     recipe: str = "default",
+    manifest: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write ``folder/dataset`` and ``folder/run``; return the run."""
+    """Write ``folder/dataset`` and ``folder/run``; return the run. ``manifest``: what run.json holds besides, such as
+    ``placebo``; a run without it is an older one."""
     dataset, run = folder / "dataset", folder / "run"
     dataset.mkdir(parents=True)
     run.mkdir()
@@ -90,6 +109,7 @@ def write_run(
             "seed": 0,
             "best_epoch": 2,
             "dataset": {"path": str(dataset), "identity": hashes},
+            **(manifest or {}),
         },
     )
     (run / "recipe.yaml").write_text("model:\n  width: 64\n")

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from demure.diagnosis.certainty import probability_of
+from demure.diagnosis.placebo import CANNOT_TELL
+
 if TYPE_CHECKING:
     from demure.api.dataset import Dataset
 
@@ -53,12 +56,18 @@ def card(title: str, facts: Mapping[str, object]) -> str:
     return f"<div><strong>{html.escape(title)}</strong><table>{rows}</table></div>"
 
 
-def badge(verdict: str, probability: float) -> str:
-    """A verdict as a word on its colour, with its probability unless the modality is missing."""
+def badge(verdict: str, poi_probability: float) -> str:
+    """A verdict as a word on its colour, with the probability of that word unless the modality is missing."""
     ink, ground = _BADGES.get(verdict, _BADGES["missing"])
-    text = verdict if verdict == "missing" else f"{verdict} {probability:.2f}"
+    text = verdict if verdict == "missing" else f"{verdict} {probability_of(verdict, poi_probability):.2f}"
     style = f"color:{ink};background:{ground};padding:1px 6px;border-radius:6px;white-space:nowrap"
     return f'<span style="{style}">{html.escape(text)}</span>'
+
+
+def no_answer() -> str:
+    """What stands in place of a verdict where the features of a modality explain nothing."""
+    ink, ground = _BADGES["missing"]
+    return f'<span style="color:{ink};background:{ground};padding:1px 6px;border-radius:6px">{CANNOT_TELL}</span>'
 
 
 def pictures(dataset: Dataset, item_ids: Iterable[str]) -> dict[str, str]:

@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from demure.api.dataset import Dataset
-from demure.api.drawing import MOST_ROWS, badge, card, drawn, pictures, rows, text
+from demure.api.drawing import MOST_ROWS, badge, card, drawn, no_answer, pictures, rows, text
+from demure.diagnosis.overview import Overview, overview
+from demure.diagnosis.placebo import Placebos
+from demure.diagnosis.recommended import made_of
 from demure.diagnosis.source import DiagnosisSource
 from demure.errors import DatasetError, DemureError
 from demure.runs import read_manifest
@@ -102,6 +105,16 @@ class Run:
         wanted = None if users is None else {users} if isinstance(users, str) else set(users)
         return frame if wanted is None else frame[frame["user_id"].isin(wanted)].reset_index(drop=True)
 
+    def overview(self, segment: tuple[str, str] | None = None, *, min_count: int = 10, top: int = 10) -> Overview:
+        """`demure inspect`: the diagnosis at large, or of one segment such as ``("category", "Drama")``.
+
+        The attributes are the keys of ``inspect --json``, among them ``summary`` (what the modalities explain above
+        their placebo, in sentences), ``neither``, ``causes`` and the frame ``modalities``; tables are frames.
+        ``min_count``: interactions an item needs to be among the ``top`` that are ``flagged``. Raises as ``diagnose``,
+        and ``DemureError`` for an unknown segment.
+        """
+        return overview(self.path, segment=segment, min_count=min_count, top=top)
+
     def diagnose(self, user: str | None = None, item: str | None = None) -> pd.DataFrame:
         """Every verdict on the training interactions, of one user or one item where given: user_id, position in the
         user's history, item_id, the item's title, modality, poi_probability, evidence (nats), verdict (poi, noise or
@@ -164,7 +177,8 @@ class Run:
             }
             for row in shown.to_dict("records")
         ]
-        return rows(cells, len(frame))
+        words = made_of(self.manifest)
+        return (f"<p>{text(words)}</p>" if words else "") + rows(cells, len(frame))
 
     def _draw_verdicts(self, frame: pd.DataFrame) -> str:
         """One row per interaction, the latest of them, with a badge per modality."""
@@ -172,16 +186,21 @@ class Run:
         shown = groups[-MOST_ROWS:]
         pictured = pictures(self.dataset, (str(part["item_id"].iloc[0]) for part in shown))
         one_user = frame["user_id"].nunique() == 1
+        cannot_tell = Placebos.read(self.manifest, list(frame["modality"].unique())).cannot_tell
         cells = []
         for part in shown:
             row = part.iloc[0]
             verdicts = zip(part["modality"], part["verdict"], part["poi_probability"], strict=True)
+            badges = {
+                text(name): no_answer() if name in cannot_tell and verdict != "missing" else badge(verdict, float(p))
+                for name, verdict, p in verdicts
+            }
             cells.append(
                 {
                     **({} if one_user else {"user": text(row["user_id"])}),
                     "": pictured[row["item_id"]],
                     "item": text(row.get("title") or row["item_id"]),
-                    **{text(name): badge(verdict, float(p)) for name, verdict, p in verdicts},
+                    **badges,
                 }
             )
         return rows(cells, len(groups), first=False)

@@ -14,6 +14,11 @@ def undecided(probability: float) -> bool:
     return _UNDECIDED[0] < round(100 * probability) < _UNDECIDED[1]
 
 
+def probability_of(verdict: str, poi_probability: float) -> float:
+    """The probability of the word ``verdict`` itself: that of ``noise`` is one minus that of a point of interest."""
+    return 1 - poi_probability if verdict == "noise" else poi_probability
+
+
 def share_interval(successes: float, of: float) -> tuple[float, float]:
     """90 % interval of the share that ``successes`` of ``of`` choices stand for: Jeffreys' Beta posterior, which takes
     fractions (sums of probabilities) as they are. (0, 1) where there is nothing to take a share of.

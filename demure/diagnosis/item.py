@@ -13,6 +13,7 @@ from demure.diagnosis.alike import comparisons
 from demure.diagnosis.certainty import FEW, share_interval
 from demure.diagnosis.listing import column, pick
 from demure.diagnosis.overview import counts
+from demure.diagnosis.placebo import WHY_NOT
 from demure.diagnosis.source import DiagnosisSource
 from demure.diagnosis.standing import standing
 from demure.diagnosis.user import date, verdicts
@@ -28,7 +29,8 @@ class ItemView:
 
     ``standing``: its rows of ``standing``, with ``low`` and ``high``, the 90 % interval of the share of noise, and
     ``says``, in words, what that comes to. ``compare``: modality -> items whose modality does better and that are like
-    this one otherwise (``item_id``, ``title``, ``likeness``, ``evidence``, ``interactions``)."""
+    this one otherwise (``item_id``, ``title``, ``likeness``, ``evidence``, ``interactions``). ``cannot_tell``:
+    modalities whose features explain nothing."""
 
     run: str
     item_id: str
@@ -40,6 +42,7 @@ class ItemView:
     compare: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     picture: str | None = None
     notes: list[str] = field(default_factory=list)
+    cannot_tell: list[str] = field(default_factory=list)
 
 
 def item_view(
@@ -64,8 +67,9 @@ def item_view(
     own = judged.of(rows)
     table = standing(source)
     mine = table[table["item_id"] == item_id].set_index("modality").reindex(judged.modalities).dropna(subset="evidence")
-    told = [_told(str(name), line) for name, line in mine.to_dict("index").items()]
-    weak = [(item_id, line["modality"]) for line in told if line["below"] > 0]
+    cannot_tell = source.placebos.cannot_tell
+    told = [_told(str(name), line, explains=name not in cannot_tell) for name, line in mine.to_dict("index").items()]
+    weak = [(item_id, line["modality"]) for line in told if line["below"] > 0 and line["modality"] not in cannot_tell]
     titles = source.titles
     compare = {
         modality: [
@@ -94,12 +98,14 @@ def item_view(
         compare={modality: found for modality, found in compare.items() if found},
         picture=None if picture is None else str(picture),
         notes=[f"only {len(rows)} choices: these shares rest on little"] if len(rows) < FEW else [],
+        cannot_tell=cannot_tell,
     )
 
 
-def _told(modality: str, line: dict[Any, Any]) -> dict[str, Any]:
+def _told(modality: str, line: dict[Any, Any], *, explains: bool) -> dict[str, Any]:
+    words = says(modality, line) if explains else f"{modality}: {WHY_NOT}"
     low, high = share_interval(line["noise"] * line["interactions"], line["interactions"])
-    return {"modality": modality, **line, "low": low, "high": high, "says": says(modality, line)}
+    return {"modality": modality, **line, "low": low, "high": high, "says": words}
 
 
 def says(modality: str, line: dict[Any, Any]) -> str:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from demure.diagnosis.judged import Judged
 from demure.diagnosis.listing import column, pick
+from demure.diagnosis.placebo import Placebo
 from demure.diagnosis.segments import members, of_segment, summed
 from demure.diagnosis.source import DiagnosisSource
 from demure.diagnosis.standing import flagged, standing
@@ -26,17 +27,23 @@ _BY = ("category", "history", "popularity", "time")
 class Overview:
     """A run's diagnosis at large, or that of one ``segment``.
 
+    ``summary``: what the placebo and the verdicts come to, in sentences. ``neither``: share of the choices with no
+    point of interest. ``causes``: mean posterior share of each cause, content and rivals (see ``Placebos``); None for a
+    segment and for an older run. ``cannot_tell``: modalities whose features explain nothing.
     ``modalities``: one row each; ``interactions`` judged, shares ``poi``, ``noise``, ``missing`` (they sum to 1) and
-    ``mean_probability`` over interactions where the modality is present.
+    ``mean_probability`` over interactions where the modality is present; unless this is a segment or an older run,
+    ``placebo``: a dictionary with ``mean_probability``, ``excess``, ``low`` and ``high``.
     ``reliance``: per modality, and ``none``, how many ``users`` rely on it most, their ``share``, and the
     ``mean_reliance`` over all users (the shares of choices; they sum to 1).
     ``agreement``: per pair of modalities, over the ``interactions`` whose item has both, the shares for which ``both``
     were points of interest, ``only_first``, ``only_second`` or ``neither`` (sum 1), and the rank ``correlation``
     of their evidence (over evenly chosen ones where there are more than half a million).
     ``flagged``: items whose modality lies furthest below what is typical, of those with at least ``min_count`` judged
-    interactions: the columns of ``standing``. ``flagged_total``: how many there are.
+    interactions and of the modalities that explain something: the columns of ``standing``. ``flagged_total``: how many
+    there are.
     """
 
+    summary: list[str]
     run: str
     recipe: str
     dataset: str
@@ -44,6 +51,9 @@ class Overview:
     items: int
     interactions: int
     min_count: int
+    neither: float
+    causes: dict[str, float] | None
+    cannot_tell: list[str]
     modalities: pd.DataFrame
     reliance: pd.DataFrame
     flagged: pd.DataFrame
@@ -51,13 +61,20 @@ class Overview:
     flagged_total: int
     segment: str | None = None
 
+    @property
+    def explaining_pairs(self) -> pd.DataFrame:
+        """The rows of ``agreement`` whose modalities both explain something."""
+        names = self.agreement[["first", "second"]]
+        return self.agreement[~names.isin(self.cannot_tell).any(axis=1)]
+
 
 @dataclass(frozen=True)
 class ModalityView:
     """One modality. ``shares``: its row of ``Overview.modalities``; ``users`` rely on it most, of ``users_total``;
     ``histogram``: interactions by probability of a point of interest, in ten equal bins; ``by``: kind of segment ->
     table with ``segment``, ``interactions`` and the share ``poi`` where it is there; ``items``: its rows of
-    ``standing``, those furthest below what is typical first, of ``items_total``."""
+    ``standing``, those furthest below what is typical first, of ``items_total``. ``summary``: what its placebo comes
+    to, in at most one sentence; ``explains``: whether its features explain more than shuffled ones."""
 
     run: str
     modality: str
@@ -69,11 +86,15 @@ class ModalityView:
     by: dict[str, pd.DataFrame]
     items: pd.DataFrame
     items_total: int
+    summary: list[str] = field(default_factory=list)
+    placebo: Placebo | None = None
+    explains: bool = True
 
 
 @dataclass(frozen=True)
 class Listing:
-    """``rows`` of all ``total`` ``what`` (items or users); ``matched`` fulfil the conditions."""
+    """``rows`` of all ``total`` ``what`` (items or users); ``matched`` fulfil the conditions. ``cannot_tell``:
+    modalities whose features explain nothing."""
 
     run: str
     what: str
@@ -81,6 +102,7 @@ class Listing:
     matched: int
     modalities: list[str] = field(default_factory=list)
     rows: pd.DataFrame = field(default_factory=pd.DataFrame)
+    cannot_tell: list[str] = field(default_factory=list)
 
 
 def overview(
@@ -99,9 +121,15 @@ def overview(
     """
     source = DiagnosisSource.of(run)
     judged = source.judged if segment is None else of_segment(source, *segment)
+    placebos = source.placebos
     low = flagged(standing(source, judged), min_count)
-    chosen = pick(low, where, sort)
+    chosen = pick(low[~low["modality"].isin(placebos.cannot_tell)].reset_index(drop=True), where, sort)
+    neither = float((~judged.poi.any(1)).mean()) if len(judged.user) else float("nan")
+    modalities, column = counts(judged), placebos.column()
+    if segment is None and column is not None:
+        modalities = modalities.assign(placebo=pd.Series(column, dtype=object))
     return Overview(
+        summary=placebos.summary(neither) if segment is None else placebos.of_part(neither),
         run=str(source.run),
         recipe=str(source.manifest.get("recipe", "")),
         dataset=str(source.dataset),
@@ -109,7 +137,10 @@ def overview(
         items=len(np.unique(judged.item)),
         interactions=len(judged.user),
         min_count=min_count,
-        modalities=counts(judged),
+        neither=neither,
+        causes=placebos.causes if segment is None else None,
+        cannot_tell=placebos.cannot_tell,
+        modalities=modalities,
         reliance=_reliance(source, np.unique(judged.user)),
         flagged=chosen.head(top).reset_index(drop=True),
         agreement=agreement(judged),
@@ -208,6 +239,7 @@ def modality_view(
     histogram, _ = np.histogram(judged.probability[there, m], np.linspace(0, 1, _BINS + 1))
     items = standing(source)
     items = items[items["modality"] == modality].reset_index(drop=True)
+    own = source.placebos.of(modality)
     shares = counts(judged).set_index("modality").to_dict("index")[modality]
     reliance = _reliance(source, np.arange(len(judged.user_ids))).set_index("modality").to_dict("index")[modality]
     return ModalityView(
@@ -221,6 +253,9 @@ def modality_view(
         by=by,
         items=pick(items, where, sort, top),
         items_total=len(items),
+        summary=[sentence] if (sentence := own.sentence()) is not None else [],
+        placebo=own.placebo,
+        explains=own.explains,
     )
 
 
@@ -242,7 +277,8 @@ def listing(
     else:
         raise DemureError(f"cannot list {what!r}", where="--list", remedy="list items or users")
     chosen = pick(frame, where, sort)
-    return Listing(str(source.run), what, len(frame), len(chosen), source.judged.modalities, chosen.head(top))
+    modalities, cannot_tell = source.judged.modalities, source.placebos.cannot_tell
+    return Listing(str(source.run), what, len(frame), len(chosen), modalities, chosen.head(top), cannot_tell)
 
 
 def users_table(source: DiagnosisSource) -> pd.DataFrame:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,6 +26,23 @@ class Suggestion:
     score: float
     because: str
     past_item_id: str | None
+
+
+def made_of(manifest: Mapping[str, Any]) -> str:
+    """What the score of a recommendation is made of, in one sentence, from the weights in ``run.json``; empty for a
+    baseline, which has no such weights."""
+    pool = manifest.get("pool")
+    if not pool:
+        return ""
+    together, content, scarce = (float(pool.get(name, 0)) for name in ("collaborative", "content", "scarce"))
+    gave = "Validation gave" if manifest.get("valid") else "Without a validation split, the defaults gave"
+    if not content and not scarce:
+        rest = "what is taken together" if together else "what is popular"
+        return f"{gave} the content no weight in this list: recommendations follow {rest}."
+    if not together:
+        return f"{gave} all weight in this list to the content: what is taken together has none."
+    weights = f"{gave} what is taken together a weight of {together:g} in this list, the content {content:g}"
+    return f"{weights} and more for items that few took." if scarce else f"{weights}."
 
 
 def suggestions(run: LoadedRun, users: Sequence[str], k: int) -> dict[str, list[Suggestion]]:

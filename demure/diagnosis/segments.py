@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -42,13 +42,15 @@ class Members:
 class Segments:
     """``table``: a row per segment with ``segment``, ``users``, ``items``, ``interactions`` and for each modality a
     column of its name: of the choices whose item has it, the share for which it was a point of interest (NaN where
-    there are none). ``few``: segments with fewer interactions rest on little."""
+    there are none). ``few``: segments with fewer interactions rest on little. ``cannot_tell``: modalities whose
+    features explain nothing, so that their shares mean nothing."""
 
     run: str
     kind: str
     modalities: list[str]
     table: pd.DataFrame
     few: int = 30
+    cannot_tell: list[str] = field(default_factory=list)
 
 
 def segments(
@@ -64,7 +66,7 @@ def segments(
     source = DiagnosisSource.of(run)
     judged = source.judged
     table = pick(summed(judged, members(source, kind)), where, sort, top)
-    return Segments(str(source.run), kind, judged.modalities, table)
+    return Segments(str(source.run), kind, judged.modalities, table, cannot_tell=source.placebos.cannot_tell)
 
 
 def of_segment(source: DiagnosisSource, kind: str, name: str) -> Judged:

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from demure.diagnosis.judged import Judged
+from demure.diagnosis.placebo import Placebos
 from demure.errors import DatasetError, FeatureError, RunError
 from demure.files import read_json
 from demure.runs import read_manifest
@@ -118,6 +119,11 @@ class DiagnosisSource:
         file = pq.ParquetFile(self.run / "diagnosis.parquet")
         first = next(file.iter_batches(batch_size=10_000, columns=["modality"]), None)  # every interaction has them all
         return [] if first is None else [str(name) for name in first.column("modality").unique().to_pylist()]
+
+    @cached_property
+    def placebos(self) -> Placebos:
+        """How far the diagnosis of each modality lies above its placebo."""
+        return Placebos.read(self.manifest, self.modalities)
 
     @cached_property
     def judged(self) -> Judged:

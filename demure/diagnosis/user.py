@@ -15,7 +15,8 @@ import pandas as pd
 from demure.diagnosis.certainty import FEW, share_interval, undecided
 from demure.diagnosis.drift import LEAST, Drift, drift
 from demure.diagnosis.listing import column, pick
-from demure.diagnosis.recommended import Suggestion, suggestions
+from demure.diagnosis.placebo import WHY_NOT
+from demure.diagnosis.recommended import Suggestion, made_of, suggestions
 from demure.diagnosis.source import DiagnosisSource
 from demure.errors import DemureError
 
@@ -27,11 +28,13 @@ class UserView:
     """One user's history. ``history``: one row per training interaction in time order (``position``, ``item_id``,
     ``title``, ``time`` in seconds or NaN, ``picture``: its file or None, ``verdicts``: modality -> verdict,
     poi_probability, evidence, ``undecided``, supports, the other items that spoke for it with their share of that
-    evidence, and ``why`` in words), those that were asked for, of ``interactions``.
+    evidence, and ``why`` in words), those that were asked for, of ``interactions``. ``cannot_tell``: modalities whose
+    features explain nothing, so that their verdicts mean nothing.
 
     ``reliance``: modality -> share of choices; ``reliance_interval``: 90 % interval of each, were the choices drawn
     from a taste that lasts. ``drift``: since when the user chose for other reasons, None where nothing tells.
-    ``recommended``: what would be recommended; None if it was not asked for. ``notes``: how little this rests on."""
+    ``recommended``: what would be recommended; None if it was not asked for. ``made_of``: what its scores are made of,
+    in a sentence. ``notes``: how little this rests on."""
 
     run: str
     user_id: str
@@ -43,6 +46,8 @@ class UserView:
     drift: Drift | None = None
     recommended: list[dict[str, Any]] | None = None
     notes: list[str] = field(default_factory=list)
+    cannot_tell: list[str] = field(default_factory=list)
+    made_of: str = ""
 
 
 def user_view(
@@ -71,13 +76,15 @@ def user_view(
         support = {"item_id": row["support_item_id"], "title": titles.get(row["support_item_id"], "")}
         spoke.setdefault((int(row["position"]), row["modality"]), []).append(support | {"weight": float(row["weight"])})
     others = rows["position"].nunique() - 1
+    cannot_tell = source.placebos.cannot_tell
     history = []
     for position, group in rows.groupby("position", sort=True):
         item = str(group["item_id"].iloc[0])
         judged = verdicts(group)
         for modality, verdict in judged.items():
             verdict["supports"] = spoke.get((int(position), modality), [])
-            verdict["why"] = why(modality, judged, others)
+            unanswered = modality in cannot_tell and verdict["verdict"] != "missing"
+            verdict["why"] = WHY_NOT if unanswered else why(modality, judged, others)
         time = times[int(position)] if int(position) < len(times) else float("nan")
         history.append(
             {
@@ -105,9 +112,11 @@ def user_view(
         history=[history[k] for k in chosen.index],
         interactions=len(history),
         reliance_interval={name: share_interval(share * len(history), len(history)) for name, share in shares.items()},
-        drift=_drift(source.modalities, history),
+        drift=_drift([name for name in source.modalities if name not in cannot_tell], history),
         recommended=recommended,
         notes=notes,
+        cannot_tell=cannot_tell,
+        made_of=made_of(source.manifest) if recommended else "",
     )
 
 
@@ -193,7 +202,7 @@ def date(seconds: float) -> str:
 
 
 def _drift(modalities: list[str], history: list[dict[str, Any]]) -> Drift | None:
-    if len(history) < LEAST:
+    if len(history) < LEAST or not modalities:
         return None
     judged = [[line["verdicts"].get(name) for name in modalities] for line in history]
     probability = np.array([[0.0 if one is None else one["poi_probability"] for one in row] for row in judged])

@@ -6,7 +6,7 @@ import html
 import itertools
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from demure.diagnosis.placebo import CANNOT_TELL
 from demure.diagnosis.source import VERDICTS
 
-VERDICT_COLOURS = {"poi": "#1a9c6b", "noise": "#d9822b", "missing": "#8b929c"}
+VERDICT_COLOURS = {"poi": "#1a9c6b", "noise": "#d9822b", "missing": "#8b929c", CANNOT_TELL: "rgba(139,146,156,0.35)"}
 PALETTE = ("#3f7fd9", "#c2578f", "#8a6fd1", "#2aa3b5", "#b58a2a", "#6b8f2a")
 NONE_COLOUR = "#8b929c"
 _BINS = 20
@@ -29,12 +30,17 @@ def colours(modalities: Sequence[str]) -> dict[str, str]:
     return {name: NONE_COLOUR if name == "none" else PALETTE[k % len(PALETTE)] for k, name in enumerate(modalities)}
 
 
-def verdict_shares(modalities: pd.DataFrame) -> dict[str, Any]:
-    """Stacked bars: of each modality's interactions the share of each verdict."""
+def verdict_shares(modalities: pd.DataFrame, cannot_tell: Collection[str] = ()) -> dict[str, Any]:
+    """Stacked bars: of each modality's interactions the share of each verdict, or of those about which its features
+    cannot tell."""
     figure = go.Figure()
     names = [_text(name) for name in modalities["modality"]][::-1]
-    for word in VERDICTS:
-        shares = [round(100 * share, 2) for share in modalities[word]][::-1]
+    unanswered = modalities["modality"].isin(cannot_tell)
+    columns = {word: modalities[word].where(~unanswered | (word == "missing"), 0.0) for word in VERDICTS}
+    if unanswered.any():
+        columns[CANNOT_TELL] = (modalities["poi"] + modalities["noise"]).where(unanswered, 0.0)
+    for word, column in columns.items():
+        shares = [round(100 * share, 2) for share in column][::-1]
         figure.add_bar(
             y=names, x=shares, name=word, orientation="h", marker_color=VERDICT_COLOURS[word],
             hovertemplate="%{y}: %{x:.1f} % " + word + "<extra></extra>",
@@ -43,12 +49,11 @@ def verdict_shares(modalities: pd.DataFrame) -> dict[str, Any]:
     return _figure(figure, height=110 + 44 * len(names))
 
 
-def reliance(frame: pd.DataFrame, order: Sequence[str]) -> dict[str, Any]:
+def reliance(frame: pd.DataFrame, order: Sequence[str], palette: Mapping[str, str]) -> dict[str, Any]:
     """How many users rely on each modality, and how much: a line per modality over the share of their choices."""
     figure = go.Figure()
     edges = np.linspace(0, 1, _BINS + 1)
     middles = [round(50 * float(low + high), 2) for low, high in itertools.pairwise(edges)]
-    palette = colours(order)
     for name in order:
         values = frame.loc[frame["modality"] == name, "reliance"].to_numpy(float)
         counts, _ = np.histogram(values, edges)
@@ -62,10 +67,9 @@ def reliance(frame: pd.DataFrame, order: Sequence[str]) -> dict[str, Any]:
     return _figure(figure)
 
 
-def probabilities(histogram: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def probabilities(histogram: Mapping[str, np.ndarray], palette: Mapping[str, str]) -> dict[str, Any]:
     """How sure the verdicts are: interactions over the probability of a point of interest, a line per modality."""
     figure = go.Figure()
-    palette = colours(list(histogram))
     for name, counts in histogram.items():
         edges = np.linspace(0, 1, len(counts) + 1)
         middles = [round(float(low + high) / 2, 4) for low, high in itertools.pairwise(edges)]
@@ -81,26 +85,28 @@ def probabilities(histogram: Mapping[str, np.ndarray]) -> dict[str, Any]:
     return _figure(figure)
 
 
-def parts(table: pd.DataFrame, modalities: Sequence[str], *, ordered: bool) -> dict[str, Any]:
-    """The share of noise per segment (``Segments.table``): lines where segments have an order, bars where not."""
+def parts(
+    table: pd.DataFrame, modalities: Sequence[str], palette: Mapping[str, str], *, ordered: bool
+) -> dict[str, Any]:
+    """The share of points of interest per segment (``Segments.table``), of the modalities that the table is cut down
+    to: lines where segments have an order, bars where not."""
     figure = go.Figure()
     shown = table if ordered else table.sort_values("interactions", ascending=False, kind="stable").head(_MOST_BARS)
     names = [_text(name) for name in shown["segment"]]
-    palette = colours(modalities)
     for at, name in enumerate(modalities):
-        noise = [None if math.isnan(share) else round(100 * (1 - share), 2) for share in shown.iloc[:, _FIRST + at]]
+        poi = [None if math.isnan(share) else round(100 * share, 2) for share in shown.iloc[:, _FIRST + at]]
         told = {"name": _text(name), "customdata": shown["interactions"].tolist()}
         if ordered:
             figure.add_scatter(
-                x=names, y=noise, mode="lines+markers", line={"color": palette[name]}, **told,
-                hovertemplate="%{x}: %{y:.1f} % noise of %{customdata} choices<extra>" + _text(name) + "</extra>",
+                x=names, y=poi, mode="lines+markers", line={"color": palette[name]}, **told,
+                hovertemplate="%{x}: %{y:.1f} % of %{customdata} choices<extra>" + _text(name) + "</extra>",
             )  # fmt: skip
         else:
             figure.add_bar(
-                y=names, x=noise, orientation="h", marker_color=palette[name], **told,
-                hovertemplate="%{y}: %{x:.1f} % noise of %{customdata} choices<extra>" + _text(name) + "</extra>",
+                y=names, x=poi, orientation="h", marker_color=palette[name], **told,
+                hovertemplate="%{y}: %{x:.1f} % of %{customdata} choices<extra>" + _text(name) + "</extra>",
             )  # fmt: skip
-    share, where = {"title": {"text": "% noise"}}, {"type": "category"}
+    share, where = {"title": {"text": "% point of interest"}}, {"type": "category"}
     if ordered:
         figure.update_layout(yaxis=share, xaxis=where)
         return _figure(figure)

@@ -22,7 +22,8 @@ _METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
 class Compared:
     """``runs``: a row per run with ``run``, ``recipe``, ``seed`` and the metrics on ``split``; ``tests``: paired tests
     between them; ``verdicts``: per other run and modality the share of ``same`` verdicts, the ``correlation`` of the
-    probabilities and the ``noise`` of both, over the choices that both judged. ``note``: why something is not there."""
+    probabilities and the share of points of interest in both (``poi_here``, ``poi_there``; NaN where the features
+    explain nothing), over the choices that both judged. ``note``: why something is not there."""
 
     split: str
     runs: pd.DataFrame
@@ -89,7 +90,8 @@ def _verdicts(source: DiagnosisSource, others: Sequence[tuple[str, Path]]) -> pd
     rows = []
     for name, path in others:
         try:
-            theirs = DiagnosisSource.open(path).judged
+            opened = DiagnosisSource.open(path)
+            theirs = opened.judged
         except DemureError:  # it does not judge modalities
             continue
         if len(theirs.user) != len(mine.user) or (theirs.position != mine.position).any():
@@ -98,6 +100,8 @@ def _verdicts(source: DiagnosisSource, others: Sequence[tuple[str, Path]]) -> pd
             if modality not in theirs.modalities:
                 continue
             other = theirs.modalities.index(modality)
+            silent_here = modality in source.placebos.cannot_tell
+            silent_there = modality in opened.placebos.cannot_tell
             both = mine.present[:, m] & theirs.present[:, other]
             a, b = mine.probability[both, m], theirs.probability[both, other]
             varied = len(a) > 1 and np.ptp(a) > 0 and np.ptp(b) > 0
@@ -108,8 +112,12 @@ def _verdicts(source: DiagnosisSource, others: Sequence[tuple[str, Path]]) -> pd
                     "modality": modality,
                     "same": float(same.mean()) if len(same) else float("nan"),
                     "correlation": float(np.corrcoef(a, b)[0, 1]) if varied else float("nan"),
-                    "noise_here": float((~mine.poi[both, m]).mean()) if len(same) else float("nan"),
-                    "noise_there": float((~theirs.poi[both, other]).mean()) if len(same) else float("nan"),
+                    "poi_here": float("nan") if silent_here else _share(mine.poi[both, m]),
+                    "poi_there": float("nan") if silent_there else _share(theirs.poi[both, other]),
                 }
             )
-    return pd.DataFrame(rows, columns=["run", "modality", "same", "correlation", "noise_here", "noise_there"])
+    return pd.DataFrame(rows, columns=["run", "modality", "same", "correlation", "poi_here", "poi_there"])
+
+
+def _share(true: np.ndarray) -> float:
+    return float(true.mean()) if len(true) else float("nan")

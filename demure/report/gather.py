@@ -100,7 +100,9 @@ class Gatherer:
                 keep = len(speak) if verdict[t][m] == POI else 2 if signed[t][m] > 0 else 0
                 told.append([verdict[t][m], percent[t][m], signed[t][m], *speak[:keep]])
             lines.append([places[t], days[t], *told])
-        changed = drift(judged.probability[rows], present, judged.modalities, times)
+        explaining = [m for m, name in enumerate(judged.modalities) if name not in self.source.placebos.cannot_tell]
+        names = [judged.modalities[m] for m in explaining]
+        changed = drift(judged.probability[rows][:, explaining], present[:, explaining], names, times)
         change = None
         if changed is not None:
             change = [

@@ -14,6 +14,8 @@ from plotly.offline import get_plotlyjs
 from demure import __version__
 from demure.diagnosis.certainty import FEW
 from demure.diagnosis.drift import LEAST
+from demure.diagnosis.placebo import CANNOT_TELL
+from demure.diagnosis.recommended import made_of
 from demure.diagnosis.source import VERDICTS, DiagnosisSource
 from demure.report import charts
 from demure.report.gather import pack_text
@@ -43,6 +45,8 @@ def page(source: DiagnosisSource, seen: Shown, data: dict[str, Any], pictures: d
             "verdicts": VERDICTS,
             "colours": charts.colours(source.reliance_columns),
             "few": FEW,
+            "cannotTell": seen.overview.cannot_tell,
+            "madeOf": made_of(source.manifest),
             "charts": {key: chart.figure for key, chart in seen.charts.items()},
             **data,
         }
@@ -55,6 +59,8 @@ def page(source: DiagnosisSource, seen: Shown, data: dict[str, Any], pictures: d
         pictures=pictures,
         verdicts=VERDICTS,
         least=LEAST,
+        cannot_tell=CANNOT_TELL,
+        above={one.name: one.placebo.above() for one in source.placebos.modalities if one.placebo and one.explains},
         # The only text that goes in unescaped: JSON without a single angle bracket, and base64.
         plotly=Markup(packed_plotly()),
         data=Markup(payload),

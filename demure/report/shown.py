@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 
 from demure.diagnosis import tables
-from demure.diagnosis.segments import Segments
 from demure.diagnosis.source import DiagnosisSource
 from demure.diagnosis.truth import Calibration, calibration
 from demure.errors import DemureError
@@ -20,11 +19,12 @@ from demure.progress import Listener, silent
 from demure.report import charts
 from demure.report.comparing import Compared, compared
 
+_FIRST = 4  # where the modalities' columns of a table of segments begin
 _TITLES = {
-    "category": "Noise by category of the item",
-    "time": "Noise over time",
-    "history": "Noise by how many choices the user made",
-    "popularity": "Noise by how often the item was chosen",
+    "category": "Points of interest by category of the item",
+    "time": "Points of interest over time",
+    "history": "Points of interest by how many choices the user made",
+    "popularity": "Points of interest by how often the item was chosen",
 }
 
 
@@ -72,22 +72,31 @@ def shown(
 def _charts(
     source: DiagnosisSource, seen: tables.Overview, known: Calibration | None, runs: Mapping[str, Path]
 ) -> dict[str, Chart]:
-    columns = list(seen.reliance["modality"])
-    histogram = _histogram(source)
+    columns = [name for name in seen.reliance["modality"] if name not in seen.cannot_tell]
+    palette = charts.colours(source.reliance_columns)  # of all, so that a colour means one modality everywhere
+    explaining = [name for name in source.judged.modalities if name not in seen.cannot_tell]
+    histogram = {name: counted for name, counted in _histogram(source).items() if name in explaining}
     counts = pd.DataFrame({"probability": [f"{k / 20:.2f}-{(k + 1) / 20:.2f}" for k in range(20)], **histogram})
     made = [
-        Chart("shares", "Share of interactions by verdict", charts.verdict_shares(seen.modalities)),
-        Chart("probabilities", "How sure the verdicts are", charts.probabilities(histogram), counts),
-        Chart("reliance", "How much users rely on each", charts.reliance(source.reliance(), columns)),
+        Chart("shares", "Share of interactions by verdict", charts.verdict_shares(seen.modalities, seen.cannot_tell)),
     ]
+    if explaining:
+        made.append(
+            Chart("probabilities", "How sure the verdicts are", charts.probabilities(histogram, palette), counts)
+        )
+        made.append(
+            Chart("reliance", "How much users rely on each", charts.reliance(source.reliance(), columns, palette))
+        )
     for kind, title in _TITLES.items():
         try:
             found = tables.segments(source, kind)
         except DemureError:  # no categories, or no time
             continue
-        if len(found.table) > 1:
-            figure = charts.parts(found.table, source.judged.modalities, ordered=kind != "category")
-            made.append(Chart(kind, title, figure, _noise(found)))
+        if explaining and len(found.table) > 1:
+            silent = [_FIRST + at for at, name in enumerate(source.judged.modalities) if name not in explaining]
+            table = found.table.drop(columns=found.table.columns[silent])
+            figure = charts.parts(table, explaining, palette, ordered=kind != "category")
+            made.append(Chart(kind, title, figure, _points(table)))
     if known is not None:
         figure = charts.calibration(known.curve, source.judged.modalities)
         numbers = known.curve.rename(columns={"predicted": "mean probability", "caused": "share that truly was"})
@@ -97,11 +106,10 @@ def _charts(
     return {chart.key: chart for chart in made}
 
 
-def _noise(found: Segments) -> pd.DataFrame:
-    table = found.table.copy()
-    for name in table.columns[4:]:
-        table[name] = [f"{100 * (1 - share):.1f} %" if share == share else "–" for share in table[name]]
-    return table.rename(columns={name: f"{name}: noise" for name in table.columns[4:]})
+def _points(table: pd.DataFrame) -> pd.DataFrame:
+    names = table.columns[_FIRST:]
+    shares = {name: [f"{100 * share:.1f} %" if share == share else "–" for share in table[name]] for name in names}
+    return table.assign(**shares).rename(columns={name: f"{name}: point of interest" for name in names})
 
 
 def _histogram(source: DiagnosisSource) -> dict[str, np.ndarray]:

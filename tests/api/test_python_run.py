@@ -2,7 +2,7 @@
 
 import pandas as pd
 import pytest
-from runs_by_hand import small_run
+from runs_by_hand import IMAGE_TELLS_NOTHING, small_run
 from small_sets import QUICK, SMALL
 
 import demure
@@ -109,10 +109,25 @@ def test_a_history_is_drawn_with_titles_badges_and_pictures(by_hand):
     assert told.count("<tr>") == 3  # one per choice
     assert "Alien" in told
     assert "poi 0.90" in told
+    assert "noise 0.80" in told  # the probability of noise, not of a point of interest
     assert ">missing</span>" in told
     assert "data:image/" in told
     item = by_hand.diagnose(item="i1")._repr_html_()
     assert {name for name in ("ann", "bob", "cid") if f"<td>{name}</td>" in item} == {"ann", "bob", "cid"}
+
+
+def test_the_overview_is_that_of_the_command(trained, tmp_path):
+    seen = trained.overview()
+    assert seen.summary
+    assert 0 <= seen.neither <= 1
+    assert trained.overview(("history", "5-9")).segment == "history=5-9"
+    made = small_run(tmp_path, manifest={"placebo": IMAGE_TELLS_NOTHING})
+    run = demure.Run.load(made)
+    assert run.overview().summary[0] == "Pictures (`image`) explain nothing here."
+    run.__dict__["dataset"] = Pictured(run)
+    told = run.diagnose(user="ann")._repr_html_()
+    assert told.count("cannot tell") == 2
+    assert "noise 0.80" in told
 
 
 class Pictured:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from runs_by_hand import Judged, small_run, write_run
+from runs_by_hand import ABOVE, CAUSES, FEATURES, IMAGE_TELLS_NOTHING, NOTHING, Judged, small_run, write_run
 
 from demure_cli.app import main
 
@@ -27,13 +27,81 @@ def shown(capsys, *arguments):
 
 def test_overview(capsys, run, width):
     text = shown(capsys, run, "--min-count", "3")
-    assert re.search(r"image\s+6\s+50.0 %\s+33.3 %\s+16.7 %\s+0.62", text)
-    assert re.search(r"text\s+6\s+50.0 %\s+50.0 %\s+0.0 %\s+0.55", text)
-    assert re.search(r"none\s+1\s+33.3 %\s+26.7 %", text)
+    assert re.search(r"image\s+6\s+50.0 %\s+33.3 %\s+16.7 %\n", text)
+    assert re.search(r"text\s+6\s+50.0 %\s+50.0 %\s+0.0 %\n", text)
+    assert re.search(r"none\s+1\s+33.3 %\n", text)
     assert re.search(r"i1\s+Alien\s+image\s+3\s+-0.27\s.*66.7 %", text)
     assert re.search(r"image, text\s+20.0 %\s+40.0 %\s+20.0 %\s+20.0 %", text)
     assert max(map(len, text.splitlines())) <= width
     assert "\x1b" not in text
+
+
+def test_an_older_run_says_nothing_of_a_placebo(capsys, run):
+    text = shown(capsys, run)
+    assert text.startswith("Neither: 17 % of the choices have no point of interest in the content.\n\nrun ")
+    assert "shuffled" not in text
+    overview = json.loads(shown(capsys, run, "--json"))
+    assert overview["neither"] == pytest.approx(1 / 6)
+    assert overview["causes"] is None
+    assert "placebo" not in overview["modalities"][0]
+
+
+def with_placebo(folder, given):
+    return str(small_run(folder, manifest={"placebo": given, "causes": CAUSES, "features": FEATURES}))
+
+
+def unfolded(text):
+    return " ".join(text.split())
+
+
+def test_the_first_lines_say_how_far_it_is_above_its_placebo(capsys, tmp_path, width):
+    run = with_placebo(tmp_path, ABOVE)
+    text = shown(capsys, run)
+    assert unfolded(text).startswith(
+        "Pictures explain 19 % of the choices more than shuffled pictures do (17 to 21 %). "
+        "Texts explain 30 % of the choices more than shuffled texts do (26 to 34 %). "
+        "Neither: 17 % of the choices have no point of interest in the content; of the causes other than content, "
+    )
+    assert re.search(r"image\s+6\s+50.0 %\s+33.3 %\s+16.7 %\s+19 % \(17 to 21 %\)", text)
+    assert max(map(len, text.splitlines())) <= width
+    overview = json.loads(shown(capsys, run, "--json"))
+    assert next(iter(overview)) == "summary"
+    assert " ".join(overview["summary"]) == unfolded(text.split("\n\n")[0])
+    assert overview["causes"] == CAUSES
+    assert [row["placebo"] for row in overview["modalities"]] == [
+        {"mean_probability": 0.02, "excess": 0.19, "low": 0.17, "high": 0.21},
+        {"mean_probability": 0.02, "excess": 0.3, "low": 0.26, "high": 0.34},
+    ]
+
+
+def test_a_modality_that_explains_nothing_is_not_called_noise(capsys, tmp_path, width):
+    run = with_placebo(tmp_path, IMAGE_TELLS_NOTHING)
+    text = shown(capsys, run)
+    assert text.startswith("Pictures (`image`), as encoded by `color`, explain nothing here.\n")
+    assert re.search(r"image\s+6\s+cannot tell\s+-\s+16.7 %\s+nothing", text)
+    assert "image, text" not in text
+    text = shown(capsys, run, "--modality", "image")
+    assert text.startswith("Pictures (`image`), as encoded by `color`, explain nothing here.\n")
+    assert "noise" not in text
+    text = shown(capsys, run, "--user", "ann", "--recommend", "0")
+    assert re.search(r"Alien\s+cannot tell\s+noise 0.80", text)
+    assert re.search(r"missing\s+poi 0.90", text)
+    assert "image 60" not in text
+    text = shown(capsys, run, "--item", "i1")
+    assert "image: cannot tell, its features explain no more than shuffled ones" in text
+    assert re.search(r"ann\s+1997-09-22\s+3\s+cannot tell\s+noise 0.80", text)
+    assert re.search(r"1-4\s+3\s+3\s+6\s+-\s+50.0 %\?", shown(capsys, run, "--segment", "history"))
+    assert re.search(r"i1\s+Alien\s+image\s.*cannot tell", shown(capsys, run, "--list", "items"))
+    assert re.search(r"relies on\s+text\s+none\n", shown(capsys, run, "--list", "users"))
+
+
+def test_where_nothing_explains_the_first_line_says_so(capsys, tmp_path):
+    text = shown(capsys, with_placebo(tmp_path, NOTHING))
+    assert unfolded(text).startswith(
+        "Nothing in the content explains the choices here: 17 % have no point of interest, about as many as with "
+        "shuffled content. Pictures (`image`), as encoded by `color`, explain nothing here. "
+    )
+    assert "rely on" not in text
 
 
 def test_overview_without_flagged_items(capsys, run):
@@ -45,7 +113,7 @@ def test_user(capsys, run, width):
     assert re.search(r"image 60.0 % \(\d+-\d+ %\), text 30.0 % \(\d+-\d+ %\), none 10.0 %", text)
     rows = [line for line in text.splitlines() if re.match(r"\s*[123]\s", line)]
     assert [re.search(r"Alien|Brazil|i3", line).group() for line in rows] == ["Alien", "Brazil", "i3"]
-    assert re.search(r"Alien\s+poi 0.90\s+noise 0.20", rows[0])
+    assert re.search(r"Alien\s+poi 0.90\s+noise 0.80", rows[0])
     assert re.search(r"missing\s+poi 0.90", rows[2])
     assert "like Brazil and i3" in text
     assert "i1 · 1997-09-22" in text
@@ -113,7 +181,7 @@ def test_item(capsys, run, width):
     text = shown(capsys, run, "--item", "i1")
     assert "Alien" in text
     assert re.search(r"image\s+3\s+33.3 %\s+66.7 %\s+0.0 %", text)
-    assert re.search(r"ann\s+1997-09-22\s+3\s+poi 0.90\s+noise 0.20", text)
+    assert re.search(r"ann\s+1997-09-22\s+3\s+poi 0.90\s+noise 0.80", text)
 
 
 def test_json_of_each(capsys, run):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from small_sets import QUICK, dataset_folder
 
-from demure.diagnosis.recommended import suggestions
+from demure.diagnosis.recommended import made_of, suggestions
 from demure.diagnosis.tables import user_view
 from demure.training.load import load_run
 from demure.training.train import train
@@ -44,3 +44,55 @@ def test_a_user_view_tells_them(run):
     seen = user_view(run.path, user, recommend=3)
     assert [line["rank"] for line in seen.recommended] == [1, 2, 3]
     assert {line["because"] for line in seen.recommended} <= {*seen.modalities, "history"}
+
+
+@pytest.mark.parametrize(
+    ("weights", "words"),
+    [
+        (
+            (1.0, 0.0, 0.0),
+            "Validation gave the content no weight in this list: recommendations follow what is taken together.",
+        ),
+        (
+            (0.0, 0.0, 0.0),
+            "Validation gave the content no weight in this list: recommendations follow what is popular.",
+        ),
+        (
+            (0.0, 0.4, 0.0),
+            "Validation gave all weight in this list to the content: what is taken together has none.",
+        ),
+        (
+            (0.75, 0.05, 0.0),
+            "Validation gave what is taken together a weight of 0.75 in this list, the content 0.05.",
+        ),
+        (
+            (1.0, 0.0, 0.5),
+            "Validation gave what is taken together a weight of 1 in this list, the content 0 and more for items that "
+            "few took.",
+        ),
+    ],
+)
+def test_what_the_score_is_made_of(weights, words):
+    pool = dict(zip(("collaborative", "content", "scarce"), weights, strict=True))
+    assert made_of({"pool": pool, "valid": {"recall@20": 0.3}}) == words
+
+
+def test_without_validation_or_without_weights():
+    assert made_of({"pool": {"collaborative": 1.0, "content": 0.1}, "valid": {}}) == (
+        "Without a validation split, the defaults gave what is taken together a weight of 1 in this list, the content "
+        "0.1."
+    )
+    assert made_of({"recipe": "popularity"}) == ""
+
+
+def test_it_stands_next_to_the_list(run, capsys, tmp_path):
+    from demure_cli.app import main
+
+    words = made_of(run.manifest)
+    user = str(run.dataset.user_ids[1])
+    assert user_view(run.path, user, recommend=3).made_of == words
+    assert user_view(run.path, user).made_of == ""
+    for command in (["inspect", str(run.path), "--user", user], ["recommend", str(run.path), "--user", user]):
+        out = ["--out", str(tmp_path / "top.parquet")] if command[0] == "recommend" else []
+        assert main([*command, *out, "--quiet"]) == 0
+        assert words in " ".join(capsys.readouterr().out.split())

@@ -9,8 +9,9 @@ from urllib.parse import quote
 
 import pandas as pd
 import pytest
-from runs_by_hand import Judged, small_run, write_run
+from runs_by_hand import IMAGE_TELLS_NOTHING, Judged, small_run, write_run
 
+from demure.diagnosis.certainty import probability_of
 from demure.report.build import report
 from demure.report.serve import site
 
@@ -91,7 +92,7 @@ def test_a_user_opens_and_its_badges_tell_the_verdicts_of_the_parquet(page_of, v
     mine = frame[frame["user_id"] == "ann"].sort_values("position", kind="stable")
     words = [
         (row.modality, row.verdict, f"{row.modality}: missing" if row.verdict == "missing" else
-         f"{row.modality}: {row.verdict} {100 * row.poi_probability:.0f} %")
+         f"{row.modality}: {row.verdict} {100 * probability_of(row.verdict, row.poi_probability):.0f} %")
         for row in mine.itertuples()
     ]  # fmt: skip
     assert badges(page, "#user") == words
@@ -128,6 +129,19 @@ def test_search_sort_and_links(page_of, visit):
     page.fill("#find-users", "")
     page.select_option("#sort-users", "relies0")
     page.wait_for_selector("#list-users li:first-child:has-text('60 %')")
+
+
+def test_what_cannot_be_told_gets_no_verdict(tmp_path, visit):
+    report(small_run(tmp_path, manifest={"placebo": IMAGE_TELLS_NOTHING}), tmp_path / "page.html")
+    page = visit(f"{(tmp_path / 'page.html').as_uri()}#user=ann")
+    page.wait_for_selector("text=User ann")
+    assert [badge for badge in badges(page, "#user") if badge[0] == "image"] == [("image", "missing", "image: missing")]
+    assert page.inner_text("#user").count("image: cannot tell") == 2
+    assert "image 60 %" not in page.inner_text("#user")
+    options = page.eval_on_selector_all("#user option", "(nodes) => nodes.map((node) => node.textContent)")
+    assert "image was noise" not in options
+    assert "text was noise" in options
+    assert "reliance on image" not in page.inner_text("#sort-users")
 
 
 def test_verdicts_can_be_picked(page_of, visit):

@@ -1,12 +1,13 @@
 import base64
 import gzip
+import html
 import json
 import re
 from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
-from runs_by_hand import Judged, small_run, write_run
+from runs_by_hand import ABOVE, CAUSES, FEATURES, IMAGE_TELLS_NOTHING, NOTHING, Judged, small_run, write_run
 
 from demure.diagnosis.source import DiagnosisSource
 from demure.errors import DemureError, RunError
@@ -194,3 +195,67 @@ def test_numbers_stand_beside_every_chart_that_has_none_in_a_table(page):
     for key in embedded(page)["charts"]:
         if key not in ("shares", "reliance"):
             assert re.search(rf'data-chart="{key}".*?<summary>The numbers</summary>', rest, re.S), key
+
+
+def words_of(page):
+    """The text that a reader sees without scripts, its white space folded."""
+    styled = re.sub(r"<style.*?</style>", "", without_scripts(page), flags=re.S)
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", styled)).split())
+
+
+def page_with(folder, given, **changes):
+    manifest = {"placebo": given, "causes": CAUSES, "features": FEATURES, **changes}
+    report(small_run(folder, manifest=manifest), folder / "page.html")
+    return (folder / "page.html").read_text(encoding="utf-8")
+
+
+def test_the_first_sentences_are_those_of_inspect(tmp_path):
+    page = words_of(page_with(tmp_path, ABOVE))
+    first = (
+        "What each choice was for "
+        "Pictures explain 19 % of the choices more than shuffled pictures do (17 to 21 %). "
+        "Texts explain 30 % of the choices more than shuffled texts do (26 to 34 %). "
+        "Neither: 17 % of the choices have no point of interest in the content; of the causes other than content, "
+    )
+    assert first in page
+    assert "image was the point of interest in 50 % 19 % above shuffled (17 to 21 %)" in page
+    assert "no point of interest in 17 %" in page
+
+
+def test_what_cannot_be_told_is_nowhere_called_noise(tmp_path):
+    page = page_with(tmp_path, IMAGE_TELLS_NOTHING)
+    words = words_of(page)
+    assert "What each choice was for Pictures ( image ), as encoded by color , explain nothing here. Texts" in words
+    assert "image was the point of interest in cannot tell" in words
+    assert "Do the modalities agree" not in words
+    data = embedded(page)
+    assert data["cannotTell"] == ["image"]
+    shares = {bar["name"]: bar["x"] for bar in data["charts"]["shares"]["data"]}  # text, then image
+    assert (shares["noise"], shares["poi"]) == ([50, 0], [50, 0])
+    assert shares["cannot tell"] == pytest.approx([0, 83.33])
+    for key in ("probabilities", "time"):
+        assert [line["name"] for line in data["charts"][key]["data"]] == ["text"]
+    assert [line["name"] for line in data["charts"]["reliance"]["data"]] == ["text", "none"]
+    colour = data["charts"]["time"]["data"][0]["line"]["color"]
+    assert colour == data["colours"]["text"]
+
+
+def test_where_nothing_explains_the_page_begins_with_it(tmp_path):
+    page = page_with(tmp_path, NOTHING)
+    words = words_of(page)
+    assert "What each choice was for Nothing in the content explains the choices here: 17 % have" in words
+    assert "so they do not show what users rely on" in words
+    assert list(embedded(page)["charts"]) == ["shares", "epochs0", "epochs1"]
+
+
+def test_an_older_run_shows_no_placebo(page):
+    assert "shuffled" not in words_of(page)
+    assert embedded(page)["cannotTell"] == []
+    assert embedded(page)["madeOf"] == ""
+
+
+def test_the_page_knows_what_a_list_is_made_of(tmp_path):
+    pool = {"collaborative": 1.0, "content": 0.0, "scarce": 0.0}
+    assert embedded(page_with(tmp_path, ABOVE, pool=pool, valid={"recall@20": 0.1}))["madeOf"] == (
+        "Validation gave the content no weight in this list: recommendations follow what is taken together."
+    )
