@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from demure.watching.profile import Profile
 
 
+_COLUMNS = 3  # of the items, that a table names
+
+
 def show_recommended(result: Recommended) -> None:
     from demure.diagnosis.recommended import made_of
     from demure.runs import read_manifest
@@ -61,7 +64,10 @@ def show_extracted(result: ExtractReport) -> None:
     )
     for made in result.modalities:
         there, missing = count(made.present), count(made.missing)
-        row(shown, made.name, made.encoder, made.dim, count(made.items), there, missing, number(made.seconds, 1))
+        few = ", ".join(made.columns) if len(made.columns) <= _COLUMNS else f"{len(made.columns)} columns"
+        columns = f" of {few}" if made.columns else ""
+        encoder, seconds = f"{made.encoder}{columns}", number(made.seconds, 1)
+        row(shown, made.name, encoder, made.dim, count(made.items), there, missing, seconds)
     terminal.result(facts([("dataset", result.dataset)]), "", shown)
     problems = [(made, kind, n) for made in result.modalities for kind, n in made.problems.items()]
     if problems:
@@ -77,7 +83,7 @@ def show_extracted(result: ExtractReport) -> None:
             terminal.note(f"{made.name}: {made.kept}")
         elif made.resumed:
             terminal.note(f"{made.name}: {count(made.resumed)} of {count(made.distinct)} inputs were encoded before")
-        for words in made.assumed:
+        for words in (*made.assumed, *made.notes):
             terminal.note(f"{made.name}: {words}")
     for words in result.left_out:
         terminal.note(f"left out: {words}")
@@ -88,7 +94,7 @@ def show_extractors(result: dict[str, list[Listed]]) -> None:
     shown.expand = True
     for listed in result["extractors"]:
         row(shown, listed.family, ", ".join(listed.encodes), listed.about, listed.state)
-    terminal.result(heading("Encoders for `demure extract --text` and `--image`"), shown)
+    terminal.result(heading("Encoders for `demure extract --text`, `--image` and `--attributes`"), shown)
     models = [model for listed in result["extractors"] for model in listed.models]
     for title, here in (("Runs here without a download", True), ("Worth a download", False)):
         some = [model for model in models if (model.where != "download") == here]

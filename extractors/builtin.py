@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from demure_extractors.words import WordFilter, words
 from PIL import Image
 
-# Words of two letters and more; scripts that are written without spaces go by character.
-WORDS = r"(?u)[^\W\u3040-\u30ff\u3400-\u9fff]{2,}|[\u3040-\u30ff\u3400-\u9fff]"
+from demure.errors import ExtractorError
+
+KEEP_NUMBERS = "keep-numbers"
 
 
 class Tfidf:
     """Latent semantic analysis: TF-IDF with logarithmic counts, truncated SVD, rows of length 1.
 
-    d = at most 64, and one for 12 texts: more directions than that fit the words of single items.
+    ``options`` is what stands after ``tfidf:``, a number of dimensions, ``keep-numbers``, or both with a comma between.
+    Without a number d is at most 512 (benchmarks/tfidf_dimensions.py measures what fewer cost), and one for 12 texts:
+    more directions than that fit the words of single items. Directions are those of at most 50,000 texts.
+    Years, ids and model numbers are left out unless ``keep-numbers`` is given; see ``demure_extractors.words``.
+    Raises ``ExtractorError`` for options of another kind.
     """
 
     batch = 512
+    sample = 50_000
 
-    def __init__(self, most: int = 64, texts_per_dimension: int = 12) -> None:
+    def __init__(self, options: str = "", most: int = 512, texts_per_dimension: int = 12) -> None:
         self.most, self.texts_per_dimension = most, texts_per_dimension
+        self.dimensions, keep = _tfidf_options(options)
+        self.filter = None if keep else WordFilter()
         self.dim = 0
         self.words: Any = None
         self.svd: Any = None
@@ -29,29 +39,47 @@ class Tfidf:
     def fit(self, texts: Sequence[str]) -> None:
         """Learn the vocabulary, the weights of its words and the directions from the distinct texts."""
         from sklearn.decomposition import TruncatedSVD
-        from sklearn.feature_extraction.text import TfidfVectorizer
 
-        n = len(texts)
-        self.words = TfidfVectorizer(
-            token_pattern=WORDS,
-            strip_accents="unicode",
-            sublinear_tf=True,
-            min_df=2 if n >= 50 else 1,
-            max_df=0.5 if n >= 50 else 1.0,
-            dtype=np.float64,
-        )
-        try:
-            counted = self.words.fit_transform(texts)
-        except ValueError:
+        counted = self.count(texts)
+        if counted is None:
             # No word is left by the limits (or there is none at all): every text is then empty to this encoder.
             self.words, self.dim = None, 1
             return
         if counted.shape[1] < 3:
             self.svd, self.dim = None, counted.shape[1]
             return
-        self.dim = max(1, min(self.most, max(2, n // self.texts_per_dimension), *(side - 1 for side in counted.shape)))
-        self.svd = TruncatedSVD(self.dim, algorithm="randomized", n_iter=7, random_state=0)
-        self.svd.fit(counted)
+        sample = counted
+        if len(texts) > self.sample:
+            sample = counted[np.sort(np.random.default_rng(0).choice(len(texts), self.sample, replace=False))]
+        wanted = self.dimensions or min(self.most, max(2, len(texts) // self.texts_per_dimension))
+        self.dim = max(1, min(wanted, *(side - 1 for side in sample.shape)))
+        self.svd = TruncatedSVD(self.dim, algorithm="randomized", n_iter=4, random_state=0)
+        self.svd.fit(sample)
+
+    def count(self, texts: Sequence[str]) -> Any:
+        """(n, words) sparse TF-IDF of the texts that the vocabulary is learned from; None if no word is left."""
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
+        n = len(texts)
+        self.words = TfidfVectorizer(
+            tokenizer=self.filter or words,
+            token_pattern=None,
+            strip_accents="unicode",
+            sublinear_tf=True,
+            min_df=2 if n >= 50 else 1,
+            max_df=0.5 if n >= 50 else 1.0,
+            dtype=np.float64,
+        )
+        if self.filter is not None:
+            self.filter.labels.clear()
+            self.filter.counting = True
+        try:
+            return self.words.fit_transform(texts)
+        except ValueError:
+            return None
+        finally:
+            if self.filter is not None:
+                self.filter.counting = False
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """(n, d) float32; zero where no word of the vocabulary occurs."""
@@ -65,12 +93,33 @@ class Tfidf:
     def identity(self) -> dict[str, Any]:
         import sklearn
 
-        return {
+        facts = {
             "library": f"scikit-learn {sklearn.__version__}",
-            "version": 1,
+            "version": 2,
             "dim": self.dim,
             "preprocessing": "lower case, accents stripped; words in two texts or more and at most half of them",
         }
+        if self.filter is not None:
+            facts["left_out"] = self.filter.facts()
+        return facts
+
+
+def _tfidf_options(options: str) -> tuple[int | None, bool]:
+    """Number of dimensions, or None for the default, and whether numbers are kept."""
+    dimensions, keep = None, False
+    for one in options.split(",") if options else []:
+        word = one.strip()
+        if word == KEEP_NUMBERS and not keep:
+            keep = True
+        elif re.fullmatch(r"[1-9]\d{0,4}", word) and dimensions is None:
+            dimensions = int(word)
+        else:
+            raise ExtractorError(
+                f"{one!r} is not an option of tfidf",
+                where=f"tfidf:{options}",
+                remedy=f"write a number of dimensions up to 99999, {KEEP_NUMBERS}, or both: tfidf:256,{KEEP_NUMBERS}",
+            )
+    return dimensions, keep
 
 
 class Color:

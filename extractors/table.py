@@ -14,6 +14,7 @@ FAMILIES: dict[str, Family] = {
             text="demure_extractors.builtin:Tfidf",
             needs=("sklearn",),
             built_in=True,
+            options="tfidf:DIMENSIONS,keep-numbers",
         ),
         Family(
             "color",
@@ -22,6 +23,13 @@ FAMILIES: dict[str, Family] = {
             image="demure_extractors.builtin:Color",
             built_in=True,
             dim=569,
+        ),
+        Family(
+            "attributes",
+            "categories and numbers among the items' columns: brand, colour, price",
+            "attributes",
+            attributes="demure_extractors.attributes:Attributes",
+            built_in=True,
         ),
         Family(
             "clip",

@@ -108,7 +108,8 @@ class Dataset:
 
     @cached_property
     def items(self) -> pd.DataFrame:
-        """``item_id``, the text columns and maybe ``image``, as objects; None where an item has nothing."""
+        """``item_id``, the text columns, maybe ``image``, and the attribute columns, as objects; None where an item has
+        nothing."""
         import pandas as pd
 
         table = self._table("items.parquet")
@@ -133,6 +134,11 @@ class Dataset:
     def text_columns(self) -> list[str]:
         """Names of the text columns of ``items``, in the order of the items file."""
         return list(self.manifest["text_columns"])
+
+    @property
+    def attribute_columns(self) -> list[str]:
+        """Names of the further columns of ``items``: numbers and codes, which are not part of an item's text."""
+        return list(self.manifest.get("attribute_columns", []))
 
     @property
     def images_root(self) -> Path | None:

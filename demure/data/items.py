@@ -29,6 +29,7 @@ class Items:
 
     ``columns``: texts by name, then ``image`` if there is one; each (I,) object, None where nothing is given.
     ``dates`` (I,): when the items came into the world, seconds since 1970 or NaN, where the file tells.
+    ``attributes``: the columns of numbers and codes by name, as ``columns``; they are not part of an item's text.
     """
 
     ids: np.ndarray
@@ -37,11 +38,18 @@ class Items:
     columns: dict[str, np.ndarray] = field(default_factory=dict)
     first_row: int = 1
     dates: np.ndarray | None = None
+    attributes: dict[str, np.ndarray] = field(default_factory=dict)
 
     def take(self, kept: np.ndarray) -> Items:
-        columns = {name: values[kept] for name, values in self.columns.items()}
         dates = None if self.dates is None else self.dates[kept]
-        return replace(self, ids=self.ids[kept], rows=self.rows[kept], columns=columns, dates=dates)
+        columns, attributes = _rows(self.columns, kept), _rows(self.attributes, kept)
+        return replace(
+            self, ids=self.ids[kept], rows=self.rows[kept], columns=columns, dates=dates, attributes=attributes
+        )
+
+
+def _rows(columns: dict[str, np.ndarray], kept: np.ndarray) -> dict[str, np.ndarray]:
+    return {name: values[kept] for name, values in columns.items()}
 
 
 def read_items(path: Path, findings: Findings, wanted: Wanted) -> Items:
@@ -61,42 +69,53 @@ def read_items(path: Path, findings: Findings, wanted: Wanted) -> Items:
     kept = there[np.sort(first)]
     again = np.setdiff1d(there, kept)
     findings.add("item twice in the items file", "kept the first", path, numbers[again], lambda k: ids[again[k]])
-    columns = {name: values[kept] for name, values in _columns(raw, column, findings).items()}
+    columns, attributes = _columns(raw, column, findings)
+    columns, attributes = _rows(columns, kept), _rows(attributes, kept)
     dates = _dates(raw, findings)
     dates = None if dates is None else dates[kept]
-    return Items(ids[kept], kept.astype(np.int64), raw.table.num_rows, columns, raw.first_row, dates)
+    return Items(ids[kept], kept.astype(np.int64), raw.table.num_rows, columns, raw.first_row, dates, attributes)
 
 
 def by_row(rows: int, described: Items | None, path: Path | None, findings: Findings) -> Items:
     """MMRec's items: ids 0 to ``rows`` - 1, row k of every feature file; with what an items file says about them."""
     ids = np.array([str(k) for k in range(rows)], dtype=object)
     columns: dict[str, np.ndarray] = {}
+    attributes: dict[str, np.ndarray] = {}
     if described is not None and path is not None:
         known = {one: k for k, one in enumerate(described.ids)}
         place = np.array([known.get(one, -1) for one in ids], dtype=np.int64)
         strangers = np.flatnonzero(~np.isin(np.arange(len(described.ids)), place))
         kind, where = "item without a row of features", described.rows[strangers] + described.first_row
         findings.add(kind, "dropped", path, where, lambda k: described.ids[strangers[k]])
-        for name, values in described.columns.items():
-            columns[name] = np.array([*values, None], dtype=object)[place]
-    return Items(ids, np.arange(rows, dtype=np.int64), rows, columns)
+        for found, there in ((columns, described.columns), (attributes, described.attributes)):
+            for name, values in there.items():
+                found[name] = np.array([*values, None], dtype=object)[place]
+    return Items(ids, np.arange(rows, dtype=np.int64), rows, columns, attributes=attributes)
 
 
-def _columns(raw: Raw, id_column: str, findings: Findings) -> dict[str, np.ndarray]:
+def _columns(raw: Raw, id_column: str, findings: Findings) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """The texts and the image, and the attributes: what is neither, but has values other than addresses."""
     image = find(raw.columns, "image", raw.path, findings, items=True)
     found: dict[str, np.ndarray] = {}
+    attributes: dict[str, np.ndarray] = {}
     left_out, told = [], [name for name in raw.columns if simple(name) in OF_BEHAVIOUR]
     for name in raw.columns:
         if name in (id_column, image, *told) or not simple(name) or simple(name).startswith("unnamed"):
             continue
         values = _values(raw, name)
         if not _is_text(name, raw.table[name].type, values):
-            left_out.append(name)
+            if _has_values(values):
+                attributes[name] = values
+            else:
+                left_out.append(name)
             continue
         to = _CANONICAL.get(simple(name), name)
         found[name if to in found or to in raw.columns or to in ("item_id", "image") else to] = values
     if left_out:
         findings.note(f"{raw.path.name}: columns without text are left out: {', '.join(left_out[:8])}")
+    if attributes:
+        kept = ", ".join(list(attributes)[:8])
+        findings.note(f"{raw.path.name}: columns without text are kept as attributes: {kept} (extract --attributes)")
     if told:
         shown = ", ".join(told)
         findings.note(
@@ -104,7 +123,8 @@ def _columns(raw: Raw, id_column: str, findings: Findings) -> dict[str, np.ndarr
         )
     if image is not None:
         found["image"] = _values(raw, image)
-    return found
+    attributes = {name: values for name, values in attributes.items() if name not in found}
+    return found, attributes
 
 
 def _dates(raw: Raw, findings: Findings) -> np.ndarray | None:
@@ -138,3 +158,10 @@ def _is_text(name: str, kind: pa.DataType, values: np.ndarray) -> bool:
         return False
     sample = given[:: max(1, len(given) // 1000)]
     return sum(bool(_NUMBER.match(value) or URL.match(value)) for value in sample) * 2 < len(sample)
+
+
+def _has_values(values: np.ndarray) -> bool:
+    """Whether at least half of what is given is something else than addresses."""
+    given = [value for value in values if value is not None]
+    sample = given[:: max(1, len(given) // 1000)]
+    return bool(sample) and sum(bool(URL.match(value)) for value in sample) * 2 < len(sample)

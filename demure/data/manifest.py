@@ -82,6 +82,7 @@ def manifest(
         "leaks": part.leaks.to_dict(),
         "has_time": them.times is not None,
         "text_columns": [name for name in items.columns if name != "image"],
+        "attribute_columns": list(items.attributes),
         "images_root": None if root is None else str(root),
         "hashes": identity(them, items),
         "files": {name: sha256_file(folder / name) for name in FILES},

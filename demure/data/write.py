@@ -40,12 +40,17 @@ def write_tables(folder: Path, them: Interactions, items: Items) -> None:
     assert writer is not None
     writer.close()
     _write(pa.table({"user_id": user_ids}), folder / "users.parquet")
-    texts = {name: pa.array(list(values), pa.string()) for name, values in items.columns.items()}
+    texts = {
+        name: pa.array(list(values), pa.string()) for name, values in {**items.columns, **items.attributes}.items()
+    }
     _write(pa.table({"item_id": item_ids, **texts}), folder / "items.parquet")
 
 
 def identity(them: Interactions, items: Items) -> dict[str, str]:
-    """Hashes of what the folder says, whatever wrote it: of the interactions in order, their split, and the items."""
+    """Hashes of what the folder says, whatever wrote it: of the interactions in order, their split, and the items.
+
+    The items' attributes are not among them: they count by the features that are made of them, which have hashes.
+    """
     assert them.split is not None
     times = np.empty(0) if them.times is None else them.times
     columns = [_words([name, *values]) for name, values in items.columns.items()]

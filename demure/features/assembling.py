@@ -189,7 +189,7 @@ def nothing(kind: str, problems: list[Problem]) -> NothingUsable:
     counts = Counter(one[1] for one in problems).most_common(3)
     why = ", ".join(f"{n} times: {problem}" for problem, n in counts) or "as another process found out"
     return NothingUsable(
-        f"no item has a usable {kind} ({why})",
+        f"no item has {'usable attributes' if kind == 'attributes' else f'a usable {kind}'} ({why})",
         where=f"--{kind}",
         remedy=f"for example {problems[0][2]}" if problems and problems[0][2] else None,
     )

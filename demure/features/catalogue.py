@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from demure.features.loading import families
-from demure.features.protocol import Family
+from demure.features.protocol import BUILT_IN, Family
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def list_extractors() -> list[Listed]:
             Listed(
                 family=family.name,
                 about=family.about,
-                encodes=[kind for kind in ("text", "image") if family.target(kind)],
+                encodes=[kind for kind in BUILT_IN if family.target(kind)],
                 example=family.example,
                 here=here,
                 missing=missing,

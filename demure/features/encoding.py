@@ -18,7 +18,7 @@ from demure.features import store
 from demure.features.assembling import Plan, assemble, gather, nothing
 from demure.features.batching import Careful
 from demure.features.inputs import Inputs, Problem, Unusable
-from demure.features.protocol import FittedEncoder, Spec
+from demure.features.protocol import FittedEncoder, Spec, plural
 from demure.features.work import Shard, Work, forget
 from demure.features.workers import cores, decoders
 from demure.files import sha256_bytes
@@ -69,9 +69,9 @@ def encode_modality(
         raise nothing(kind, found.problems)
     fitted = isinstance(encoder, FittedEncoder)
     if isinstance(encoder, FittedEncoder):
-        encoder.fit([found.load(k) for k in range(len(found.keys))])
+        encoder.fit([found.load(k) for k in _fitted_on(kind, found).tolist()])
     identity = {"encoder": str(spec), **encoder.identity(), "kind": kind, "input": found.facts}
-    maker = _maker(identity, found if fitted else None)
+    maker = _maker(identity, found.keys[_fitted_on(kind, found)] if fitted else None)
     key = _key(identity, found)
     if how.resume and _current(folder, name, key, item_ids):
         forget(folder, name)
@@ -89,7 +89,7 @@ def encode_modality(
                 raise nothing(kind, found.problems)
             time.sleep(POLL)  # the rest is in the hands of other processes
     except KeyboardInterrupt as stop:
-        raise KeyboardInterrupt(f"{run.kept:,} of {len(found.keys):,} {kind}s") from stop
+        raise KeyboardInterrupt(f"{run.kept:,} of {len(found.keys):,} {plural(kind)}") from stop
     finally:
         run.close()
     with work.locked("assemble", wait=True):
@@ -107,15 +107,21 @@ def encode_modality(
     return Encoded(run.encoded, len(found.keys) - run.encoded)
 
 
-def _maker(identity: dict[str, Any], fitted: Inputs | None) -> str:
+def _fitted_on(kind: str, found: Inputs) -> np.ndarray:
+    """(n,) the inputs that an encoder is fitted on: each distinct text once, as copies of a text say nothing of words;
+    attributes of every item, as items that share all of them make a value no rarer."""
+    return found.index[found.index >= 0] if kind == "attributes" else np.arange(len(found.keys))
+
+
+def _maker(identity: dict[str, Any], fitted: np.ndarray | None) -> str:
     """Hash of what decides the vector of one input. A model with hashed files may be called and lie what and where it
-    likes; an encoder that was fitted depends on all inputs."""
+    likes; an encoder that was ``fitted`` depends on the hashes of all inputs that it was fitted on."""
     facts = dict(identity)
     if "files_sha256" in facts:
         facts = {name: value for name, value in facts.items() if name not in ("encoder", "model", "from")}
     if identity["kind"] == "text":
         del facts["input"]  # columns and cleaning decide the text itself
-    return sha256_bytes(json.dumps(facts, sort_keys=True).encode(), fitted.keys.tobytes() if fitted else b"")
+    return sha256_bytes(json.dumps(facts, sort_keys=True).encode(), b"" if fitted is None else fitted.tobytes())
 
 
 def _key(identity: dict[str, Any], found: Inputs) -> str:
@@ -162,7 +168,7 @@ class _Run:
 
     def go(self) -> None:
         """Make the shards that nobody else is making."""
-        batches = self._texts() if self.kind == "text" else self._images()
+        batches = self._images() if self.kind == "image" else self._loaded()
         with contextlib.closing(batches):
             for number, inputs, batch, problems in batches:
                 self._add(number, inputs, self.encoder.encode(batch) if len(inputs) else None, problems)
@@ -194,7 +200,7 @@ class _Run:
             for start in range(0, len(inputs), self.encoder.batch):
                 yield number, inputs[start : start + self.encoder.batch].tolist()
 
-    def _texts(self) -> Batches:
+    def _loaded(self) -> Batches:
         for number, inputs in self._groups():
             yield number, inputs, [self.found.load(k) for k in inputs], []
 
@@ -241,7 +247,9 @@ class _Run:
             held.close()
         rate = self.encoded / max(time.perf_counter() - self.started, 1e-9)
         done = min(self.finished_before + self.encoded, len(self.found.keys))
-        self.listener(Progress(f"encoding {self.kind}s", done, len(self.found.keys), {"per second": round(rate, 1)}))
+        self.listener(
+            Progress(f"encoding {plural(self.kind)}", done, len(self.found.keys), {"per second": round(rate, 1)})
+        )
 
 
 def _judged(shard: Shard) -> Shard:

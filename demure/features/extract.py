@@ -10,21 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from demure.errors import ExtractorError, NothingUsable
-from demure.features import inputs as reading
 from demure.features import store
 from demure.features.assembling import PROBLEMS
 from demure.features.encoding import Encoded, How, encode_modality
 from demure.features.inputs import Inputs
-from demure.features.loading import choose, load_encoder, named
-from demure.features.protocol import BUILT_IN, Spec
+from demure.features.loading import choose, load_encoder
+from demure.features.protocol import BUILT_IN, plural
+from demure.features.sources import Named, columns_of, made_by_another, read, requested
 from demure.progress import Listener, Progress, silent
 from demure.ranks import ranks
 
 if TYPE_CHECKING:
     import pandas as pd
-
-# What is known of the image files; it can be deleted at any time.
-MEMORY = ".images.parquet"
 
 
 @dataclass(frozen=True)
@@ -33,7 +30,8 @@ class Extracted:
     item of each kind, id and value.
 
     ``encoded`` of the ``distinct`` inputs went through the encoder now, ``resumed`` had been before, or did in another
-    process; ``kept`` says why nothing was done at all; ``assumed`` what the model's files leave open.
+    process; ``kept`` says why nothing was done at all; ``assumed`` what the model's files leave open. ``columns`` are
+    those of the items that were encoded; ``notes`` say what of their content the encoder left out.
     """
 
     name: str
@@ -52,6 +50,8 @@ class Extracted:
     assumed: list[str] = field(default_factory=list)
     kept: str | None = None
     kind: str | None = None
+    columns: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,6 @@ class ExtractReport:
     dataset: Path
     modalities: list[Extracted]
     left_out: list[str] = field(default_factory=list)
-
-
-Named = str | Sequence[str] | None
 
 
 @dataclass(frozen=True)
@@ -80,17 +77,25 @@ class ExtractOptions:
 
 
 def extract(
-    dataset_path: Path, text: Named = None, image: Named = None, listener: Listener = silent, **options: Any
+    dataset_path: Path,
+    text: Named = None,
+    image: Named = None,
+    listener: Listener = silent,
+    *,
+    attributes: Named = None,
+    **options: Any,
 ) -> ExtractReport:
-    """Turn item texts and images into features in the dataset folder.
+    """Turn item texts, images and attributes into features in the dataset folder.
 
     ``text`` and ``image`` name encoders, ``family:model[@revision]``, whose features are called ``text`` and ``image``;
-    ``NAME=family:model`` calls them otherwise, so that several can be there. Where both are None the built-in encoders
-    run on what the dataset has, and leave alone features that were imported or made by another encoder. What cannot be
-    encoded is missing, and listed in ``features/NAME/problems.csv``. With ``resume``, what an interrupted run or one on
-    other items made with the same encoder is used, and features that are up to date are kept. ``options`` are those of
-    ``ExtractOptions``. Raises ``DatasetError``, ``ExtractorError``, ``MachineError``, ``FeatureError``;
-    ``KeyboardInterrupt`` says what is kept.
+    ``NAME=family:model`` calls them otherwise, so that several can be there, and ``family:model[title,description]``
+    reads only these columns. ``attributes`` are columns of categories and numbers, ``"brand,price"`` or
+    ``"NAME=brand,price"``; ``"all"`` takes those that ``demure.features.columns.attribute_columns`` finds. Where all
+    three are None the built-in encoders run on the dataset's texts and images, and leave alone features that were
+    imported or made by another encoder. What cannot be encoded is missing, and listed in
+    ``features/NAME/problems.csv``. With ``resume``, what an interrupted run or one on other items made with the same
+    encoder is used, and features that are up to date are kept. ``options`` are those of ``ExtractOptions``. Raises
+    ``DatasetError``, ``ExtractorError``, ``MachineError``, ``FeatureError``; ``KeyboardInterrupt`` says what is kept.
     """
     from demure.data.dataset import Dataset
 
@@ -100,7 +105,7 @@ def extract(
         dataset.items,
         dataset.text_columns,
         dataset.images_root,
-        {"text": text, "image": image},
+        {"text": text, "image": image, "attributes": attributes},
         ExtractOptions(**options),
         listener,
     )
@@ -123,11 +128,10 @@ def extract_items(
             where="--no-resume",
             remedy="use one process, or resume",
         )
-    asked = {kind: named(kind, given[kind] or ()) for kind in BUILT_IN if given.get(kind)}
-    chosen = [(kind, name, encoder) for kind, encoders in asked.items() for name, encoder in encoders.items()]
+    asked = chosen = requested(given)
     if not asked:
         has = {"text": bool(text_columns), "image": images_root is not None and "image" in items.columns}
-        chosen = [(kind, kind, BUILT_IN[kind]) for kind, there in has.items() if there]
+        chosen = [(kind, kind, BUILT_IN[kind]) for kind, is_there in has.items() if is_there]
     there = [] if chosen else store.names(folder)
     if not chosen and not there:
         raise ExtractorError(
@@ -137,29 +141,27 @@ def extract_items(
         )
     # All names are understood before any work begins.
     resolved = [(kind, name, *choose(encoder, kind)) for kind, name, encoder in chosen]
+    columns = {name: columns_of(kind, name, spec, items, text_columns) for kind, name, spec, _ in resolved}
     done = [_summary(folder, name, Encoded(), 0.0, "kept, the items have nothing to extract from") for name in there]
     ids = items["item_id"].tolist()
     how = How(options.resume, together, options.workers, options.image_seconds)
-    found: dict[str, Inputs] = {}
+    found: dict[tuple[str, ...], Inputs] = {}
     left_out: list[NothingUsable] = []
     for kind, name, spec, family in resolved:
-        other = None if asked else _others(folder, kind, spec)
+        other = None if asked else made_by_another(folder, name, spec, columns[name])
         if other is not None:
             kept = f"kept, made by {other}; say --{kind} {spec} to replace it"
             done.append(_summary(folder, kind, Encoded(), 0.0, kept))
             continue
         started = time.perf_counter()
-        if kind not in found:
-            listener(Progress(f"reading {kind}s", 0, len(items)))
-            found[kind] = (
-                reading.texts(items, list(text_columns))
-                if kind == "text"
-                else reading.images(items, images_root, Path(folder) / "features" / MEMORY)
-            )
+        source = (kind, *columns[name])
+        if source not in found:
+            listener(Progress(f"reading {plural(kind)}", 0, len(items)))
+            found[source] = read(kind, items, columns[name], text_columns, folder, images_root)
         device = options.device if family.built_in else together.device(options.device)
         encoder = load_encoder(spec, family, kind, device, options.precision)
         try:
-            made = encode_modality(folder, ids, name, kind, spec, found[kind], encoder, how, listener)
+            made = encode_modality(folder, ids, name, kind, spec, found[source], encoder, how, listener)
         except NothingUsable as error:
             if asked:
                 raise
@@ -171,14 +173,6 @@ def extract_items(
     if left_out and not done:
         raise left_out[0]
     return ExtractReport(Path(folder), done, [str(error) for error in left_out])
-
-
-def _others(folder: Path, name: str, spec: Spec) -> str | None:
-    """The encoder that made existing features, if it is another one."""
-    if name not in store.names(folder):
-        return None
-    encoder = str(store.manifest(folder, name)["provenance"].get("encoder"))
-    return None if encoder == str(spec) else encoder
 
 
 def _summary(folder: Path, name: str, made: Encoded, seconds: float, kept: str | None) -> Extracted:
@@ -201,7 +195,31 @@ def _summary(folder: Path, name: str, made: Encoded, seconds: float, kept: str |
         assumed=list(provenance.get("assumed", [])),
         kept=kept,
         kind=provenance.get("kind"),
+        columns=list(provenance.get("input", {}).get("columns", [])),
+        notes=[*_left_out(provenance.get("left_out")), *_shared(folder, provenance)],
     )
+
+
+def _shared(folder: Path, provenance: dict[str, Any]) -> list[str]:
+    """A line for each text that reads columns which are also attributes, as one content would then count twice."""
+    columns, found = provenance.get("input", {}).get("columns", []), []
+    for other in store.names(folder) if provenance.get("kind") == "attributes" else []:
+        facts = store.manifest(folder, other)["provenance"]
+        both = [one for one in columns if one in facts.get("input", {}).get("columns", [])]
+        if facts.get("kind") == "text" and both:
+            name = "" if other == "text" else f"{other}="
+            remedy = f"--text '{name}{facts['encoder']}[COLUMNS]' with other columns keeps them apart"
+            found.append(f"also read by {other}, so that they count twice: {', '.join(both)}; {remedy}")
+    return found
+
+
+def _left_out(left_out: dict[str, Any] | None) -> list[str]:
+    """A line on what the encoder left out of the texts or attributes."""
+    if not left_out or not left_out["distinct"]:
+        return []
+    shown = ", ".join(left_out["examples"]) + (", ..." if left_out["distinct"] > len(left_out["examples"]) else "")
+    line = f"left out as no content: {left_out['distinct']:,} {left_out['what']} ({shown})"
+    return [f"{line}; {left_out['remedy']}" if left_out["remedy"] else line]
 
 
 def _first(listed: Path) -> list[dict[str, str]]:

@@ -1,8 +1,9 @@
-"""What goes into an encoder: an item's text, or its image. Identical inputs are one input; unusable ones a problem."""
+"""What goes into an encoder: an item's text, image or attributes. Identical inputs are one; unusable ones a problem."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from PIL import Image
 
 from demure.errors import ExtractorError
 from demure.features import cleaning, decoding
+from demure.features.columns import cells
 from demure.features.decoding import Unusable, decode
 from demure.features.seen import Seen
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 JOIN = "all text columns in the order of the items file, one line each; '|' in genres and categories read as ', '"
+JOIN_CHOSEN = JOIN.replace("all text columns", "these columns")
 KEY = 16
 Problem = tuple[int, str, str]
 
@@ -49,8 +52,9 @@ def _keys(found: list[bytes]) -> np.ndarray:
     return np.frombuffer(b"".join(found), dtype=np.uint8).reshape(len(found), KEY)
 
 
-def texts(items: pd.DataFrame, columns: list[str]) -> Inputs:
-    """Every item's text; see ``JOIN``. Raises ``ExtractorError`` if the dataset has no text column."""
+def texts(items: pd.DataFrame, columns: list[str], *, chosen: bool = False) -> Inputs:
+    """Every item's text; see ``JOIN``. ``chosen`` columns are recorded as not being all of them. Raises
+    ``ExtractorError`` if the dataset has no text column."""
     if not columns:
         raise ExtractorError(
             "the items have no text",
@@ -66,8 +70,26 @@ def texts(items: pd.DataFrame, columns: list[str]) -> Inputs:
             index[item] = distinct.setdefault(joined, len(distinct))
     values = list(distinct)
     problems = [(item, "empty text", "") for item in np.flatnonzero(index < 0).tolist()]
-    facts = {"columns": columns, "join": JOIN, "cleaning": cleaning.POLICY}
+    facts = {"columns": columns, "join": JOIN_CHOSEN if chosen else JOIN, "cleaning": cleaning.POLICY}
     return Inputs(_keys([_hash(one.encode()) for one in values]), index, problems, values.__getitem__, facts)
+
+
+def attributes(items: pd.DataFrame, columns: list[str]) -> Inputs:
+    """Every item's cells in ``columns``: ``load`` gives a dict of all columns, None where an item has nothing."""
+    distinct: dict[str, int] = {}
+    index = np.full(len(items), -1, dtype=np.int64)
+    for item, row in enumerate(zip(*(cells(items, column) for column in columns), strict=True)):
+        if any(cell is not None for cell in row):
+            index[item] = distinct.setdefault(json.dumps(row), len(distinct))
+    rows = list(distinct)
+    problems = [(item, "no attribute given", "") for item in np.flatnonzero(index < 0).tolist()]
+    facts = {"columns": columns, "cleaning": cleaning.POLICY}
+    names = json.dumps(columns)  # the same cells in other columns are another input
+
+    def load(k: int) -> dict[str, str | None]:
+        return dict(zip(columns, json.loads(rows[k]), strict=True))
+
+    return Inputs(_keys([_hash((names + row).encode()) for row in rows]), index, problems, load, facts)
 
 
 def _line(value: Any, column: str) -> str:
@@ -91,11 +113,11 @@ def images(items: pd.DataFrame, root: Path | None, memory: Path | None = None) -
             "the images folder is not there any more", where=root, remedy="prepare again with --images"
         )
     real = Path(root).resolve()
-    cells = items["image"].tolist()
-    seen = Seen(memory, real, cells)
+    names = items["image"].tolist()
+    seen = Seen(memory, real, names)
 
     def look(item: int) -> tuple[bytes, str] | Unusable:
-        value = cells[item]
+        value = names[item]
         try:
             path = locate(real, value)
             data = path.read_bytes()
@@ -112,12 +134,12 @@ def images(items: pd.DataFrame, root: Path | None, memory: Path | None = None) -
     unknown = np.flatnonzero(~seen.same).tolist()
     with ThreadPoolExecutor(4) as pool:
         looked = dict(zip(unknown, pool.map(look, unknown), strict=True))
-    for item in range(len(cells)):
+    for item in range(len(names)):
         found = looked.get(item)
         if isinstance(found, Unusable):
             problems.append((item, found.kind, found.value))
             continue
-        key, path = found if found is not None else (seen.keys[item].tobytes(), os.path.join(real, cells[item]))
+        key, path = found if found is not None else (seen.keys[item].tobytes(), os.path.join(real, names[item]))
         if found is not None:
             seen.keys[item] = np.frombuffer(key, dtype=np.uint8)
         if key not in order:

@@ -11,7 +11,9 @@ from typing import Any, cast
 
 from demure.errors import DemureError, ExtractorError, MachineError
 from demure.features import store
-from demure.features.protocol import BUILT_IN, Family, Spec, parse
+from demure.features.protocol import BUILT_IN, Family, Spec, parse, plural
+
+ALL = "all"
 
 
 def families() -> dict[str, Family]:
@@ -20,7 +22,7 @@ def families() -> dict[str, Family]:
 
 
 def choose(text: str, kind: str) -> tuple[Spec, Family]:
-    """Read an encoder's name for ``kind`` ``"text"`` or ``"image"``; raise ``ExtractorError`` if none is meant."""
+    """Read an encoder's name for a ``kind`` of ``BUILT_IN``; raise ``ExtractorError`` if none is meant."""
     known, spec = families(), parse(text)
     family = known.get(spec.family)
     where = f"--{kind}"
@@ -35,10 +37,17 @@ def choose(text: str, kind: str) -> tuple[Spec, Family]:
         )
     if not family.target(kind):
         raise ExtractorError(
-            f"{spec.family!r} does not encode {kind}s", where=where, remedy=f"use {', '.join(fitting)}"
+            f"{spec.family!r} does not encode {plural(kind)}", where=where, remedy=f"use {', '.join(fitting)}"
         )
+    if spec.columns and kind == "image":
+        raise ExtractorError(
+            f"{text!r} names columns, and images have only one", where=where, remedy=f"write {where} {spec}"
+        )
+    if family.built_in and (spec.revision or (spec.model and not family.options)):
+        given = f"model, got {spec.model!r}" if spec.model and not spec.revision else f"revision, got {spec.revision!r}"
+        raise ExtractorError(f"{spec.family!r} takes no {given}", where=where, remedy=spec.family)
     if family.built_in and spec.model:
-        raise ExtractorError(f"{spec.family!r} takes no model, got {spec.model!r}", where=where, remedy=spec.family)
+        load_encoder(spec, family, kind, "cpu")  # understands the options, and does nothing else yet
     if not family.built_in and not spec.model:
         raise ExtractorError(f"{text!r} names no model", where=where, remedy=f"for example {family.example}")
     return spec, family
@@ -65,12 +74,39 @@ def named(kind: str, given: str | Sequence[str]) -> dict[str, str]:
     return found
 
 
+def named_attributes(given: str | Sequence[str]) -> dict[str, str]:
+    """Modality -> encoder, from what ``--attributes`` was given: ``COLUMN,COLUMN`` or ``all``, with or without
+    ``NAME=``. Raises ``ExtractorError`` for names that do not go together."""
+    found: dict[str, str] = {}
+    for one in [given] if isinstance(given, str) else given:
+        name, equals, columns = one.rpartition("=")
+        name, columns = name.strip() if equals else "attributes", columns.strip()
+        store.check_name(name)
+        if name in BUILT_IN and name != "attributes":
+            raise ExtractorError(f"{name!r} would name attributes", where="--attributes", remedy="another name")
+        if name in found:
+            raise ExtractorError(
+                f"two lists of columns would both make {name!r}",
+                where="--attributes",
+                remedy=f"name one of them: --attributes NAME={columns}",
+            )
+        if not columns or any(mark in columns for mark in "[]"):
+            raise ExtractorError(
+                f"{one!r} is not a list of columns",
+                where="--attributes",
+                remedy="write brand,colour or NAME=brand,colour",
+            )
+        found[name] = BUILT_IN["attributes"] if columns == ALL else f"{BUILT_IN['attributes']}[{columns}]"
+    return found
+
+
 def load_encoder(spec: Spec, family: Family, kind: str, device: str, precision: str = "auto") -> Any:
     """The encoder, ready. Raises ``ExtractorError`` if it cannot be had, ``MachineError`` for broken packages."""
     module, _, name = (family.target(kind) or "").partition(":")
     try:
         if family.built_in:
-            return getattr(importlib.import_module(module), name)()
+            make = getattr(importlib.import_module(module), name)
+            return make(spec.model) if spec.model else make()
         return getattr(importlib.import_module(module), name)(spec.model, spec.revision, device, precision)
     except DemureError:
         raise

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -12,7 +13,13 @@ from PIL import Image
 
 from demure.errors import ExtractorError
 
-BUILT_IN = {"text": "tfidf", "image": "color"}
+BUILT_IN = {"text": "tfidf", "image": "color", "attributes": "attributes"}
+"""What can be encoded, and the encoder of each that needs no download."""
+
+
+def plural(kind: str) -> str:
+    """A kind of input in messages: texts, images, attributes."""
+    return kind if kind.endswith("s") else f"{kind}s"
 
 
 class Encoder(Protocol):
@@ -36,10 +43,18 @@ class TextEncoder(Encoder, Protocol):
 
 @runtime_checkable
 class FittedEncoder(Protocol):
-    """A text encoder that looks at the whole catalogue first (TF-IDF); ``dim`` is known after ``fit``."""
+    """An encoder that looks at the whole catalogue first (TF-IDF, attributes); ``dim`` is known after ``fit``."""
 
-    def fit(self, texts: Sequence[str]) -> None:
-        """``texts`` are the catalogue's distinct texts, in item order."""
+    def fit(self, inputs: Sequence[Any]) -> None:
+        """``inputs`` are the catalogue's distinct texts, or the attributes of all items with any, in item order."""
+        ...
+
+
+class AttributeEncoder(Encoder, Protocol):
+    """Attributes to vectors; also a ``FittedEncoder``."""
+
+    def encode(self, rows: Sequence[dict[str, str | None]]) -> np.ndarray:
+        """(n, d) float32 from the cells of n items by column, None where nothing is given."""
         ...
 
 
@@ -66,11 +81,12 @@ class Model:
 
 @dataclass(frozen=True)
 class Family:
-    """One line of ``demure extractors``. ``text`` and ``image`` are ``"module:Class"`` or None.
+    """One line of ``demure extractors``. ``text``, ``image`` and ``attributes`` are ``"module:Class"`` or None.
 
     A class takes ``(model, revision, device, precision)``; ``needs`` are the packages it imports, ``models`` some that
     are worth trying, ``packaged`` pairs of a model and an installable package that carries its weights; ``built_in``
-    families take no model, and have vectors of ``dim``.
+    families take no model, and have vectors of ``dim``. Where ``options`` says how they are written, a built-in class
+    takes the options that stand in the model's place.
     """
 
     name: str
@@ -83,6 +99,8 @@ class Family:
     packaged: tuple[tuple[str, str], ...] = ()
     built_in: bool = False
     dim: int | None = None
+    attributes: str | None = None
+    options: str = ""
 
     @property
     def known(self) -> list[str]:
@@ -90,17 +108,21 @@ class Family:
         return [model.name for model in self.models]
 
     def target(self, kind: str) -> str | None:
-        """``"module:Class"`` for ``kind`` ``"text"`` or ``"image"``."""
-        return self.text if kind == "text" else self.image
+        """``"module:Class"`` for ``kind`` ``"text"``, ``"image"`` or ``"attributes"``."""
+        return {"text": self.text, "image": self.image, "attributes": self.attributes}[kind]
 
 
 @dataclass(frozen=True)
 class Spec:
-    """``family:model[@revision]``, taken apart."""
+    """``family:model@revision[columns]``, taken apart; no ``columns`` are all that there are.
+
+    The text of a ``Spec`` is the encoder's name alone: the same encoder reads any columns.
+    """
 
     family: str
     model: str = ""
     revision: str | None = None
+    columns: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         name = f"{self.family}:{self.model}" if self.model else self.family
@@ -108,11 +130,28 @@ class Spec:
 
 
 def parse(text: str) -> Spec:
-    """Read ``family[:model[@revision]]``. A model that is a path here may itself hold colons and ``@``.
+    """Read ``family[:model[@revision]]``, and ``[column,column]`` after it. A model that is a path here may itself hold
+    colons, ``@`` and brackets.
 
     Raises ``ExtractorError`` for an empty part, for a path that is not there and for a revision of a local folder.
     """
-    family, colon, model = text.strip().partition(":")
+    bare, columns = _split_columns(text.strip())
+    return replace(_parse(bare, text), columns=columns)
+
+
+def _split_columns(text: str) -> tuple[str, tuple[str, ...]]:
+    match = re.fullmatch(r"(.*)\[([^\[\]]*)\]", text, re.DOTALL)
+    model = text.partition(":")[2]
+    if match is None or (model and Path(model).expanduser().exists()):
+        return text, ()
+    columns = tuple(dict.fromkeys(one.strip() for one in match[2].split(",")))
+    if "" in columns:
+        raise _malformed(text)
+    return match[1], columns
+
+
+def _parse(bare: str, text: str) -> Spec:
+    family, colon, model = bare.partition(":")
     if not family or (colon and not model):
         raise _malformed(text)
     path = Path(model).expanduser()
@@ -134,5 +173,6 @@ def parse(text: str) -> Spec:
 
 def _malformed(text: str) -> ExtractorError:
     return ExtractorError(
-        f"{text!r} is not an encoder", remedy="write family:model[@revision]; `demure extractors` lists the families"
+        f"{text!r} is not an encoder",
+        remedy="write family:model[@revision], and [column,column] after it; `demure extractors` lists the families",
     )

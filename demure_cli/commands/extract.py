@@ -24,7 +24,10 @@ def extract(
     text: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="ENCODER", help="For texts: family:model@revision, or tfidf (built in). NAME=ENCODER adds a second."
+            metavar="ENCODER",
+            help="For texts: family:model@revision, or tfidf (built in; tfidf:256 sets the dimensions,"
+            " tfidf:keep-numbers keeps years and ids). NAME=ENCODER adds a second;"
+            " 'NAME=ENCODER\\[title,description]' reads these columns only.",
         ),
     ] = None,
     image: Annotated[
@@ -32,6 +35,14 @@ def extract(
         typer.Option(
             metavar="ENCODER",
             help="For images: family:model@revision, or color (built in). NAME=ENCODER adds a second.",
+        ),
+    ] = None,
+    attributes: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMNS",
+            help="Encode columns of categories and numbers (brand,colour,price; built in), or all such columns: all."
+            " NAME=COLUMNS adds a second.",
         ),
     ] = None,
     device: Device = "auto",
@@ -57,9 +68,10 @@ def extract(
         ),
     ] = 20.0,
 ) -> Any:
-    """Turn item texts and images into features in the dataset folder.
+    """Turn item texts, images and attributes into features in the dataset folder.
 
-    Without --text and --image, the built-in encoders run on what the dataset has. `demure extractors` lists encoders.
+    Without --text, --image and --attributes, the built-in encoders run on the texts and images that the dataset has.
+    `demure extractors` lists encoders.
     Under torchrun or accelerate launch, the processes share the work.
     """
     from pathlib import Path
@@ -74,6 +86,7 @@ def extract(
                 Path(dataset),
                 text=text,
                 image=image,
+                attributes=attributes,
                 listener=listener,
                 device=device,
                 precision=precision,

@@ -27,7 +27,13 @@ def shop(tmp_path):
     root = tmp_path / "shop-raw"
     folder = prepared_set(
         tmp_path / "shop",
-        items={"item_id": [f"i{k}" for k in range(N)], "title": titles, "image": [f"{k}.png" for k in range(N)]},
+        items={
+            "item_id": [f"i{k}" for k in range(N)],
+            "title": [*titles[:-1], "red cup of 1990"],
+            "brand": ["acme", "zeta"] * (N // 2),
+            "price": [f"{k + 0.5}" for k in range(N)],
+            "image": [f"{k}.png" for k in range(N)],
+        },
     )
     for k, dots in enumerate(np.random.default_rng(0).integers(0, 255, (N, 8, 8, 3), dtype=np.uint8)):
         Image.fromarray(dots).save(root / f"{k}.png")
@@ -50,6 +56,29 @@ def test_two_encoders_of_the_texts_and_what_a_training_takes(shop, capsys, tmp_p
     assert "again: up to date" in told.err
     assert main(["extract", str(shop), "--text", "tfidf", "--text", "tfidf"]) == 2
     assert "name one of them: --text text-tfidf=tfidf" in capsys.readouterr().err
+
+
+def test_columns_and_attributes_as_modalities(shop, capsys):
+    arguments = ["extract", str(shop), "--text", "name=tfidf:3[title]", "--attributes", "all"]
+    assert main([*arguments[:-2], "--attributes", "maker=brnad"]) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert "--attributes maker=brnad: the items have no column 'brnad'; did you mean 'brand'? there are: title" in told
+    assert store.names(shop) == []
+    assert main([*arguments, "--json"]) == 0
+    made = json.loads(capsys.readouterr().out)["modalities"]
+    assert [(one["name"], one["kind"], one["encoder"], one["dim"], one["columns"]) for one in made] == [
+        ("name", "text", "tfidf:3", 3, ["title"]),
+        ("attributes", "attributes", "attributes", 4, ["brand", "price"]),
+    ]
+    assert main([*arguments, "--no-resume"]) == 0
+    shown = capsys.readouterr()
+    assert "tfidf:3 of title" in " ".join(shown.out.split())
+    assert "name: left out as no content: 1 words that are years" in shown.err
+    assert main(["extractors", "--json"]) == 0
+    listed = {one["family"]: one for one in json.loads(capsys.readouterr().out)["extractors"]}
+    assert listed["attributes"]["encodes"] == ["attributes"]
+    assert listed["attributes"]["here"] == ["attributes"]
 
 
 def test_processes_cannot_all_start_over(shop, capsys, monkeypatch):

@@ -87,7 +87,9 @@ def test_recbole(tmp_path):
     )
     dataset, report = run(tmp_path, "ml.inter", inter, ("ml.item", items))
     assert report.format == "recbole"
-    assert dataset.items.to_dict("list") == {"item_id": ['"a', "b"], "title": ['A "film"', "B"], "class": ["X Y", None]}
+    assert dataset.items.to_dict("list") == {"item_id": ['"a', "b"], "title": ['A "film"', "B"],
+                                             "class": ["X Y", None], "release_year": ["1999", None]}  # fmt: skip
+    assert dataset.attribute_columns == ["release_year"]
     assert dataset.histories("train").times.tolist() == [0.5, 1.5]
     assert any("release_year" in note for note in report.notes)
 
@@ -120,7 +122,9 @@ def test_amazon(tmp_path, review, meta, parent):
     assert row["item_id"] == "0001"
     assert (row["title"], row["description"], row["image"]) == ("Book", "One. Two.", "0001.jpg")
     assert row["categories"] == "Books|Old"
-    assert "price" not in row
+    assert "price" not in dataset.text_columns
+    assert dataset.attribute_columns == (["price"] if "price" in meta else [])
+    assert row.get("price") == ("9.5" if "price" in meta else None)
     if parent:
         assert any("'parent_asin' is taken as item_id (not 'asin')" in note for note in report.notes)
 
@@ -192,7 +196,10 @@ def test_lists_in_parquet_and_columns_without_text(tmp_path):
     dataset, report = run(tmp_path, "x.csv", content, ("items.parquet", frame.to_parquet()))
     assert dataset.text_columns == ["genres", "mood"]
     assert dataset.items["genres"].tolist() == ["X|Y", None]
-    assert "items.parquet: columns without text are left out: year, link" in report.notes
+    assert dataset.attribute_columns == ["year"]
+    assert dataset.items["year"].tolist() == ["1999", "2000"]
+    assert "items.parquet: columns without text are left out: link" in report.notes
+    assert any("columns without text are kept as attributes: year" in note for note in report.notes)
 
 
 def test_images_that_are_not_there_are_told(tmp_path):

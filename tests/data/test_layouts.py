@@ -31,7 +31,8 @@ def test_amazon_2014_metadata_are_python_dicts(tmp_path):
     assert rows(dataset) == [("A1", "0001")]
     first = dataset.items.iloc[0].to_dict()
     assert first == {"item_id": "0001", "title": "Baby's", "brand": "B", "categories": "Baby|Toys",
-                     "description": None, "image": "http://x/1._SX.jpg"}  # fmt: skip
+                     "description": None, "image": "http://x/1._SX.jpg", "price": "3.5"}  # fmt: skip
+    assert dataset.attribute_columns == ["price"]
     assert any("related, salesRank left out" in note for note in report.notes)
 
 
@@ -60,7 +61,8 @@ def test_amazon_2023_with_images_and_categories(tmp_path):
     assert (one["title"], one["description"], one["categories"], one["image"]) == (
         "Balm", "One. Two.", "Beauty|Lips", "http://x/2.jpg"
     )  # fmt: skip
-    assert not {"average_rating", "rating_number", "price", "bought_together"} & set(one)
+    assert not {"average_rating", "rating_number", "bought_together"} & set(one)
+    assert dataset.attribute_columns == ["price"]
     assert dataset.histories("train").times.tolist() == [1588687728.923]
     assert report.format == "amazon"
 
@@ -77,6 +79,7 @@ def test_hm(tmp_path):
     assert dataset.items.to_dict("list") == {
         "item_id": ["0663713001", "0541518023"], "title": ["Atlanta", "Rae"], "product_type_name": ["Bra", "Bra"],
         "description": ["Push-up, lace", None], "image": ["066/0663713001.jpg", None],
+        "product_code": ["0663713", "0541518"],
     }  # fmt: skip
 
 

@@ -37,13 +37,51 @@ def test_texts_of_a_topic_are_near_each_other(texts):
     assert np.mean([names[k] == names[other] for k, other in enumerate(nearest(vectors))]) > 0.95
 
 
-@pytest.mark.parametrize(("n", "dim"), [(400, 33), (1682, 64), (30, 2), (3, 2)])
+@pytest.mark.parametrize(("n", "dim"), [(400, 33), (1200, 100), (1682, 119), (30, 2), (3, 2)])
 def test_dimensions_follow_the_size_of_the_catalogue(n, dim):
     random = np.random.default_rng(0)
     words = [f"word{k}" for k in range(120)]
     encoder = Tfidf()
     encoder.fit([" ".join(random.choice(words, 8)) for _ in range(n)])
     assert encoder.dim == dim
+
+
+@pytest.mark.parametrize(("n", "options", "dim"), [(400, "50", 50), (400, "999", 119), (1300, "7,keep-numbers", 7)])
+def test_dimensions_that_are_asked_for_are_made_where_there_are_as_many(n, options, dim):
+    random = np.random.default_rng(0)
+    words = [f"word{k}" for k in range(120)]
+    encoder = Tfidf(options)
+    encoder.fit([" ".join(random.choice(words, 8)) for _ in range(n)])
+    assert encoder.dim == dim
+
+
+def test_directions_come_from_a_sample_of_many_texts(texts, monkeypatch):
+    monkeypatch.setattr(Tfidf, "sample", 60)
+    encoder = Tfidf()
+    encoder.fit(texts[1])
+    vectors = encoder.encode(texts[1])
+    assert vectors.shape == (150, 12)
+    assert np.mean([texts[0][k] == texts[0][other] for k, other in enumerate(nearest(vectors))]) > 0.95
+
+
+def test_years_ids_and_model_numbers_are_left_out_and_counted():
+    texts = [f"red chair ({1990 + k % 2}) sku00{100 + k}" for k in range(4)] + ["blue cup 500ml 1990"]
+    encoder = Tfidf()
+    encoder.fit(texts)
+    assert sorted(encoder.words.vocabulary_) == ["500ml", "blue", "chair", "cup", "red"]
+    left_out = encoder.identity()["left_out"]
+    assert left_out["distinct"] == 6
+    assert left_out["occurrences"] == 9
+    assert left_out["examples"] == ["1990", "1991", "sku00100", "sku00101", "sku00102"]
+    encoder.encode(["chair 1990"])
+    assert encoder.identity()["left_out"] == left_out
+
+
+def test_numbers_can_be_kept():
+    encoder = Tfidf("keep-numbers")
+    encoder.fit(["red chair 1990", "red cup 1991"])
+    assert {"1990", "1991"} <= set(encoder.words.vocabulary_)
+    assert "left_out" not in encoder.identity()
 
 
 def test_one_catalogue_one_result(texts):

@@ -188,6 +188,18 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_files(tmp_path, use):
     assert files(cut) == files(whole)
 
 
+def test_chosen_columns_are_resumed_as_others_are(tmp_path, use):
+    items = dataset(tmp_path / "d", title=words(40), description=["b"] * 40)
+    use(Letters(fail_at=20))
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "d", items, text="t=f:m[title]")
+    use(Letters())
+    [made] = run(tmp_path / "d", items, text="t=f:m[title]")
+    assert (made.name, made.columns, made.encoded, made.resumed) == ("t", ["title"], 24, 16)
+    [made] = run(tmp_path / "d", items, text="t=f:m[title,description]")
+    assert (made.encoded, made.resumed) == (40, 0)
+
+
 def test_a_killed_process_goes_on_and_ends_with_the_same_files(tmp_path):
     """SIGKILL in the middle of a shard, in a process of its own, with the built-in encoder of images."""
     root = tmp_path / "images"

@@ -18,6 +18,7 @@ from demure.features.protocol import Family, Spec, parse
         ("clip:ViT-B-32/laion2b_s34b_b79k", Spec("clip", "ViT-B-32/laion2b_s34b_b79k")),
         ("vision:facebook/dinov2-small@4a1b", Spec("vision", "facebook/dinov2-small", "4a1b")),
         ("sentence:a/b@refs/pr/1", Spec("sentence", "a/b", "refs/pr/1")),
+        ("tfidf:256,keep-numbers", Spec("tfidf", "256,keep-numbers")),
     ],
 )
 def test_names_are_taken_apart_and_put_together(text, spec):
@@ -35,12 +36,24 @@ def test_a_path_may_hold_colons_and_ats(tmp_path, monkeypatch):
     assert parse("clip:~/me@home") == Spec("clip", str(tmp_path / "me@home"))
 
 
+def test_columns_stand_in_brackets_after_everything_else(tmp_path):
+    assert parse("tfidf[title]") == Spec("tfidf", columns=("title",))
+    assert parse("tfidf:256[title, product type]") == Spec("tfidf", "256", None, ("title", "product type"))
+    assert parse("sentence:a/b@v1[title,title]") == Spec("sentence", "a/b", "v1", ("title",))
+    assert str(parse("sentence:a/b@v1[title]")) == "sentence:a/b@v1"
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "with[1]").mkdir()
+    assert parse(f"clip:{tmp_path}/plain[title]") == Spec("clip", f"{tmp_path}/plain", None, ("title",))
+    assert parse(f"clip:{tmp_path}/with[1]") == Spec("clip", f"{tmp_path}/with[1]")
+    assert parse(f"clip:{tmp_path}/with[1][title]") == Spec("clip", f"{tmp_path}/with[1]", None, ("title",))
+
+
 def test_a_local_folder_has_no_revision(tmp_path):
     with pytest.raises(ExtractorError, match="revision 'v1' of a local folder"):
         parse(f"clip:{tmp_path}@v1")
 
 
-@pytest.mark.parametrize("text", ["", ":", "clip:", ":model", "clip:@v1", "clip:model@"])
+@pytest.mark.parametrize("text", ["", ":", "clip:", ":model", "clip:@v1", "clip:model@", "tfidf[]", "tfidf[a,]", "[a]"])
 def test_what_is_no_name(text):
     with pytest.raises(ExtractorError, match="is not an encoder"):
         parse(text)
@@ -52,7 +65,14 @@ def test_what_is_no_name(text):
         ("sentense:x", "text", "unknown encoder 'sentense:x'; did you mean 'sentence'?"),
         ("color", "text", "'color' does not encode texts"),
         ("tfidf", "image", "'tfidf' does not encode images"),
-        ("tfidf:big", "text", "takes no model, got 'big'"),
+        ("tfidf:big", "text", "'big' is not an option of tfidf; write a number of dimensions"),
+        ("tfidf:0", "text", "'0' is not an option of tfidf"),
+        ("tfidf:64,128", "text", "'128' is not an option of tfidf"),
+        ("tfidf:256@v1", "text", "'tfidf' takes no revision, got 'v1'"),
+        ("color:big", "image", "'color' takes no model, got 'big'"),
+        ("color[title]", "image", "names columns, and images have only one; write --image color"),
+        ("attributes", "text", "'attributes' does not encode texts"),
+        ("tfidf", "attributes", "'tfidf' does not encode attributes; use attributes"),
         ("vision", "image", "names no model; for example vision:facebook/dinov2-small"),
         ("sentence:./nowhere", "text", "'./nowhere' is not there"),
     ],
