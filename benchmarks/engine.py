@@ -41,6 +41,7 @@ from demure.training.inputs import latents
 from demure.training.learn import _epoch as learned_epoch
 from demure.training.learn import start, task_of
 from demure.training.load import shape_of
+from demure.training.rivals import Rivals
 from demure.training.team import Team
 from demure.training.train import train
 from demure.training.watch import Watch
@@ -81,8 +82,9 @@ class Trainer:
                 spaces, counts(train_part, data.n_items), shape_of(recipe), ordered=data.has_time, seed=0
             )
             s = self.settings
+            self.rivals = Rivals(train_part, data.n_items, 0)
             self.watch = Watch(
-                train_part, data.histories("valid"), most=s.watched_users, longest=s.history, held_out=0.2, seed=0
+                self.rivals, data.histories("valid"), most=s.watched_users, longest=s.history, held_out=0.2, seed=0
             )
             self.train_part = train_part
             self.descent = Descent(demure_fit._groups(self.denoiser, s), (), Team())
@@ -100,11 +102,11 @@ class Trainer:
             self.reads = float(read.sum())
 
     def batch(self, generator: torch.Generator) -> np.ndarray:
-        """Histories of one step of demure's own loop, as ``demure.training.fit`` draws them."""
+        """Interactions (their numbers) of one step of demure's own loop, as ``demure.training.fit`` draws them."""
         s = self.settings
         chosen = torch.randint(len(self.watch.kept), (s.batch_users,), generator=generator).numpy()
-        items = pieces(self.train_part, self.watch.kept[chosen], s.history, generator)
-        return items[: max(1, s.batch_cells // items.shape[1] ** 2)]
+        at = pieces(self.train_part, self.watch.kept[chosen], s.history, generator)
+        return at[: max(1, s.batch_cells // at.shape[1] ** 2)]
 
     def epoch(self) -> None:
         """One epoch, as in a training."""
@@ -114,7 +116,7 @@ class Trainer:
             demure_fit._epoch(
                 self.denoiser,
                 self.descent,
-                self.train_part,
+                self.rivals,
                 self.watch.kept,
                 self.settings,
                 self.generator,
@@ -129,16 +131,16 @@ class Trainer:
             random = torch.Generator().manual_seed(1)
             batches: list[Any] = []
             for _ in range(self.settings.epoch_steps):
-                items = self.batch(random)
-                items = items[:, : max(int((items >= 0).sum(1).max()), 1)]
-                batches.append((items, hide(items, self.settings.held_out, random)))
+                at = self.batch(random)
+                at = at[:, : max(int((at >= 0).sum(1).max()), 1)]
+                batches.append((at, hide(at, self.settings.held_out, random)))
+                items = np.where(at >= 0, self.train_part.items[at], -1)
                 self.denoiser.views_for(items, random)  # draws as a step does, so that the batches are those of `epoch`
-            size = len(self.train_part.items)
 
             def work() -> None:
-                for items, known in batches:
+                for at, known in batches:
                     self.denoiser.zero_grad()
-                    demure_fit.loss_of(self.denoiser, items, known, random, size, Team()).backward()
+                    demure_fit.loss_of(self.denoiser, self.rivals, at, known, random, Team()).backward()
         else:
             self.module.train()
             batches = list(self.module.batches(self.generator))
@@ -319,6 +321,7 @@ def one(model: str, users: int, items: int, length: int, steps: int, override: s
             for name in ("image", "text")
         }
         denoiser = Denoiser.start(spaces, counts(history, items), shape_of(recipe), ordered=True, seed=0)
+        rivals = Rivals(Histories(history.indptr, history.items), items, 0)
         descent = Descent(demure_fit._groups(denoiser, recipe.training), (), Team())
         rows = np.arange(users)
         s = recipe.training
@@ -329,7 +332,7 @@ def one(model: str, users: int, items: int, length: int, steps: int, override: s
             read = read[: max(1, s.batch_cells // read.shape[1] ** 2)]
             read = read[:, : max(int((read >= 0).sum(1).max()), 1)]
             known = hide(read, s.held_out, generator)
-            loss = demure_fit.loss_of(denoiser, read, known, generator, len(history.items), Team())
+            loss = demure_fit.loss_of(denoiser, rivals, read, known, generator, Team())
             descent.step(loss, "", "", clip=1.0)
             return int((read >= 0).sum())
     else:

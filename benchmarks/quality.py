@@ -255,6 +255,7 @@ ABLATIONS = {
     "nothing learned": "default:training.epochs=0",
     "without the items' own offsets": "default:training.offset_epochs=0",
     "items do not hear their users": "default:training.hearings=0",
+    "without the rivals of content": "default:denoiser.rivals=false",
     "without the `id` channel": "content-only",
 }
 

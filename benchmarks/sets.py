@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from demure.data.prepare import PrepareOptions
@@ -13,6 +14,9 @@ from demure.features.extract import extract
 from demure.features.preparing import prepare_with_features
 
 PLANTED = ("clear", "hard", "rich", "smooth", "movies")
+RIVALS = ("hidden", "trend", "habit", "junk")
+REAL = ("ml-100k", "hm-week", "amazon-scientific", "amazon-beauty", "tiktok", "ml-100k-random", "hm-week-random")
+"""Real data; ``-random`` with 64 columns of noise in place of the images and texts."""
 NAMES = (*(f"planted-{kind}" for kind in PLANTED), "demo", "ml-100k", "tiktok")
 
 
@@ -42,13 +46,31 @@ def obtain(name: str, data: Path, work: Path) -> Set:
             prepare_with_features(PrepareOptions(made / "interactions.csv", out, items=made / "items.csv", images=made))
             extract(out, text="tfidf", image="color")
         return Set(name, out, made / "truth.csv")
-    raw = data / ("ml-100k-posters" if name == "ml-100k" else name)
+    noise = name.endswith("-random")
+    base = name.removesuffix("-random")
+    raw = data / ("ml-100k-posters" if base == "ml-100k" else base)
     if not raw.is_dir():
         raise SystemExit(f"{raw}: no such folder; say where the data is with --data")
     if not out.exists():
-        if name == "ml-100k":
+        if noise:
+            prepare_with_features(
+                PrepareOptions(
+                    raw / "interactions.csv",
+                    out,
+                    items=raw / "items.csv",
+                    features=_noise(raw / "items.csv", work / "raw" / name),
+                    split="leave-one-out" if base == "ml-100k" else "given",
+                )
+            )
+        elif name == "ml-100k":
             prepare_with_features(PrepareOptions(raw / "interactions.csv", out, items=raw / "items.csv", images=raw))
             extract(out, text="tfidf", image="color")
+        elif name in ("hm-week", "amazon-scientific", "amazon-beauty"):
+            pictures = raw if name == "hm-week" else None
+            prepare_with_features(
+                PrepareOptions(raw / "interactions.csv", out, items=raw / "items.csv", images=pictures, split="given")
+            )
+            extract(out, text="tfidf", image="color" if pictures else None)
         elif name == "tiktok":
             prepare_with_features(PrepareOptions(raw / "tiktok.inter", out, format="mmrec", split="given"))
         else:
@@ -58,3 +80,13 @@ def obtain(name: str, data: Path, work: Path) -> Set:
             )
     truth = raw / "truth.csv"
     return Set(name, out, truth if truth.exists() else None)
+
+
+def _noise(items: Path, folder: Path) -> dict[str, Path]:
+    """An image and a text of 64 columns of noise for every item of the file ``items``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    random, count = np.random.default_rng(0), len(pd.read_csv(items, dtype=str))
+    features = {name: folder / f"{name}.npy" for name in ("image", "text")}
+    for file in features.values():
+        np.save(file, random.normal(size=(count, 64)).astype(np.float32), allow_pickle=False)
+    return features

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ def small_denoiser(
     denoise: bool = True,
     seed: int = 0,
     jitter: float = 0.3,
-    **shape: bool,
+    **shape: Any,
 ) -> Denoiser:
     """``ITEMS`` items with clustered features; of each modality the last items of a permutation are missing."""
     random = np.random.default_rng(seed)

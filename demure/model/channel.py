@@ -18,13 +18,14 @@ from demure.model.themes import Shares, Themes, theme_space
 @dataclass(frozen=True)
 class View:
     """What a channel knows of all items under its present parameters; ``candidates`` stand for the catalogue in a
-    softmax; ``share`` of the choices fall on items with the modality, ``weight_I`` how those divide. I may be no more
+    softmax; ``prior_GC`` mean of ``q_IC`` in every period; ``share`` of the choices fall on items with the modality,
+    ``weight_I`` how those divide. I may be no more
     than the items at hand, ``present_I`` says which of them have the modality."""
 
     present_I: Tensor
     z_IE: Tensor
     q_IC: Tensor
-    prior_C: Tensor
+    prior_GC: Tensor
     candidates: Candidates
     share: Tensor
     weight_I: Tensor
@@ -77,24 +78,27 @@ class Channel(nn.Module):
         chosen = torch.where(own > 0)[0]
         return chosen, own[chosen].log(), share
 
-    def view(self, popularity_I: Tensor, count: int, generator: torch.Generator | None) -> View:
-        """All items, with the :meth:`candidates` asked for."""
+    def view(self, popularity_I: Tensor, count: int, generator: torch.Generator | None, period_IG: Tensor) -> View:
+        """All items, with the :meth:`candidates` asked for; ``period_IG`` as ``Denoiser.period_IG``."""
         chosen, log_weight, share = self.candidates(popularity_I, count, generator)
         own = popularity_I * self.present_I / share
-        q_IC, prior_C = self.themes.memberships(self.themes_ID, own)
+        by_period = own[:, None] * period_IG
+        q_IC, prior_GC = self.themes.memberships(self.themes_ID, by_period / by_period.sum(0).clamp(min=1e-9))
         z_IE = self.points.embed(self.coordinates_ID, self.present_I)
-        candidates = Candidates.of(chosen, log_weight, len(own))
-        return View(self.present_I, z_IE, q_IC, prior_C, candidates, share, own)
+        candidates = Candidates.of(chosen, log_weight, len(own), period_IG[chosen])
+        return View(self.present_I, z_IE, q_IC, prior_GC, candidates, share, own)
 
-    def view_of(self, rows_N: Tensor, chosen: Tensor, log_weight: Tensor, share: Tensor) -> View:
+    def view_of(self, rows_N: Tensor, chosen: Tensor, log_weight: Tensor, share: Tensor, period_IG: Tensor) -> View:
         """The items ``rows_N`` alone, numbered from 0, with candidates among them. They have no offsets, and what is a
         mean over all items comes from the candidates."""
         present = self.present_I[rows_N]
-        candidates = Candidates.of(torch.searchsorted(rows_N, chosen), log_weight, len(rows_N))
+        candidates = Candidates.of(torch.searchsorted(rows_N, chosen), log_weight, len(rows_N), period_IG[chosen])
         z_NE = self.points.embed_some(self.coordinates_ID[rows_N], present, self._mean_square_D)
         weight_N = torch.zeros_like(present).index_put((candidates.items_N,), candidates.log_weight_N.exp())
-        q_NC, prior_C = self.themes.memberships_some(self.themes_ID[rows_N], weight_N)
-        return View(present, z_NE, q_NC, prior_C, candidates, share, weight_N)
+        by_period = torch.zeros(len(rows_N), period_IG.shape[1], device=weight_N.device)
+        by_period[candidates.items_N] = candidates.log_weight_N.exp()[:, None] * candidates.period_NG
+        q_NC, prior_GC = self.themes.memberships_some(self.themes_ID[rows_N], by_period)
+        return View(present, z_NE, q_NC, prior_GC, candidates, share, weight_N)
 
     @cached_property
     def _mean_square_D(self) -> Tensor:
@@ -104,8 +108,8 @@ class Channel(nn.Module):
         """Start on a batch: seeds and shares from each item alone; ``own_BTC`` as for :meth:`Themes.open`."""
         present = view.present_I[context.items_BT] * context.valid_BT
         decay = (-F.softplus(self.fading) * context.log_gap_BTT).exp() * context.reach_BTT
-        seeds = self.points.open(view.z_IE, context.items_BT, present * context.known_BT, view.candidates)
-        shares = self.themes.open(view.q_IC, view.prior_C, context.items_BT, own_BTC)
+        seeds = self.points.open(view.z_IE, context, present * context.known_BT, view.candidates)
+        shares = self.themes.open(view.q_IC, view.prior_GC, context, own_BTC)
         return Opened(present, decay, seeds, decay * seeds.ratio_BTT, shares)
 
     def ratio(self, opened: Opened, view: View, context: Context, r_BT: Tensor) -> Tensor:
@@ -117,7 +121,7 @@ class Channel(nn.Module):
         mass_BT = (weight_BT[:, None] @ opened.decay_BTT)[:, 0]
         gate = torch.sigmoid(self.gate)
         points = self.points.ratio(opened.kernel_BTT, weight_BT, mass_BT)
-        themes, opened.shares = self.themes.ratio(opened.shares, view.prior_C, opened.decay_BTT, weight_BT, mass_BT)
+        themes, opened.shares = self.themes.ratio(opened.shares, opened.decay_BTT, weight_BT, mass_BT)
         return self._complete(gate * points + (1 - gate) * themes, opened.present_BT, view)
 
     def says(self, opened: Opened, view: View, ratio_BT: Tensor, r_BT: Tensor) -> Tensor:
@@ -128,7 +132,7 @@ class Channel(nn.Module):
         """
         density_BTC = opened.shares.density_BTC
         assert density_BTC is not None  # asked after `ratio`
-        themes_BT1 = (density_BTC * opened.shares.affinity_BTC * view.prior_C).sum(-1, keepdim=True)
+        themes_BT1 = (density_BTC * opened.shares.affinity_BTC * opened.shares.prior_BTC).sum(-1, keepdim=True)
         change_BTC = (1 - torch.sigmoid(self.gate)) * self._scale(view) * (density_BTC - themes_BT1)
         among_BT1 = (r_BT / ratio_BT.clamp(min=1e-9))[..., None]
         said_BTC = (1 + among_BT1 * change_BTC).clamp(min=1e-9).log()
@@ -140,7 +144,7 @@ class Channel(nn.Module):
         density_BTC = opened.shares.density_BTC
         assert density_BTC is not None  # asked after `ratio`
         by_features_BTC = self.themes.by_features(self.themes_ID[context.items_BT])
-        heard_BTC = opened.shares.affinity_BTC * view.prior_C
+        heard_BTC = opened.shares.affinity_BTC * opened.shares.prior_BTC
         change_BT = (density_BTC * (by_features_BTC - heard_BTC)).sum(-1)
         scale = (1 - torch.sigmoid(self.gate)) * self._scale(view)
         return (ratio_BT + scale * change_BT * opened.present_BT).clamp(min=0.0)
@@ -168,7 +172,7 @@ class Channel(nn.Module):
         weight_BT = r_BT * context.known_BT * opened.present_BT * fading
         gate = torch.sigmoid(self.gate)
         points = self.points.over_catalogue(opened.seeds, view.z_IE, weight_BT)
-        density_BC = self.themes.density(opened.shares, view.prior_C, weight_BT)
+        density_BC = self.themes.density(opened.shares, view.prior_GC[0], weight_BT)
         ratio = gate * points + (1 - gate) * (density_BC @ view.q_IC.T)
         return self._complete(ratio, self.present_I, view), density_BC
 

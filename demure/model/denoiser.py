@@ -1,13 +1,15 @@
 """The denoiser: what caused each interaction, inferred from all the others of the same user.
 
-An interaction is caused by one modality, by two at once, or by none that we see (then popularity explains it):
+An interaction is caused by popularity, by a rival of content, by one modality, or by two at once:
 
-    p(i | u, t) / p_0(i) = pi_0 + pi_1 sum_m pi_ut^m rho^m + pi_2 sum_{m<n} pi_ut^mn rho^m rho^n
+    p(i | u, t) / p_t(i) = sum_r pi^r rho^r + (1 - delta) sum_m pi^m rho^m + delta pi^+ sum_{m<n} pi^mn rho^m rho^n
 
-with rho^m the density ratio of channel m (``demure.model.channel``) and pi_ut^m the user's reliance on m, the smoothed
-count of responsibilities over the other interactions. The responsibility r^m is the posterior that m was among the
-causes, a Bernoulli probability for each modality: two can be high, or none. Responsibilities weigh the history that the
-channels see, so both are found together, by fixed-point iteration (EM for the mixture; CVB0 for reliance and themes).
+p_t is the popularity at the time of the interaction, rho^r the density ratio of rival r to it (popularity's own
+choices, transitions, taste), rho^m that of modality m (``demure.model.channel``), pi^+ = sum_m pi^m, pi^mn the
+normalised products of pi^m and pi^n. All pi are the user's: smoothed counts of responsibilities over the other
+interactions. The responsibility r^m is the posterior that m was among the causes, a Bernoulli probability for each
+modality: two can be high, or none. Responsibilities weigh the history that the channels see, so both are found
+together, by fixed-point iteration (EM for the mixture; CVB0 for reliance and themes).
 
 The modalities of an item are not independent, so rho^m rho^n is no density by itself: what makes it one is how often
 the themes of the one meet those of the other in an item (``_meeting``).
@@ -15,7 +17,6 @@ the themes of the one meet those of the other in an item (``_meeting``).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -25,18 +26,21 @@ import torch
 from torch import Tensor, nn
 
 from demure.model.channel import Channel, Opened, View
-from demure.model.context import Context
+from demure.model.context import Beside, Context
 from demure.model.latent import Latent
 from demure.model.themes import Themes, start_themes
 
 OFFSET_SD = 0.15
 """Standard deviation of the items' offsets."""
 _MEETING = 0.05  # share of meetings that are as if by chance
-CAUSES, CAUSES_WORTH = (0.07, 0.92, 0.01), 0.06
-"""Prior shares of interactions with no, one and two causes, and what the prior is worth, a share of the data."""
+EXCLUDED = -30.0
+"""``log_reliance`` of a modality that is never a cause."""
+RIVALS = ("popularity", "transition", "taste")
+"""Rivals of content, in the order of their columns."""
+_FIRST_CONTENT, _FIRST_TWO = 4.0, 0.05
+_TWO, _TWO_WORTH = 0.01, 0.06  # prior share of choices with two causes, and what it is worth, a share of the data
 LARGE = 50_000
 """Items above which nothing goes over the whole catalogue in a step; see docs/training.md."""
-_FIRST_CAUSES = (0.05, 0.9, 0.05)
 _FIXED = 8_000
 
 
@@ -47,7 +51,7 @@ class Shape:
 
     For ablations: with ``reliance`` off users do not differ either, but interactions are weighed; ``exclusive`` allows
     no two causes at once; ``hard`` counts the likeliest modality as evidence, in full, and no other; ``causal`` lets
-    only the past speak for an interaction."""
+    only the past speak for an interaction; without ``rivals`` popularity alone competes with the content."""
 
     themes: int = 16
     rounds: int = 5
@@ -57,17 +61,18 @@ class Shape:
     exclusive: bool = False
     hard: bool = False
     causal: bool = False
+    rivals: bool = True
 
 
 @dataclass
 class Inferred:
-    """``r_BTM`` responsibilities, ``ratio_BTM`` density ratios, ``total_BT`` p(i)/p_0(i) of the mixture, ``none_BT``
-    the posterior that there was no cause that we see."""
+    """``r_BTM`` responsibilities of the modalities, ``rival_BTR`` of the rivals;
+    ``ratio_BTM`` density ratios, ``total_BT`` p(i)/p_t(i) of the mixture."""
 
     r_BTM: Tensor
     ratio_BTM: Tensor
     total_BT: Tensor
-    none_BT: Tensor
+    rival_BTR: Tensor
     opened: list[Opened]
 
 
@@ -76,6 +81,7 @@ class Denoiser(nn.Module):
     interactions. :meth:`start` makes one to be trained, :meth:`restore` one from its tensors."""
 
     popularity_I: Tensor
+    period_IG: Tensor
 
     def __init__(
         self,
@@ -85,6 +91,7 @@ class Denoiser(nn.Module):
         shape: Shape,
         *,
         ordered: bool,
+        period_IG: np.ndarray | None = None,
     ) -> None:
         super().__init__()
         self.names = list(latents)
@@ -95,21 +102,33 @@ class Denoiser(nn.Module):
         )
         smoothed = torch.as_tensor(popularity, dtype=torch.float32) + 1.0
         self.register_buffer("popularity_I", smoothed / smoothed.sum())
+        periods = torch.ones(len(smoothed), 1) if period_IG is None else torch.as_tensor(period_IG)
+        # Not saved: periods are for diagnosing, which the end of the training does.
+        self.register_buffer("period_IG", periods, persistent=False)
         self.pairs = [] if shape.exclusive else list(combinations(range(len(self.names)), 2))
-        possible = torch.tensor([1.0, 1.0, 1.0 if self.pairs else 1e-8])
-        self.causes = nn.Parameter((torch.tensor(_FIRST_CAUSES) * possible).log())
-        self.log_reliance = nn.Parameter(torch.full((len(self.names),), math.log(0.5)))
+        self.two = nn.Parameter(torch.logit(torch.tensor(_FIRST_TWO)))
+        self.n_rivals = others = len(RIVALS) if shape.rivals else 1
+        self.log_content = nn.Parameter(torch.full((2,), _FIRST_CONTENT).log())
+        self.log_reliance = nn.Parameter(torch.tensor([1 / others] * others + [1 / len(latents)] * len(latents)).log())
 
     @classmethod
     def start(
-        cls, latents: Mapping[str, Latent], popularity: np.ndarray, shape: Shape, *, ordered: bool, seed: int
+        cls,
+        latents: Mapping[str, Latent],
+        popularity: np.ndarray,
+        shape: Shape,
+        *,
+        ordered: bool,
+        seed: int,
+        period_IG: np.ndarray | None = None,
     ) -> Denoiser:
-        """Before training: pretrained geometry as it is, themes from k-means."""
+        """Before training: pretrained geometry as it is, themes from k-means. ``period_IG``: how much more popular each
+        item was in every period of time, of :func:`demure.model.popularity.by_period`."""
         themes = {
             name: start_themes(latent.coordinates, latent.spread, latent.present, shape.themes, seed)
             for name, latent in latents.items()
         }
-        return cls(latents, themes, popularity, shape, ordered=ordered)
+        return cls(latents, themes, popularity, shape, ordered=ordered, period_IG=period_IG)
 
     @classmethod
     def restore(cls, tensors: Mapping[str, Tensor], names: Sequence[str], shape: Shape, *, ordered: bool) -> Denoiser:
@@ -143,14 +162,12 @@ class Denoiser(nn.Module):
             offset.requires_grad_(True)
 
     def surprise(self, interactions: int) -> Tensor:
-        """-log of the prior per training interaction, nats, but for a constant: Gaussian for the offsets, Dirichlet for
-        the shares of causes. Whether an unexplained choice had no cause or one that the history does not show, the
-        likelihood hardly tells: the prior settles it."""
+        """-log of the prior per training interaction, nats, but for a constant: Gaussian for the offsets, Beta for the
+        share of choices with two causes. How often content is the cause has no prior: the likelihood tells."""
         learned = [offset for offset in self.offsets() if offset.requires_grad]  # else 0, all of it
         parts = [offset.square().sum() / (2 * OFFSET_SD**2) for offset in learned] or [self.popularity_I.new_zeros(())]
-        shares = torch.log_softmax(self.causes, 0)[: 3 if self.pairs else 2]
-        causes = sum(share * told for share, told in zip(CAUSES, shares, strict=False))
-        return torch.stack(parts).sum() / interactions - CAUSES_WORTH * causes
+        two = _TWO * nn.functional.logsigmoid(self.two) + (1 - _TWO) * nn.functional.logsigmoid(-self.two)
+        return torch.stack(parts).sum() / interactions - _TWO_WORTH * two
 
     @property
     def large(self) -> bool:
@@ -167,7 +184,7 @@ class Denoiser(nn.Module):
         candidates = self.shape.candidates
         if generator is None and self.large:
             generator, candidates = torch.Generator().manual_seed(0), min(_FIXED, LARGE)
-        return [c.view(self.popularity_I, candidates, generator) for c in self.experts()]
+        return [c.view(self.popularity_I, candidates, generator, self.period_IG) for c in self.experts()]
 
     def views_for(self, items_BT: np.ndarray, generator: torch.Generator) -> tuple[list[View], np.ndarray]:
         """Views with sampled candidates to learn from a batch of histories (B, T), and the batch as these number it.
@@ -182,11 +199,11 @@ class Denoiser(nn.Module):
         rows, place = torch.cat([seen, *(found for found, _, _ in drawn)]).unique(return_inverse=True)
         numbered = items_BT.copy()
         numbered[items_BT >= 0] = place[: len(seen)].cpu().numpy()
-        return [c.view_of(rows, *found) for c, found in zip(experts, drawn, strict=True)], numbered
+        return [c.view_of(rows, *found, self.period_IG) for c, found in zip(experts, drawn, strict=True)], numbered
 
-    def context(self, items_BT: Tensor, known_BT: Tensor | None = None) -> Context:
+    def context(self, items_BT: Tensor, known_BT: Tensor | None = None, beside: Beside | None = None) -> Context:
         """Histories (B, T) padded with -1 as this model reads them."""
-        return Context.of(items_BT, known_BT, ordered=self.ordered, causal=self.shape.causal)
+        return Context.of(items_BT, known_BT, ordered=self.ordered, causal=self.shape.causal, beside=beside)
 
     def infer(self, context: Context, views: list[View], own: Sequence[Tensor | None] | None = None) -> Inferred:
         """Responsibilities of every position of the batch given the known others; targets get theirs without being
@@ -197,8 +214,10 @@ class Denoiser(nn.Module):
         opened = [c.open(view, context, said) for c, view, said in zip(experts, views, apart, strict=True)]
         meeting = self._meeting(views)
         present = torch.stack([state.present_BT for state in opened], -1)
-        prior = present / max(len(experts), 1) if self.shape.denoise else present
-        r, ratio, total = prior, present, present.sum(-1)
+        rival = self._rivals(context)
+        present = present * self.admitted_K()[self.n_rivals :]
+        r = present / (len(experts) + 1) if self.shape.denoise else present
+        other, ratio, total = rival / ((len(experts) + 1) * rival.sum(-1, keepdim=True)), present, present.sum(-1)
         rounds = self.shape.rounds if self.shape.denoise else 1
         for phase in range(2):
             for _ in range(rounds):
@@ -211,12 +230,20 @@ class Denoiser(nn.Module):
                     -1,
                 )
                 met = self._met(meeting, [state.shares.share_BTC for state in opened], present)
-                r, total = self.posterior(ratio, self.reliance(r, context), present, met)
+                r, other, total = self.posterior(ratio, rival, self.reliance(r, other, context), present, met)
             if phase == 0:
                 weights = self._evidence(r, present)
                 for m, (channel, state, view) in enumerate(zip(experts, opened, views, strict=True)):
                     channel.shift(state, view, context, weights[..., m])
-        return Inferred(r, ratio, total, torch.softmax(self.causes, 0)[0] / total, opened)
+        return Inferred(r, ratio, total, other, opened)
+
+    def _rivals(self, context: Context) -> Tensor:
+        """Density ratios of the rivals (B, T, R); 1 where they are not known, as to who recommends: then they tell no
+        more than the popularity."""
+        ratio = context.beside.rival_BTR
+        if ratio is None or not self.shape.rivals:
+            return torch.ones_like(context.valid_BT)[..., None].expand(-1, -1, self.n_rivals)
+        return ratio
 
     def says(self, found: Inferred, views: list[View]) -> list[Tensor]:
         """For each modality what every position tells of its item's theme (B, T, C); see ``Channel.says``."""
@@ -237,14 +264,39 @@ class Denoiser(nn.Module):
             return present_BTM
         return (r_BTM == r_BTM.amax(-1, keepdim=True)) * present_BTM if self.shape.hard else r_BTM
 
-    def reliance(self, r_BTM: Tensor, context: Context) -> Tensor:
-        """pi_ut (B, T, M): smoothed mean of the responsibilities of the positions that reach t, with a learned
-        prior."""
-        prior = self.log_reliance.exp()
+    def reliance(self, r_BTM: Tensor, other_BTR: Tensor, context: Context) -> Tensor:
+        """pi_ut (B, T, R + M) of the rivals and the modalities: smoothed mean of the responsibilities of the
+        positions that reach t, with a learned prior."""
+        r_BTK = torch.cat([other_BTR, r_BTM], -1)
         if not (self.shape.denoise and self.shape.reliance):
-            return (prior / prior.sum()).expand_as(r_BTM)
-        counts = torch.einsum("bjt,bjm->btm", context.reach_BTT, r_BTM) + prior
-        return counts / counts.sum(-1, keepdim=True)
+            return self.smoothed(torch.zeros_like(r_BTK[..., :1, :])).expand_as(r_BTK)
+        return self.smoothed(torch.einsum("bjt,bjk->btk", context.reach_BTT, r_BTK))
+
+    def smoothed(self, counts_K: Tensor) -> Tensor:
+        """Shares (..., K) of the rivals and the modalities from their counts: a Beta prior decides between rivals and
+        content, a Dirichlet prior within each."""
+        R, admitted_K = self.n_rivals, self.admitted_K()
+        prior_K, between = self.log_reliance.exp(), self.log_content.exp()
+        within_K = (counts_K + prior_K) * admitted_K
+        counts_K = counts_K * admitted_K
+        sides = [(counts_K[..., :R], within_K[..., :R], between[0]), (counts_K[..., R:], within_K[..., R:], between[1])]
+        weight = [
+            (counts.sum(-1, keepdim=True) + worth) * (part.sum(-1, keepdim=True) > 0) for counts, part, worth in sides
+        ]
+        parts = [
+            part / part.sum(-1, keepdim=True).clamp(min=1e-30) * own
+            for (_, part, _), own in zip(sides, weight, strict=True)
+        ]
+        return torch.cat(parts, -1) / (weight[0] + weight[1])
+
+    def admitted_K(self) -> Tensor:
+        """1 for the rivals and the modalities that may be causes (K,), 0 for those that :meth:`exclude` left out."""
+        return (self.log_reliance > EXCLUDED).to(self.log_reliance.dtype)
+
+    @torch.no_grad()
+    def exclude(self, modality: int) -> None:
+        """From now on the modality with this number is never a cause."""
+        self.log_reliance[self.n_rivals + modality] = EXCLUDED
 
     def _meeting(self, views: list[View]) -> list[Tensor]:
         """For each pair of modalities P(c) P(d) / P(c, d) over the items that have both, (C, D): how much rarer than by
@@ -272,27 +324,28 @@ class Denoiser(nn.Module):
     def posterior(
         self,
         ratio_BTM: Tensor,
-        reliance_BTM: Tensor,
+        rival_BTR: Tensor,
+        reliance_BTK: Tensor,
         present_BTM: Tensor,
         met: Sequence[Tensor] = (),
-    ) -> tuple[Tensor, Tensor]:
-        """Probability of each modality to be among the causes (B, T, M), and p(i)/p_0(i) (B, T). ``met`` is a
-        factor (B, T) for each pair of causes, 1 if not given."""
-        none, one, two = torch.softmax(self.causes, 0)
-        single = one * reliance_BTM * ratio_BTM
-        total = none + single.sum(-1)
-        among = single
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Probability of each modality to be among the causes (B, T, M), of each rival to be the cause
+        (B, T, R), and p(i)/p_t(i) (B, T). ``met`` is a factor (B, T) for each pair of causes, 1 if not given."""
+        R = rival_BTR.shape[-1]
+        other = reliance_BTK[..., :R] * rival_BTR
+        content_BTM = reliance_BTK[..., R:]
+        two = torch.sigmoid(self.two) if self.pairs else 0.0
+        among = (1 - two) * content_BTM * ratio_BTM
+        total = other.sum(-1) + among.sum(-1)
         if self.pairs:
-            first, second = (torch.tensor(side, device=single.device) for side in zip(*self.pairs, strict=True))
-            share = reliance_BTM[..., first] * reliance_BTM[..., second]
-            share = share / share.sum(-1, keepdim=True).clamp(min=1e-9)
+            first, second = (torch.tensor(side, device=among.device) for side in zip(*self.pairs, strict=True))
+            share = content_BTM[..., first] * content_BTM[..., second]
+            share = share / share.sum(-1, keepdim=True).clamp(min=1e-9) * content_BTM.sum(-1, keepdim=True)
             joint = two * share * ratio_BTM[..., first] * ratio_BTM[..., second]
             joint = joint * torch.stack(list(met), -1) if met else joint
             total = total + joint.sum(-1)
             among = among.index_add(-1, first, joint).index_add(-1, second, joint)
-        else:
-            total = total + two
-        return among / total[..., None] * present_BTM, total
+        return among / total[..., None] * present_BTM, other / total[..., None], total
 
     def log_likelihood(
         self, context: Context, views: list[View], own: Sequence[Tensor | None] | None = None
@@ -314,13 +367,14 @@ class Denoiser(nn.Module):
             strict=True,
         )
         ratio_BIM = torch.stack(ratios, -1)
-        prior = self.log_reliance.exp()
         differ = float(self.shape.denoise and self.shape.reliance)
-        counts = (found.r_BTM * context.known_BT[..., None]).sum(1) * differ + prior
-        reliance_BIM = (counts / counts.sum(-1, keepdim=True))[:, None, :].expand_as(ratio_BIM)
+        r_BTK = torch.cat([found.rival_BTR, found.r_BTM], -1)
+        counts_BK = (r_BTK * context.known_BT[..., None]).sum(1) * differ
+        reliance_BIK = self.smoothed(counts_BK)[:, None, :].expand(-1, ratio_BIM.shape[1], -1)
         present_IM = torch.stack([view.present_I for view in views], -1)
         met = self._met_over_catalogue(densities, views, present_IM)
-        r_BIM, total_BI = self.posterior(ratio_BIM, reliance_BIM, torch.ones_like(ratio_BIM), met)
+        rival_BIR = torch.ones_like(reliance_BIK[..., : self.n_rivals])
+        r_BIM, _, total_BI = self.posterior(ratio_BIM, rival_BIR, reliance_BIK, torch.ones_like(ratio_BIM), met)
         return total_BI, (r_BIM * total_BI[..., None]).transpose(1, 2)
 
     def _met_over_catalogue(self, densities: Sequence[Tensor], views: list[View], present_IM: Tensor) -> list[Tensor]:

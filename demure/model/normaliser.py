@@ -17,46 +17,53 @@ _BLOCK = 1 << 18  # logits held at once: a megabyte, so that they stay in the ca
 _NEVER = -1e4
 
 
-def log_normaliser(eta_RE: Tensor, z_NE: Tensor, log_weight_N: Tensor, own_R: Tensor) -> tuple[Tensor, Tensor]:
-    """log sum_n w_n exp<eta, z_n> (R,), and the mean of z under those weights (R, E).
+def log_normaliser(
+    eta_RE: Tensor, z_NE: Tensor, log_weight_N: Tensor, own_R: Tensor, period_NG: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return log sum_n w_n f_ng exp<eta, z_n> (R, G), and the mean of z under the weights w_n exp<eta, z_n> (R, E).
 
-    ``own_R`` (int64) is the candidate that a row leaves out, -1 for none. Differentiable once, in ``eta_RE`` and
-    ``z_NE``.
+    ``period_NG`` f_ng reweighs the candidates for each of G periods of time. ``own_R`` (int64) is the candidate that a
+    row leaves out, -1 for none. Differentiable once, in ``eta_RE`` and ``z_NE``.
     """
-    found: tuple[Tensor, Tensor] = _LogNormaliser.apply(eta_RE, z_NE, log_weight_N, own_R)
+    found: tuple[Tensor, Tensor] = _LogNormaliser.apply(eta_RE, z_NE, log_weight_N, own_R, period_NG)
     return found
 
 
 class _LogNormaliser(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, eta: Tensor, z: Tensor, log_weight: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
-        log_norm, mean = eta.new_empty(len(eta)), torch.empty_like(eta)
+    def forward(
+        ctx: Any, eta: Tensor, z: Tensor, log_weight: Tensor, own: Tensor, period: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        log_norm, mean = eta.new_empty(len(eta), period.shape[1]), torch.empty_like(eta)
+        log_total = eta.new_empty(len(eta))
         for rows in _blocks(len(eta), len(z)):
             logits = _logits(eta[rows], z, log_weight, own[rows])
             most = logits.amax(1, keepdim=True)
             p = logits.sub_(most).exp_()
             total = p.sum(1, keepdim=True)
-            log_norm[rows] = (most + total.log())[:, 0]
+            log_total[rows] = (most + total.log())[:, 0]
+            log_norm[rows] = most + (p @ period).clamp(min=1e-30).log()
             mean[rows] = (p @ z).div_(total)
-        ctx.save_for_backward(eta, z, log_weight, own, log_norm, mean)
+        ctx.save_for_backward(eta, z, log_weight, own, period, log_norm, log_total, mean)
         return log_norm, mean
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_norm: Tensor, d_mean: Tensor) -> tuple[Tensor | None, ...]:
-        eta, z, log_weight, own, log_norm, mean = ctx.saved_tensors
+        eta, z, log_weight, own, period, log_norm, log_total, mean = ctx.saved_tensors
         d_eta, d_z = torch.empty_like(eta), torch.zeros_like(z)
         towards = bool(d_mean.any())
         for rows in _blocks(len(eta), len(z)):
-            p = _logits(eta[rows], z, log_weight, own[rows]).sub_(log_norm[rows, None]).exp_()
-            d_logits = d_norm[rows, None] * p
+            p = _logits(eta[rows], z, log_weight, own[rows]).sub_(log_total[rows, None]).exp_()
+            by_period = d_norm[rows] * (log_total[rows, None] - log_norm[rows]).exp()
+            d_logits = (by_period @ period.T).mul_(p)
             if towards:
                 along = d_mean[rows] @ z.T
                 d_logits += along.sub_((d_mean[rows] * mean[rows]).sum(1, keepdim=True)).mul_(p)
                 d_z += p.T @ d_mean[rows]
             d_eta[rows] = d_logits @ z
             d_z += d_logits.T @ eta[rows]
-        return d_eta, d_z, None, None
+        return d_eta, d_z, None, None, None
 
 
 def _logits(eta: Tensor, z: Tensor, log_weight: Tensor, own: Tensor) -> Tensor:

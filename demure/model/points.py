@@ -25,36 +25,40 @@ from demure.model.context import Context
 from demure.model.normaliser import log_normaliser
 
 _CELLS = 100_000_000
+_MOST = 20.0  # log of a density ratio
 _SILENT = 1e4  # the log-normaliser of what is no source: it predicts nothing
 
 
 @dataclass(frozen=True)
 class Candidates:
     """What stands for the catalogue in a softmax: ``items_N`` with the log-probabilities ``log_weight_N``, which carry
-    the correction of sampling (logQ); ``place_I`` where each item is among them, -1 where it is not."""
+    the correction of sampling (logQ); ``place_I`` where each item is among them, -1 where it is not; ``period_NG`` how
+    much more popular they were in each period of time than on the whole, period 0 being the whole."""
 
     items_N: Tensor
     log_weight_N: Tensor
     place_I: Tensor
+    period_NG: Tensor
 
     @classmethod
-    def of(cls, items_N: Tensor, log_weight_N: Tensor, n_items: int) -> Candidates:
-        """Number the candidates."""
+    def of(cls, items_N: Tensor, log_weight_N: Tensor, n_items: int, period_NG: Tensor) -> Candidates:
+        """Number the candidates, and scale them to sum to 1 in every period."""
         place = torch.full((n_items,), -1, device=items_N.device)
         place[items_N] = torch.arange(len(items_N), device=items_N.device)
-        return cls(items_N, log_weight_N - log_weight_N.logsumexp(0), place)
+        log_weight_N = log_weight_N - log_weight_N.logsumexp(0)
+        return cls(items_N, log_weight_N, place, period_NG / (log_weight_N.exp() @ period_NG).clamp(min=1e-9))
 
 
 @dataclass
 class Seeds:
     """Positions ``z_BTE`` of a batch as :meth:`Points.embed` gives them, likeness ``near_BTT``, centres ``eta_BTE``
-    times sharpness, log-normalisers ``log_norm_BT`` and the density ratios ``ratio_BTT`` of every seed for every
-    target."""
+    times sharpness, log-normalisers ``log_norm_BTG`` for each period and density ratios ``ratio_BTT`` of every seed for
+    every target."""
 
     z_BTE: Tensor
     near_BTT: Tensor
     eta_BTE: Tensor
-    log_norm_BT: Tensor
+    log_norm_BTG: Tensor
     ratio_BTT: Tensor
 
 
@@ -103,16 +107,16 @@ class Points(nn.Module):
         z = unit * length_I.clamp(min=1e-3)[:, None] ** (1 - torch.sigmoid(self.roundness))
         return torch.cat([z, -z.square().sum(1, keepdim=True) / 2], 1) * present_I[:, None]
 
-    def open(self, z_IE: Tensor, items_BT: Tensor, source_BT: Tensor, candidates: Candidates) -> Seeds:
+    def open(self, z_IE: Tensor, context: Context, source_BT: Tensor, candidates: Candidates) -> Seeds:
         """Seeds that have not moved yet: each predicts from its own item alone, where it is a source at all."""
-        z_BTE = F.embedding(items_BT, z_IE)  # unlike z_IE[items_BT], its gradient adds up in a fixed order
+        z_BTE = F.embedding(context.items_BT, z_IE)  # unlike z_IE[items_BT], its gradient adds up in a fixed order
         source = _source(z_BTE)
         agreement = source @ z_BTE.transpose(1, 2)
         near = 1 + agreement + z_BTE[..., -1:]
         sharpness = self.log_sharpness.exp()
         eta = sharpness * source
-        log_norm, _ = _normaliser(eta, z_IE, items_BT, source_BT, candidates)
-        return Seeds(z_BTE, near, eta, log_norm, (sharpness * agreement - log_norm[..., None]).exp())
+        log_norm, _ = _normaliser(eta, z_IE, context.items_BT, source_BT, candidates)
+        return Seeds(z_BTE, near, eta, log_norm, (sharpness * agreement - _at_targets(log_norm, context)).exp())
 
     def shift(
         self, seeds: Seeds, z_IE: Tensor, context: Context, source_BT: Tensor, r_BT: Tensor, candidates: Candidates
@@ -135,8 +139,9 @@ class Points(nn.Module):
         mass_out = mass[..., None] - own
         scale_out = self._sharpness(mass_out) / mass_out
         tangent = scale_out * ((h * mean).sum(-1)[..., None] - own * (mean @ source.transpose(1, 2)))
-        log_norm_out = log_norm[..., None] + tangent - (eta * mean).sum(-1)[..., None]
-        ratio = (scale_out * (h @ z.transpose(1, 2) - own * itself) - log_norm_out).exp()
+        log_norm_out = _at_targets(log_norm, context) + tangent - (eta * mean).sum(-1)[..., None]
+        # A density is at most 1; the tangent alone does not know it.
+        ratio = (scale_out * (h @ z.transpose(1, 2) - own * itself) - log_norm_out).clamp(max=_MOST).exp()
         return Seeds(z, seeds.near_BTT, eta, log_norm, ratio)
 
     def ratio(self, kernel_BTT: Tensor, weight_BT: Tensor, mass_BT: Tensor) -> Tensor:
@@ -152,7 +157,7 @@ class Points(nn.Module):
         # Never users x history x all items; an exported graph does not know how many users there will be.
         size = len(z_IE) if _exporting() else max(1, _CELLS // max(1, weight_BT.numel()))
         for part_E in z_IE.split(size):
-            dense = (seeds.eta_BTE @ part_E.T - seeds.log_norm_BT[..., None]).exp_()
+            dense = (seeds.eta_BTE @ part_E.T - seeds.log_norm_BTG[..., :1]).exp_()
             parts.append(torch.einsum("bt,bti->bi", weight_BT, dense))
         total = torch.cat(parts, 1)
         return (total + smoothing) / (weight_BT.sum(1, keepdim=True) + smoothing)
@@ -166,6 +171,14 @@ def _exporting() -> bool:
     return bool(getattr(torch.compiler, "is_exporting", bool)())
 
 
+def _at_targets(log_norm_BTG: Tensor, context: Context) -> Tensor:
+    """Log-normalisers of every source (middle) in the period of every target (last), (B, T, T)."""
+    if log_norm_BTG.shape[-1] == 1:
+        return log_norm_BTG
+    at_BTT = context.beside.period_BT[:, None, :].expand(-1, log_norm_BTG.shape[1], -1)
+    return log_norm_BTG.gather(2, at_BTT)
+
+
 def _source(z_BTE: Tensor) -> Tensor:
     """Targets (z, -|z|^2 / 2) as sources (z, 1)."""
     return torch.cat([z_BTE[..., :-1], torch.ones_like(z_BTE[..., -1:])], -1)
@@ -174,7 +187,8 @@ def _source(z_BTE: Tensor) -> Tensor:
 def _normaliser(
     eta_BTE: Tensor, z_IE: Tensor, items_BT: Tensor, source_BT: Tensor, candidates: Candidates
 ) -> tuple[Tensor, Tensor]:
-    """log sum_i p_0(i) exp<eta, z_i> of the sources over the candidates, and the mean of z under it.
+    """log sum_i p_g(i) exp<eta, z_i> (B, T, G) of the sources over the candidates in every period, and the mean of z
+    under the whole (B, T, E).
 
     The seed's own item is left out because it can not be chosen again.
     """
@@ -186,10 +200,12 @@ def _normaliser(
         z_IE[candidates.items_N],
         candidates.log_weight_N,
         candidates.place_I[items_BT.flatten()[row]],
+        candidates.period_NG,
     )
-    log_norm = eta_BTE.new_full((source_BT.numel(),), _SILENT).index_put((row,), found)
+    periods = candidates.period_NG.shape[1]
+    log_norm = eta_BTE.new_full((source_BT.numel(), periods), _SILENT).index_put((row,), found)
     mean = torch.zeros_like(eta_BTE).flatten(0, 1).index_put((row,), centre)
-    return log_norm.view_as(source_BT), mean.view_as(eta_BTE)
+    return log_norm.view(*source_BT.shape, periods), mean.view_as(eta_BTE)
 
 
 def _normaliser_at_once(
@@ -201,4 +217,4 @@ def _normaliser_at_once(
     logits = (eta_BTE @ z_NE.T + candidates.log_weight_N).masked_fill(own, -_SILENT)
     source = source_BT > 0
     log_norm = torch.where(source, logits.logsumexp(-1), _SILENT)
-    return log_norm, torch.softmax(logits, -1) @ z_NE * source[..., None]
+    return log_norm[..., None], torch.softmax(logits, -1) @ z_NE * source[..., None]

@@ -16,16 +16,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from demure.model.context import Context
+
 _FEW = 20_000  # items
 
 
 @dataclass
 class Shares:
     """``affinity_BTC`` q_ic / qbar_c of every position; ``share_BTC`` its current posterior over the themes;
-    ``density_BTC`` theta_c / qbar_c, what the user's others make of each theme, if they were asked yet."""
+    ``prior_BTC`` qbar_c of its period; ``density_BTC`` theta_c / qbar_c, what the user's others make of each theme, if
+    they were asked yet."""
 
     affinity_BTC: Tensor
     share_BTC: Tensor
+    prior_BTC: Tensor
     density_BTC: Tensor | None = None
 
 
@@ -43,15 +47,15 @@ class Themes(nn.Module):
         self.log_smoothing = nn.Parameter(torch.tensor(math.log(1.0)))
         self.register_buffer("offset_IC", torch.zeros(n_items, len(mu)))
 
-    def memberships(self, coordinates_ID: Tensor, popularity_I: Tensor) -> tuple[Tensor, Tensor]:
-        """q (I, C) and its mean under the popularity, qbar (C,)."""
+    def memberships(self, coordinates_ID: Tensor, popularity_IG: Tensor) -> tuple[Tensor, Tensor]:
+        """q (I, C) and its mean under the popularity in every period, qbar (G, C)."""
         q_IC = torch.softmax(self._logits(coordinates_ID) + self.offset_IC, dim=1)
-        return q_IC, (popularity_I[:, None] * q_IC).sum(0).clamp(min=1e-8)
+        return q_IC, (popularity_IG.T @ q_IC).clamp(min=1e-8)
 
-    def memberships_some(self, coordinates_ND: Tensor, weight_N: Tensor) -> tuple[Tensor, Tensor]:
-        """q (N, C) of some items without offsets, and an estimate of qbar from their ``weight_N``, which sum to 1."""
+    def memberships_some(self, coordinates_ND: Tensor, weight_NG: Tensor) -> tuple[Tensor, Tensor]:
+        """q (N, C) of some items without offsets, and an estimate of qbar (G, C) from their weights, which sum to 1."""
         q_NC = self.by_features(coordinates_ND)
-        return q_NC, (weight_N @ q_NC).clamp(min=1e-8)
+        return q_NC, (weight_NG.T @ q_NC).clamp(min=1e-8)
 
     def by_features(self, coordinates_ID: Tensor) -> Tensor:
         """q (..., C) by the features alone."""
@@ -60,25 +64,24 @@ class Themes(nn.Module):
     def _logits(self, coordinates_ID: Tensor) -> Tensor:
         return coordinates_ID @ self.weight.T + self.bias
 
-    def open(self, q_IC: Tensor, prior_C: Tensor, items_BT: Tensor, own_BTC: Tensor | None = None) -> Shares:
+    def open(self, q_IC: Tensor, prior_GC: Tensor, context: Context, own_BTC: Tensor | None = None) -> Shares:
         """Every position starts with the memberships of its item, without what the user said of it: ``own_BTC``, its
         part of ``offset_IC``."""
-        q_BTC = F.embedding(items_BT, q_IC)  # unlike q_IC[items_BT], its gradient adds up in a fixed order
+        q_BTC = F.embedding(context.items_BT, q_IC)  # unlike q_IC[items_BT], its gradient adds up in a fixed order
         if own_BTC is not None:
             q_BTC = torch.softmax(q_BTC.clamp(min=1e-12).log() - own_BTC, -1)
-        return Shares(q_BTC / prior_C, q_BTC)
+        prior_BTC = prior_GC[:1, None] if len(prior_GC) == 1 else F.embedding(context.beside.period_BT, prior_GC)
+        return Shares(q_BTC / prior_BTC, q_BTC, prior_BTC)
 
-    def ratio(
-        self, shares: Shares, prior_C: Tensor, decay_BTT: Tensor, weight_BT: Tensor, mass_BT: Tensor
-    ) -> tuple[Tensor, Shares]:
+    def ratio(self, shares: Shares, decay_BTT: Tensor, weight_BT: Tensor, mass_BT: Tensor) -> tuple[Tensor, Shares]:
         """Density ratio (B, T) of every target given the weighted others, and the updated posterior over themes."""
         smoothing = self.log_smoothing.exp()
         counts_BTC = decay_BTT.transpose(1, 2) @ (weight_BT[..., None] * shares.share_BTC)
-        theta_BTC = (counts_BTC + smoothing * prior_C) / (mass_BT[..., None] + smoothing)
+        theta_BTC = (counts_BTC + smoothing * shares.prior_BTC) / (mass_BT[..., None] + smoothing)
         joint_BTC = theta_BTC * shares.affinity_BTC
         ratio_BT = joint_BTC.sum(-1)
         share_BTC = joint_BTC / ratio_BT[..., None].clamp(min=1e-9)
-        return ratio_BT, Shares(shares.affinity_BTC, share_BTC, theta_BTC / prior_C)
+        return ratio_BT, Shares(shares.affinity_BTC, share_BTC, shares.prior_BTC, theta_BTC / shares.prior_BTC)
 
     def density(self, shares: Shares, prior_C: Tensor, weight_BT: Tensor) -> Tensor:
         """theta_c / qbar_c of the whole history (B, C); times q, the ratio of every item of the catalogue."""

@@ -27,6 +27,7 @@ class DenoiserRecipe:
     exclusive: bool = _other(False, "one cause at most: no two modalities at once")
     hard: bool = _other(False, "only the likeliest modality counts as evidence, in full")
     causal: bool = _other(False, "judge by what came before only, not by the whole history")
+    rivals: bool = _other(True, "let popularity over time, earlier choices and hidden taste compete with the content")
     themes: int = _number(20, 1, 4096, "soft clusters per modality", "planted sets, benchmarks/LOG.md")
     max_dim: int = _number(
         20, 1, 1024, "most latent dimensions kept of a modality", "a cap on Gavish and Donoho's threshold, 2014"
@@ -52,6 +53,9 @@ class TrainingRecipe:
     """The loop."""
 
     epochs: int = _number(25, 0, 100_000, "most epochs; 0 leaves everything as it starts")
+    alone_epochs: int = _number(
+        8, 0, 100_000, "epochs of these in which popularity alone competes with the content, before the other rivals"
+    )
     epoch_steps: int = _number(8, 1, 1_000_000, "gradient steps an epoch")
     batch_cells: int = _number(640_000, 256, 1_000_000_000, "most users x history x history a step")
     batch_users: int = _number(256, 1, 1_000_000, "most users a step")

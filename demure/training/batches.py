@@ -16,14 +16,14 @@ _GROUP_CELLS = 60_000  # what one more group of a batch costs, in cells: measure
 
 
 def pieces(histories: Histories, users: np.ndarray, longest: int, generator: torch.Generator) -> np.ndarray:
-    """(B, T) as ``Histories.padded``, but a random contiguous piece of each history, at most ``longest`` long."""
+    """(B, T) as ``Histories.places``, but a random contiguous piece of each history, at most ``longest`` long."""
     start, stop = histories.indptr[users], histories.indptr[users + 1]
     length = np.minimum(stop - start, longest)
     room = torch.rand(len(users), generator=generator, dtype=torch.float64).numpy() * (stop - start - length + 1)
     first = start + room.astype(np.int64)
     column = np.arange(max(int(length.max(initial=0)), 1))
     inside = column < length[:, None]
-    return np.where(inside, histories.items[np.where(inside, first[:, None] + column, 0)], -1)
+    return np.where(inside, first[:, None] + column, -1)
 
 
 def hide(items_BT: np.ndarray, share: float, generator: torch.Generator) -> Tensor:

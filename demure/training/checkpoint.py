@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -24,6 +25,7 @@ from demure.training.interrupts import Interrupts
 from demure.training.team import Team
 
 CHECKPOINT_MINUTES = 5.0
+T = TypeVar("T")
 
 
 @dataclass
@@ -111,13 +113,14 @@ class Keeper:
             with self.whole():
                 self._save()
 
-    def note(self, entry: dict[str, float]) -> None:
-        """Add an epoch to the log, keep its state if it is the best so far, and write everything down."""
+    def note(self, entry: dict[str, float], *, anew: bool = False) -> None:
+        """Add an epoch to the log, keep its state if it is the best so far, or the metric begins ``anew``, and write
+        everything down."""
         log = self.log
         with self.whole():
             log.epochs.append(entry)
             self.place = Place(phase=self.place.phase)
-            if len(log.epochs) == 1 or entry[log.metric] > log.best_value:
+            if anew or len(log.epochs) == 1 or entry[log.metric] > log.best_value:
                 log.best = len(log.epochs) - 1
                 self.best = {name: tensor.detach().clone() for name, tensor in self._weights().items()}
             self._save()
@@ -184,8 +187,8 @@ class Keeper:
             )
         if "place" not in tensors:
             raise RunError("was written by another demure", where=path, remedy="train again with --overwrite")
-        self.module.load_state_dict(_under(tensors, "model."), strict=False)
-        self.descent.restore(_under(tensors, "adam."))
+        self.module.load_state_dict(under(tensors, "model."), strict=False)
+        self.descent.restore(under(tensors, "adam."))
         self.generator.set_state(tensors["generator"])
         torch.set_rng_state(tensors["random"])
         if "random.cuda" in tensors and torch.cuda.is_available():
@@ -193,7 +196,7 @@ class Keeper:
         epochs, steps, phase = tensors["place"].tolist()
         self.place = Place(epochs, steps, phase, tensors["losses"].tolist(), tensors.get("began"))
         device = next(self.module.parameters()).device
-        self.best = {name: tensor.to(device) for name, tensor in _under(tensors, "best.").items()}
+        self.best = {name: tensor.to(device) for name, tensor in under(tensors, "best.").items()}
         self.log = Log(**json.loads(told["log"]))
 
 
@@ -208,5 +211,6 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], told: dict[str, str] |
             os.fsync(handle.fileno())
 
 
-def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def under(tensors: dict[str, T], prefix: str) -> dict[str, T]:
+    """Those whose names begin with ``prefix``, without it."""
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -5,6 +5,7 @@ Leave-one-out over the whole training history of each user: all the other intera
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,12 +16,13 @@ import torch
 
 from demure.files import atomic_file
 from demure.model.context import Context
-from demure.model.denoiser import Denoiser, Inferred
+from demure.model.denoiser import RIVALS, Denoiser, Inferred
 from demure.progress import Listener, Progress
 from demure.training.hearing import finished, in_parts
 
 if TYPE_CHECKING:
     from demure.data.dataset import Dataset, Histories
+    from demure.training.rivals import Rivals
 
 POI_FROM = 0.5
 _SUPPORTS = 3
@@ -28,9 +30,15 @@ _LONGEST = 2000
 
 
 def diagnose(
-    denoiser: Denoiser, dataset: Dataset, folder: Path, listener: Listener, told: list[torch.Tensor] | None = None
-) -> None:
-    """Write diagnosis.parquet, supports.parquet and reliance.parquet (their columns: see docs/files.md) to ``folder``.
+    denoiser: Denoiser,
+    dataset: Dataset,
+    folder: Path,
+    listener: Listener,
+    rivals: Rivals,
+    told: list[torch.Tensor] | None = None,
+) -> dict[str, float]:
+    """Write diagnosis.parquet, supports.parquet and reliance.parquet (their columns: see docs/files.md) to ``folder``;
+    return the mean share of each cause.
 
     ``poi_probability`` is the posterior that the modality was among the causes, ``evidence`` its log density ratio to
     the popularity (nats), by the item's own content: without what its other users say of it. Verdict ``poi`` from a
@@ -46,13 +54,13 @@ def diagnose(
     position = np.arange(N) - train.indptr[owner]
     probability = np.zeros((N, M), np.float32)
     evidence = np.zeros((N, M), np.float32)
-    none = np.zeros(N, np.float32)
+    rival = np.zeros((N, denoiser.n_rivals), np.float32)
     support = np.full((N, M, _SUPPORTS), -1, np.int64)
     weight = np.zeros((N, M, _SUPPORTS), np.float32)
     parts = in_parts(train, _LONGEST)
     todo, done = int((np.diff(parts.indptr) > 0).sum()), 0
     with torch.no_grad():
-        for block in finished(denoiser, parts, told):
+        for block in finished(denoiser, parts, told, rivals):
             at, found = block.at_BT, block.found
             valid = at >= 0
             rows = at[valid]
@@ -60,7 +68,7 @@ def diagnose(
             evidence[rows] = (
                 denoiser.by_content(found, block.views, block.context).clamp(min=1e-12).log().cpu().numpy()[valid]
             )
-            none[rows] = found.none_BT.cpu().numpy()[valid]
+            rival[rows] = found.rival_BTR.cpu().numpy()[valid]
             best, share = _supports(denoiser, found, block.context)
             support[rows] = np.where(share > 0, at[np.arange(len(at))[:, None, None, None], best], -1)[valid]
             weight[rows] = share[valid]
@@ -69,7 +77,9 @@ def diagnose(
     present = np.stack([channel.present_I.cpu().numpy()[train.items] > 0 for channel in denoiser.experts()], 1)
     probability = np.where(present, np.clip(probability, 0.0, 1.0), 0.0)
     evidence = np.where(present, evidence, 0.0)
-    verdict = np.where(present, np.where(probability >= POI_FROM, "poi", "noise"), "missing")
+    # What the content itself speaks against is no point of interest, whatever the user usually looks at.
+    poi = (probability >= POI_FROM) & (evidence > 0)
+    verdict = np.where(present, np.where(poi, "poi", "noise"), "missing")
     user_ids, item_ids = dataset.user_ids[owner], dataset.item_ids[train.items]
     names = np.array(denoiser.names, dtype=object)
     base = {
@@ -100,7 +110,20 @@ def diagnose(
             "weight": weight[tuple(kept.T)].astype(np.float64),
         },
     )
+    none = rival.sum(1)
     _write(folder / "reliance.parquet", _reliance(dataset, denoiser, train, owner, probability, none))
+    return shares(denoiser.names, probability, rival)
+
+
+def shares(names: Sequence[str], probability_NM: np.ndarray, rival_NR: np.ndarray) -> dict[str, float]:
+    """Mean share of the choices that every cause has, summing to 1; two modalities at once divide the choice, and what
+    a modality that an item lacks might have caused is popularity's."""
+    whole = np.maximum(1 - rival_NR.sum(1, keepdims=True, dtype=np.float64), 0.0)
+    content = probability_NM / np.maximum(probability_NM.sum(1, keepdims=True), 1e-9) * whole
+    found = {name: float(value) for name, value in zip(names, content.mean(0), strict=True)}
+    found |= {name: float(value) for name, value in zip(RIVALS, rival_NR.mean(0, dtype=np.float64), strict=False)}
+    found[RIVALS[0]] += 1 - sum(found.values())
+    return found
 
 
 def _supports(denoiser: Denoiser, found: Inferred, context: Context) -> tuple[np.ndarray, np.ndarray]:

@@ -24,6 +24,7 @@ from demure.training.batches import by_length, said_at
 
 if TYPE_CHECKING:
     from demure.data.dataset import Histories
+    from demure.training.rivals import Rivals
     from demure.training.watch import Watch
 
 _CELLS = 1_500_000
@@ -32,36 +33,46 @@ _NUMBERS = 400_000_000  # interactions x themes, all modalities: 1.6 GB
 
 @dataclass(frozen=True)
 class Block:
-    """Users of similar history length: their interactions' numbers ``at_BT``, -1 after the end, what was found of
-    them, and under which views."""
+    """Users of similar history length, ``users``: their interactions' numbers ``at_BT``, -1 after the end, what was
+    found of them, and under which views."""
 
+    users: np.ndarray
     at_BT: np.ndarray
     context: Context
     views: list[View]
     found: Inferred
 
 
-def finished(denoiser: Denoiser, train: Histories, told: list[Tensor] | None) -> Iterator[Block]:
+def finished(
+    denoiser: Denoiser,
+    train: Histories,
+    told: list[Tensor] | None,
+    rivals: Rivals,
+    only: np.ndarray | None = None,
+) -> Iterator[Block]:
     """Leave-one-out over whole histories, users in blocks; cut long ones :func:`in_parts` before. ``told`` by
     :func:`hear`."""
     views = denoiser.views()
     device = denoiser.popularity_I.device
     length = np.diff(train.indptr)
-    for users in by_length(train, np.flatnonzero(length), _CELLS, int(length.max(initial=0))):
+    chosen = np.flatnonzero(length) if only is None else only[length[only] > 0]
+    for users in by_length(train, chosen, _CELLS, int(length.max(initial=0))):
         at_BT = train.places(users)
         own = None if told is None else said_at(told, at_BT, device)
-        context = denoiser.context(torch.as_tensor(train.padded(users)).to(device))
-        yield Block(at_BT, context, views, denoiser.infer(context, views, own))
+        beside = rivals.beside(at_BT, device)
+        context = denoiser.context(torch.as_tensor(train.padded(users)).to(device), beside=beside)
+        yield Block(users, at_BT, context, views, denoiser.infer(context, views, own))
 
 
 @torch.no_grad()
-def hear(denoiser: Denoiser, train: Histories, watch: Watch, passes: int) -> list[Tensor] | None:
+def hear(denoiser: Denoiser, watch: Watch, passes: int) -> list[Tensor] | None:
     """Let the items hear their choices, ``passes`` times at most, as long as the validation likelihood gains.
 
     Leaves the sums with the items (``Themes.offset_IC``) and returns what each training interaction told, (N, C) for
     each modality; None if nothing was gained, or the catalogue or the histories are too large to hold it. Users that
     the watch keeps from training tell nothing; long histories speak in parts as long as those it learned from.
     """
+    train = watch.train
     themes = [channel.themes for channel in denoiser.experts()]
     if not passes or denoiser.large or len(train.items) * sum(len(one.bias) for one in themes) > _NUMBERS:
         return None
@@ -71,7 +82,7 @@ def hear(denoiser: Denoiser, train: Histories, watch: Watch, passes: int) -> lis
     speaks_N = torch.as_tensor(np.repeat(np.isin(np.arange(len(train.indptr) - 1), watch.kept), np.diff(train.indptr)))
     for _ in range(passes):
         before = [one.offset_IC.clone() for one in themes]
-        saying = [said_NC * speaks_N[:, None] for said_NC in _said(denoiser, parts, told)]
+        saying = [said_NC * speaks_N[:, None] for said_NC in _said(denoiser, parts, told, watch.rivals)]
         for one, said_NC in zip(themes, saying, strict=True):
             one.offset_IC.copy_(torch.zeros(one.offset_IC.shape).index_add_(0, items_N, said_NC))
         value = watch.log_likelihood(denoiser, saying)
@@ -83,9 +94,9 @@ def hear(denoiser: Denoiser, train: Histories, watch: Watch, passes: int) -> lis
     return told
 
 
-def _said(denoiser: Denoiser, train: Histories, told: list[Tensor] | None) -> list[Tensor]:
+def _said(denoiser: Denoiser, train: Histories, told: list[Tensor] | None, rivals: Rivals) -> list[Tensor]:
     saying = [torch.zeros(len(train.items), len(channel.themes.bias)) for channel in denoiser.experts()]
-    for block in finished(denoiser, train, told):
+    for block in finished(denoiser, train, told, rivals):
         at_BT = torch.as_tensor(block.at_BT)
         valid_BT = at_BT >= 0
         for said_NC, said_BTC in zip(saying, denoiser.says(block.found, block.views), strict=True):

@@ -11,12 +11,13 @@ from demure.features import store
 from demure.features.choosing import by_default
 from demure.features.scaling import robust
 from demure.model.latent import Latent, fit_latent
+from demure.model.popularity import without_time
 
 if TYPE_CHECKING:
-    from demure.data.dataset import Dataset
+    from demure.data.dataset import Dataset, Histories
 
 
-def latents(dataset: Dataset, wanted: Sequence[str], max_dim: int) -> dict[str, Latent]:
+def latents(dataset: Dataset, wanted: Sequence[str], max_dim: int, timed: Histories | None = None) -> dict[str, Latent]:
     """The latent spaces of the ``wanted`` modalities, by name; see ``by_default`` where none is wanted.
 
     Raises ``FeatureError`` if the dataset has no features yet, ``RecipeError`` for a modality that it does not have.
@@ -42,5 +43,8 @@ def latents(dataset: Dataset, wanted: Sequence[str], max_dim: int) -> dict[str, 
                 where=dataset.path / "features" / name,
                 remedy="leave it out with --set modalities=[...]",
             )
-        spaces[name] = fit_latent(robust(features), features.present, max_dim)
+        vectors = robust(features)
+        if timed is not None:
+            vectors = without_time(vectors, features.present, timed)
+        spaces[name] = fit_latent(vectors, features.present, max_dim)
     return spaces

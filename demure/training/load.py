@@ -171,7 +171,10 @@ def load_run(path: Path, device: str = "cpu") -> LoadedRun:
         learned.load_state_dict(tensors)
         return LoadedRun(path, manifest, recipe, dataset, None, learned)
     ordered = bool(manifest["ordered"])
-    denoiser = Denoiser.restore(tensors, manifest["modalities"], shape_of(recipe), ordered=ordered)
+    try:
+        denoiser = Denoiser.restore(tensors, manifest["modalities"], shape_of(recipe), ordered=ordered)
+    except (KeyError, RuntimeError) as error:  # of an earlier demure, or of another recipe
+        raise RunError("holds other weights", where=path / WEIGHTS, remedy="train the run again") from error
     denoiser.to(pick_device(device)).eval()
     train = dataset.histories("train")
     try:

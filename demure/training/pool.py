@@ -115,9 +115,10 @@ def choose_pool(
             known[one] = judge(one.collaborative * collaborative + weight * content + share.astype(np.float32))
         return max(pools, key=lambda one: (_goal(known[one]), -one.scarce, one.content))
 
-    pool = best([Pool(v, w) for v, w in product(COLLABORATIVE if window is not None else (0.0,), CONTENT)])
-    if window is not None:
-        other = best([Pool(pool.collaborative, w, s) for w, s in product(CONTENT, SCARCE[1:])])
+    weights = CONTENT if recommender.denoiser.admitted_K()[recommender.denoiser.n_rivals :].any() else (0.0,)
+    pool = best([Pool(v, w) for v, w in product(COLLABORATIVE if window is not None else (0.0,), weights)])
+    if window is not None and len(weights) > 1:
+        other = best([Pool(pool.collaborative, w, s) for w, s in product(weights, SCARCE[1:])])
         gain = _goals(known[other]) - _goals(known[pool])
         if gain.mean() > gain.std() / np.sqrt(len(gain)):
             pool = other

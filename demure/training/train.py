@@ -32,12 +32,14 @@ from demure.training.batches import counts
 from demure.training.checkpoint import CHECKPOINT_MINUTES, Care, Log, write_tensors
 from demure.training.devices import pick_device
 from demure.training.diagnose import diagnose
-from demure.training.fit import fit
+from demure.training.fit import FITTED, fit
 from demure.training.hearing import hear
 from demure.training.inputs import latents
 from demure.training.learn import learn, start, task_of
 from demure.training.load import WEIGHTS, shape_of
+from demure.training.placebo import admit, measure
 from demure.training.pool import choose_pool
+from demure.training.rivals import Rivals
 from demure.training.team import Team
 from demure.training.watch import Watch
 
@@ -133,6 +135,7 @@ def train(
     }
     write_json(out / MANIFEST, manifest)
     (out / CHECKPOINT).unlink(missing_ok=True)
+    (out / FITTED).unlink(missing_ok=True)
     return report
 
 
@@ -145,16 +148,21 @@ def _train_demure(
 ) -> Trained:
     if recipe.denoiser.causal and not data.has_time:
         raise RecipeError("the interactions have no order", where="denoiser.causal", remedy="leave it off")
-    spaces = latents(data, recipe.modalities, recipe.denoiser.max_dim)
+    history, valid = data.histories("train"), data.histories("valid")
+    shape = shape_of(recipe)
+    rivals = Rivals(history, data.n_items, seed)
+    timed = history if shape.rivals and len(rivals.periods.starts) else None
+    spaces = latents(data, recipe.modalities, recipe.denoiser.max_dim, timed)
     _claim(care, overwrite=overwrite)
     torch.manual_seed(seed)
-    history, valid = data.histories("train"), data.histories("valid")
     popularity = counts(history, data.n_items)
-    denoiser = Denoiser.start(spaces, popularity, shape_of(recipe), ordered=data.has_time, seed=seed).to(device)
+    period_IG = rivals.periods.factor_IG if shape.rivals else None
+    denoiser = Denoiser.start(spaces, popularity, shape, ordered=data.has_time, seed=seed, period_IG=period_IG)
+    denoiser = denoiser.to(device)
     settings = recipe.training
     watching = partial(
         Watch,
-        history,
+        rivals,
         valid,
         most=settings.watched_users,
         longest=settings.history,
@@ -164,18 +172,24 @@ def _train_demure(
     watch = watching(team=care.team)
     used = {name: store.manifest(data.path, name) for name in spaces}
     signature = _signature(data, recipe, seed, used)
-    log = fit(denoiser, history, watch, settings, seed=seed, signature=signature, care=care)
+    log = fit(denoiser, rivals, watch, settings, seed=seed, signature=signature, care=care)
     details: dict[str, Any] = {"modalities": list(spaces), "features": used}
     if not care.team.leads:
         return log, {}, details
     denoiser.eval()
-    care.listener(Progress("hear the users", 0))
-    told = hear(denoiser, history, watching(), settings.hearings if settings.epochs else 0)
+    if shape.rivals:
+        care.listener(Progress("fit the rivals of content", 0))
+        rivals.fit(denoiser)
+    care.listener(Progress("compare with shuffled features", 0))
+    gains = admit(denoiser, watching(), seed)
+    told = hear(denoiser, watching(), settings.hearings if settings.epochs else 0)
     care.listener(Progress("choose the pool", 0))
     recommender = Recommender(denoiser, None, Pool(0.0, 1.0), popularity, longest=settings.history)
     window = recipe.collaborative.window if recipe.collaborative.enabled else None
     metrics = choose_pool(recommender, history, valid, window, seed=seed)
-    diagnose(denoiser, data, care.folder, care.listener, told)
+    details["causes"] = diagnose(denoiser, data, care.folder, care.listener, rivals, told)
+    measured = measure(denoiser, rivals, gains, seed)
+    details["placebo"] = {name: one.to_dict() for name, one in measured.items()}
     write_tensors(care.folder / WEIGHTS, denoiser.state_dict())
     details["pool"] = asdict(recommender.pool)
     if recommender.neighbours is not None:

@@ -268,7 +268,8 @@ def test_refusals(capsys, runs, arguments, said):
 @pytest.mark.parametrize(
     ("wanted", "users"), [(["--all"], ["u", "v", "w"]), (["--user", "v", "--user", "u"], ["v", "u"])]
 )
-def test_recommend(capsys, runs, tmp_path, wanted, users):
+def test_recommend(capsys, runs, tmp_path, monkeypatch, wanted, users):
+    monkeypatch.setattr("demure.runs.read_manifest", lambda folder: {})
     out = tmp_path / "top.parquet"
     assert main(["recommend", "best", *wanted, "--k", "3", "--out", str(out), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["rows"] == 3 * len(users)

@@ -9,7 +9,7 @@ from demure.demo.run import run
 from demure.errors import DemureError
 from demure_cli.demo_tables import show
 
-SMALL = CatalogueOptions(users=60, items=60, length=(8, 12))
+SMALL = CatalogueOptions(users=150, items=60, length=(8, 12))
 QUICK = ["training.epochs=2", "training.epoch_steps=3"]
 
 

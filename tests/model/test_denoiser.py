@@ -10,49 +10,130 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_models import ITEMS, inferred, small_denoiser, small_histories
 
-from demure.model.context import Context
+from demure.model.context import Beside, Context
 from demure.model.denoiser import Denoiser
 
 THREE = ("audio", "image", "text")
 
 
-def causes_by_hand(weights, reliance, ratio):
-    """Joint terms of one interaction: {causing set: p}, none, singles and pairs, before they are scaled to sum to 1."""
-    none, one, two = weights
-    terms = {(): none}
-    terms |= {(m,): one * reliance[m] * ratio[m] for m in range(len(ratio))}
+def causes_by_hand(two, reliance, rival, ratio):
+    """Joint terms of one interaction: {causing set: p}, rivals, singles and pairs, before they are scaled to sum to
+    1."""
+    count = len(rival)
+    content = reliance[count:]
+    terms = {(f"rival {k}",): reliance[k] * rival[k] for k in range(count)}
+    terms |= {(m,): (1 - two) * content[m] * ratio[m] for m in range(len(ratio))}
     pairs = list(combinations(range(len(ratio)), 2))
-    mass = sum(reliance[a] * reliance[b] for a, b in pairs)
-    terms |= {(a, b): two * reliance[a] * reliance[b] / mass * ratio[a] * ratio[b] for a, b in pairs}
+    mass = sum(content[a] * content[b] for a, b in pairs) / sum(content)
+    terms |= {(a, b): two * content[a] * content[b] / mass * ratio[a] * ratio[b] for a, b in pairs}
     return terms
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(2, 4), st.integers(0, 10_000))
-def test_posterior_against_the_list_of_all_causes(count, seed):
-    denoiser = small_denoiser([f"m{k}" for k in range(count)], jitter=0.5)
+@given(st.integers(2, 4), st.booleans(), st.integers(0, 10_000))
+def test_posterior_against_the_list_of_all_causes(count, rivals, seed):
+    denoiser = small_denoiser([f"m{k}" for k in range(count)], jitter=0.5, rivals=rivals)
+    others = 3 if rivals else 1
     random = np.random.default_rng(seed)
-    reliance = random.dirichlet(np.ones(count))
-    ratio = np.exp(random.normal(0, 2, count))
-    weights = torch.softmax(denoiser.causes, 0).tolist()
-    terms = causes_by_hand(weights, reliance, ratio)
-    r, total = denoiser.posterior(
-        torch.tensor(ratio).float()[None, None], torch.tensor(reliance).float()[None, None], torch.ones(1, 1, count)
-    )
+    reliance = random.dirichlet(np.ones(others + count))
+    rival, ratio = np.exp(random.normal(0, 2, others)), np.exp(random.normal(0, 2, count))
+    terms = causes_by_hand(float(torch.sigmoid(denoiser.two)), reliance, rival, ratio)
+    given = [torch.tensor(part).float()[None, None] for part in (ratio, rival, reliance)]
+    r, other, total = denoiser.posterior(*given, torch.ones(1, 1, count))
     assert float(total) == pytest.approx(sum(terms.values()), rel=1e-4)
     for m in range(count):
         among = sum(term for causes, term in terms.items() if m in causes) / sum(terms.values())
         assert float(r[0, 0, m]) == pytest.approx(among, rel=1e-4)
+    for k in range(others):
+        assert float(other[0, 0, k]) == pytest.approx(terms[(f"rival {k}",)] / sum(terms.values()), rel=1e-4)
     exactly = sum(len(causes) * term for causes, term in terms.items()) / sum(terms.values())
-    assert float(r.sum()) == pytest.approx(exactly, rel=1e-4)
+    assert float(r.sum() + other.sum()) == pytest.approx(exactly, rel=1e-4)
 
 
 def test_one_modality_has_no_pairs():
-    denoiser = small_denoiser(["text"], jitter=0.0)
-    r, total = denoiser.posterior(torch.tensor([[[2.0]]]), torch.ones(1, 1, 1), torch.ones(1, 1, 1))
-    none, one = 0.05 / 0.95, 0.9 / 0.95  # of the start weights .05 and .9, with next to nothing for pairs
-    assert float(total) == pytest.approx(none + 2 * one, rel=1e-5)
-    assert float(r) == pytest.approx(2 * one / (none + 2 * one), rel=1e-5)
+    """Half of the choices by popularity, of ratio 1, half by the modality, of ratio 2."""
+    denoiser = small_denoiser(["text"], jitter=0.0, rivals=False)
+    r, other, total = denoiser.posterior(
+        torch.full((1, 1, 1), 2.0), torch.ones(1, 1, 1), torch.full((1, 1, 2), 0.5), torch.ones(1, 1, 1)
+    )
+    assert float(total) == pytest.approx(1.5)
+    assert float(r) == pytest.approx(2 / 3)
+    assert float(other) == pytest.approx(1 / 3)
+
+
+def test_a_choice_that_a_rival_tells_is_the_rivals_and_no_point_of_interest():
+    """A rival that tells a choice a thousand times better than the popularity takes it, and leaves the content less."""
+    denoiser = small_denoiser(missing=0.0)
+    items = small_histories([6])
+    for k in range(3):
+        rival = torch.ones(1, 6, 3)
+        rival[0, 2, k] = 1000.0
+        context = denoiser.context(items, beside=Beside(torch.zeros_like(items), rival))
+        found = denoiser.infer(context, denoiser.views())
+        flat = denoiser.infer(denoiser.context(items), denoiser.views())
+        assert int(found.rival_BTR[0, 2].argmax()) == k
+        assert float(found.rival_BTR[0, 2, k]) > 0.95
+        assert (found.r_BTM[0, 2] < flat.r_BTM[0, 2]).all()
+        assert float(found.total_BT[0, 2]) > 10 * float(flat.total_BT[0, 2])
+
+
+def test_rivals_that_are_not_known_tell_as_much_as_the_popularity():
+    denoiser = small_denoiser()
+    items = small_histories([6, 3])
+    flat = Beside(torch.zeros_like(items), torch.ones(2, 6, 3))
+    one, two = (denoiser.infer(denoiser.context(items, beside=beside), denoiser.views()) for beside in (None, flat))
+    assert torch.equal(one.r_BTM, two.r_BTM)
+    assert torch.equal(one.rival_BTR, two.rival_BTR)
+
+
+def test_without_rivals_popularity_alone_competes():
+    denoiser = small_denoiser(rivals=False)
+    items = small_histories([6, 3])
+    loud = Beside(torch.zeros_like(items), torch.full((2, 6, 3), 1000.0))
+    found, quiet = (denoiser.infer(denoiser.context(items, beside=beside), denoiser.views()) for beside in (loud, None))
+    assert found.rival_BTR.shape == (2, 6, 1)
+    assert torch.equal(found.r_BTM, quiet.r_BTM)
+
+
+def periods_by_hand(seed=0):
+    """A denoiser of two periods besides the whole, and how much more popular every item was in them."""
+    denoiser = small_denoiser(missing=0.0, ordered=False, seed=seed)
+    random = np.random.default_rng(seed)
+    factor = torch.as_tensor(np.exp(random.normal(0, 1, (ITEMS, 2)))).float()
+    factor = factor / (denoiser.popularity_I @ factor)
+    denoiser.period_IG = torch.cat([torch.ones(ITEMS, 1), factor], 1)
+    return denoiser
+
+
+def test_themes_are_a_density_in_every_period():
+    """A theme's ratio q / qbar is 1 in the mean over what was popular then, and a history's shares of the themes sum to
+    1: so is what they give together."""
+    denoiser = periods_by_hand()
+    items = torch.cat([small_histories([5]).expand(ITEMS, -1), torch.arange(ITEMS)[:, None]], 1)
+    for period in range(3):
+        beside = Beside(torch.full_like(items, period), None)
+        found = denoiser.infer(denoiser.context(items, beside=beside), denoiser.views())
+        density = denoiser.popularity_I * denoiser.period_IG[:, period]
+        for state in found.opened:
+            shares = state.shares
+            np.testing.assert_allclose(density @ shares.affinity_BTC[:, -1], 1, rtol=1e-4)
+            np.testing.assert_allclose((shares.density_BTC * shares.prior_BTC).sum(-1), 1, rtol=1e-4)
+
+
+@pytest.mark.parametrize("shifted", [False, True])
+def test_a_seed_is_a_density_in_every_period(shifted):
+    denoiser = periods_by_hand()
+    items = small_histories([6])
+    channel, view = denoiser.experts()[0], denoiser.views()[0]
+    context = denoiser.context(items)
+    state = channel.open(view, context)
+    if shifted:
+        channel.shift(state, view, context, torch.ones(items.shape))
+    for at in range(6):
+        kernel = (state.seeds.eta_BTE[0, at] @ view.z_IE.T)[:, None] - state.seeds.log_norm_BTG[0, at]
+        density = kernel.exp() * denoiser.popularity_I[:, None] * denoiser.period_IG
+        others = torch.arange(ITEMS) != items[0, at]
+        torch.testing.assert_close(density[others].sum(0), torch.ones(3), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("denoise", [True, False])
@@ -69,15 +150,36 @@ def test_probabilities_are_probabilities(denoise, ordered):
         assert found["r"][0].std() > 0.01
 
 
+def test_shares_are_smoothed_counts():
+    """By hand: 2 of 4 choices were the content's and it is thought to have 3 of 4 before, worth 4: 5 of 8; within,
+    text had all, and a prior of 1.5 to 0.5."""
+    denoiser = small_denoiser(missing=0.0, rivals=False)
+    denoiser.log_content.copy_(torch.tensor([1.0, 3.0]).log())
+    denoiser.log_reliance.copy_(torch.tensor([7.0, 1.5, 0.5]).log())
+    found = denoiser.smoothed(torch.tensor([[2.0, 0.0, 2.0], [0.0, 0.0, 0.0]]))
+    expected = [[3 / 8, 5 / 8 * 1.5 / 4, 5 / 8 * 2.5 / 4], [1 / 4, 3 / 4 * 0.75, 3 / 4 * 0.25]]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_shares_sum_to_one():
+    denoiser = small_denoiser(THREE)
+    counts = torch.rand(7, 6, generator=torch.manual_seed(0)) * 20
+    found = denoiser.smoothed(counts)
+    assert (found > 0).all()
+    np.testing.assert_allclose(found.sum(-1), 1, rtol=1e-5)
+    more = counts.clone()
+    more[:, 1] += 5
+    assert (denoiser.smoothed(more)[:, 1] > found[:, 1]).all()
+
+
 def test_reliance_is_a_smoothed_count_of_the_others():
     """Hand-computed for three interactions, of which the first and the last are of the same item."""
-    denoiser = small_denoiser(missing=0.0)
-    denoiser.log_reliance.copy_(torch.tensor([0.5, 1.5]).log())
-    r = torch.tensor([[[1.0, 0.0], [0.5, 0.25], [0.2, 0.8]]])
-    found = denoiser.reliance(r, Context.of(torch.tensor([[3, 4, 3]]), ordered=True))
-    first = [(0.5 + 0.5) / 2.75, (1.5 + 0.25) / 2.75]
-    second = [(0.5 + 1.2) / 4.0, (1.5 + 0.8) / 4.0]
-    np.testing.assert_allclose(found[0], [first, second, first], rtol=1e-5)
+    denoiser = small_denoiser(missing=0.0, rivals=False)
+    r = torch.tensor([[[0.9, 0.0], [0.5, 0.25], [0.2, 0.8]]])
+    other = torch.tensor([[[0.1], [0.25], [0.0]]])
+    found = denoiser.reliance(r, other, Context.of(torch.tensor([[3, 4, 3]]), ordered=True))
+    first, second = denoiser.smoothed(torch.tensor([[0.25, 0.5, 0.25], [0.1, 1.1, 0.8]]))
+    np.testing.assert_allclose(found[0], torch.stack([first, second, first]), rtol=1e-5)
 
 
 @pytest.mark.parametrize("ordered", [True, False])
@@ -164,7 +266,8 @@ def test_an_item_repeated_is_as_good_as_alone():
 
 
 def test_missing_is_missing():
-    """No probability for a modality the item lacks; in a model of one modality such an item leaves no trace."""
+    """No probability for a modality the item lacks; in a model of one modality such an item leaves no trace, but for
+    what is counted for its user's reliance."""
     denoiser = small_denoiser(THREE, missing=0.5)
     items = small_histories([15, 9])
     found = inferred(denoiser, items)
@@ -172,7 +275,7 @@ def test_missing_is_missing():
     valid = (items >= 0)[..., None]
     assert (found["r"][(present == 0) & valid] == 0).all()
     assert (found["r"][(present > 0) & valid] > 0).all()
-    single = small_denoiser(["text"], missing=0.5, ordered=False)
+    single = small_denoiser(["text"], missing=0.5, ordered=False, reliance=False)
     have = single.experts()[0].present_I > 0
     kept, absent = torch.where(have)[0][:6], torch.where(~have)[0][:3]
     without = inferred(single, kept[None])
@@ -187,13 +290,13 @@ def test_denoising_off_counts_everything_in_full():
     plain = small_denoiser(denoise=False)
     items = small_histories([9, 6])
     before = inferred(plain, items)
-    plain.log_reliance.copy_(torch.tensor([2.0, -2.0]))
+    plain.log_reliance.copy_(torch.tensor([0.0, 0.0, 0.0, 2.0, -2.0]))
     after = inferred(plain, items)
     assert torch.equal(after["ratio"], before["ratio"])
     assert not torch.equal(after["r"], before["r"])
     denoising = small_denoiser()
     first = inferred(denoising, items)
-    denoising.log_reliance.copy_(torch.tensor([2.0, -2.0]))
+    denoising.log_reliance.copy_(torch.tensor([0.0, 0.0, 0.0, 2.0, -2.0]))
     assert not torch.equal(inferred(denoising, items)["ratio"], first["ratio"])
 
 
@@ -257,7 +360,7 @@ def test_two_causes_are_a_density_where_modalities_are_not_independent(seed, mon
     for channel, view, of in zip(denoiser.experts(), denoiser.views(), (first, second), strict=True):
         channel.gate.fill_(-30.0)
         q_IC = torch.eye(4)[torch.as_tensor(of)]
-        views.append(replace(view, q_IC=q_IC, prior_C=view.weight_I @ q_IC))
+        views.append(replace(view, q_IC=q_IC, prior_GC=(view.weight_I @ q_IC)[None]))
     context = denoiser.context(small_histories([6, 9], seed=seed))
     found = denoiser.infer(context, views)
     weights = denoiser.weights(found)

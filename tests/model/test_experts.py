@@ -61,8 +61,8 @@ def test_themes_are_a_density_over_the_catalogue(seed):
     items = small_histories([8, 3, 1], seed=seed)
     channel, view, context, state = opened(denoiser, items)
     weight = torch.rand(items.shape, generator=torch.manual_seed(seed))
-    channel.themes.ratio(state.shares, view.prior_C, state.decay_BTT, weight, state.decay_BTT.sum(1))
-    ratio = channel.themes.density(state.shares, view.prior_C, weight * context.known_BT) @ view.q_IC.T
+    channel.themes.ratio(state.shares, state.decay_BTT, weight, state.decay_BTT.sum(1))
+    ratio = channel.themes.density(state.shares, view.prior_GC[0], weight * context.known_BT) @ view.q_IC.T
     np.testing.assert_allclose((ratio * own_popularity(denoiser)).sum(1), 1, atol=1e-5)
 
 
@@ -124,18 +124,19 @@ def test_a_target_is_left_out_of_the_seeds_that_judge_it():
     assert moved > 0.5  # the seeds did move
 
 
-def test_a_repeated_item_is_left_out_wherever_it_occurs():
-    """The others judge it (at 0) as they would if it were not at 2 and 4 as well, but for the tangent's error."""
-    denoiser = small_denoiser(missing=0.0, ordered=False, jitter=0.1)
+@pytest.mark.parametrize("seed", range(4))
+def test_a_repeated_item_is_left_out_wherever_it_occurs(seed):
+    """The others judge it (at 0) as they would if it were not at 2 and 4 as well, but for the tangent's error, which is
+    upwards."""
+    denoiser = small_denoiser(missing=0.0, ordered=False, jitter=0.1, seed=seed)
     items = torch.tensor([[5, 9, 5, 11, 5, 17, 21]])
     known = torch.tensor([[False, True, True, True, True, True, True]])
     hidden = torch.tensor([[False, True, False, True, False, True, True]])
     _, _, _, echoed = opened(denoiser, items, known)
     _, _, _, clean = opened(denoiser, items, hidden)
-    sources = [1, 3, 5, 6]
-    np.testing.assert_allclose(
-        echoed.seeds.ratio_BTT[0, sources, 0], clean.seeds.ratio_BTT[0, sources, 0], rtol=0.25, atol=1e-3
-    )
+    fast, slow = (state.seeds.ratio_BTT[0, [1, 3, 5, 6], 0] for state in (echoed, clean))
+    assert (fast >= slow * (1 - 1e-3)).all()
+    np.testing.assert_allclose(fast, slow, rtol=0.6, atol=1e-3)
 
 
 @pytest.mark.parametrize("ordered", [True, False])
@@ -194,8 +195,8 @@ def test_theme_shares_against_a_slow_loop():
         theta = np.array(theta) / (smoothing + weight[0, :, t].sum())
         expected[t] = sum(theta[c] * affinity[0, t, c] for c in range(C))
         posterior[t] = theta * affinity[0, t] / expected[t]
-    shares = Shares(torch.tensor(affinity).float(), torch.tensor(share).float())
-    given = [torch.tensor(value).float() for value in (prior, decay, worth, weight.sum(1))]
+    shares = Shares(*(torch.tensor(value).float() for value in (affinity, share, prior[None, None])))
+    given = [torch.tensor(value).float() for value in (decay, worth, weight.sum(1))]
     ratio, found = channel.themes.ratio(shares, *given)
     np.testing.assert_allclose(ratio[0], expected, rtol=1e-5)
     np.testing.assert_allclose(found.share_BTC[0], posterior, rtol=1e-4)
@@ -215,7 +216,7 @@ def test_sampled_candidates_stand_for_the_catalogue():
     means = []
     with torch.no_grad():
         for _ in range(100):
-            view = channel.view(popularity, 100, generator)
+            view = channel.view(popularity, 100, generator, torch.ones(2000, 1))
             assert len(torch.unique(view.candidates.items_N)) == 100
             assert (channel.present_I[view.candidates.items_N] > 0).all()
             assert float(view.candidates.log_weight_N.exp().sum()) == pytest.approx(1, abs=1e-5)
@@ -228,7 +229,7 @@ def test_all_are_candidates_where_they_are_few():
     denoiser = small_denoiser(missing=0.2)
     channel = denoiser.experts()[0]
     for generator, size in [(None, 1), (torch.Generator(), ITEMS)]:
-        view = channel.view(denoiser.popularity_I, size, generator)
+        view = channel.view(denoiser.popularity_I, size, generator, denoiser.period_IG)
         assert torch.equal(view.candidates.items_N, torch.where(channel.present_I > 0)[0])
         own = own_popularity(denoiser)[view.candidates.items_N]
         np.testing.assert_allclose(view.candidates.log_weight_N.exp(), own, rtol=1e-4)

@@ -10,8 +10,8 @@ from demure.training.train import train
 
 def test_without_reliance_users_do_not_differ():
     denoiser = small_denoiser(reliance=False)
-    found = torch.rand(4, 8, 2)
-    shares = denoiser.reliance(found, denoiser.context(small_histories([8] * 4)))
+    found, others = torch.rand(4, 8, 2), torch.rand(4, 8, 3)
+    shares = denoiser.reliance(found, others, denoiser.context(small_histories([8] * 4)))
     assert torch.allclose(shares, shares[:1, :1].expand_as(shares))
     assert torch.allclose(shares.sum(-1), torch.ones(4, 8))
     interactions = inferred(denoiser, small_histories([8] * 4))["r"]
@@ -24,7 +24,7 @@ def test_exclusive_causes_sum_to_one_at_most():
     assert (exclusive.sum(-1) <= 1 + 1e-6).all()
     both = small_denoiser(missing=0.0)
     with torch.no_grad():
-        both.causes[2] = 3.0
+        both.two.fill_(3.0)
     assert (inferred(both, items)["r"].sum(-1) > 1.05).any()
 
 

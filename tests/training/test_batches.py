@@ -31,6 +31,7 @@ def test_padded_by_hand():
 @settings(max_examples=50, deadline=None)
 @given(LENGTHS, st.integers(1, 8), st.integers(0, 99))
 def test_a_piece_is_a_run_of_the_history(lengths, longest, seed):
+    """By the numbers of its interactions, whatever their items."""
     them = histories(lengths)
     users = np.flatnonzero(lengths)
     found = pieces(them, users, longest, torch.Generator().manual_seed(seed))
@@ -38,8 +39,14 @@ def test_a_piece_is_a_run_of_the_history(lengths, longest, seed):
         kept = row[row >= 0]
         assert len(kept) == min(lengths[user], longest)
         assert (row[: len(kept)] >= 0).all()
-        assert set(kept) <= set(them.of(user))
+        assert them.indptr[user] <= kept[0]
+        assert kept[-1] < them.indptr[user + 1]
         assert (np.diff(kept) == 1).all()
+
+
+def test_a_piece_is_places_and_not_items():
+    them = Histories(np.array([0, 3]), np.array([7, 7, 2]))
+    assert pieces(them, np.array([0]), 5, torch.Generator().manual_seed(0)).tolist() == [[0, 1, 2]]
 
 
 def test_every_piece_comes_up():

@@ -8,11 +8,14 @@ from small_sets import QUICK
 
 from demure.data.dataset import Dataset, Histories
 from demure.features import store
+from demure.files import read_json
 from demure.model.context import Context
+from demure.model.denoiser import Denoiser
 from demure.progress import silent
 from demure.training import diagnose as module
 from demure.training.hearing import in_parts
 from demure.training.load import load_run
+from demure.training.rivals import Rivals
 from demure.training.train import train
 
 
@@ -24,6 +27,11 @@ def tables(run):
 @pytest.fixture(scope="module")
 def loaded(run):
     return load_run(run)
+
+
+def flat(loaded):
+    """Rivals that were never fitted: each tells as much as the popularity."""
+    return Rivals(loaded.dataset.histories("train"), loaded.dataset.n_items, 0)
 
 
 def test_one_row_per_training_interaction_and_modality(tables, loaded):
@@ -48,7 +56,8 @@ def test_verdicts_follow_the_probability_and_the_features(tables, loaded):
     here = np.array([present[m][index[i]] for i, m in zip(found["item_id"], found["modality"], strict=True)])
     probability = found["poi_probability"].to_numpy()
     assert ((probability >= 0) & (probability <= 1)).all()
-    expected = np.select([~here, probability >= 0.5], ["missing", "poi"], "noise")
+    poi = (probability >= 0.5) & (found["evidence"].to_numpy() > 0)
+    expected = np.select([~here, poi], ["missing", "poi"], "noise")
     assert found["verdict"].tolist() == expected.tolist()
     assert (found.loc[~here, ["poi_probability", "evidence"]] == 0).all(axis=None)
     assert (found.loc[here, "poi_probability"] > 0).all()
@@ -58,21 +67,71 @@ def test_verdicts_follow_the_probability_and_the_features(tables, loaded):
     assert higher["poi"] > higher["noise"]
 
 
-def test_the_tables_say_what_the_model_says(timed, tmp_path):
+@pytest.mark.parametrize("rivals", [True, False])
+def test_the_tables_say_what_the_model_says(timed, tmp_path, monkeypatch, rivals):
     """One user at a time, straight from the denoiser; what items hear is not in the weights user by user."""
-    train(timed, tmp_path / "run", overrides=(*QUICK, "training.hearings=0"), device="cpu")
-    loaded, diagnosis = load_run(tmp_path / "run"), pd.read_parquet(tmp_path / "run" / "diagnosis.parquet")
-    denoiser = loaded.recommender.denoiser
-    views, train_part = denoiser.views(), loaded.dataset.histories("train")
+    known, real = [], module.diagnose
+
+    def diagnose(denoiser, dataset, folder, listener, rivals, messages):
+        known.append((denoiser, rivals))
+        return real(denoiser, dataset, folder, listener, rivals, messages)
+
+    monkeypatch.setattr("demure.training.train.diagnose", diagnose)
+    asked = (*QUICK, "training.hearings=0", f"denoiser.rivals={str(rivals).lower()}")
+    train(timed, tmp_path / "run", overrides=asked, device="cpu")
+    diagnosis = pd.read_parquet(tmp_path / "run" / "diagnosis.parquet")
+    ((denoiser, fitted),) = known
+    dataset = Dataset.load(timed)
+    views, train_part = denoiser.views(), dataset.histories("train")
     for user in (0, 7, 31):
-        items = torch.as_tensor(train_part.of(user))[None]
+        at = train_part.places(np.array([user]))
+        context = denoiser.context(torch.as_tensor(train_part.items[at]), beside=fitted.beside(at))
         with torch.no_grad():
-            inferred = denoiser.infer(Context.of(items, ordered=True), views)
-        mine = diagnosis[diagnosis["user_id"] == loaded.dataset.user_ids[user]]
+            inferred = denoiser.infer(context, views)
+        mine = diagnosis[diagnosis["user_id"] == dataset.user_ids[user]]
         np.testing.assert_allclose(mine["poi_probability"], inferred.r_BTM[0].ravel(), rtol=1e-3, atol=1e-6)
         here = (mine["verdict"] != "missing").to_numpy()
         evidence = inferred.ratio_BTM[0].ravel().log().numpy()
         np.testing.assert_allclose(mine["evidence"].to_numpy()[here], evidence[here], rtol=1e-3, atol=1e-4)
+
+
+def test_a_choice_against_the_content_is_no_point_of_interest(loaded, tmp_path, monkeypatch):
+    """However probable: where the density ratio is below 1, whoever relies on the modality chose for another reason."""
+    denoiser, real = loaded.recommender.denoiser, Denoiser.by_content
+    monkeypatch.setattr(Denoiser, "by_content", lambda self, *given: real(self, *given).clamp(max=0.9))
+    module.diagnose(denoiser, loaded.dataset, tmp_path, silent, flat(loaded))
+    found = pd.read_parquet(tmp_path / "diagnosis.parquet")
+    assert (found["poi_probability"] >= 0.5).any()
+    assert set(found["verdict"]) == {"noise", "missing"}
+
+
+def test_shares_of_causes_by_hand():
+    """Two choices, image and text, popularity and two rivals: half the first is image's and text's alike, a tenth of
+    the second is left over, which is popularity's."""
+    found = module.shares(
+        ["image", "text"],
+        np.array([[0.5, 0.5], [0.0, 0.0]]),
+        np.array([[0.3, 0.1, 0.1], [0.1, 0.4, 0.4]]),
+    )
+    expected = {"image": 0.125, "text": 0.125, "popularity": 0.25, "transition": 0.25, "taste": 0.25}
+    assert found == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("rivals", "names"), [(True, ["popularity", "transition", "taste"]), (False, ["popularity"])])
+def test_run_json_has_the_shares_of_all_causes(timed, run, tmp_path, rivals, names):
+    out = run
+    if not rivals:
+        out = tmp_path / "run"
+        train(timed, out, overrides=[*QUICK, "denoiser.rivals=false"], device="cpu")
+    manifest = read_json(out / "run.json")
+    assert list(manifest["causes"]) == ["image", "text", *names]
+    assert all(share >= 0 for share in manifest["causes"].values())
+    assert sum(manifest["causes"].values()) == pytest.approx(1)
+    reliance = pd.read_parquet(out / "reliance.parquet").pivot(index="user_id", columns="modality", values="reliance")
+    weight = pd.read_parquet(out / "diagnosis.parquet").groupby("user_id").size()[reliance.index]
+    for name in ("image", "text"):
+        assert manifest["causes"][name] == pytest.approx(np.average(reliance[name], weights=weight), abs=1e-5)
+    assert list(manifest["placebo"]) == ["image", "text"]
 
 
 def test_supports_are_other_items_of_the_same_user(tables, loaded):
@@ -128,7 +187,7 @@ def test_a_long_history_is_judged_in_parts(run, loaded, tmp_path, monkeypatch, t
     """Each part as a history of its own, no interaction without a judgement, every row in its place."""
     monkeypatch.setattr(module, "_LONGEST", 4)
     denoiser, train_part = loaded.recommender.denoiser, loaded.dataset.histories("train")
-    module.diagnose(denoiser, loaded.dataset, tmp_path, silent)
+    module.diagnose(denoiser, loaded.dataset, tmp_path, silent, flat(loaded))
     found = pd.read_parquet(tmp_path / "diagnosis.parquet")
     keys = ["user_id", "item_id", "modality", "position"]
     pd.testing.assert_frame_equal(found[keys], tables["diagnosis"][keys])
@@ -152,7 +211,7 @@ def test_a_long_history_is_judged_in_parts(run, loaded, tmp_path, monkeypatch, t
 
 def test_progress_ends_at_its_total(loaded, tmp_path):
     told = []
-    module.diagnose(loaded.recommender.denoiser, loaded.dataset, tmp_path, told.append)
+    module.diagnose(loaded.recommender.denoiser, loaded.dataset, tmp_path, told.append, flat(loaded))
     assert told[-1].done == told[-1].total == loaded.dataset.n_users
     assert [one.done for one in told] == sorted({one.done for one in told})
 

@@ -15,6 +15,7 @@ from demure.demo.planted import Knobs
 from demure.diagnosis.truth import score_diagnosis
 from demure.training import hearing
 from demure.training.hearing import finished, hear, in_parts
+from demure.training.rivals import Rivals
 from demure.training.train import train
 from demure.training.watch import Watch
 
@@ -25,14 +26,15 @@ def random_histories(users, seed=0):
 
 
 def watch(train_part, valid):
-    return Watch(train_part, valid, most=100, longest=50, held_out=0.3, seed=0)
+    return Watch(Rivals(train_part, ITEMS, 0), valid, most=100, longest=50, held_out=0.3, seed=0)
 
 
 class Dictated:
     """A watch that gives these likelihoods, one after the other."""
 
-    def __init__(self, values, users):
+    def __init__(self, train_part, values, users):
         self.values, self.kept, self.longest = list(values), np.arange(users), 50
+        self.train, self.rivals = train_part, Rivals(train_part, ITEMS, 0)
 
     def log_likelihood(self, denoiser, told=None):
         return self.values.pop(0)
@@ -48,7 +50,7 @@ def test_a_choice_tells_the_likelihood_of_each_theme(seed):
     told = denoiser.says(found, views)
     for m, (channel, view, state) in enumerate(zip(denoiser.experts(), views, found.opened, strict=True)):
         gate = torch.sigmoid(channel.gate)
-        q = state.shares.affinity_BTC * view.prior_C
+        q = state.shares.affinity_BTC * state.shares.prior_BTC
         themes = (state.shares.density_BTC * q).sum(-1)
         for row, at in [(0, 0), (0, 8), (1, 3)]:
             if not state.present_BT[row, at]:
@@ -69,15 +71,16 @@ def test_the_mixture_is_linear_in_each_ratio():
     """What the formula of what a choice tells rests on."""
     denoiser = small_denoiser(["image", "text", "audio"], jitter=0.5)
     random = np.random.default_rng(0)
-    ratio, reliance = (torch.tensor(random.dirichlet(np.ones(3), (2, 4)) * k).float() for k in (6, 1))
+    ratio, rival = (torch.tensor(random.dirichlet(np.ones(3), (2, 4)) * k).float() for k in (6, 2))
+    reliance = torch.tensor(random.dirichlet(np.ones(6), (2, 4))).float()
     met = [torch.tensor(random.uniform(0.5, 2, (2, 4))).float() for _ in range(3)]
     present = torch.ones(2, 4, 3)
-    r, total = denoiser.posterior(ratio, reliance, present, met)
+    r, _, total = denoiser.posterior(ratio, rival, reliance, present, met)
     for m in range(3):
         other = ratio.clone()
         other[..., m] *= 3.0
         torch.testing.assert_close(
-            denoiser.posterior(other, reliance, present, met)[1], total * (1 - r[..., m]) + 3 * total * r[..., m]
+            denoiser.posterior(other, rival, reliance, present, met)[2], total * (1 - r[..., m]) + 3 * total * r[..., m]
         )
 
 
@@ -86,17 +89,17 @@ def test_what_a_user_told_of_an_item_is_left_out_of_what_the_user_hears():
     themes, view = denoiser.experts()[0].themes, denoiser.views()[0]
     items = small_histories([6])
     own = torch.randn(1, 6, 4, generator=torch.manual_seed(0))
-    whole = themes.memberships(denoiser.experts()[0].themes_ID, denoiser.popularity_I)[0]
+    whole = themes.memberships(denoiser.experts()[0].themes_ID, denoiser.popularity_I[:, None])[0]
     themes.offset_IC.index_add_(0, items[0], own[0])
-    heard = themes.memberships(denoiser.experts()[0].themes_ID, denoiser.popularity_I)[0]
+    heard = themes.memberships(denoiser.experts()[0].themes_ID, denoiser.popularity_I[:, None])[0]
     assert not torch.allclose(whole, heard)
-    shares = themes.open(heard, view.prior_C, items, own)
+    shares = themes.open(heard, view.prior_GC, denoiser.context(items), own)
     torch.testing.assert_close(shares.share_BTC, whole[items], rtol=1e-4, atol=1e-6)
 
 
 def test_items_hear_the_sum_of_what_their_choices_told():
     denoiser, train_part = small_denoiser(), random_histories(30)
-    told = hear(denoiser, train_part, Dictated([0.0, 1.0], 30), 1)
+    told = hear(denoiser, Dictated(train_part, [0.0, 1.0], 30), 1)
     for channel, said in zip(denoiser.experts(), told, strict=True):
         by_hand = np.zeros((ITEMS, 4), np.float32)
         np.add.at(by_hand, train_part.items, said.numpy())
@@ -109,29 +112,29 @@ def test_as_often_as_it_helps_and_no_more():
     train_part = random_histories(30)
     one, two, never, off = (small_denoiser() for _ in range(4))
     start = one.experts()[0].themes.offset_IC.clone()
-    first = hear(one, train_part, Dictated([0.0, 1.0], 30), 1)
-    again = hear(two, train_part, Dictated([0.0, 1.0, 0.5], 30), 3)  # the second time it hurts
+    first = hear(one, Dictated(train_part, [0.0, 1.0], 30), 1)
+    again = hear(two, Dictated(train_part, [0.0, 1.0, 0.5], 30), 3)  # the second time it hurts
     assert torch.equal(first[0], again[0])
     assert torch.equal(one.experts()[0].themes.offset_IC, two.experts()[0].themes.offset_IC)
-    assert hear(never, train_part, Dictated([0.0, 0.0], 30), 3) is None
+    assert hear(never, Dictated(train_part, [0.0, 0.0], 30), 3) is None
     assert torch.equal(never.experts()[0].themes.offset_IC, start)
-    assert hear(off, train_part, Dictated([], 30), 0) is None
+    assert hear(off, Dictated(train_part, [], 30), 0) is None
 
 
 def test_too_much_to_hold_is_not_heard(monkeypatch):
     monkeypatch.setattr(hearing, "_NUMBERS", 10)
-    assert hear(small_denoiser(), random_histories(30), Dictated([], 30), 3) is None
+    assert hear(small_denoiser(), Dictated(random_histories(30), [], 30), 3) is None
 
 
 def test_users_kept_from_training_tell_nothing():
     train_part = random_histories(60)
     watched = watch(train_part, histories_of([[]] * 60))
     watched_rows = np.isin(np.repeat(np.arange(60), np.diff(train_part.indptr)), watched.users)
-    told = hear(small_denoiser(), train_part, Dictated([0.0, 1.0], 0), 1)
+    told = hear(small_denoiser(), Dictated(train_part, [0.0, 1.0], 0), 1)
     assert all((said == 0).all() for said in told)
-    dictated = Dictated([0.0, 1.0], 60)
+    dictated = Dictated(train_part, [0.0, 1.0], 60)
     dictated.kept = watched.kept
-    told = hear(small_denoiser(), train_part, dictated, 1)
+    told = hear(small_denoiser(), dictated, 1)
     assert (told[0][watched_rows] == 0).all()
     assert (told[0][~watched_rows] != 0).any()
 
@@ -161,8 +164,9 @@ def by_views(denoiser, watched, views, told=None):
 
 
 def test_long_histories_are_judged_in_parts():
-    parts = in_parts(histories_of([range(10), [3, 4]]), 4)
-    seen = [block.at_BT for block in finished(small_denoiser(), parts, None)]
+    whole = histories_of([range(10), [3, 4]])
+    parts = in_parts(whole, 4)
+    seen = [block.at_BT for block in finished(small_denoiser(), parts, None, Rivals(whole, ITEMS, 0))]
     assert sorted(np.concatenate([at[at >= 0] for at in seen])) == list(range(12))
     assert max(at.shape[1] for at in seen) <= 4
 

@@ -12,6 +12,7 @@ from demure.errors import RunError
 from demure.files import read_json
 from demure.model.denoiser import Denoiser
 from demure.runs import CHECKPOINT
+from demure.training.fit import FITTED
 from demure.training.train import train
 
 MADE = (
@@ -44,7 +45,8 @@ def go(dataset, out, *overrides, **options):
     ("stage", "done"),
     [
         ("train", 1),
-        ("train", 3),
+        ("fit the rivals of content", 0),
+        ("train", 5),
         ("train", 6),
         ("train", 7),
         ("train", 8),
@@ -63,11 +65,33 @@ def test_resumed_equals_uninterrupted(timed, run, tmp_path, stage, done):
         assert (out / name).read_bytes() == (run / name).read_bytes(), name
     assert read_json(out / "run.json") == read_json(run / "run.json")
     assert not (out / CHECKPOINT).exists()
+    assert not (out / FITTED).exists()
+
+
+def test_without_rivals_there_is_one_stage_before_the_offsets(timed, tmp_path):
+    out = tmp_path / "run"
+    with pytest.raises(CutOff):
+        go(timed, out, "denoiser.rivals=false", listener=cut_off_at("train", 5))
+    go(timed, out, "denoiser.rivals=false", resume=True)
+    entries = [json.loads(line) for line in (out / "metrics.jsonl").open()]
+    assert [[*entry][2:] for entry in entries] == [[], *[["loss", "prior"]] * 3, *[["loss", "prior", "offsets"]] * 2]
+
+
+def test_what_the_rivals_know_is_needed_to_go_on(timed, tmp_path):
+    """It lies beside the checkpoint from their fit on."""
+    out = tmp_path / "run"
+    with pytest.raises(CutOff):
+        go(timed, out, listener=cut_off_at("train", 6))
+    whole = (out / FITTED).read_bytes()
+    for damage in (lambda: (out / FITTED).write_bytes(whole[:100]), lambda: (out / FITTED).unlink()):
+        damage()
+        with pytest.raises(RunError, match=r"cannot be read.*--overwrite"):
+            go(timed, out, resume=True)
 
 
 def test_cut_off_again_and_again(timed, run, tmp_path):
     out = tmp_path / "run"
-    for at in (2, 4, 7, 10):
+    for at in (2, 5, 7, 10):
         with pytest.raises(CutOff):
             go(timed, out, listener=cut_off_at("train", at), resume=True)
     go(timed, out, resume=True)
@@ -78,17 +102,18 @@ def test_cut_off_again_and_again(timed, run, tmp_path):
 def test_it_goes_on_and_does_not_start_again(timed, tmp_path):
     out, steps = tmp_path / "run", []
     with pytest.raises(CutOff):
-        go(timed, out, listener=cut_off_at("train", 4))
+        go(timed, out, listener=cut_off_at("train", 6))
     go(timed, out, resume=True, listener=lambda p: steps.append(p.done) if p.stage == "train" else None)
-    assert steps == [*range(3, 11)]
+    assert steps == [*range(5, 11)]
 
 
 def test_metrics_are_there_after_every_epoch(timed, run, tmp_path):
-    """After a cut in the third epoch, those of the start and of the first two, as they stay."""
+    """After a cut, those of the start and of every epoch before it, as they stay."""
     with pytest.raises(CutOff):
-        go(timed, tmp_path / "run", listener=cut_off_at("train", 5))
+        go(timed, tmp_path / "run", listener=cut_off_at("train", 7))
     lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
-    assert lines == (run / "metrics.jsonl").read_text().splitlines()[:3]
+    assert len(lines) >= 4
+    assert lines == (run / "metrics.jsonl").read_text().splitlines()[: len(lines)]
     modes = {path.stat().st_mode & 0o777 for path in [*(tmp_path / "run").iterdir(), run / "run.json"]}
     assert len(modes) == 1
 
@@ -96,7 +121,7 @@ def test_metrics_are_there_after_every_epoch(timed, run, tmp_path):
 def test_a_checkpoint_of_something_else_is_refused(timed, untimed, tmp_path):
     out = tmp_path / "run"
     with pytest.raises(CutOff):
-        go(timed, out, listener=cut_off_at("train", 4))
+        go(timed, out, listener=cut_off_at("train", 5))
     before = (out / CHECKPOINT).read_bytes()
     for dataset, overrides, seed in [(timed, ["training.epochs=4"], 0), (timed, [], 1), (untimed, [], 0)]:
         with pytest.raises(RunError, match="belongs to another dataset, recipe or seed"):
@@ -119,7 +144,8 @@ def test_a_finished_run_is_not_resumed(timed, run):
 
 
 def test_a_loss_that_is_no_number_leaves_the_last_good_epoch(timed, run, tmp_path, monkeypatch):
-    """Bad in the third epoch: an error, the checkpoint of the second, from which a sound machine goes on."""
+    """Bad in the third epoch: an error, the checkpoint of the second, from which a sound machine goes on; the entry
+    besides is of the fit of the rivals."""
     out, sound, calls = tmp_path / "run", Denoiser.log_likelihood, []
 
     def failing(self, context, views, own=None):
@@ -131,7 +157,7 @@ def test_a_loss_that_is_no_number_leaves_the_last_good_epoch(timed, run, tmp_pat
         patch.setattr(Denoiser, "log_likelihood", failing)
         with pytest.raises(RunError, match=r"the loss is nan in epoch 3, step 1.*last good epoch"):
             go(timed, out)
-    assert len((out / "metrics.jsonl").read_text().splitlines()) == 3
+    assert len((out / "metrics.jsonl").read_text().splitlines()) == 4
     go(timed, out, resume=True)
     assert (out / "model.safetensors").read_bytes() == (run / "model.safetensors").read_bytes()
 
@@ -149,7 +175,7 @@ def test_a_likelihood_that_is_no_number_is_told(timed, tmp_path, monkeypatch):
 
 def test_patience_ends_a_training_and_the_best_epoch_stays(timed, tmp_path, monkeypatch):
     """Likelihoods are dictated: the third epoch is the best, two worse ones end it."""
-    ends = ("training.patience=2", "training.offset_epochs=0", "training.hearings=0")
+    ends = ("denoiser.rivals=false", "training.patience=2", "training.offset_epochs=0", "training.hearings=0")
     dictated = iter([0.1, 0.2, 0.15, 0.3, 0.25, 0.2, 0.9])
     monkeypatch.setattr("demure.training.watch.Watch.log_likelihood", lambda self, denoiser: next(dictated))
     report = go(timed, tmp_path / "run", "training.epochs=50", *ends)
@@ -164,11 +190,39 @@ def test_patience_ends_a_training_and_the_best_epoch_stays(timed, tmp_path, monk
     assert np.isfinite(list(short.valid.values())).all()
 
 
+def test_against_the_rivals_the_best_is_looked_for_anew(timed, tmp_path, monkeypatch):
+    """Likelihoods are dictated: the best epoch alone is the second of three; against the rivals it is the first of
+    two, below whatever was before."""
+    values = [0.1, 0.2, 0.3, 0.25, 0.05, 0.07, 0.06]
+    dictated = iter(values)
+    monkeypatch.setattr("demure.training.watch.Watch.log_likelihood", lambda self, denoiser: next(dictated))
+    ends = ("training.patience=1", "training.offset_epochs=0", "training.hearings=0", "training.alone_epochs=10")
+    go(timed, tmp_path / "run", "training.epochs=50", *ends)
+    entries = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").open()]
+    assert [entry["valid_log_likelihood"] for entry in entries] == values
+    assert ["rivals" in entry for entry in entries] == [False] * 4 + [True] * 3
+    assert ["loss" in entry for entry in entries] == [False, True, True, True, False, True, True]
+    assert read_json(tmp_path / "run" / "run.json")["best_epoch"] == entries[5]["epoch"]
+
+
 def test_offsets_come_last_and_alone_and_only_where_they_help(timed, tmp_path, monkeypatch):
     """Likelihoods are dictated: the second epoch is the best of three; then offsets that help once, or never."""
-    go(timed, tmp_path / "without", "training.epochs=2", "training.offset_epochs=0", "training.hearings=0")
+    go(
+        timed,
+        tmp_path / "without",
+        "denoiser.rivals=false",
+        "training.epochs=2",
+        "training.offset_epochs=0",
+        "training.hearings=0",
+    )
     without = load_file(tmp_path / "without" / "model.safetensors")
-    asked = ("training.epochs=50", "training.offset_epochs=9", "training.patience=1", "training.hearings=0")
+    asked = (
+        "denoiser.rivals=false",
+        "training.epochs=50",
+        "training.offset_epochs=9",
+        "training.patience=1",
+        "training.hearings=0",
+    )
     for name, values in {"good": [0.1, 0.2, 0.3, 0.25, 0.4, 0.35], "bad": [0.1, 0.2, 0.3, 0.25, 0.2]}.items():
         dictated = iter(values)
         monkeypatch.setattr(

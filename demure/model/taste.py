@@ -1,0 +1,115 @@
+"""Rival of content: hidden taste, that only co-occurrence shows.
+
+Each user has a sparse mixture theta_u over clusters of items; p(i | u) / p_t(i) = sum_c theta_uc lambda_ci, lambda_ci a
+Poisson rate with a Gamma prior of mean 1. theta and lambda are collapsed, the choice itself is left out (CVB0; Asuncion
+et al., UAI 2009). It starts from the leading singular vectors of the choices that the content does not explain.
+
+Shape suffixes: N training interactions, U users, I items, C clusters, G periods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import scipy.sparse as sparse
+
+_STRENGTH = 0.5
+_SMOOTHING = 1.0
+_SOFT = 0.3  # how far the first clusters are mixed with all
+_TINY = 1e-12
+
+
+class Taste:
+    """``user_N``, ``item_N`` codes; ``period_N`` and ``factor_IG`` as :class:`demure.model.popularity.Periods` has
+    them."""
+
+    def __init__(
+        self,
+        user_N: np.ndarray,
+        item_N: np.ndarray,
+        shape_UI: tuple[int, int],
+        period_N: np.ndarray,
+        factor_IG: np.ndarray,
+        clusters: int,
+        seed: int,
+    ) -> None:
+        n = len(item_N)
+        self._user, self._item, self._shape, self._seed = user_N, item_N, shape_UI, seed
+        rows, one = np.arange(n), np.ones(n)
+        self._by_user = sparse.csr_array((one, (user_N, rows)), (shape_UI[0], n))
+        self._by_item = sparse.csr_array((one, (item_N, rows)), (shape_UI[1], n))
+        self._by_period = sparse.csr_array((one, (period_N, rows)), (factor_IG.shape[1], n))
+        counts_I = np.bincount(item_N, minlength=shape_UI[1])
+        self._share_I = counts_I / max(n, 1)
+        self._less_N = np.where(counts_I > 0, 1.0 - 1.0 / np.maximum(counts_I, 1), 0.0)[item_N]
+        self._factor_IG = factor_IG
+        self.clusters = clusters
+        self.part_NC: np.ndarray | None = None
+        self._rate_IC = np.ones((shape_UI[1], clusters))
+        self._theta_UC = np.full((shape_UI[0], clusters), 1.0 / clusters)
+
+    def start(self, weight_N: np.ndarray) -> None:
+        """Begin with clusters of the choices by ``weight_N``: k-means of the items' leading singular vectors."""
+        from scipy.sparse.linalg import svds
+        from sklearn.cluster import KMeans
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+        taken = sparse.csr_array((weight_N, (self._user, self._item)), self._shape)
+        of_user, of_item = np.asarray(taken.sum(1)).ravel(), np.asarray(taken.sum(0)).ravel()
+        scaled = sparse.diags_array((of_user + 1.0) ** -0.5) @ taken @ sparse.diags_array((of_item + 1.0) ** -0.5)
+        rank = min(self.clusters + 1, min(self._shape) - 1)
+        label_I = np.zeros(self._shape[1], np.int64)
+        if rank >= 2:
+            with threadpool_limits(1):
+                # The starting vector is given: ARPACK would draw one.
+                _, _, right = svds(scaled, k=rank, v0=np.ones(min(self._shape)))
+                vectors = right[::-1][1:].T  # the first is the popularity
+                length = np.linalg.norm(vectors, axis=1)
+                found = (length > _TINY) & (of_item > 0)  # where the rank is less, the last vectors are anything
+                unit = vectors[found] / length[found, None]
+                k = min(self.clusters, len(np.unique(unit, axis=0)))
+                if k:
+                    label_I[found] = (
+                        KMeans(k, n_init=4, random_state=self._seed).fit(unit, sample_weight=of_item[found]).labels_
+                    )
+        self.part_NC = np.full((len(self._item), self.clusters), _SOFT / self.clusters)
+        self.part_NC[np.arange(len(self._item)), label_I[self._item]] += 1 - _SOFT
+
+    def update(self, weight_N: np.ndarray, learn_N: np.ndarray) -> np.ndarray:
+        """Count every choice with its responsibility ``weight_N``, for the clusters those with ``learn_N`` 1 alone, and
+        return p(i | taste) / p_t(i) of each (N,)."""
+        if self.part_NC is None:
+            self.start(weight_N)
+        assert self.part_NC is not None
+        count_NC = weight_N[:, None] * self.part_NC
+        learned_NC = count_NC * learn_N[:, None]
+        total_C = learned_NC.sum(0)
+        prior_C = (total_C + 1.0) / (total_C + 1.0).sum()
+        of_user_UC = self._by_user @ count_NC + _SMOOTHING * prior_C
+        self._theta_UC = of_user_UC / of_user_UC.sum(1, keepdims=True)
+        theta_NC = np.maximum(of_user_UC[self._user] - count_NC, _TINY)
+        theta_NC /= theta_NC.sum(1, keepdims=True)
+        seen_IC = self._by_item @ learned_NC
+        expected_IC = self._share_I[:, None] * (self._factor_IG @ (self._by_period @ learned_NC))
+        self._rate_IC = (seen_IC + _STRENGTH) / (expected_IC + _STRENGTH)
+        observed_NC = np.maximum(seen_IC[self._item] - learned_NC, 0.0)
+        rate_NC = (observed_NC + _STRENGTH) / (expected_IC[self._item] * self._less_N[:, None] + _STRENGTH)
+        joint_NC = theta_NC * rate_NC
+        ratio_N: np.ndarray = joint_NC.sum(1)
+        self.part_NC = joint_NC / np.maximum(ratio_N, _TINY)[:, None]
+        return ratio_N
+
+    def state(self) -> dict[str, np.ndarray]:
+        """What was fitted."""
+        return {name: getattr(self, name) for name in ("part_NC", "_rate_IC", "_theta_UC")}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Take up a :meth:`state`."""
+        for name, array in state.items():
+            setattr(self, name, array)
+
+    def after(self, user_B: np.ndarray, item_B: np.ndarray) -> np.ndarray:
+        """The same ratio (B,) for choices that follow the training."""
+        ratio_B: np.ndarray = (self._theta_UC[user_B] * self._rate_IC[item_B]).sum(1)
+        return np.maximum(ratio_B, _TINY)

@@ -1,0 +1,119 @@
+"""Popularity over time: periods where time tells something, features without dates, and the cause that it is."""
+
+import numpy as np
+import pytest
+from histories_by_hand import histories
+
+from demure.data.dataset import Histories
+from demure.model.popularity import Periods, Popularity, by_period, without_time
+
+ITEMS = 60
+
+
+def fading(n=6000, seed=0):
+    """Items (n,) that come one after the other, each popular for a tenth of the time, and the times (n,)."""
+    random = np.random.default_rng(seed)
+    time = np.sort(random.uniform(0, 1000, n))
+    item = np.rint(time / 1000 * (ITEMS - 1) + random.normal(0, 3, n)).clip(0, ITEMS - 1).astype(np.int64)
+    return item, time
+
+
+def test_where_popularity_stands_still_there_are_no_periods():
+    random = np.random.default_rng(0)
+    item, time = random.zipf(1.5, 6000) % ITEMS, random.uniform(0, 1000, 6000)
+    found = by_period(item, time, ITEMS)
+    assert (len(found.starts), found.gain) == (0, 0.0)
+    assert found.factor_IG.tolist() == [[1.0]] * ITEMS
+    assert found.of(time, 6000).tolist() == [0] * 6000
+
+
+@pytest.mark.parametrize("shift", [0.0, 1.7e9])
+def test_items_that_come_and_go_make_periods(shift):
+    item, time = fading()
+    found = by_period(item, time + shift, ITEMS)
+    assert found.gain > 0.5
+    assert found.factor_IG.shape == (ITEMS, len(found.starts) + 1)
+    share = np.bincount(item, minlength=ITEMS) / len(item)
+    np.testing.assert_allclose(share @ found.factor_IG, 1, rtol=1e-5)
+    assert (found.factor_IG[:, 0] == 1).all()
+    assert (found.factor_IG > 0).all()
+    assert found.factor_IG[2, 1] > 5 > 0.2 > found.factor_IG[2, -1]
+    assert found.factor_IG[-3, -1] > 5 > 0.2 > found.factor_IG[-3, 1]
+
+
+def test_without_times_or_with_few_choices_there_are_no_periods():
+    item, time = fading()
+    assert not len(by_period(item, None, ITEMS).starts)
+    assert not len(by_period(item[:300], time[:300], ITEMS).starts)
+
+
+def test_one_time_for_all_is_no_time():
+    item, _ = fading()
+    found = by_period(item, np.full(len(item), 5.0), ITEMS)
+    assert found.of(np.array([5.0]), 1).max() < found.factor_IG.shape[1]
+    assert found.gain < 0.01
+
+
+def test_the_period_of_a_time():
+    """By hand: periods 1, 2 and 3 begin at 10, 20 and 30; what is before the first counts as the first."""
+    periods = Periods(np.array([10.0, 20.0, 30.0]), np.ones((2, 4), np.float32), 0.1)
+    assert periods.of(np.array([3.0, 10.0, 19.9, 20.0, 99.0]), 5).tolist() == [1, 1, 1, 2, 3]
+    assert periods.of(None, 2).tolist() == [0, 0]
+
+
+def dated(seed=0):
+    """Features: the first column is the time at which an item is popular, bent, the second tells nothing of it."""
+    random = np.random.default_rng(seed)
+    item, time = fading(seed=seed)
+    users = np.sort(random.integers(0, 300, len(item)))
+    train = Histories(np.searchsorted(users, np.arange(301)), item, time)
+    date = np.sin(np.arange(ITEMS) / ITEMS * 4)
+    vectors = np.stack([date, random.normal(size=ITEMS)], 1).astype(np.float32)
+    return vectors, train
+
+
+def test_a_date_goes_and_the_rest_stays():
+    vectors, train = dated()
+    # Piecewise linear over 8 knots needs some items; each comes twice, in two columns of noise.
+    many = np.concatenate([vectors, vectors])
+    double = Histories(
+        train.indptr, np.where(np.arange(len(train.items)) % 2, train.items, train.items + ITEMS), train.times
+    )
+    found = without_time(many, np.ones(2 * ITEMS, bool), double)
+    known = np.bincount(double.items, minlength=2 * ITEMS) >= 3
+    assert known.sum() > 100
+    assert found[known, 0].std() < 0.2 * many[known, 0].std()
+    assert np.corrcoef(found[known, 1], many[known, 1])[0, 1] > 0.85
+    assert found[known, 1].std() > 0.8 * many[known, 1].std()
+    assert found.dtype == many.dtype
+
+
+def test_features_keep_their_dates_where_nothing_is_known_of_time():
+    vectors, train = dated()
+    present = np.ones(ITEMS, bool)
+    assert np.array_equal(without_time(vectors, present, Histories(train.indptr, train.items)), vectors)
+    few = Histories(np.array([0, 20]), train.items[:20], train.times[:20])
+    assert np.array_equal(without_time(vectors, present, few), vectors)
+
+
+def test_what_content_spreads_is_not_popularity_s():
+    """Ten choices of each of two items; popularity made all of item 0 and none of item 1: what it causes is twice as
+    often item 0 as what all causes do is, but for the prior, worth 3 choices."""
+    train = histories([[0, 1]] * 10, times=False)
+    flat = Periods(np.zeros(0), np.ones((2, 1), np.float32), 0.0)
+    model = Popularity(train.items, np.zeros(20, np.int64), flat)
+    ratio = model.update((train.items == 0).astype(float))
+    # Ten choices by popularity, of which five of each item are expected; a choice itself is left out of both.
+    assert ratio[0] == pytest.approx((9 + 3) / (5 * 0.9 + 3))
+    assert ratio[1] == pytest.approx(3 / (5 * 0.9 + 3))
+    np.testing.assert_allclose(model.after(np.array([0, 1]), np.zeros(2, np.int64)), [13 / 8, 3 / 8])
+
+
+def test_what_popularity_knows_comes_back():
+    item, time = fading(2000)
+    periods = by_period(item, time, ITEMS)
+    period = periods.of(time, len(time))
+    one, two = (Popularity(item, period, periods) for _ in range(2))
+    one.update(np.random.default_rng(0).random(len(item)))
+    two.restore(one.state())
+    assert np.array_equal(one.after(item, period), two.after(item, period))

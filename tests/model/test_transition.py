@@ -1,0 +1,115 @@
+"""What follows what: planted links are found, and nobody is a witness in the own cause."""
+
+import numpy as np
+import pytest
+from histories_by_hand import histories as histories_of
+
+from demure.data.dataset import Histories
+from demure.model.transition import Transition
+
+ITEMS = 200
+LINK = (3, 150)
+
+
+def linked(users=300, length=6, seed=0):
+    """Histories of different items at random; each fifth user has 150 right after 3, two more have one of both."""
+    random = np.random.default_rng(seed)
+    rest = np.setdiff1d(np.arange(ITEMS), LINK)
+    rows = []
+    for user in range(users):
+        row = random.choice(rest, length, replace=False)
+        if user % 5 == 0:
+            row[2:4] = LINK
+        rows.append(row)
+    return histories_of(rows)
+
+
+def fitted(train, times=6):
+    """The rival after ``times`` updates that count every choice in full, and its ratios."""
+    user = np.repeat(np.arange(len(train.indptr) - 1), np.diff(train.indptr))
+    model = Transition(train, user, ITEMS, np.ones(len(train.items)))
+    for _ in range(times):
+        ratio = model.update(np.ones(len(train.items)))
+    return model, ratio
+
+
+def test_linked_choices_are_found():
+    train = linked()
+    _, ratio = fitted(train)
+    follows = train.items == LINK[1]
+    assert ratio[follows].min() > 10
+    assert np.median(ratio[~follows]) < 1.5
+    assert np.isfinite(ratio).all()
+    assert (ratio > 0).all()
+
+
+def test_a_pair_of_one_user_alone_is_not_its_own_witness():
+    """The user has the pair over and over; to everyone else it is unknown."""
+    train = linked()
+    own = [10, 20, 30] + [7, 9] * 6
+    rows = [*(train.of(k) for k in range(300)), np.array(own)]
+    _, ratio = fitted(histories_of(rows))
+    mine = ratio[-len(own) :]
+    assert mine.max() < 1.2
+
+
+def test_without_links_the_ratio_is_about_one():
+    random = np.random.default_rng(1)
+    train = histories_of([random.choice(ITEMS, 6, replace=False) for _ in range(300)])
+    _, ratio = fitted(train)
+    assert np.quantile(ratio, 0.95) < 2
+    assert np.log(ratio).mean() < 0.05
+
+
+def test_choices_after_the_training_are_told_the_same_way():
+    """Newest first: right after 3 comes 150, and next to nothing else does; an item does not follow itself."""
+    model, ratio = fitted(linked())
+    before = np.full((4, 5), -1)
+    before[0, 0] = before[1, 0] = 3
+    before[3, 0] = 150
+    item = np.array([150, 151, 150, 150])
+    after = model.after(before, item, np.ones(4))
+    assert after[0] > 10
+    assert after[1] < 1.2
+    assert after[2] == after[3] == 1  # nothing before it, or itself
+    assert after[0] == pytest.approx(np.median(ratio[linked().items == 150]), rel=0.2)
+
+
+def test_the_more_popular_an_item_was_the_less_a_link_tells():
+    """A link to what everyone chose at the time is told by the time."""
+    train = linked()
+    user = np.repeat(np.arange(300), np.diff(train.indptr))
+    in_season = np.where(train.items == LINK[1], 5.0, 1.0)
+    model = Transition(train, user, ITEMS, in_season)
+    for _ in range(6):
+        ratio = model.update(np.ones(len(train.items)))
+    follows = train.items == LINK[1]
+    _, flat = fitted(train)
+    assert np.median(ratio[follows]) < 0.5 * np.median(flat[follows])
+
+
+def test_where_choices_share_a_time_both_directions_count():
+    """Of a basket the first is told by the second as well."""
+    train = linked()
+    baskets = Histories(train.indptr, train.items, np.repeat(np.arange(300.0), 6))
+    _, apart = fitted(train)
+    _, together = fitted(baskets)
+    first = train.items == LINK[0]
+    assert np.median(apart[first]) < 2
+    assert np.median(together[first]) > 3
+
+
+def test_one_choice_each_has_nothing_before_it():
+    _, ratio = fitted(histories_of([[1], [2], [3]]))
+    assert ratio.tolist() == [1, 1, 1]
+
+
+def test_what_it_knows_comes_back():
+    train = linked(100)
+    one, _ = fitted(train)
+    user = np.repeat(np.arange(100), np.diff(train.indptr))
+    two = Transition(train, user, ITEMS, np.ones(len(train.items)))
+    two.restore(one.state())
+    before, item = np.full((20, 5), 3), np.arange(140, 160)
+    assert np.array_equal(one.after(before, item, np.ones(20)), two.after(before, item, np.ones(20)))
+    assert np.array_equal(one.update(np.ones(600)), two.update(np.ones(600)))

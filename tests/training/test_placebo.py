@@ -1,0 +1,124 @@
+"""Features dealt among the items: nothing stays of it, and what features tell beyond it is theirs."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from small_models import small_denoiser, small_histories
+from small_sets import SMALL, prepared
+
+from demure.demo.planted import plant
+from demure.files import read_json
+from demure.training import placebo as module
+from demure.training.placebo import dealt
+from demure.training.train import train
+
+CLEAR = dataclasses.replace(SMALL, users=200, items=100, length=(8, 14), p_none=0.1, missing=0.0)
+
+
+def copied(denoiser):
+    return {name: tensor.clone() for name, tensor in denoiser.state_dict().items()}
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_afterwards_everything_is_as_it_was(fails):
+    denoiser = small_denoiser()
+    before = copied(denoiser)
+    channel = denoiser.experts()[0]
+    try:
+        with dealt(channel, np.random.default_rng(0)):
+            assert not torch.equal(channel.coordinates_ID, before["channels.m0.coordinates_ID"])
+            if fails:
+                raise RuntimeError
+    except RuntimeError:
+        pass
+    after = denoiser.state_dict()
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+
+
+def test_items_that_have_the_modality_change_places_and_the_others_do_not():
+    """Where an item lies and its offset go together; what its users told is of nobody; the other modality stays."""
+    denoiser = small_denoiser(missing=0.4)
+    before = copied(denoiser)
+    channel, other = denoiser.experts()
+    there = channel.present_I > 0
+    with dealt(channel, np.random.default_rng(0)):
+        assert torch.equal(channel.present_I > 0, there)
+        assert (channel.themes.offset_IC == 0).all()
+        was = torch.cat([before["channels.m0.coordinates_ID"], before["channels.m0.points.offset_ID"]], 1)[there]
+        now = torch.cat([channel.coordinates_ID, channel.points.offset_ID], 1)[there]
+        assert not torch.equal(now, was)
+        assert sorted(map(tuple, now.tolist())) == sorted(map(tuple, was.tolist()))
+        assert torch.equal(channel.coordinates_ID[~there], before["channels.m0.coordinates_ID"][~there])
+        assert torch.equal(other.coordinates_ID, before["channels.m1.coordinates_ID"])
+
+
+def test_a_deal_is_of_its_seed():
+    denoiser, found = small_denoiser(), []
+    for seed in (0, 0, 1):
+        with dealt(denoiser.experts()[0], np.random.default_rng(seed)):
+            context = denoiser.context(small_histories([8]))
+            found.append(denoiser.infer(context, denoiser.views()).r_BTM)
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[0], found[2])
+
+
+def test_the_interval_by_hand():
+    """Two deals, two users of weights 1 and 3: means 2 and 4 by user, 3.5 in all; deals at 2.75 and 4.25."""
+    mean, low, high = module._interval(np.array([[1.0, 10 / 3], [3.0, 14 / 3]]), np.array([1.0, 3.0]))
+    variance = (1 / 16 * 1.5**2 + 9 / 16 * 0.5**2) + (2 * 0.75**2) / 2
+    assert mean == pytest.approx(3.5)
+    assert (low, high) == pytest.approx((3.5 - 1.96 * variance**0.5, 3.5 + 1.96 * variance**0.5))
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """A run on planted choices by the image, beside a text that is noise: (run folder, what run.json says)."""
+    folder = tmp_path_factory.mktemp("placebo")
+    planted = plant(dataclasses.replace(CLEAR, modalities=("image",), p_two=0.0))
+    noise = np.random.default_rng(5).normal(size=(CLEAR.items, 12)).astype(np.float32)
+    dataclasses.replace(planted, features={**planted.features, "text": noise}).write(folder / "raw")
+    dataset = prepared(folder / "raw", folder / "dataset")
+    asked = ("training.epochs=4", "training.alone_epochs=2", "training.offset_epochs=1", "training.epoch_steps=6")
+    train(dataset, folder / "run", overrides=asked, device="cpu")
+    return folder / "run", read_json(folder / "run" / "run.json")
+
+
+def test_what_chose_tells_more_than_its_placebo(measured):
+    _, manifest = measured
+    image = manifest["placebo"]["image"]
+    assert image["admitted"]
+    assert image["deals"] == module.DEALS
+    assert 0 < image["gain_low"] < image["gain"]
+    assert 0 < image["low"] < image["excess"] < image["high"]
+    assert manifest["causes"]["image"] > 0.3
+
+
+def test_noise_explains_nothing(measured):
+    _, manifest = measured
+    text = manifest["placebo"]["text"]
+    assert not text["admitted"] or text["mean_probability"] <= 0.05
+    assert manifest["causes"]["text"] < 0.05
+
+
+def test_what_is_not_admitted_has_no_point_of_interest(measured):
+    run, manifest = measured
+    found = pd.read_parquet(run / "diagnosis.parquet")
+    for name, one in manifest["placebo"].items():
+        mine = found[found["modality"] == name]
+        if not one["admitted"]:
+            assert (one["deals"], one["mean_probability"], one["excess"]) == (0, 0.0, 0.0)
+            assert (mine["verdict"] == "noise").all()
+            assert mine["poi_probability"].max() < 1e-6
+        else:
+            assert (mine["verdict"] == "poi").any()
+
+
+def test_the_excess_is_over_the_mean_probability_of_the_deals(measured):
+    run, manifest = measured
+    image = manifest["placebo"]["image"]
+    found = pd.read_parquet(run / "diagnosis.parquet")
+    real = found.loc[found["modality"] == "image", "poi_probability"].mean()
+    assert image["mean_probability"] + image["excess"] == pytest.approx(real, abs=0.02)

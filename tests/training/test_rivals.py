@@ -1,0 +1,165 @@
+"""Rivals beside the content: fitted together, the same again, and kept for a training that goes on."""
+
+import numpy as np
+import pytest
+import torch
+from histories_by_hand import histories as histories_of
+from small_models import ITEMS, small_denoiser
+
+from demure.data.dataset import Histories
+from demure.errors import RunError
+from demure.training.rivals import Rivals
+
+USERS = 60
+LINK = (5, 33)
+
+
+def linked(seed=0):
+    """Half of the users chose 33 right after 5; everything else is chance."""
+    random = np.random.default_rng(seed)
+    rows = []
+    for user in range(USERS):
+        row = random.choice(np.setdiff1d(np.arange(ITEMS), LINK), 8, replace=False)
+        if user % 2:
+            row[3:5] = LINK
+        rows.append(row)
+    return histories_of(rows)
+
+
+def fitted(train=None, seed=0, times=1):
+    rivals, denoiser = Rivals(linked() if train is None else train, ITEMS, seed), small_denoiser()
+    for _ in range(times):
+        rivals.fit(denoiser)
+    return rivals
+
+
+@pytest.fixture(scope="module")
+def rivals():
+    return fitted()
+
+
+def next_choices(rivals, item=LINK[1], length=4):
+    """Every user's first choices and then ``item``."""
+    users = np.arange(USERS)
+    at = rivals.train.places(users)[:, :length]
+    return rivals.beside_next(at, users, np.full(USERS, item), None)
+
+
+def test_before_they_are_fitted_nothing_is_known():
+    flat = Rivals(linked(), ITEMS, 0)
+    assert flat.ratio_NR is None
+    found = flat.beside(np.array([[0, 1, -1]]))
+    assert found.rival_BTR is None
+    assert found.period_BT.tolist() == [[0, 0, 0]]
+    assert next_choices(flat).rival_BTR is None
+
+
+def test_every_training_choice_has_three_ratios(rivals):
+    assert rivals.ratio_NR.shape == (USERS * 8, 3)
+    assert rivals.ratio_NR.dtype == np.float32
+    assert np.isfinite(rivals.ratio_NR).all()
+    assert (rivals.ratio_NR > 0).all()
+
+
+def test_a_link_is_the_transitions(rivals):
+    follows = rivals.train.items == LINK[1]
+    assert np.median(rivals.ratio_NR[follows, 1]) > 3
+    assert np.median(rivals.ratio_NR[~follows, 1]) < 1.5
+
+
+def test_what_is_beside_a_batch_is_what_was_found_of_its_choices(rivals):
+    at = np.array([[3, 4, -1], [10, -1, -1]])
+    found = rivals.beside(at)
+    assert np.array_equal(found.rival_BTR.numpy()[at >= 0], rivals.ratio_NR[[3, 4, 10]])
+    assert found.period_BT.shape == (2, 3)
+
+
+def test_one_more_choice_is_told_by_what_came_before_it(rivals):
+    """33 is to be expected after 5, at the end of the histories that have it; others are not."""
+    users = np.arange(USERS)
+    found = next_choices(rivals).rival_BTR.numpy()
+    assert found.shape == (USERS, 5, 3)
+    assert np.array_equal(found[:, :4], rivals.ratio_NR[rivals.train.places(users)[:, :4]])
+    assert found[1::2, 4, 1].min() > 3
+    assert found[::2, 4, 1].max() < 2
+    other = next_choices(rivals, item=20).rival_BTR.numpy()
+    assert other[1::2, 4, 1].max() < 2
+
+
+def test_histories_of_other_lengths_have_the_new_choice_at_their_end(rivals):
+    at, items = np.array([[0, 1, 2], [8, -1, -1], [-1, -1, -1]]), np.array([1, 2, 3])
+    together = rivals.beside_next(at, np.arange(3), items, None).rival_BTR
+    assert np.array_equal(together[0, :3].numpy(), rivals.ratio_NR[:3])
+    for row, length in enumerate([3, 1, 0]):
+        mine = slice(row, row + 1)
+        alone = rivals.beside_next(at[mine, :length], np.array([row]), items[mine], None).rival_BTR
+        assert torch.equal(together[row, : length + 1], alone[0])
+    assert together[2, 0, 1] == 1  # nothing before it
+
+
+def test_a_users_own_choices_do_not_speak_for_a_taste():
+    """Each user has two items that nobody else has; whoever fits the user's own choices finds a taste in them."""
+    random = np.random.default_rng(0)
+    rows = [random.choice(ITEMS, 7, replace=False) for _ in range(USERS)]
+    taste = np.log(fitted(histories_of(rows, times=False)).ratio_NR[:, 2])
+    assert taste.mean() < 0.02
+
+
+def test_the_seed_decides_every_number(rivals):
+    again = fitted()
+    assert np.array_equal(again.ratio_NR, rivals.ratio_NR)
+    assert not np.array_equal(fitted(seed=1).ratio_NR, rivals.ratio_NR)
+
+
+def test_saved_and_read_back_they_know_the_same(rivals, tmp_path):
+    rivals.save(tmp_path / "rivals.safetensors")
+    again = Rivals(rivals.train, ITEMS, 0)
+    again.load(tmp_path / "rivals.safetensors")
+    assert np.array_equal(again.ratio_NR, rivals.ratio_NR)
+    assert torch.equal(next_choices(again).rival_BTR, next_choices(rivals).rival_BTR)
+
+
+def test_fitted_again_it_makes_no_difference_whether_they_were_read_back(tmp_path):
+    one = fitted()
+    one.save(tmp_path / "rivals.safetensors")
+    two = Rivals(one.train, ITEMS, 0)
+    two.load(tmp_path / "rivals.safetensors")
+    denoiser = small_denoiser(seed=3)
+    for rivals in (one, two):
+        rivals.fit(denoiser)
+    assert np.array_equal(one.ratio_NR, two.ratio_NR)
+    assert torch.equal(next_choices(one).rival_BTR, next_choices(two).rival_BTR)
+
+
+def test_what_cannot_be_read_is_refused(tmp_path):
+    path = tmp_path / "rivals.safetensors"
+    for content in (None, b"12345678"):
+        if content is not None:
+            path.write_bytes(content)
+        with pytest.raises(RunError, match=r"cannot be read.*--overwrite"):
+            Rivals(linked(), ITEMS, 0).load(path)
+
+
+def test_items_that_come_and_go_have_periods_and_a_choice_is_of_its_own():
+    """Items come one after the other: the time of a choice, not the users, tells which."""
+    random = np.random.default_rng(0)
+    n = 1600
+    time = np.sort(random.uniform(0, 1000, n))
+    item = np.rint(time / 1000 * (ITEMS - 1) + random.normal(0, 2, n)).clip(0, ITEMS - 1).astype(np.int64)
+    user = random.integers(0, 200, n)
+    order = np.argsort(user, kind="stable")
+    indptr = np.searchsorted(user[order], np.arange(201))
+    rivals = Rivals(Histories(indptr, item[order], time[order]), ITEMS, 0)
+    assert len(rivals.periods.starts) > 2
+    assert rivals.period_N.min() == 1
+    found = rivals.beside(np.array([[0, 1, -1]])).period_BT[0].tolist()
+    assert found == [*rivals.period_N[:2], 0]
+    late = rivals.beside_next(np.array([[0, 1]]), np.array([0]), np.array([3]), np.array([1e9])).period_BT
+    assert late[0].tolist() == [*rivals.period_N[:2], len(rivals.periods.starts)]
+
+
+@pytest.mark.parametrize("rows", [[[1]], [[1], [1], [1], [1]], [[1, 2], []], [[3, 3, 3]], [[0, 1, 2, 3]] * 3])
+def test_odd_histories(rows):
+    found = fitted(histories_of(rows)).ratio_NR
+    assert np.isfinite(found).all()
+    assert (found > 0).all()
