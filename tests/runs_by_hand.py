@@ -13,7 +13,7 @@ from PIL import Image
 
 from demure.files import write_json
 
-CAUSES = {"image": 0.21, "text": 0.32, "trend": 0.1, "transition": 0.12, "taste": 0.15, "popularity": 0.10}
+CAUSES = {"image": 0.21, "text": 0.32, "transition": 0.12, "taste": 0.15, "popularity": 0.20}
 FEATURES = {
     "image": {"provenance": {"encoder": "color", "kind": "image"}},
     "text": {"provenance": {"encoder": "tfidf", "kind": "text"}},

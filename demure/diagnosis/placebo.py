@@ -19,8 +19,7 @@ _PLURALS = {"image": "pictures", "text": "texts"}
 _RIVALS = {
     "taste": "hidden taste",
     "transition": "what goes with previous choices",
-    "trend": "what was popular at the time",
-    "popularity": "popularity in general, or nothing known,",
+    "popularity": "what was popular at the time, or nothing known,",
 }
 
 
