@@ -1,5 +1,7 @@
 """The three tables of a diagnosis: what is in them, how they hang together, and that the model says so."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -230,4 +232,7 @@ def test_one_modality(timed, tmp_path):
     reliance = pd.read_parquet(tmp_path / "run" / "reliance.parquet")
     assert reliance["modality"].tolist() == ["image", "none"] * 60
     np.testing.assert_allclose(reliance.groupby("user_id")["reliance"].sum(), 1, atol=1e-6)
-    assert reliance.loc[reliance["modality"] == "image", "reliance"].between(0.01, 0.999).all()
+    image = reliance.loc[reliance["modality"] == "image", "reliance"]
+    admitted = json.loads((tmp_path / "run" / "run.json").read_text())["placebo"]["image"]["admitted"]
+    # So few users may not be enough to tell its features from dealt ones; then nobody relies on them.
+    assert image.between(0.01, 0.999).all() if admitted else (image == 0).all()
