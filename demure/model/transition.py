@@ -29,8 +29,8 @@ class Transition:
 
     def __init__(self, train: Histories, user_N: np.ndarray, n_items: int, factor_N: np.ndarray) -> None:
         item_N = train.items
-        self.source_E, self._target_E, self._kind_E = _pairs(train, user_N)
-        j, i, user = item_N[self.source_E], item_N[self._target_E], user_N[self._target_E]
+        source_E, self._target_E, self._kind_E = _pairs(train, user_N)
+        j, i, user = item_N[source_E], item_N[self._target_E], user_N[self._target_E]
         self._n, self._n_items, self._from_E = len(item_N), n_items, j
         self._key, self._pair_E = np.unique(j * np.int64(n_items) + i, return_inverse=True)
         # What its own user did does not speak for a choice.
@@ -55,14 +55,14 @@ class Transition:
         for _ in range(_STEPS):
             share_EK = self.share_SK[self._kind_E]
             joint_EK = share_EK * ratio_EK
-            told_N = np.bincount(self._target_E, joint_EK.sum(1), self._n)
-            post_EK = joint_EK / np.maximum(told_N, _TINY)[self._target_E][:, None]
+            density_N = np.bincount(self._target_E, joint_EK.sum(1), self._n)
+            post_EK = joint_EK / np.maximum(density_N, _TINY)[self._target_E][:, None]
             weighted_EK = weight_N[self._target_E][:, None] * post_EK
             new = [np.bincount(self._kind_E, weighted_EK[:, k], 2 * WINDOW) for k in range(len(_STRENGTHS))]
             self.share_SK = np.stack(new, 1) + 1e-3
             self.share_SK /= self.share_SK.sum()
         lacking_N = 1.0 - np.bincount(self._target_E, share_EK.sum(1), self._n)  # sources that a short history lacks
-        return np.maximum(lacking_N, 0.0) + told_N
+        return np.maximum(lacking_N, 0.0) + density_N
 
     def state(self) -> dict[str, np.ndarray]:
         """What was fitted."""

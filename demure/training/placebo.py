@@ -109,7 +109,7 @@ def dealt(channel: Channel, random: np.random.Generator) -> Iterator[None]:
     order = order.to(channel.present_I.device)
     kept = {name: tensor.clone() for name, tensor in _of_items(channel).items()}
     for name, tensor in _of_items(channel).items():
-        tensor.copy_(torch.zeros_like(tensor) if name == "told" else kept[name][order])
+        tensor.copy_(torch.zeros_like(tensor) if name == "messages" else kept[name][order])
     try:
         yield
     finally:
@@ -122,7 +122,7 @@ def _of_items(channel: Channel) -> dict[str, torch.Tensor]:
         "coordinates": channel.coordinates_ID,
         "themes": channel.themes_ID,
         "offsets": channel.points.offset_ID.data,
-        "told": channel.themes.offset_IC,
+        "messages": channel.themes.offset_IC,
     }
 
 

@@ -105,17 +105,17 @@ class Rivals:
         taste = self._models[2]
         everyone = np.ones(shape[0])
         for _ in range(_STEPS):
-            told_NR = self._tell(self._r_NK, taste, everyone)
-            self._r_NK = self._expect(self._r_NK, told_NR, ratio_NM, denoiser)
-        ratio_NR = told_NR.astype(np.float32)
+            density_NR = self._tell(self._r_NK, taste, everyone)
+            self._r_NK = self._expect(self._r_NK, density_NR, ratio_NM, denoiser)
+        ratio_NR = density_NR.astype(np.float32)
         for number, apart in enumerate(self._models[3:]):
             r_NK, apart.part_NC = self._r_NK, taste.part_NC
             learn_N = (self._fold_U[self._user_N] != number).astype(np.float64)
             for _ in range(_APART):
-                told_NR = self._tell(r_NK, apart, learn_N)
-                r_NK = self._expect(r_NK, told_NR, ratio_NM, denoiser)
+                density_NR = self._tell(r_NK, apart, learn_N)
+                r_NK = self._expect(r_NK, density_NR, ratio_NM, denoiser)
             mine = learn_N == 0
-            ratio_NR[mine] = told_NR[mine]
+            ratio_NR[mine] = density_NR[mine]
         self.ratio_NR = ratio_NR
 
     def _tell(self, r_NK: np.ndarray, taste: Taste, learn_N: np.ndarray) -> np.ndarray:
@@ -180,7 +180,8 @@ class Rivals:
         counts_NK = np.zeros_like(r_NK)
         if denoiser.shape.denoise and denoiser.shape.reliance:
             counts_NK = (self._by_user @ r_NK)[self._user_N] - r_NK
-        reliance_NK = denoiser.smoothed(torch.as_tensor(counts_NK)).numpy()
+        device = denoiser.log_reliance.device
+        reliance_NK = denoiser.smoothed(torch.as_tensor(counts_NK).to(device)).cpu().numpy()
         joint_NK = reliance_NK * np.concatenate([rival_NR, ratio_NM], 1)
         found: np.ndarray = joint_NK / joint_NK.sum(1, keepdims=True)
         return found
