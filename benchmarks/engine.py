@@ -25,26 +25,27 @@ import torch
 import typer
 from sets import obtain
 
+from demure.baselines.build import start, task_of
 from demure.baselines.learned import Learned, Task
 from demure.baselines.registry import learned_options
-from demure.data.dataset import Dataset, Histories
+from demure.compute.process_group import Team
+from demure.data.dataset import Dataset
 from demure.data.export import export
+from demure.data.histories import Histories, counts
 from demure.model.denoiser import Denoiser
 from demure.model.latent import Latent
 from demure.progress import Progress
 from demure.recipe.load import load_recipe
-from demure.training import fit as demure_fit
-from demure.training.batches import counts, hide, pieces
+from demure.runs.load import shape_of
+from demure.training import denoiser_loop
+from demure.training.baseline_loop import _epoch as learned_epoch
+from demure.training.batches import hide, pieces
 from demure.training.checkpoint import Care, Keeper, Log
-from demure.training.descent import Descent
 from demure.training.inputs import latents
-from demure.training.learn import _epoch as learned_epoch
-from demure.training.learn import start, task_of
-from demure.training.load import shape_of
+from demure.training.optimizer import Descent
 from demure.training.rivals import Rivals
-from demure.training.team import Team
-from demure.training.train import train
-from demure.training.watch import Watch
+from demure.training.run import train
+from demure.training.validation import Watch
 
 HERE = Path(__file__).parent
 app = typer.Typer(add_completion=False, no_args_is_help=True)
@@ -87,7 +88,7 @@ class Trainer:
                 self.rivals, data.histories("valid"), most=s.watched_users, longest=s.history, held_out=0.2, seed=0
             )
             self.train_part = train_part
-            self.descent = Descent(demure_fit._groups(self.denoiser, s), (), Team())
+            self.descent = Descent(denoiser_loop._groups(self.denoiser, s), (), Team())
             self.keeper = Keeper(self.care, "", self.denoiser, self.descent, self.generator, Log("x", [{}]))
             random = torch.Generator().manual_seed(1)
             self.reads = statistics.mean(int((self.batch(random) >= 0).sum()) for _ in range(200)) * s.epoch_steps
@@ -102,7 +103,7 @@ class Trainer:
             self.reads = float(read.sum())
 
     def batch(self, generator: torch.Generator) -> np.ndarray:
-        """Interactions (their numbers) of one step of demure's own loop, as ``demure.training.fit`` draws them."""
+        """Interactions (their numbers) of one step, as ``demure.training.denoiser_loop`` draws them."""
         s = self.settings
         chosen = torch.randint(len(self.watch.kept), (s.batch_users,), generator=generator).numpy()
         at = pieces(self.train_part, self.watch.kept[chosen], s.history, generator)
@@ -113,7 +114,7 @@ class Trainer:
         if self.name == "demure":
             self.keeper.place.steps = 0
             self.generator.manual_seed(1)
-            demure_fit._epoch(
+            denoiser_loop._epoch(
                 self.denoiser,
                 self.descent,
                 self.rivals,
@@ -140,7 +141,7 @@ class Trainer:
             def work() -> None:
                 for at, known in batches:
                     self.denoiser.zero_grad()
-                    demure_fit.loss_of(self.denoiser, self.rivals, at, known, random, Team()).backward()
+                    denoiser_loop.loss_of(self.denoiser, self.rivals, at, known, random, Team()).backward()
         else:
             self.module.train()
             batches = list(self.module.batches(self.generator))
@@ -322,7 +323,7 @@ def one(model: str, users: int, items: int, length: int, steps: int, override: s
         }
         denoiser = Denoiser.start(spaces, counts(history, items), shape_of(recipe), ordered=True, seed=0)
         rivals = Rivals(Histories(history.indptr, history.items), items, 0)
-        descent = Descent(demure_fit._groups(denoiser, recipe.training), (), Team())
+        descent = Descent(denoiser_loop._groups(denoiser, recipe.training), (), Team())
         rows = np.arange(users)
         s = recipe.training
 
@@ -332,7 +333,7 @@ def one(model: str, users: int, items: int, length: int, steps: int, override: s
             read = read[: max(1, s.batch_cells // read.shape[1] ** 2)]
             read = read[:, : max(int((read >= 0).sum(1).max()), 1)]
             known = hide(read, s.held_out, generator)
-            loss = demure_fit.loss_of(denoiser, rivals, read, known, generator, Team())
+            loss = denoiser_loop.loss_of(denoiser, rivals, read, known, generator, Team())
             descent.step(loss, "", "", clip=1.0)
             return int((read >= 0).sum())
     else:

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 import typer
 
-from demure.data.dataset import Histories
+from demure.data.histories import Histories
 from demure.evaluation.lists import Catalogue, popularity
 from demure.evaluation.ranking import evaluate, users_at_once
 

@@ -30,7 +30,7 @@ import numpy as np
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-import tiny_models
+from support import tiny_models
 
 HERE = Path(__file__).resolve()
 
@@ -63,7 +63,7 @@ def told(title: str, rates: dict[str, tuple[float, float]], against: str) -> Non
 @contextlib.contextmanager
 def using(encoder):
     """Every encoder that `extract` loads is this one."""
-    from demure.features import extract
+    from demure.extraction import extract
 
     real = extract.load_encoder
     extract.load_encoder = lambda *_: encoder
@@ -75,7 +75,7 @@ def using(encoder):
 
 def once(items: pd.DataFrame, root: Path | None, encoder, **options) -> int:
     """Inputs that went through `extract` into a new folder."""
-    from demure.features.extract import ExtractOptions, extract_items
+    from demure.extraction.extract import ExtractOptions, extract_items
 
     with tempfile.TemporaryDirectory() as name, using(encoder):
         folder = Path(name)
@@ -113,7 +113,7 @@ def images(arguments: argparse.Namespace) -> None:
     root = arguments.posters if (arguments.posters / items["image"].iloc[0]).is_file() else root
     items = items.head(arguments.images)[["item_id", "image"]].reset_index(drop=True)
     encoder = ClipImage(str(big_clip(arguments.scratch / "vit-b-32")), None, "cpu")
-    from demure.features.inputs import images as read
+    from demure.extraction.inputs import images as read
 
     found = read(items, root)
     ready = np.stack([np.asarray(encoder.prepare(found.load(k))) for k in range(len(found.keys))])
@@ -151,7 +151,7 @@ def texts(arguments: argparse.Namespace) -> None:
     torch.set_num_threads(arguments.threads)
     items = pd.read_csv(arguments.posters / "items.csv", dtype=str).drop(columns="image").head(arguments.texts)
     encoder = Sentence("sentence-transformers/all-MiniLM-L6-v2", None, "cpu")
-    from demure.features.inputs import texts as read
+    from demure.extraction.inputs import texts as read
 
     found = read(items, [name for name in items.columns if name != "item_id"])
     every = [found.load(k) for k in range(len(found.keys))]
@@ -232,7 +232,7 @@ def times() -> np.ndarray:
 
 def one_run(arguments: argparse.Namespace) -> None:
     """In a process of its own, which ``memory`` watches; prints the seconds of `extract` without loading."""
-    from demure.features import extract
+    from demure.extraction import extract
 
     loading = np.zeros(2)
     real = extract.load_encoder

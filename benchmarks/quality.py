@@ -22,12 +22,12 @@ from sets import NAMES, Set, obtain
 
 from demure.baselines.registry import BASELINES, LEARNED
 from demure.data.dataset import Dataset
-from demure.diagnosis.truth import KEY, auc, calibration_error, log_loss, score_diagnosis
+from demure.diagnosis.calibration import KEY, auc, calibration_error, log_loss, score_diagnosis
 from demure.evaluation.stats import t_test
 from demure.features import store
-from demure.features.scaling import robust
-from demure.training.judge import judge
-from demure.training.train import train
+from demure.features.normalize import robust
+from demure.runs.evaluate import judge
+from demure.training.run import train
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "quality.jsonl"

@@ -14,7 +14,7 @@ import pandas as pd
 import typer
 from sets import REAL, obtain
 
-from demure.training.train import train
+from demure.training.run import train
 
 COLUMNS = (
     "set",

@@ -12,13 +12,13 @@ from quality import DATA, WORK, Data, Recipes, Seeds, Sets, Work, markdown, meas
 from sets import Set, obtain
 
 from demure.data.dataset import Dataset
-from demure.data.prepare import PrepareOptions
-from demure.diagnosis.truth import auc
+from demure.diagnosis.calibration import auc
 from demure.features import store
-from demure.features.preparing import prepare_with_features
 from demure.features.store import Features
-from demure.training.judge import judge
-from demure.training.load import load_run
+from demure.prepare.prepare import PrepareOptions
+from demure.prepare.with_features import prepare_with_features
+from demure.runs.evaluate import judge
+from demure.runs.load import load_run
 
 app = typer.Typer(add_completion=False)
 BANDS = ((0, 0), (1, 4), (5, 19), (20, 10**9))

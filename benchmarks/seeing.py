@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import typer
 
 from demure.files import write_json
-from demure.report.serve import site
+from demure.web.serve import site
 
 WORK = Path("/tmp/demure-seeing")
 _ROWS = 1 << 20

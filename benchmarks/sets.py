@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from demure.data.prepare import PrepareOptions
 from demure.demo.catalogue import CatalogueOptions, render
-from demure.features.extract import extract
-from demure.features.preparing import prepare_with_features
+from demure.extraction.extract import extract
+from demure.prepare.prepare import PrepareOptions
+from demure.prepare.with_features import prepare_with_features
 
 PLANTED = ("clear", "hard", "rich", "smooth", "movies")
 RIVALS = ("hidden", "trend", "habit", "junk")

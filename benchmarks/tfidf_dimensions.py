@@ -26,8 +26,8 @@ _BLOCK = 1024
 def prepared(raw: Path, out: Path) -> Dataset:
     """The data set with the split that it came with."""
     from demure.data.dataset import Dataset
-    from demure.data.options import PrepareOptions
-    from demure.data.prepare import prepare
+    from demure.prepare.options import PrepareOptions
+    from demure.prepare.prepare import prepare
 
     prepare(PrepareOptions(raw / "interactions.csv", out, items=raw / "items.csv", split="given"))
     return Dataset.load(out)
@@ -74,7 +74,7 @@ def _measure(dataset: Dataset, number: str, options: str) -> str:
     """The cells of one line; an empty ``number`` is TF-IDF without truncation."""
     from demure_extractors.builtin import Tfidf
 
-    from demure.features.inputs import texts
+    from demure.extraction.inputs import texts
 
     found = texts(dataset.items, dataset.text_columns)
     distinct = [found.load(k) for k in range(len(found.keys))]

@@ -11,6 +11,7 @@ import typer
 
 from demure import __version__
 from demure.errors import DemureError, MachineError
+from demure_cli.command import Interrupted, Quiet, Verbose, flag
 from demure_cli.commands.compare import compare
 from demure_cli.commands.data import data
 from demure_cli.commands.demo import demo
@@ -28,8 +29,7 @@ from demure_cli.commands.report import report
 from demure_cli.commands.train import train
 from demure_cli.commands.tune import tune
 from demure_cli.commands.ui import ui
-from demure_cli.common import Interrupted, Quiet, Verbose, flag
-from demure_cli.terminal import terminal
+from demure_cli.output.terminal import terminal
 
 # click's exceptions, by way of Typer, which carries its own copy of click in some versions and not in others.
 _UsageError: Any = typer.BadParameter.__mro__[1]

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from demure.demo.run import telling_user
 from demure.diagnosis.tables import user_view
-from demure_cli.inspect_people import user_table
+from demure_cli.views.inspect_one import user_table
 
 WIDTH = 112
 CHOICES = 7

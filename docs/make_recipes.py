@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from demure.baselines.keys import reference
+from demure.baselines.reference import reference
 
 PAGE = Path(__file__).with_name("recipes.md")
 MARK = "<!-- from here on written by docs/make_recipes.py -->\n"

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from demure.features.columns import is_numeric, number, values
+from demure.extraction.columns import is_numeric, number, values
 
 ONE_HOT = 256
 """Columns with more values than this are hashed, into as many places."""
@@ -104,7 +104,7 @@ class Hashed:
 class Attributes:
     """Categories and numbers side by side; a column that is missing is zero, and an item with all has length 1.
 
-    A column is of numbers where most of its cells are (``demure.features.columns.is_numeric``), else of categories.
+    A column is of numbers where most of its cells are (``demure.extraction.columns.is_numeric``), else of categories.
     Columns of one value are left out, and so are values that one item alone has, once there are 50 items.
     """
 

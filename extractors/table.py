@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from demure.features.protocol import Family, Model
+from demure.extraction.protocol import Family, Model
 
 FAMILIES: dict[str, Family] = {
     family.name: family

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from demure.diagnosis.certainty import probability_of
 from demure.diagnosis.placebo import CANNOT_TELL
+from demure.diagnosis.uncertainty import probability_of
 
 if TYPE_CHECKING:
     from demure.api.dataset import Dataset

@@ -14,14 +14,14 @@ from demure.api.dataset import Dataset
 from demure.api.drawing import MOST_ROWS, badge, card, drawn, no_answer, pictures, rows, text
 from demure.diagnosis.overview import Overview, overview
 from demure.diagnosis.placebo import Placebos
+from demure.diagnosis.reader import DiagnosisSource
 from demure.diagnosis.recommended import made_of
-from demure.diagnosis.source import DiagnosisSource
 from demure.errors import DatasetError, DemureError
-from demure.runs import read_manifest
+from demure.runs.folder import read_manifest
 
 if TYPE_CHECKING:
     from demure.evaluation.ranking import Scorer
-    from demure.training.load import LoadedRun
+    from demure.runs.load import LoadedRun
 
 _DIAGNOSIS = ("user_id", "position", "item_id", "modality", "poi_probability", "evidence", "verdict")
 
@@ -53,7 +53,7 @@ class Run:
 
     @cached_property
     def _loaded(self) -> LoadedRun:
-        from demure.training.load import load_run
+        from demure.runs.load import load_run
 
         return load_run(self.path, self.device)
 
@@ -89,7 +89,7 @@ class Run:
     def _recommend_to(
         self, history: pd.DataFrame | Path | str, users: str | Sequence[str] | None, k: int
     ) -> pd.DataFrame:
-        from demure.data.newcomers import read_histories
+        from demure.prepare.new_users import read_histories
 
         if isinstance(history, pd.DataFrame):
             with tempfile.TemporaryDirectory() as folder:
@@ -146,7 +146,7 @@ class Run:
         self, split: str = "test", k: int | Sequence[int] = (5, 10, 20, 50), by: str | Sequence[str] = ()
     ) -> pd.DataFrame:
         """`demure eval`: one row per k, and per slice where ``by`` names slicings; one column per metric."""
-        from demure.training.judge import judge
+        from demure.runs.evaluate import judge
 
         names = [by] if isinstance(by, str) else by
         ks = [k] if isinstance(k, int) else k

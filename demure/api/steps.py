@@ -26,11 +26,11 @@ def prepare(
 ) -> Dataset:
     """`demure prepare`: read, check and split raw files into the folder ``out``. ``features``: modality -> file.
 
-    ``options`` are those of ``demure.data.prepare.PrepareOptions``: split, k_core, format, seed, overwrite. Raises
+    ``options`` are those of ``demure.prepare.prepare.PrepareOptions``: split, k_core, format, seed, overwrite. Raises
     ``DemureError`` for what the command refuses.
     """
-    from demure.data.prepare import PrepareOptions
-    from demure.features.preparing import prepare_with_features
+    from demure.prepare.prepare import PrepareOptions
+    from demure.prepare.with_features import prepare_with_features
 
     given = PrepareOptions(
         interactions=Path(interactions),
@@ -45,8 +45,8 @@ def prepare(
 
 def extract(dataset: Dataset | Where, **options: Any) -> Dataset:
     """`demure extract`: features of the items' texts and images; ``options`` as of
-    ``demure.features.extract.extract``."""
-    from demure.features.extract import extract as run
+    ``demure.extraction.extract.extract``."""
+    from demure.extraction.extract import extract as run
 
     path = dataset.path if isinstance(dataset, Dataset) else Path(dataset)
     run(path, **options)
@@ -58,7 +58,7 @@ def train(
 ) -> Run:
     """`demure train`: ``overrides`` are what ``--set`` takes, such as ``"training.epochs=5"``; ``options``: seed,
     device, resume, overwrite, watch (names of watchers), profile."""
-    from demure.training.watched import train_watched as run
+    from demure.training.tracked import train_watched as run
 
     path = dataset.path if isinstance(dataset, Dataset) else Path(dataset)
     return Run.load(run(path, Path(out), recipe=recipe, overrides=overrides, **options).run)
@@ -74,7 +74,7 @@ def compare(
 ) -> pd.DataFrame:
     """`demure compare`: one row per metric and method, each compared with the first, or with ``against``; one per pair
     with ``all_pairs``. ``options``: against, all_pairs, test, device."""
-    from demure.training.judge import compare_runs
+    from demure.runs.evaluate import compare_runs
 
     paths = [run.path if isinstance(run, Run) else Path(run) for run in runs]
     ks = [k] if isinstance(k, int) else k

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from demure.baselines.history import history_matrix, product_scorer
+from demure.baselines.sparse import history_matrix, product_scorer
 from demure.errors import DemureError
 
 if TYPE_CHECKING:
-    from demure.data.dataset import Histories
+    from demure.data.histories import Histories
     from demure.evaluation.ranking import Scorer
 
 MOST_ITEMS = 30_000

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from demure.baselines.history import history_matrix, product_scorer
+from demure.baselines.sparse import history_matrix, product_scorer
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-    from demure.data.dataset import Histories
+    from demure.data.histories import Histories
     from demure.evaluation.ranking import Scorer
 
 

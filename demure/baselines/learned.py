@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from demure.evaluation.ranking import Scorer
 
 if TYPE_CHECKING:
-    from demure.data.dataset import Histories
+    from demure.data.histories import Histories
 
 
 Own = Callable[[Tensor], Tensor]

@@ -23,7 +23,7 @@ from demure.evaluation.ranking import Scorer
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-    from demure.data.dataset import Histories
+    from demure.data.histories import Histories
 
 _DRAWS = 20
 

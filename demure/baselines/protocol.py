@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from demure.evaluation.ranking import Scorer
 
 if TYPE_CHECKING:
-    from demure.data.dataset import Histories
+    from demure.data.histories import Histories
 
 
 class Baseline(Protocol):

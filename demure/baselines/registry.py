@@ -8,9 +8,9 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from demure.baselines.documented import OPTIONS
 from demure.baselines.ease import Ease, EaseOptions
 from demure.baselines.item_knn import ItemKNN, ItemKNNOptions
+from demure.baselines.options import OPTIONS
 from demure.baselines.popularity import Popularity, PopularityOptions
 from demure.baselines.protocol import Baseline
 from demure.errors import RecipeError
@@ -49,7 +49,7 @@ def make_baseline(name: str, **overrides: float) -> Baseline:
 
 
 LEARNED = ("bpr", "vbpr", "lightgcn", "freedom", "sasrec")
-"""Models with weights: `demure.training.learn` trains them."""
+"""Models with weights: `demure.training.baseline_loop` trains them."""
 WITH_CONTENT = ("vbpr", "freedom", "sasrec")
 
 

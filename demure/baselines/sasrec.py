@@ -25,7 +25,7 @@ from demure.errors import DemureError
 from demure.evaluation.ranking import Scorer
 
 if TYPE_CHECKING:
-    from demure.data.dataset import Histories
+    from demure.data.histories import Histories
 
 
 FULL_UP_TO = 20_000

@@ -1,1 +1,1 @@
-"""From raw files to a dataset folder: reading, checking, filtering, splitting, writing; and reading it back."""
+"""The dataset folder at rest: users, items, histories, splits; read, described and exported."""

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from demure.data.encode import Encoder
-from demure.data.split import SPLIT_NAMES
+from demure.data.histories import Histories
+from demure.data.id_codes import Encoder
+from demure.data.splits import SPLIT_NAMES
 from demure.errors import DatasetError, DemureError
 from demure.files import read_json, sha256_file
 
@@ -22,42 +23,6 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 1
 FILES = ("interactions.parquet", "users.parquet", "items.parquet")
-
-
-@dataclass(frozen=True)
-class Histories:
-    """Interactions grouped by user, in order of time (of the input file on ties, or without times).
-
-    ``indptr`` (U + 1,) int64; ``items`` (N,) int64; ``times`` (N,) float64 seconds since 1970, or None.
-    """
-
-    indptr: np.ndarray
-    items: np.ndarray
-    times: np.ndarray | None = None
-
-    def of(self, user: int) -> np.ndarray:
-        """The items of one user."""
-        return self.items[self.indptr[user] : self.indptr[user + 1]]
-
-    def between(self, first: int, stop: int) -> Histories:
-        """Those of users ``first`` to before ``stop``, who become 0, 1, ..."""
-        indptr = self.indptr[first : stop + 1]
-        at = slice(int(indptr[0]), int(indptr[-1]))
-        return Histories(indptr - indptr[0], self.items[at], None if self.times is None else self.times[at])
-
-    def padded(self, users: np.ndarray, longest: int | None = None) -> np.ndarray:
-        """(B, T) int64, -1 after the end: the last ``longest`` interactions of each of ``users``, T at least 1."""
-        at = self.places(users, longest)
-        return np.where(at >= 0, self.items[at], -1) if len(self.items) else at
-
-    def places(self, users: np.ndarray, longest: int | None = None) -> np.ndarray:
-        """Where those of :meth:`padded` are in ``items`` (B, T) int64, -1 after the end."""
-        stop = self.indptr[users + 1]
-        length = stop - self.indptr[users]
-        if longest is not None:
-            length = np.minimum(length, longest)
-        column = np.arange(max(int(length.max(initial=0)), 1))
-        return np.where(column < length[:, None], (stop - length)[:, None] + column, -1)
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 import yaml
 
 from demure.data.dataset import Dataset
-from demure.data.formats import check_choice
-from demure.data.split import SPLIT_NAMES
+from demure.data.splits import SPLIT_NAMES
 from demure.errors import DataError
 from demure.files import atomic_folder, refuse_existing
+from demure.suggest import check_choice
 
 EXPORTS = ("recbole", "mmrec", "cornac")
 _SUFFIXES = {".inter", ".item", ".yaml", ".npy", ".csv", ".tsv", ".txt"}

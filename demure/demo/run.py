@@ -10,18 +10,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from demure.data.prepare import PrepareOptions
 from demure.demo.catalogue import CatalogueOptions, render
+from demure.diagnosis.calibration import DiagnosisScore, score_diagnosis
 from demure.diagnosis.tables import UserView, export, user_view
-from demure.diagnosis.truth import DiagnosisScore, score_diagnosis
-from demure.features.extract import extract
-from demure.features.preparing import prepare_with_features
+from demure.extraction.extract import extract
 from demure.files import refuse_existing
+from demure.prepare.prepare import PrepareOptions
+from demure.prepare.with_features import prepare_with_features
 from demure.progress import Listener, Progress, silent
 from demure.report.build import report
-from demure.training.judge import Judgement, judge
-from demure.training.recommend import Recommended, recommend
-from demure.training.train import train
+from demure.runs.evaluate import Judgement, judge
+from demure.runs.recommend import Recommended, recommend
+from demure.training.run import train
 
 RECIPES = {"demure": "default", "no-denoising": "no-denoising", "popularity": "popularity"}
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import pandas as pd
 
-from demure.diagnosis.alike import comparisons
-from demure.diagnosis.certainty import FEW, share_interval
-from demure.diagnosis.listing import column, pick
+from demure.diagnosis.filtering import column, pick
+from demure.diagnosis.flagging import standing
 from demure.diagnosis.overview import counts
 from demure.diagnosis.placebo import WHY_NOT
-from demure.diagnosis.source import DiagnosisSource
-from demure.diagnosis.standing import standing
+from demure.diagnosis.reader import DiagnosisSource
+from demure.diagnosis.similar_items import comparisons
+from demure.diagnosis.uncertainty import FEW, share_interval
 from demure.diagnosis.user import date, verdicts
 
 _FIELDS = ("user_id", "date", "choices")

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from demure.diagnosis.judged import Judged
-from demure.diagnosis.listing import column, pick
+from demure.diagnosis.filtering import column, pick
+from demure.diagnosis.flagging import flagged, standing
 from demure.diagnosis.placebo import Placebo
+from demure.diagnosis.reader import DiagnosisSource
 from demure.diagnosis.segments import members, of_segment, summed
-from demure.diagnosis.source import DiagnosisSource
-from demure.diagnosis.standing import flagged, standing
+from demure.diagnosis.table import Judged
 from demure.errors import DemureError
 
 _BINS = 10

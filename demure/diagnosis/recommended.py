@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from demure.training.load import LoadedRun
+    from demure.runs.load import LoadedRun
 
 HISTORY = "history"
 _AT_ONCE = 128

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from demure.diagnosis.certainty import FEW
-from demure.diagnosis.judged import Judged
-from demure.diagnosis.listing import column, pick
-from demure.diagnosis.source import DiagnosisSource
+from demure.diagnosis.filtering import column, pick
+from demure.diagnosis.reader import DiagnosisSource
+from demure.diagnosis.table import Judged
+from demure.diagnosis.uncertainty import FEW
 from demure.errors import DemureError
 
 KINDS = ("category", "reliance", "history", "popularity", "time")

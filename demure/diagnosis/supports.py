@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from demure.diagnosis.judged import Judged, codes
+from demure.diagnosis.table import Judged, codes
 
 MOST = 3
 _NAMES = ["user_id", "modality", "support_item_id"]

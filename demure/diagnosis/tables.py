@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 
 from demure.diagnosis.item import ItemView, item_view
 from demure.diagnosis.overview import Listing, ModalityView, Overview, listing, modality_view, overview
+from demure.diagnosis.reader import EXPORT_COLUMNS, DiagnosisSource
 from demure.diagnosis.segments import KINDS, Segments, segments
-from demure.diagnosis.source import EXPORT_COLUMNS, DiagnosisSource
 from demure.diagnosis.user import UserView, user_view
 from demure.errors import DemureError
 from demure.files import atomic_file

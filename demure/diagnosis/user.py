@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from demure.diagnosis.certainty import FEW, share_interval, undecided
 from demure.diagnosis.drift import LEAST, Drift, drift
-from demure.diagnosis.listing import column, pick
+from demure.diagnosis.filtering import column, pick
 from demure.diagnosis.placebo import WHY_NOT
+from demure.diagnosis.reader import DiagnosisSource
 from demure.diagnosis.recommended import Suggestion, made_of, suggestions
-from demure.diagnosis.source import DiagnosisSource
+from demure.diagnosis.uncertainty import FEW, share_interval, undecided
 from demure.errors import DemureError
 
 _FIELDS = ("choice", "item_id", "title", "category", "date")
@@ -212,7 +212,7 @@ def _drift(modalities: list[str], history: list[dict[str, Any]]) -> Drift | None
 
 def _recommended(source: DiagnosisSource, user_id: str, k: int) -> tuple[list[dict[str, Any]] | None, list[str]]:
     """The items, or why there are none: a verdict can be looked at without the model that made it."""
-    from demure.training.load import load_run
+    from demure.runs.load import load_run
 
     try:
         found = suggestions(load_run(source.run), [user_id], k)[user_id]

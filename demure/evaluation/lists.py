@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from demure.data.dataset import Dataset, Histories
+    from demure.data.dataset import Dataset
+    from demure.data.histories import Histories
 
 _ROWS_AT_ONCE = 65_536
 

@@ -25,7 +25,7 @@ from demure.progress import Listener, Progress, silent
 if TYPE_CHECKING:
     import pandas as pd
 
-    from demure.data.dataset import Histories
+    from demure.data.histories import Histories
 
 Scorer = Callable[[np.ndarray], np.ndarray]
 """Users (B,) int64 -> scores (B, I) float32, one column per item; -inf = never recommend."""

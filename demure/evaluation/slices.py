@@ -19,7 +19,7 @@ from demure.evaluation.ranking import mean_of
 if TYPE_CHECKING:
     import pandas as pd
 
-    from demure.data.dataset import Histories
+    from demure.data.histories import Histories
     from demure.evaluation.lists import Catalogue
     from demure.evaluation.ranking import Evaluation
 

@@ -1,5 +1,1 @@
-"""Item features: the encoders' protocol, the store in the dataset folder, extraction and import."""
-
-from demure.features.preparing import prepare_with_features
-
-__all__ = ["prepare_with_features"]
+"""Item features at rest: the store in the dataset folder, their scale, and their import and export."""

@@ -16,7 +16,7 @@ import numpy as np
 
 from demure.errors import FeatureError
 from demure.features import store
-from demure.features.imports import finite_rows, from_parquet, read_matrix
+from demure.features.importing import finite_rows, from_parquet, read_matrix
 from demure.files import sha256_bytes, sha256_file
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ An interaction is caused by popularity, by a rival of content, by one modality, 
     p(i | u, t) / p_t(i) = sum_r pi^r rho^r + (1 - delta) sum_m pi^m rho^m + delta pi^+ sum_{m<n} pi^mn rho^m rho^n
 
 p_t is the popularity at the time of the interaction, rho^r the density ratio of rival r to it (popularity's own
-choices, transitions, taste), rho^m that of modality m (``demure.model.channel``), pi^+ = sum_m pi^m, pi^mn the
+choices, transitions, taste), rho^m that of modality m (``demure.model.modality``), pi^+ = sum_m pi^m, pi^mn the
 normalised products of pi^m and pi^n. All pi are the user's: smoothed counts of responsibilities over the other
 interactions. The responsibility r^m is the posterior that m was among the causes, a Bernoulli probability for each
 modality: two can be high, or none. Responsibilities weigh the history that the channels see, so both are found
@@ -25,10 +25,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from demure.model.channel import Channel, Opened, View
-from demure.model.context import Beside, Context
+from demure.model.batch import Beside, Context
+from demure.model.clusters import Themes, start_themes
 from demure.model.latent import Latent
-from demure.model.themes import Themes, start_themes
+from demure.model.modality import Channel, Opened, View
 
 OFFSET_SD = 0.15
 """Standard deviation of the items' offsets."""

@@ -6,7 +6,7 @@ a log-linear pool (Genest and Zidek, "Combining probability distributions", Stat
 knows little of an item that few took, its content as much as ever: hence s, for items taken n_i times in training, k
 = 10. With v = s = 0 and w = 1 it is the content mixture of the paper itself. The diagnosis reads the content mixture
 alone: co-occurrence is a consequence of what people look at, not a rival cause. v, w, s and the numbers of the ``id``
-channel are chosen on the validation split (``demure.training.pool``).
+channel are chosen on the validation split (``demure.training.tune_fusion``).
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from demure.model.channel import View
 from demure.model.denoiser import Denoiser
-from demure.model.neighbours import Neighbours
-from demure.model.subnormals import subnormals_are_zero
+from demure.model.denormals import subnormals_are_zero
+from demure.model.item_item import Neighbours
+from demure.model.modality import View
 
 _FEW = 10.0
 

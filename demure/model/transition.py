@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from demure.data.dataset import Histories
+    from demure.data.histories import Histories
 
 WINDOW = 5
 _STRENGTHS = (0.3, 1.0, 3.0, 10.0, 100.0)

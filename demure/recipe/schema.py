@@ -1,5 +1,5 @@
 """The keys of a recipe, with their meaning, default, range and source. This is the only place that holds them, but for
-those of ``baseline``, which are ``demure.baselines.documented``'s."""
+those of ``baseline``, which are ``demure.baselines.options``'s."""
 
 from __future__ import annotations
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from demure.diagnosis.source import DiagnosisSource
+from demure.diagnosis.reader import DiagnosisSource
 from demure.errors import DemureError
 from demure.files import atomic_file
 from demure.progress import Listener, Progress, silent
-from demure.report.gather import Gatherer, Registry
+from demure.report.budget import people
+from demure.report.overview import shown
 from demure.report.page import packed_plotly, page, script_json
-from demure.report.people import people
-from demure.report.shown import shown
+from demure.report.payload import Gatherer, Registry
 from demure.report.thumbnails import thumbnails
 
 MEGABYTE = 1_000_000

@@ -15,7 +15,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from demure.diagnosis.placebo import CANNOT_TELL
-from demure.diagnosis.source import VERDICTS
+from demure.diagnosis.reader import VERDICTS
 
 VERDICT_COLOURS = {"poi": "#1a9c6b", "noise": "#d9822b", "missing": "#8b929c", CANNOT_TELL: "rgba(139,146,156,0.35)"}
 PALETTE = ("#3f7fd9", "#c2578f", "#8a6fd1", "#2aa3b5", "#b58a2a", "#6b8f2a")

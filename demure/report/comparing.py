@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from demure.diagnosis.source import DiagnosisSource
+from demure.diagnosis.reader import DiagnosisSource
 from demure.errors import DemureError
 from demure.progress import Listener, silent
-from demure.runs import read_manifest
+from demure.runs.folder import read_manifest
 
 _METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
 
@@ -36,7 +36,7 @@ class Compared:
 def compared(source: DiagnosisSource, others: Sequence[Path | str], listener: Listener = silent) -> Compared:
     """The run of ``source`` next to ``others``, on the same split. Raises ``DemureError`` for a folder that is no run,
     or a run on other data."""
-    from demure.training.judge import judge
+    from demure.runs.evaluate import judge
 
     paths = [source.run, *(Path(other) for other in others)]
     names = dict(zip(_names(paths), paths, strict=True))

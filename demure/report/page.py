@@ -12,14 +12,14 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from demure import __version__
-from demure.diagnosis.certainty import FEW
 from demure.diagnosis.drift import LEAST
 from demure.diagnosis.placebo import CANNOT_TELL
+from demure.diagnosis.reader import VERDICTS, DiagnosisSource
 from demure.diagnosis.recommended import made_of
-from demure.diagnosis.source import VERDICTS, DiagnosisSource
+from demure.diagnosis.uncertainty import FEW
 from demure.report import charts
-from demure.report.gather import pack_text
-from demure.report.shown import Shown
+from demure.report.overview import Shown
+from demure.report.payload import pack_text
 
 
 @functools.cache

@@ -15,12 +15,12 @@ from demure.errors import DemureError, RunError
 from demure.evaluation.ranking import top_k
 from demure.files import atomic_folder, refuse_existing, write_json
 from demure.progress import Listener, Progress, silent
+from demure.runs.load import LoadedRun, load_run
+from demure.serving.arrays import Parts, parts_of
 from demure.serving.index import IndexReport, index_items, need_usearch
-from demure.serving.parts import Parts, parts_of
-from demure.training.load import LoadedRun, load_run
 
 if TYPE_CHECKING:
-    from demure.data.dataset import Histories
+    from demure.data.histories import Histories
 
 FORMATS = ("onnx", "safetensors", "npy")
 FORMAT_VERSION = 1

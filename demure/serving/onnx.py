@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from demure.baselines.pairwise import Pairwise
 from demure.baselines.sasrec import SASRec
 from demure.errors import DemureError, MachineError
-from demure.serving.walk import dense_walk, walk_arrays
+from demure.serving.item_item import dense_walk, walk_arrays
 
 if TYPE_CHECKING:
-    from demure.data.dataset import Histories
-    from demure.training.load import LoadedRun
+    from demure.data.histories import Histories
+    from demure.runs.load import LoadedRun
 
 MOST_DENSE = 5_000
 """Items up to which channel ``id`` is part of the graph: its matrices are dense there, 100 MB each at this number."""

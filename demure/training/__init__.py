@@ -1,1 +1,1 @@
-"""Training, its checkpoints, and everything that is done with a finished run."""
+"""Training: the loops of the denoiser and of the baselines, their checkpoints, and the diagnosis at the end."""

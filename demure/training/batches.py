@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from demure.data.dataset import Histories
+    from demure.data.histories import Histories
 
 _GROUP_CELLS = 60_000  # what one more group of a batch costs, in cells: measured in benchmarks/LOG.md
 
@@ -32,22 +32,6 @@ def hide(items_BT: np.ndarray, share: float, generator: torch.Generator) -> Tens
     order = torch.rand(valid.shape, generator=generator).masked_fill(~valid, 2.0)
     hidden = (order < share) | (order == order.min(dim=1, keepdim=True).values)
     return ~hidden
-
-
-def by_length(
-    histories: Histories, users: np.ndarray, cells: int, longest: int, most: int = 1024
-) -> Iterator[np.ndarray]:
-    """Groups of ``users`` of similar history length, each at most ``most`` users and about ``cells`` = B x T x T."""
-    length = np.minimum(np.diff(histories.indptr)[users], longest)
-    order = users[np.argsort(length, kind="stable")]
-    length = np.sort(length, kind="stable")
-    at = 0
-    while at < len(order):
-        size = max(1, min(most, cells // max(1, int(length[at])) ** 2))
-        while size > 1 and size * max(1, int(length[min(at + size, len(order)) - 1])) ** 2 > cells:
-            size = (size + 1) // 2
-        yield order[at : at + size]
-        at += size
 
 
 def shorter(items_BT: np.ndarray) -> list[np.ndarray]:
@@ -73,11 +57,6 @@ def said_at(told: list[Tensor], at_BT: np.ndarray, device: torch.device) -> list
     (N, C)."""
     rows_BT, is_BT1 = torch.as_tensor(np.maximum(at_BT, 0)), torch.as_tensor(at_BT >= 0)[..., None]
     return [(said_NC[rows_BT] * is_BT1).to(device) for said_NC in told]
-
-
-def counts(histories: Histories, n_items: int) -> np.ndarray:
-    """Interactions per item (I,) float64."""
-    return np.bincount(histories.items, minlength=n_items).astype(np.float64)
 
 
 def append(items_BT: np.ndarray, targets_B: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:

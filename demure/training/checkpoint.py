@@ -16,13 +16,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from demure.compute.process_group import Team
 from demure.errors import RunError
 from demure.files import atomic_file
 from demure.progress import Judged, Listener, silent
-from demure.runs import CHECKPOINT
-from demure.training.descent import Descent
-from demure.training.interrupts import Interrupts
-from demure.training.team import Team
+from demure.runs.folder import CHECKPOINT
+from demure.training.optimizer import Descent
+from demure.training.signals import Interrupts
 
 CHECKPOINT_MINUTES = 5.0
 T = TypeVar("T")

@@ -15,13 +15,14 @@ import pyarrow.parquet as pq
 import torch
 
 from demure.files import atomic_file
-from demure.model.context import Context
+from demure.model.batch import Context
 from demure.model.denoiser import RIVALS, Denoiser, Inferred
 from demure.progress import Listener, Progress
-from demure.training.hearing import finished, in_parts
+from demure.training.belief_propagation import finished, in_parts
 
 if TYPE_CHECKING:
-    from demure.data.dataset import Dataset, Histories
+    from demure.data.dataset import Dataset
+    from demure.data.histories import Histories
     from demure.training.rivals import Rivals
 
 POI_FROM = 0.5
@@ -44,8 +45,8 @@ def diagnose(
     the popularity (nats), by the item's own content: without what its other users say of it. Verdict ``poi`` from a
     probability of one half, else ``noise``; ``missing`` where the item does not have the modality: its probability is 0
     and its evidence 0. A history of more than 2,000 interactions is cut into equal parts of at most so many, each
-    judged by itself. ``told`` as :func:`demure.training.hearing.hear` returns it: what each choice told of its item,
-    left out of what judges it.
+    judged by itself. ``told`` as :func:`demure.training.belief_propagation.hear` returns it: what each choice told of
+    its item, left out of what judges it.
     """
     train = dataset.histories("train")
     M = len(denoiser.names)

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 from demure.errors import FeatureError, RecipeError
 from demure.features import store
-from demure.features.choosing import by_default
-from demure.features.scaling import robust
+from demure.features.normalize import robust
+from demure.features.select import by_default
 from demure.model.latent import Latent, fit_latent
 from demure.model.popularity import without_time
 
 if TYPE_CHECKING:
-    from demure.data.dataset import Dataset, Histories
+    from demure.data.dataset import Dataset
+    from demure.data.histories import Histories
 
 
 def latents(dataset: Dataset, wanted: Sequence[str], max_dim: int, timed: Histories | None = None) -> dict[str, Latent]:

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from demure.model.channel import Channel
 from demure.model.denoiser import Denoiser
-from demure.training.hearing import finished, in_parts
+from demure.model.modality import Channel
+from demure.training.belief_propagation import finished, in_parts
 
 if TYPE_CHECKING:
-    from demure.data.dataset import Histories
+    from demure.data.histories import Histories
     from demure.training.rivals import Rivals
-    from demure.training.watch import Watch
+    from demure.training.validation import Watch
 
 DEALS = 5
 _USERS = 1000

@@ -17,17 +17,17 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from demure.data.histories import by_length
 from demure.errors import RunError
-from demure.model.context import Beside
+from demure.model.batch import Beside
 from demure.model.denoiser import RIVALS, Denoiser
 from demure.model.popularity import Periods, Popularity, by_period
 from demure.model.taste import Taste
 from demure.model.transition import WINDOW, Transition
-from demure.training.batches import by_length
 from demure.training.checkpoint import under, write_tensors
 
 if TYPE_CHECKING:
-    from demure.data.dataset import Histories
+    from demure.data.histories import Histories
 
 _FOLDS = 3
 _FIRST, _STEPS, _APART = 10, 40, 12

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from demure.baselines.keys import keys_of
+from demure.baselines.reference import keys_of
 from demure.baselines.registry import default_options
 from demure.errors import RecipeError
-from demure.recipe.keys import Key, short
+from demure.recipe.reference import Key, short
 from demure.recipe.schema import Recipe
 
 if TYPE_CHECKING:

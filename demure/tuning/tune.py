@@ -18,8 +18,8 @@ from demure.files import atomic_file
 from demure.progress import Judged, Listener, Progress, silent
 from demure.recipe.load import load_recipe, to_yaml
 from demure.recipe.schema import Recipe
-from demure.runs import MANIFEST, read_manifest
-from demure.training.train import train
+from demure.runs.folder import MANIFEST, read_manifest
+from demure.training.run import train
 from demure.tuning.results import TuneReport, best_of, importance_of, rows_of, write_page, write_trials
 from demure.tuning.space import Dimension, space_of, value_of
 from demure.tuning.study import manifest_of, next_trial, open_study

@@ -6,13 +6,13 @@ from typing import Annotated, Any
 
 import typer
 
+from demure_cli.command import Device, command, flag
 from demure_cli.commands.eval import Form, Split, lengths, words
-from demure_cli.common import Device, command, flag
-from demure_cli.terminal import terminal
+from demure_cli.output.terminal import terminal
 
 
 def _show(result: Any) -> None:
-    from demure_cli.compare_tables import show
+    from demure_cli.views.compare import show
 
     show(result)
 
@@ -46,10 +46,10 @@ def compare(
     """Compare methods: means, intervals, paired tests over users and seeds with Holm's correction, effect sizes."""
     from pathlib import Path
 
-    from demure_cli.formats import Formatted, check_format
+    from demure_cli.output.formats import Formatted, check_format
 
     chosen, ks = check_format(form), lengths(k)
-    from demure.training.judge import MAIN, compare_runs
+    from demure.runs.evaluate import MAIN, compare_runs
 
     with terminal.progress() as listener:
         found = compare_runs(

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from demure_cli.common import DatasetFolder, command, flag
-from demure_cli.terminal import terminal
+from demure_cli.command import DatasetFolder, command, flag
+from demure_cli.output.terminal import terminal
 
 data = typer.Typer(help="Look into a dataset folder, and take it elsewhere.", no_args_is_help=True)
 
@@ -18,13 +18,13 @@ def _group() -> None:
 
 
 def _show(result: Any) -> None:
-    from demure_cli.data_tables import show_described
+    from demure_cli.views.data import show_described
 
     show_described(result)
 
 
 def _show_exported(result: Any) -> None:
-    from demure_cli.data_tables import show_exported
+    from demure_cli.views.data import show_exported
 
     show_exported(result)
 
@@ -40,7 +40,7 @@ def show(
     """Counts, distributions, modality coverage, look-alike items, sessions, suspicious users."""
     from pathlib import Path
 
-    from demure.data.describe import describe
+    from demure.data.describe.describe import describe
 
     with terminal.progress() as listener:
         return describe(Path(dataset), gap, listener)

@@ -6,12 +6,12 @@ from typing import Annotated, Any
 
 import typer
 
-from demure_cli.common import command
-from demure_cli.terminal import terminal
+from demure_cli.command import command
+from demure_cli.output.terminal import terminal
 
 
 def _show(result: Any) -> None:
-    from demure_cli.demo_tables import show
+    from demure_cli.views.demo import show
 
     show(result)
 

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from demure_cli.common import Device, command
-from demure_cli.terminal import terminal
+from demure_cli.command import Device, command
+from demure_cli.output.terminal import terminal
 
 Split = Annotated[str, typer.Option(metavar="test|valid", help="The part of the data to judge on.")]
 Form = Annotated[
@@ -17,7 +17,7 @@ Form = Annotated[
 
 
 def _show(result: Any) -> None:
-    from demure_cli.eval_tables import show
+    from demure_cli.views.eval import show
 
     show(result)
 
@@ -47,11 +47,11 @@ def eval_(
     """Judge runs by ranking all items for every user with something to find in the split."""
     from pathlib import Path
 
-    from demure_cli.formats import Formatted, check_format
+    from demure_cli.output.formats import Formatted, check_format
 
     chosen, ks = check_format(form), lengths(k)
     out = None if per_user is None else Path(per_user)
-    from demure.training.judge import judge
+    from demure.runs.evaluate import judge
 
     with terminal.progress() as listener:
         found = judge(

@@ -6,12 +6,12 @@ from typing import Annotated, Any
 
 import typer
 
-from demure_cli.common import Run, command, flag
-from demure_cli.terminal import terminal
+from demure_cli.command import Run, command, flag
+from demure_cli.output.terminal import terminal
 
 
 def _show(result: Any) -> None:
-    from demure_cli.making_tables import show_exported
+    from demure_cli.views.making import show_exported
 
     show_exported(result)
 

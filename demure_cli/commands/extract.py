@@ -6,14 +6,14 @@ from typing import Annotated, Any
 
 import typer
 
-from demure_cli.common import DatasetFolder, Device, Interrupted, command, flag
-from demure_cli.terminal import terminal
+from demure_cli.command import DatasetFolder, Device, Interrupted, command, flag
+from demure_cli.output.terminal import terminal
 
 _MACHINE = "The machine"
 
 
 def _show(result: Any) -> None:
-    from demure_cli.making_tables import show_extracted
+    from demure_cli.views.making import show_extracted
 
     show_extracted(result)
 
@@ -76,8 +76,8 @@ def extract(
     """
     from pathlib import Path
 
-    from demure.features.extract import extract as extract_features
-    from demure.ranks import ranks
+    from demure.compute.launcher import ranks
+    from demure.extraction.extract import extract as extract_features
 
     terminal.configure(quiet=ranks().rank > 0)
     try:

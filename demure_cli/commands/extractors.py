@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from demure_cli.common import command
+from demure_cli.command import command
 
 
 def _show(result: Any) -> None:
-    from demure_cli.making_tables import show_extractors
+    from demure_cli.views.making import show_extractors
 
     show_extractors(result)
 
@@ -16,6 +16,6 @@ def _show(result: Any) -> None:
 @command(_show)
 def extractors() -> Any:
     """List the encoders for texts and images, with which of them can run here without a download."""
-    from demure.features.catalogue import list_extractors
+    from demure.extraction.catalogue import list_extractors
 
     return {"extractors": list_extractors()}

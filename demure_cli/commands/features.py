@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from demure_cli.common import DatasetFolder, command, flag
+from demure_cli.command import DatasetFolder, command, flag
 
 features = typer.Typer(
     help="Look at features, bring in those of other tools, take them elsewhere.", no_args_is_help=True
@@ -19,19 +19,19 @@ def _group() -> None:
 
 
 def _show_checked(result: Any) -> None:
-    from demure_cli.feature_tables import show_checked
+    from demure_cli.views.features import show_checked
 
     show_checked(result)
 
 
 def _show_imported(result: Any) -> None:
-    from demure_cli.feature_tables import show_imported
+    from demure_cli.views.features import show_imported
 
     show_imported(result)
 
 
 def _show_exported(result: Any) -> None:
-    from demure_cli.feature_tables import show_exported
+    from demure_cli.views.features import show_exported
 
     show_exported(result)
 
@@ -96,6 +96,6 @@ def export(
     """Write features as the files of another tool, with the items' ids."""
     from pathlib import Path
 
-    from demure.features.exports import export_features
+    from demure.features.exporting import export_features
 
     return export_features(Path(dataset), Path(out), names or [], format, overwrite=overwrite)

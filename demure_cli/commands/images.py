@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from demure_cli.common import command, flag
-from demure_cli.terminal import terminal
+from demure_cli.command import command, flag
+from demure_cli.output.terminal import terminal
 
 images = typer.Typer(help="Get the pictures that an items file only has the addresses of.", no_args_is_help=True)
 
@@ -18,7 +18,7 @@ def _group() -> None:
 
 
 def _show(result: Any) -> None:
-    from demure_cli.data_tables import show_fetched
+    from demure_cli.views.data import show_fetched
 
     show_fetched(result)
 
@@ -42,8 +42,8 @@ def fetch(
     """Download the items' images: in parallel, politely, going on where an earlier run ended."""
     from pathlib import Path
 
-    from demure.data.fetch import FetchOptions
-    from demure.data.fetch import fetch as download
+    from demure.prepare.fetch.images import FetchOptions
+    from demure.prepare.fetch.images import fetch as download
     from demure_cli.commands.prepare import named_columns
 
     options = FetchOptions(

@@ -6,14 +6,14 @@ from typing import Annotated, Any
 
 import typer
 
-from demure_cli.common import Run, command, flag
-from demure_cli.terminal import terminal
+from demure_cli.command import Run, command, flag
+from demure_cli.output.terminal import terminal
 
 _TOP = 10
 
 
 def _show(result: Any) -> None:
-    from demure_cli.inspect_tables import show
+    from demure_cli.views.inspect import show
 
     show(result)
 

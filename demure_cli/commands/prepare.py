@@ -6,14 +6,14 @@ from typing import Annotated, Any
 
 import typer
 
-from demure_cli.common import command, flag
-from demure_cli.terminal import terminal
+from demure_cli.command import command, flag
+from demure_cli.output.terminal import terminal
 
 _READING, _CLEANING, _SPLITTING = "Reading", "Cleaning", "Splitting"
 
 
 def _show(result: Any) -> None:
-    from demure_cli.data_tables import show_prepared
+    from demure_cli.views.data import show_prepared
 
     show_prepared(result)
 
@@ -133,8 +133,8 @@ def prepare(
     from pathlib import Path
 
     feature_files = named_files(features or [])
-    from demure.data.prepare import PrepareOptions
-    from demure.features import prepare_with_features
+    from demure.prepare.prepare import PrepareOptions
+    from demure.prepare.with_features import prepare_with_features
 
     options = PrepareOptions(
         interactions=Path(interactions),

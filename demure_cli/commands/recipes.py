@@ -6,21 +6,21 @@ from typing import Annotated, Any
 
 import typer
 
-from demure_cli.common import Json, Quiet, Verbose, command, flag
-from demure_cli.terminal import terminal
+from demure_cli.command import Json, Quiet, Verbose, command, flag
+from demure_cli.output.terminal import terminal
 
 recipes = typer.Typer(help="The recipes that ship: list them, show one, copy one to change it.")
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A recipe that `demure recipes` lists.")]
 
 
 def _show_keys(result: Any) -> None:
-    from demure_cli.making_tables import show_keys
+    from demure_cli.views.making import show_keys
 
     show_keys(result)
 
 
 def _show_list(result: Any) -> None:
-    from demure_cli.making_tables import show_recipes
+    from demure_cli.views.making import show_recipes
 
     show_recipes(result)
 
@@ -56,7 +56,7 @@ def show(
     if not resolved:
         return {"recipe": name, "yaml": recipe_text(name)}
     recipe_text(name)  # a name, not a file
-    from demure.baselines.keys import resolved_text
+    from demure.baselines.reference import resolved_text
 
     return {"recipe": name, "yaml": resolved_text(name)}
 
@@ -69,7 +69,7 @@ def keys(
     ] = "demure",
 ) -> Any:
     """Name every key of a recipe, with its type, default, range, meaning and source."""
-    from demure.baselines.keys import keys_of
+    from demure.baselines.reference import keys_of
 
     return {"model": model, "keys": keys_of(model)}
 

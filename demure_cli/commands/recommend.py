@@ -6,12 +6,12 @@ from typing import Annotated, Any
 
 import typer
 
-from demure_cli.common import Device, Run, command, flag
-from demure_cli.terminal import terminal
+from demure_cli.command import Device, Run, command, flag
+from demure_cli.output.terminal import terminal
 
 
 def _show(result: Any) -> None:
-    from demure_cli.making_tables import show_recommended
+    from demure_cli.views.making import show_recommended
 
     show_recommended(result)
 
@@ -44,7 +44,7 @@ def recommend(
             where="recommend",
             remedy="say which users",
         )
-    from demure.training.recommend import recommend as recommend_items
+    from demure.runs.recommend import recommend as recommend_items
 
     with terminal.progress() as listener:
         given = None if history is None else Path(history)

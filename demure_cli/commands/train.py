@@ -6,12 +6,12 @@ from typing import Annotated, Any
 
 import typer
 
-from demure_cli.common import DatasetFolder, Device, command, flag
-from demure_cli.terminal import terminal
+from demure_cli.command import DatasetFolder, Device, command, flag
+from demure_cli.output.terminal import terminal
 
 
 def _show(result: Any) -> None:
-    from demure_cli.making_tables import show_trained
+    from demure_cli.views.making import show_trained
 
     show_trained(result)
 
@@ -53,7 +53,7 @@ def train(
     """Train on a dataset, keep the best epoch by the validation split, and write a run folder with its diagnosis."""
     from pathlib import Path
 
-    from demure.training.watched import train_watched
+    from demure.training.tracked import train_watched
 
     with terminal.progress() as listener:
         return train_watched(

@@ -6,12 +6,12 @@ from typing import Annotated, Any
 
 import typer
 
-from demure_cli.common import DatasetFolder, Device, command, flag
-from demure_cli.terminal import terminal
+from demure_cli.command import DatasetFolder, Device, command, flag
+from demure_cli.output.terminal import terminal
 
 
 def _show(result: Any) -> None:
-    from demure_cli.making_tables import show_tuned
+    from demure_cli.views.making import show_tuned
 
     show_tuned(result)
 

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from demure_cli.common import Run, command, flag
-from demure_cli.terminal import terminal
+from demure_cli.command import Run, command, flag
+from demure_cli.output.terminal import terminal
 
 
 def _show(result: Any) -> None:
@@ -32,7 +32,7 @@ def ui(
     open_: Annotated[bool, flag("--open", help="Open it in the browser.")] = False,
 ) -> Any:
     """Serve the pages of a run locally: every user and every item, also of runs too large for one file."""
-    from demure.report.serve import site
+    from demure.web.serve import site
 
     with terminal.progress() as listener:
         found = site(run, host=host, port=port, truth=truth, compare=compare or (), listener=listener)

@@ -2,8 +2,8 @@
 
 import pandas as pd
 import pytest
-from runs_by_hand import IMAGE_TELLS_NOTHING, small_run
-from small_sets import QUICK, SMALL
+from support.runs_by_hand import IMAGE_TELLS_NOTHING, small_run
+from support.small_sets import QUICK, SMALL
 
 import demure
 from demure.api.drawing import Drawn, drawn
@@ -64,7 +64,7 @@ def test_reliance_is_a_share(trained):
 
 
 def test_recommendations_are_those_of_the_command(trained, tmp_path):
-    from demure.training.recommend import recommend
+    from demure.runs.recommend import recommend
 
     users = list(trained.dataset.user_ids[:3])
     recommend(trained.path, tmp_path / "top.parquet", users=users, k=4, device="cpu")
@@ -85,7 +85,7 @@ def test_new_users_are_scored_by_a_frame(trained, tmp_path):
 
 
 def test_evaluation_and_comparison_are_those_of_the_commands(trained, tmp_path):
-    from demure.training.judge import judge
+    from demure.runs.evaluate import judge
 
     told = judge([trained.path], device="cpu").runs[0]
     frame = trained.evaluate(k=[20, 5])

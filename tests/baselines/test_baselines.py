@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
-from histories_by_hand import histories
+from support.histories_by_hand import histories
 
 from demure.baselines.ease import MOST_ITEMS, Ease, EaseOptions
-from demure.baselines.history import history_matrix
 from demure.baselines.item_knn import ItemKNN, ItemKNNOptions
 from demure.baselines.registry import BASELINES, make_baseline
+from demure.baselines.sparse import history_matrix
 from demure.errors import DemureError, RecipeError
 from demure.evaluation.ranking import evaluate
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from histories_by_hand import histories
+from support.histories_by_hand import histories
 
 from demure.baselines.learned import Task
 from demure.baselines.pairwise import FreedomOptions, Sparse, bpr, similar_items

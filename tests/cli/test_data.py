@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from data_by_hand import csv_of, write
+from support.data_by_hand import csv_of, write
 
 from demure_cli.app import main
 

@@ -62,10 +62,10 @@ class HandMadeRun:
 def runs(monkeypatch):
     """Put runs by name where the commands load them from."""
     made = {"best": HandMadeRun([0, 1, 9, 8]), "worst": HandMadeRun([9, 8, 1, 0])}
-    module = types.ModuleType("demure.training.load")
+    module = types.ModuleType("demure.runs.load")
     module.load_run = lambda path, device="auto": made[str(path)]
-    monkeypatch.setitem(sys.modules, "demure.training.load", module)
-    monkeypatch.setattr("demure.training.ranked.read_manifest", lambda path: made[str(path)].manifest)
+    monkeypatch.setitem(sys.modules, "demure.runs.load", module)
+    monkeypatch.setattr("demure.runs.ranking.read_manifest", lambda path: made[str(path)].manifest)
     return made
 
 
@@ -269,7 +269,7 @@ def test_refusals(capsys, runs, arguments, said):
     ("wanted", "users"), [(["--all"], ["u", "v", "w"]), (["--user", "v", "--user", "u"], ["v", "u"])]
 )
 def test_recommend(capsys, runs, tmp_path, monkeypatch, wanted, users):
-    monkeypatch.setattr("demure.runs.read_manifest", lambda folder: {})
+    monkeypatch.setattr("demure.runs.folder.read_manifest", lambda folder: {})
     out = tmp_path / "top.parquet"
     assert main(["recommend", "best", *wanted, "--k", "3", "--out", str(out), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["rows"] == 3 * len(users)

@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 from PIL import Image
-from small_sets import prepared_set
+from support.small_sets import prepared_set
 
 from demure.features import store
 from demure_cli.app import main

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import typer
-from runs_by_hand import small_run
+from support.runs_by_hand import small_run
 
 from demure.errors import DataError
 from demure_cli import app as application
@@ -156,7 +156,7 @@ def test_ctrl_c_is_exit_130_and_says_what_is_kept(capsys, failing):
 
 
 def test_ctrl_c_in_an_extraction_names_the_dataset(capsys, monkeypatch):
-    from demure_cli.common import Interrupted, command
+    from demure_cli.command import Interrupted, command
 
     @command(kept="kept in {dataset}")
     def extract(dataset: str) -> None:

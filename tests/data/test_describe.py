@@ -2,14 +2,15 @@
 
 import numpy as np
 import pytest
-from data_by_hand import csv_of, write
 from PIL import Image
+from support.data_by_hand import csv_of, write
 
-from demure.data.dataset import Dataset, Histories
-from demure.data.describe import Bin, describe, lengths
-from demure.data.prepare import PrepareOptions
-from demure.data.visits import sessions, suspects
-from demure.features import prepare_with_features
+from demure.data.dataset import Dataset
+from demure.data.describe.describe import Bin, describe, lengths
+from demure.data.describe.sessions import sessions, suspects
+from demure.data.histories import Histories
+from demure.prepare.prepare import PrepareOptions
+from demure.prepare.with_features import prepare_with_features
 
 T = 1_600_000_000
 
@@ -92,7 +93,7 @@ def test_a_small_shop(shop):
 
 
 def test_too_many_to_compare_is_said(shop, monkeypatch):
-    monkeypatch.setattr("demure.data.lookalikes.MOST_COMPARED", 2)
+    monkeypatch.setattr("demure.data.describe.lookalikes.MOST_COMPARED", 2)
     found = describe(shop).lookalikes
     assert set(found.items) == {"text", "image"}
     assert len(found.notes) == 2

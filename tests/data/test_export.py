@@ -4,13 +4,14 @@ import csv
 
 import numpy as np
 import pytest
-from data_by_hand import csv_of, made, rows, write
+from support.data_by_hand import csv_of, made, rows, write
 
 from demure.data.dataset import Dataset
 from demure.data.export import EXPORTS, export
-from demure.data.prepare import PrepareOptions
 from demure.errors import DataError, DemureError
-from demure.features import prepare_with_features, store
+from demure.features import store
+from demure.prepare.prepare import PrepareOptions
+from demure.prepare.with_features import prepare_with_features
 
 PARTS = ("train", "valid", "test")
 

@@ -8,7 +8,7 @@ from PIL import Image, UnidentifiedImageError
 from demure.demo.blurbs import TOPICS, write_blurb, write_title
 from demure.demo.catalogue import CatalogueOptions, render
 from demure.demo.covers import HEIGHT, STYLES, WIDTH, draw_cover
-from demure.diagnosis.truth import auc, calibration_error
+from demure.diagnosis.calibration import auc, calibration_error
 from demure.errors import DemureError
 from demure.files import sha256_file
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from demure.demo.choices import choose
-from demure.diagnosis.truth import calibration_error
+from demure.diagnosis.calibration import calibration_error
 
 
 def draw(ratios, popularity, reliance, lengths, seed=0, **shares):

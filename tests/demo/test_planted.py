@@ -6,7 +6,7 @@ import pytest
 
 from demure.demo.planted import KINDS, Knobs, plant
 from demure.demo.tastes import pick_interests, smooth_tastes, zipf_popularity
-from demure.diagnosis.truth import auc, calibration_error
+from demure.diagnosis.calibration import auc, calibration_error
 from demure.errors import DemureError
 from demure.files import read_json
 

@@ -8,7 +8,7 @@ import pytest
 
 from demure.demo.planted import KINDS, Knobs, plant
 from demure.demo.rivals import Process, choose_by, draw_links, draw_seconds
-from demure.diagnosis.truth import auc, calibration_error
+from demure.diagnosis.calibration import auc, calibration_error
 from demure.errors import DemureError
 from demure.files import read_json
 

@@ -7,7 +7,7 @@ import pytest
 from demure.demo.catalogue import CatalogueOptions
 from demure.demo.run import run
 from demure.errors import DemureError
-from demure_cli.demo_tables import show
+from demure_cli.views.demo import show
 
 SMALL = CatalogueOptions(users=150, items=60, length=(8, 12))
 QUICK = ["training.epochs=2", "training.epoch_steps=3"]

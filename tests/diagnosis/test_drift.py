@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from demure.diagnosis.certainty import share_interval, undecided
 from demure.diagnosis.drift import drift
+from demure.diagnosis.uncertainty import share_interval, undecided
 
 NAMES = ["image", "text"]
 

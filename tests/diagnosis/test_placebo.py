@@ -1,7 +1,7 @@
 """What a run says about its placebo, sentence by sentence."""
 
 import pytest
-from runs_by_hand import ABOVE, CAUSES, FEATURES, IMAGE_TELLS_NOTHING, NOTHING, placebo, small_run
+from support.runs_by_hand import ABOVE, CAUSES, FEATURES, IMAGE_TELLS_NOTHING, NOTHING, placebo, small_run
 
 from demure.diagnosis import tables
 from demure.diagnosis.placebo import Placebos

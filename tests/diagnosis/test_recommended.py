@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
-from small_sets import QUICK, dataset_folder
+from support.small_sets import QUICK, dataset_folder
 
 from demure.diagnosis.recommended import made_of, suggestions
 from demure.diagnosis.tables import user_view
-from demure.training.load import load_run
-from demure.training.train import train
+from demure.runs.load import load_run
+from demure.training.run import train
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,9 @@
 import pandas as pd
 import pytest
-from runs_by_hand import Judged, small_run, write_run
+from support.runs_by_hand import Judged, small_run, write_run
 
 from demure.diagnosis import tables
-from demure.diagnosis.source import DiagnosisSource
+from demure.diagnosis.reader import DiagnosisSource
 from demure.errors import DemureError
 
 

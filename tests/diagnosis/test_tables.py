@@ -3,10 +3,10 @@ import math
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from runs_by_hand import small_run
+from support.runs_by_hand import small_run
 
 from demure.diagnosis import tables
-from demure.diagnosis.source import nearest
+from demure.diagnosis.reader import nearest
 from demure.diagnosis.user import why
 from demure.errors import DatasetError, DemureError, RunError
 from demure.files import read_json, write_json

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from demure.data.dataset import Histories
+from demure.data.histories import Histories
 from demure.evaluation.ranking import evaluate
 
 pytrec_eval = pytest.importorskip("pytrec_eval", reason="trec_eval is not installed: pip install pytrec-eval-terrier")

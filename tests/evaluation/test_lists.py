@@ -3,9 +3,10 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from small_sets import prepared, raw_files
+from support.small_sets import prepared, raw_files
 
-from demure.data.dataset import Dataset, Histories
+from demure.data.dataset import Dataset
+from demure.data.histories import Histories
 from demure.evaluation.lists import Catalogue, gini, of_all_lists, of_lists, popularity
 from demure.evaluation.ranking import evaluate
 

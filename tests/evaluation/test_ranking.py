@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from demure.data.dataset import Histories
+from demure.data.histories import Histories
 from demure.errors import DemureError
 from demure.evaluation.ranking import evaluate, top_k
 

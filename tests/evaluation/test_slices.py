@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from demure.data.dataset import Histories
+from demure.data.histories import Histories
 from demure.evaluation.lists import Catalogue
 from demure.evaluation.ranking import evaluate
 from demure.evaluation.slices import (

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_models import CLIP, CLIP_IMAGES, clip_folder
+from support.tiny_models import CLIP, CLIP_IMAGES, clip_folder
 
 from demure.errors import ExtractorError
 
@@ -131,7 +131,7 @@ def test_tags_that_cannot_be_had(tiny_tag, model, says):
 def test_siglip_and_mobileclip_as_open_clip_publishes_them(tmp_path, pictures):
     """Towers of timm, a tokenizer of transformers beside the weights, sigmoid loss, pixels that are not normalised."""
     from safetensors.torch import save_file
-    from tiny_models import bert_folder
+    from support.tiny_models import bert_folder
 
     vision = {"image_size": 32, "timm_model_name": "test_vit", "timm_model_pretrained": False, "timm_pool": "map"}
     text = {**CLIP["text_cfg"], "hf_tokenizer_name": "none", "pool_type": "last", "no_causal_mask": True}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_models import bert_folder, clip_folder
+from support.tiny_models import bert_folder, clip_folder
 
 from demure.errors import ExtractorError, MachineError
 

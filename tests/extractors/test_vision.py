@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_models import bert_folder, vit_folder
+from support.tiny_models import bert_folder, vit_folder
 
 from demure.errors import ExtractorError
 

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from small_sets import prepared_set
+from support.small_sets import prepared_set
 
 from demure.errors import FeatureError
 from demure.features import store

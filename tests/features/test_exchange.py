@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from small_sets import prepared_set
+from support.small_sets import prepared_set
 
 from demure.errors import DemureError, FeatureError
 from demure.features import store
 from demure.features.exchange import import_files
-from demure.features.exports import export_features
+from demure.features.exporting import export_features
 from demure_cli.app import main
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from demure.errors import FeatureError
 from demure.features import store
-from demure.features.imports import import_features
+from demure.features.importing import import_features
 
 
 @pytest.fixture

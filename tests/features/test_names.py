@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 
 from demure.errors import DemureError, ExtractorError, FeatureError
+from demure.extraction.extract import extract_items
+from demure.extraction.loading import named
 from demure.features import store
-from demure.features.choosing import by_default
-from demure.features.extract import extract_items
-from demure.features.loading import named
+from demure.features.select import by_default
 from demure.features.store import Features
 
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_models import ITEMS, inferred, small_denoiser, small_histories
+from support.small_models import ITEMS, inferred, small_denoiser, small_histories
 
-from demure.model.context import Beside, Context
+from demure.model.batch import Beside, Context
 from demure.model.denoiser import Denoiser
 
 THREE = ("audio", "image", "text")

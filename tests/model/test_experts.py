@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from small_models import ITEMS, small_denoiser, small_histories
+from support.small_models import ITEMS, small_denoiser, small_histories
 
-from demure.model.channel import Channel
-from demure.model.context import Context
+from demure.model.batch import Context
+from demure.model.clusters import Shares, start_themes
 from demure.model.latent import fit_latent
-from demure.model.themes import Shares, start_themes
+from demure.model.modality import Channel
 
 
 def opened(denoiser, items, known=None, *, shifted=True):

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from small_models import small_denoiser, small_histories
+from support.small_models import small_denoiser, small_histories
 
 from demure.model import denoiser as module
-from demure.model import points
+from demure.model import kernel
 
 
 def without_offsets(**options):
@@ -64,5 +64,5 @@ def test_the_catalogue_in_blocks_scores_as_in_one(monkeypatch):
     context = denoiser.context(small_histories([8, 3]))
     with torch.no_grad():
         whole = denoiser.over_catalogue(context, denoiser.views())[0]
-        monkeypatch.setattr(points, "_CELLS", 100)
+        monkeypatch.setattr(kernel, "_CELLS", 100)
         torch.testing.assert_close(denoiser.over_catalogue(context, denoiser.views())[0], whole)

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from histories_by_hand import histories
+from support.histories_by_hand import histories
 
-from demure.data.dataset import Histories
+from demure.data.histories import Histories
 from demure.model.popularity import Periods, Popularity, by_period, without_time
 
 ITEMS = 60

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
-from small_models import ITEMS, small_denoiser, small_histories
+from support.small_models import ITEMS, small_denoiser, small_histories
 
-from demure.model.context import Context
-from demure.model.neighbours import Neighbours, Walk, count_pairs
+from demure.model.batch import Context
+from demure.model.item_item import Neighbours, Walk, count_pairs
 from demure.model.recommender import Pool, Recommender, Terms
 
 HISTORIES = st.lists(st.lists(st.integers(0, 7), max_size=7, unique=True), min_size=1, max_size=6)

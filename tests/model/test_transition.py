@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from histories_by_hand import histories as histories_of
+from support.histories_by_hand import histories as histories_of
 
-from demure.data.dataset import Histories
+from demure.data.histories import Histories
 from demure.model.transition import Transition
 
 ITEMS = 200

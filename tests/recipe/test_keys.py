@@ -7,12 +7,12 @@ import pytest
 import yaml
 from guards.tree import ROOT
 
-from demure.baselines.documented import OPTIONS
-from demure.baselines.keys import keys_of, reference, resolved_text
+from demure.baselines.options import OPTIONS
+from demure.baselines.reference import keys_of, reference, resolved_text
 from demure.baselines.registry import BASELINES, LEARNED, default_options, learned_options
 from demure.errors import RecipeError
-from demure.recipe.keys import recipe_keys, short
 from demure.recipe.load import load_recipe
+from demure.recipe.reference import recipe_keys, short
 from demure.recipe.schema import Recipe
 from demure.recipe.shipped import shipped_names
 

@@ -1,11 +1,11 @@
 import pytest
-from small_sets import QUICK, dataset_folder
+from support.small_sets import QUICK, dataset_folder
 
-from demure.diagnosis.source import DiagnosisSource
+from demure.diagnosis.reader import DiagnosisSource
 from demure.errors import DemureError
 from demure.report.build import report
 from demure.report.comparing import compared
-from demure.training.train import train
+from demure.training.run import train
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,11 @@ from urllib.parse import quote
 
 import pandas as pd
 import pytest
-from runs_by_hand import IMAGE_TELLS_NOTHING, Judged, small_run, write_run
+from support.runs_by_hand import IMAGE_TELLS_NOTHING, Judged, small_run, write_run
 
-from demure.diagnosis.certainty import probability_of
+from demure.diagnosis.uncertainty import probability_of
 from demure.report.build import report
-from demure.report.serve import site
+from demure.web.serve import site
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")

@@ -7,13 +7,13 @@ from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
-from runs_by_hand import ABOVE, CAUSES, FEATURES, IMAGE_TELLS_NOTHING, NOTHING, Judged, small_run, write_run
+from support.runs_by_hand import ABOVE, CAUSES, FEATURES, IMAGE_TELLS_NOTHING, NOTHING, Judged, small_run, write_run
 
-from demure.diagnosis.source import DiagnosisSource
+from demure.diagnosis.reader import DiagnosisSource
 from demure.errors import DemureError, RunError
+from demure.report.budget import people
 from demure.report.build import report
-from demure.report.gather import Gatherer
-from demure.report.people import people
+from demure.report.payload import Gatherer
 
 HOSTILE = '</script><script>alert("x")</script><img src=x onerror=alert(1)>{{ 7*7 }}<!--'
 

@@ -1,9 +1,9 @@
 """A small dataset and a run of every kind of model, made once."""
 
 import pytest
-from small_sets import QUICK, dataset_folder
+from support.small_sets import QUICK, dataset_folder
 
-from demure.training.train import train
+from demure.training.run import train
 
 KINDS = {
     "popularity": ("popularity", ()),

@@ -7,9 +7,9 @@ import pytest
 from safetensors.numpy import load_file
 
 from demure.errors import DemureError, MachineError
+from demure.runs.load import load_run
 from demure.serving import export as module
 from demure.serving.export import export
-from demure.training.load import load_run
 from demure_cli.app import main
 
 VECTORS = ("vbpr", "lightgcn", "freedom", "sasrec")
@@ -80,10 +80,9 @@ def test_the_items_of_each_modality(runs, tmp_path):
 def test_channel_id_of_every_kind_of_walk(timed):
     """Order or none, one step or three, with a linear share or without: as the model itself."""
     from demure.data.dataset import Dataset
-    from demure.model.neighbours import Walk
-    from demure.serving.walk import dense_walk, scores_of_walk, walk_arrays
-    from demure.training.batches import counts
-    from demure.training.pool import neighbours_of
+    from demure.data.histories import counts
+    from demure.model.item_item import Walk, neighbours_of
+    from demure.serving.item_item import dense_walk, scores_of_walk, walk_arrays
 
     data = Dataset.load(timed)
     train = data.histories("train")

@@ -1,9 +1,9 @@
 """Small datasets and a finished run, made once."""
 
 import pytest
-from small_sets import QUICK, dataset_folder
+from support.small_sets import QUICK, dataset_folder
 
-from demure.training.train import train
+from demure.training.run import train
 
 
 @pytest.fixture(scope="session")

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from small_models import inferred, small_denoiser, small_histories
+from support.small_models import inferred, small_denoiser, small_histories
 
 from demure.errors import RecipeError
-from demure.training.train import train
+from demure.training.run import train
 
 
 def test_without_reliance_users_do_not_differ():

@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from demure.data.dataset import Histories
-from demure.training.batches import append, by_length, counts, hide, pieces, shorter
+from demure.data.histories import Histories, by_length, counts
+from demure.training.batches import append, hide, pieces, shorter
 
 
 def histories(lengths):

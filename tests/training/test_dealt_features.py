@@ -6,14 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from small_models import small_denoiser, small_histories
-from small_sets import SMALL, prepared
+from support.small_models import small_denoiser, small_histories
+from support.small_sets import SMALL, prepared
 
 from demure.demo.planted import plant
 from demure.files import read_json
 from demure.training import placebo as module
 from demure.training.placebo import dealt
-from demure.training.train import train
+from demure.training.run import train
 
 CLEAR = dataclasses.replace(SMALL, users=200, items=100, length=(8, 14), p_none=0.1, missing=0.0)
 

@@ -6,19 +6,20 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from small_sets import QUICK
+from support.small_sets import QUICK
 
-from demure.data.dataset import Dataset, Histories
+from demure.data.dataset import Dataset
+from demure.data.histories import Histories
 from demure.features import store
 from demure.files import read_json
-from demure.model.context import Context
+from demure.model.batch import Context
 from demure.model.denoiser import Denoiser
 from demure.progress import silent
+from demure.runs.load import load_run
 from demure.training import diagnose as module
-from demure.training.hearing import in_parts
-from demure.training.load import load_run
+from demure.training.belief_propagation import in_parts
 from demure.training.rivals import Rivals
-from demure.training.train import train
+from demure.training.run import train
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +79,7 @@ def test_the_tables_say_what_the_model_says(timed, tmp_path, monkeypatch, rivals
         known.append((denoiser, rivals))
         return real(denoiser, dataset, folder, listener, rivals, messages)
 
-    monkeypatch.setattr("demure.training.train.diagnose", diagnose)
+    monkeypatch.setattr("demure.training.run.diagnose", diagnose)
     asked = (*QUICK, "training.hearings=0", f"denoiser.rivals={str(rivals).lower()}")
     train(timed, tmp_path / "run", overrides=asked, device="cpu")
     diagnosis = pd.read_parquet(tmp_path / "run" / "diagnosis.parquet")

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from histories_by_hand import histories as histories_of
-from small_models import ITEMS, small_denoiser
+from support.histories_by_hand import histories as histories_of
+from support.small_models import ITEMS, small_denoiser
 
-from demure.data.dataset import Histories
+from demure.data.histories import Histories
 from demure.errors import RunError
 from demure.training.rivals import Rivals
 

@@ -11,12 +11,12 @@ import time
 import pytest
 import torch
 from safetensors.torch import load_file
-from small_sets import QUICK
+from support.small_sets import QUICK
 
 from demure.errors import RunError
-from demure.runs import CHECKPOINT
-from demure.training.descent import Descent
-from demure.training.train import train
+from demure.runs.folder import CHECKPOINT
+from demure.training.optimizer import Descent
+from demure.training.run import train
 from demure_cli.app import main
 
 STEPS = ("training.epochs=3", "training.epoch_steps=12", "training.offset_epochs=2")

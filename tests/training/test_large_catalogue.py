@@ -1,11 +1,11 @@
 """A training on a catalogue that counts as large."""
 
 import pytest
-from small_sets import QUICK
+from support.small_sets import QUICK
 
 from demure.files import read_json
 from demure.model import denoiser as module
-from demure.training.train import train
+from demure.training.run import train
 
 
 @pytest.fixture

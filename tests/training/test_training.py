@@ -6,14 +6,14 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from small_sets import QUICK, SMALL, dataset_folder, prepared, raw_files
+from support.small_sets import QUICK, SMALL, dataset_folder, prepared, raw_files
 
 from demure.data.dataset import Dataset
 from demure.demo.planted import plant
 from demure.errors import DatasetError, DemureError, FeatureError, RecipeError, RunError
 from demure.files import read_json
-from demure.training.load import load_run
-from demure.training.train import train
+from demure.runs.load import load_run
+from demure.training.run import train
 
 TABLES = ("diagnosis.parquet", "supports.parquet", "reliance.parquet")
 MADE = ("model.safetensors", "metrics.jsonl", "recipe.yaml", *TABLES)

@@ -1,7 +1,7 @@
 """A small dataset, made once."""
 
 import pytest
-from small_sets import dataset_folder
+from support.small_sets import dataset_folder
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ import optuna
 import pytest
 from guards.tree import ROOT
 
-from demure.baselines.keys import keys_of
+from demure.baselines.reference import keys_of
 from demure.baselines.registry import BASELINES, LEARNED
 from demure.errors import RecipeError
 from demure.recipe.load import load_recipe

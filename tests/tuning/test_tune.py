@@ -13,15 +13,15 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from small_sets import QUICK, SMALL, dataset_folder
+from support.small_sets import QUICK, SMALL, dataset_folder
 
 from demure.data.dataset import Dataset
-from demure.data.prepare import PrepareOptions, prepare
 from demure.demo.planted import plant
 from demure.errors import DemureError, RecipeError, RunError
+from demure.prepare.prepare import PrepareOptions, prepare
 from demure.progress import Judged
 from demure.recipe.load import load_recipe
-from demure.training.train import train
+from demure.training.run import train
 from demure.tuning.tune import tune
 
 BPR = ("baseline.epochs=6", "baseline.every=1", "baseline.dim=16")

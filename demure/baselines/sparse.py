@@ -1,0 +1,49 @@
+"""Histories as sparse matrices, with the past fading by its distance to the end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from demure.errors import DemureError
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+    from demure.data.histories import Histories
+    from demure.evaluation.ranking import Scorer
+
+
+def history_matrix(histories: Histories, n_items: int, *, decay: float = 0.0) -> csr_array:
+    """(U, n_items) float32: the weight of each item in each user's history, 0 where it is not part of it.
+
+    The weight is distance ** -decay, where the last interaction has distance 1 and the one before it 2; of an item that
+    is there more than once the latest counts. Raises ``DemureError`` if decay is asked for and there is no order.
+    """
+    from scipy.sparse import csr_array
+
+    lengths = np.diff(histories.indptr)
+    if decay and histories.times is None:
+        raise DemureError(
+            "the interactions carry no timestamps, so none is nearer to the end than another",
+            where="decay",
+            remedy="use the form without decay, or prepare the dataset with a timestamp column",
+        )
+    users = np.repeat(np.arange(len(lengths)), lengths)
+    latest_first = np.lexsort((-np.arange(len(users)), users))
+    keys = (users * n_items + histories.items)[latest_first]
+    kept = latest_first[np.unique(keys, return_index=True)[1]]
+    distance = histories.indptr[users[kept] + 1] - kept
+    weights = (distance.astype(np.float64) ** -decay).astype(np.float32)
+    return csr_array((weights, (users[kept], histories.items[kept])), shape=(len(lengths), n_items))
+
+
+def product_scorer(weights: csr_array, similarity: np.ndarray | csr_array) -> Scorer:
+    """Score users by ``weights[users] @ similarity``: (U, I) times (I, I), dense or sparse."""
+
+    def score(users: np.ndarray) -> np.ndarray:
+        product = weights[users] @ similarity
+        return np.asarray(product if isinstance(product, np.ndarray) else product.toarray(), dtype=np.float32)
+
+    return score

@@ -1,0 +1,1 @@
+"""Where to compute: the device, and several processes that train one model."""

@@ -1,0 +1,1 @@
+"""From item texts and images to vectors: encoders, their inputs, shards that survive a kill."""

@@ -1,0 +1,1 @@
+"""`demure images fetch`: the images that an items file gives as URLs."""

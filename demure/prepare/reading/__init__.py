@@ -1,0 +1,1 @@
+"""Raw files as tables: formats, compression, columns, values."""

@@ -1,0 +1,43 @@
+"""`demure eval --per-user`: what every user got from every run, as one Parquet file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from demure.evaluation.slices import most_relied_on
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from demure.runs.ranking import Ranked
+
+
+def write_per_user(out: Path, ranked: Ranked, reliance: pd.DataFrame | None) -> None:
+    """Metrics per run and user; and what slices rest on: the length of the history before the split, which items were
+    relevant, where they were ranked (0: not among the first max(k)), and what the user relies on most."""
+    user_ids, item_ids = ranked.dataset.user_ids, ranked.dataset.item_ids
+    relied = None
+    if reliance is not None:
+        slicing = most_relied_on(reliance, user_ids)
+        relied = np.array([*slicing.labels[:-1], None], dtype=object)[slicing.code]
+    tables = []
+    for name, evaluation in ranked.evaluations.items():
+        users, found = evaluation.users, evaluation.found
+        assert found is not None
+        offsets = np.searchsorted(found.row, np.arange(len(users) + 1)).astype(np.int32)
+        columns: dict[str, pa.Array] = {
+            "run": pa.array([name] * len(users), pa.string()),
+            "user_id": pa.array(user_ids[users], pa.string()),
+            **{metric: pa.array(values, pa.float64()) for metric, values in evaluation.per_user.items()},
+            "history": pa.array(np.diff(ranked.seen.indptr)[users], pa.int64()),
+            "relies_on": pa.array([None] * len(users) if relied is None else relied[users], pa.string()),
+            "relevant_items": pa.ListArray.from_arrays(offsets, pa.array(item_ids[found.item], pa.string())),
+            "ranks": pa.ListArray.from_arrays(offsets, pa.array(found.rank, pa.int64())),
+        }
+        tables.append(pa.table(columns))
+    pq.write_table(pa.concat_tables(tables), out)

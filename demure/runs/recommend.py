@@ -1,0 +1,111 @@
+"""`demure recommend`: the best new items of many users, in blocks, into one file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from demure.prepare.new_users import read_histories
+from demure.errors import DemureError
+from demure.files import atomic_file
+from demure.progress import Listener, Progress, silent
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from demure.data.histories import Histories
+    from demure.prepare.problems import Findings
+
+COLUMNS = ("user_id", "rank", "item_id", "score", "because")
+_USERS_AT_ONCE = 1024
+_PREVIEW = 10
+
+
+@dataclass(frozen=True)
+class Recommended:
+    """What was written: ``rows`` for ``users`` users. ``preview``: the first rows of the first user, with titles;
+    ``notes``: what was found in a file of histories."""
+
+    run: str
+    written: str
+    users: int
+    rows: int
+    preview: pd.DataFrame
+    notes: list[str] = field(default_factory=list)
+
+
+def recommend(
+    run: Path,
+    out: Path,
+    *,
+    users: Sequence[str] | None = None,
+    history: Path | None = None,
+    k: int = 20,
+    device: str = "auto",
+    listener: Listener = silent,
+) -> Recommended:
+    """Write the ``k`` best items that each user has not had: user_id, rank (1 = best), item_id, score, because.
+
+    ``users`` are ids; None means all of the dataset, in its order. With ``history``, the users are those of that file
+    of interactions, known or new, and its rows are all they had; nothing is trained again. Raises ``DemureError`` for
+    a user that the dataset does not have, for a file without usable rows, and for an ``out`` that is no Parquet file.
+    """
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from demure.runs.load import load_run
+
+    if out.suffix != ".parquet":
+        raise DemureError("recommendations go to a Parquet file", where=out, remedy="end its name in .parquet")
+    loaded = load_run(run, device=device)
+    notes: list[str] = []
+    if history is None:
+        wanted = list(dict.fromkeys(users)) if users is not None else [str(user) for user in loaded.dataset.user_ids]
+    else:
+        found, histories, findings = read_histories(history, loaded.dataset)
+        wanted, notes = [str(user) for user in found], _told(findings, histories)
+    schema = pa.schema(
+        [
+            ("user_id", pa.string()),
+            ("rank", pa.int64()),
+            ("item_id", pa.string()),
+            ("score", pa.float64()),
+            ("because", pa.string()),
+        ]
+    )
+    rows, preview = 0, pd.DataFrame(columns=list(COLUMNS))
+    with atomic_file(out) as part, pq.ParquetWriter(part, schema) as writer:
+        for start in range(0, len(wanted), _USERS_AT_ONCE):
+            ids = wanted[start : start + _USERS_AT_ONCE]
+            if history is None:
+                frame = loaded.recommend(ids, k)[list(COLUMNS)]
+            else:
+                frame = loaded.recommend_to(ids, histories.between(start, start + len(ids)), k)[list(COLUMNS)]
+            writer.write_table(pa.Table.from_pandas(frame, schema=schema, preserve_index=False))
+            rows += len(frame)
+            if not start:
+                preview = frame[frame["user_id"] == wanted[0]].head(_PREVIEW)
+            listener(Progress("recommend", min(start + _USERS_AT_ONCE, len(wanted)), len(wanted)))
+    items = loaded.dataset.items
+    if "title" in items.columns:
+        titles = items.set_index("item_id")["title"]
+        preview = preview.assign(title=titles.reindex(preview["item_id"]).fillna("").to_numpy())
+    return Recommended(str(run), str(out), len(wanted), rows, preview, notes)
+
+
+def _told(findings: Findings, histories: Histories) -> list[str]:
+    notes = [*findings.notes]
+    for problem in findings.problems.values():
+        first = problem.first[0]
+        notes.append(
+            f"{problem.kind}: {problem.count} {problem.action}, first {first.file} row {first.row}: {first.value}"
+        )
+    empty = int((np.diff(histories.indptr) == 0).sum())
+    if empty:
+        notes.append(f"{empty} users have no item that the dataset knows: they get what is popular")
+    return notes

@@ -1,1 +1,0 @@
-"""Who watches a training: TensorBoard, Weights & Biases, MLflow and trackio behind one interface, and a profiler."""

@@ -1,0 +1,1 @@
+"""`demure ui`: the report of a run, served from this machine."""

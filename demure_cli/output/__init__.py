@@ -1,0 +1,1 @@
+"""How results reach the user: the terminal, tables, progress, JSON."""

@@ -1,0 +1,54 @@
+"""Tables for papers and for other programs: Markdown, LaTeX, CSV."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from demure.errors import DemureError
+from demure_cli.output.terminal import terminal
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMATS = ("table", "markdown", "csv", "latex", "json")
+
+
+@dataclass(frozen=True)
+class Formatted:
+    """A result, and the form it was asked for in."""
+
+    result: Any
+    form: str
+
+    def to_dict(self) -> Any:
+        return self.result.to_dict()
+
+
+def check_format(name: str) -> str:
+    """``name``, if it is a format. Raises ``DemureError`` otherwise."""
+    if name not in FORMATS:
+        raise DemureError(f"unknown format {name!r}", where="--format", remedy=f"use one of {', '.join(FORMATS)}")
+    return name
+
+
+def write(frame: pd.DataFrame, form: str, *, digits: int = 4) -> None:
+    """Print a frame as ``form``: csv in full precision, markdown and latex with ``digits`` decimals."""
+    if form == "csv":
+        terminal.raw(frame.to_csv(index=False, lineterminator="\n"))
+        return
+    shown = frame.copy()
+    for column in shown.columns:
+        if shown[column].dtype.kind == "f":
+            shown[column] = ["" if value != value else f"{value:.{digits}f}" for value in shown[column]]
+        else:
+            shown[column] = shown[column].astype(str)
+    numeric = [frame[column].dtype.kind in "if" for column in frame.columns]
+    if form == "markdown":
+        escaped = shown.map(lambda cell: cell.replace("|", "\\|").replace("\n", " "))
+        aligned = ["right" if number else "left" for number in numeric]
+        terminal.raw(escaped.to_markdown(index=False, disable_numparse=True, colalign=aligned))
+    else:
+        style = shown.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis="columns")
+        columns = "".join("r" if number else "l" for number in numeric)
+        terminal.raw(style.to_latex(hrules=True, column_format=columns))

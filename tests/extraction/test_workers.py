@@ -1,0 +1,106 @@
+"""Processes that decode: in order, overlapped, and never stopped by one input."""
+
+import faulthandler
+import os
+import signal
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from demure.extraction.decoding import Unusable
+from demure.extraction.workers import Alone, Decoders, cores
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux only")
+LIKE = np.zeros((2, 3), dtype=np.float32)
+
+
+def square(k):
+    return np.full((2, 3), k * k, dtype=np.float32)
+
+
+def ran(make, groups, *, size=4, count=2, seconds=5.0):
+    pool = Decoders(make, LIKE, size, count, seconds)
+    return [(tag, good, np.array(array), bad) for tag, good, array, bad in pool.run(iter(groups))]
+
+
+def test_every_group_comes_in_order_with_its_own():
+    groups = [(tag, list(range(4 * tag, 4 * tag + 1 + tag % 4))) for tag in range(20)]
+    for (tag, inputs), (got, good, array, bad) in zip(groups, ran(square, groups), strict=True):
+        assert (got, good, bad) == (tag, inputs, [])
+        np.testing.assert_array_equal(array, [square(k) for k in inputs])
+
+
+def test_what_cannot_be_used_is_told_and_the_others_are_there():
+    def make(k):
+        if k % 3 == 0:
+            raise Unusable("bad", f"number {k}")
+        return np.zeros(7, dtype=np.float32) if k == 4 else square(k)
+
+    [(_, good, array, bad)] = ran(make, [("a", [0, 1, 3, 4])])
+    assert good == [1]
+    np.testing.assert_array_equal(array, [square(1)])
+    assert bad == [
+        (0, "bad", "number 0"),
+        (3, "bad", "number 3"),
+        (4, "cannot be prepared", "becomes (7,), others (2, 3)"),
+    ]
+
+
+def test_an_input_that_hangs_costs_its_time_limit_and_nothing_else():
+    def make(k):
+        while k == 5:
+            signal.pause()
+        return square(k)
+
+    before = time.monotonic()
+    groups = [(tag, list(range(4 * tag, 4 * tag + 4))) for tag in range(4)]
+    found = ran(make, groups, seconds=0.4)
+    assert time.monotonic() - before < 5
+    assert [good for _, good, _, _ in found] == [[0, 1, 2, 3], [4, 6, 7], [8, 9, 10, 11], [12, 13, 14, 15]]
+    assert found[1][3] == [(5, "takes too long", "more than 0.4 s")]
+    np.testing.assert_array_equal(found[1][2], [square(k) for k in (4, 6, 7)])
+
+
+def test_an_input_that_kills_its_process_is_given_up_after_a_second_try(tmp_path):
+    def make(k):
+        if k == 2:
+            with open(tmp_path / "tries", "a") as file:
+                file.write("x")
+            faulthandler.disable()
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if k == 3 and not (tmp_path / "once").exists():
+            (tmp_path / "once").touch()
+            os.kill(os.getpid(), signal.SIGKILL)  # as a machine that is short of memory does
+        return square(k)
+
+    [(_, good, _, bad)] = ran(make, [("a", [0, 1, 2, 3])])
+    assert good == [0, 1, 3]
+    assert bad == [(2, "the decoder crashed", f"with status {-signal.SIGSEGV}")]
+    assert (tmp_path / "tries").read_text() == "xx"
+
+
+def test_no_process_is_left_when_the_work_is_dropped():
+    pool = Decoders(square, LIKE, 4, 2, 5.0)
+    processes = [worker.process for worker in pool.workers]
+    run = pool.run(iter([(k, [k]) for k in range(100)]))
+    next(run)
+    run.close()
+    assert not any(process.is_alive() for process in processes)
+
+
+def test_alone_gives_the_same():
+    def make(k):
+        if k == 1:
+            raise Unusable("bad")
+        return square(k)
+
+    groups = [("a", [0, 1, 2]), ("b", [3])]
+    for (_, good, array, bad), alone in zip(ran(make, groups), Alone(make).run(iter(groups)), strict=True):
+        assert (good, bad) == (alone[1], alone[3])
+        np.testing.assert_array_equal(array, alone[2])
+
+
+def test_at_least_one_core():
+    assert cores() >= 1

@@ -1,0 +1,145 @@
+"""A run read back: the same scores, new items only, and never on other data."""
+
+import dataclasses
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from support.small_sets import QUICK, SMALL, dataset_folder
+
+from demure.errors import DatasetError, DemureError, RunError
+from demure.evaluation.ranking import evaluate
+from demure.files import read_json, write_json
+from demure.model.denoiser import Denoiser
+from demure.runs.evaluate import judge
+from demure.runs.load import load_run
+from demure.runs.recommend import recommend
+from demure.training.run import train
+
+
+@pytest.fixture(scope="module")
+def loaded(run):
+    return load_run(run)
+
+
+def test_a_run_read_back_scores_as_it_did(timed, tmp_path, monkeypatch):
+    """The validation metrics of training, again from the files; and the very model."""
+    kept = []
+    monkeypatch.setattr("demure.training.run.diagnose", lambda denoiser, *_: kept.append(denoiser))
+    report = train(timed, tmp_path / "run", overrides=QUICK, device="cpu")
+    again = load_run(tmp_path / "run")
+    state = again.recommender.denoiser.state_dict()
+    assert kept[0].state_dict().keys() == state.keys()
+    assert all(torch.equal(tensor, state[name]) for name, tensor in kept[0].state_dict().items())
+    data = again.dataset
+    means = evaluate(
+        again.scorer("valid"), data.histories("valid"), data.histories("train"), (20,), data.n_items
+    ).means()  # fmt: skip
+    assert {name: means[name] for name in report.valid} == pytest.approx(report.valid, abs=1e-6)
+
+
+def test_scores_do_not_depend_on_company(loaded):
+    users = np.arange(loaded.dataset.n_users)
+    for split in ("valid", "test"):
+        score = loaded.scorer(split)
+        together = score(users)
+        assert together.shape == (60, loaded.dataset.n_items)
+        np.testing.assert_allclose(score(users[::-1])[::-1], together, rtol=1e-4)
+        np.testing.assert_allclose(score(users[7:8])[0], together[7], rtol=1e-4)
+    assert not np.allclose(loaded.scorer("valid")(users), loaded.scorer("test")(users))
+
+
+def test_recommended_items_are_new_and_best_first(loaded):
+    data = loaded.dataset
+    best = loaded.recommend(["u3", "u0"], 10)
+    assert best.columns.tolist() == ["user_id", "rank", "item_id", "score", "because"]
+    assert best["user_id"].tolist() == ["u3"] * 10 + ["u0"] * 10
+    assert best["rank"].tolist() == [*range(1, 11)] * 2
+    assert set(best["because"]) <= {"image", "text", "history"}
+    everything = data.histories("train", "valid", "test")
+    scores = loaded.scorer_of(everything)
+    for user_id, rows in best.groupby("user_id"):
+        user = data.user_ids.tolist().index(user_id)
+        had = everything.of(user)
+        mine = scores(np.array([user]))[0]
+        mine[had] = -np.inf
+        assert rows["item_id"].tolist() == data.item_ids[np.argsort(-mine, kind="stable")[:10]].tolist()
+        assert (np.diff(rows["score"]) <= 0).all()
+    many = loaded.recommend(["u0"], 1000)
+    assert len(many) == data.n_items - len(everything.of(data.user_ids.tolist().index("u0")))
+
+
+def test_an_unknown_user_has_nearest_names(loaded):
+    with pytest.raises(RunError, match=r"no user 'u600'.*nearest: u"):
+        loaded.recommend(["u0", "u600"])
+
+
+def test_recommendations_in_a_file(run, loaded, tmp_path):
+    report = recommend(run, tmp_path / "best.parquet", users=["u4", "u1", "u4"], k=5, device="cpu")
+    found = pd.read_parquet(tmp_path / "best.parquet")
+    assert (report.users, report.rows) == (2, 10)
+    pd.testing.assert_frame_equal(found, loaded.recommend(["u4", "u1"], 5), check_dtype=False)
+    with pytest.raises(DemureError, match=r"\.parquet"):
+        recommend(run, tmp_path / "best.csv", device="cpu")
+
+
+def test_a_run_refuses_another_dataset(timed, run, tmp_path):
+    copy = tmp_path / "dataset"
+    shutil.copytree(timed, copy)
+    shutil.copytree(run, tmp_path / "run")
+    manifest = read_json(tmp_path / "run" / "run.json")
+    manifest["dataset"]["path"] = str(copy)
+    write_json(tmp_path / "run" / "run.json", manifest)
+    load_run(tmp_path / "run")
+    shutil.rmtree(copy)
+    with pytest.raises(DatasetError, match="is not a dataset folder"):
+        load_run(tmp_path / "run")
+    other = dataset_folder(tmp_path / "other", dataclasses.replace(SMALL, seed=5))
+    shutil.copytree(other, copy)
+    with pytest.raises(DatasetError, match=r"is not what .* was made from \(interactions"):
+        load_run(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda run: (run / "run.json").unlink(), "no run.json"),
+        (lambda run: (run / "model.safetensors").unlink(), "cannot be read"),
+        (lambda run: (run / "model.safetensors").write_bytes(b"12345678"), "cannot be read"),
+        (lambda run: (run / "run.json").write_text("{"), "cannot be read as JSON"),
+        (lambda run: (run / "run.json").write_text(json.dumps({"format_version": 99})), "another format version"),
+        (lambda run: (run / "recipe.yaml").write_text("themes: 3"), "unknown key"),
+    ],
+)
+def test_a_damaged_run_says_so(run, tmp_path, damage, words):
+    shutil.copytree(run, tmp_path / "run")
+    damage(tmp_path / "run")
+    with pytest.raises(DemureError, match=words):
+        load_run(tmp_path / "run")
+
+
+def test_judged_by_the_split(run, loaded, tmp_path):
+    """Means by hand for the test split: every user has one test item, ranked among what is new to the user."""
+    data = loaded.dataset
+    found = judge([run], ks=(10,), per_user=tmp_path / "users.parquet", device="cpu").runs[0]
+    seen, relevant = data.histories("train", "valid"), data.histories("test")
+    hits = []
+    for user in range(data.n_users):
+        scores = loaded.scorer("test")(np.array([user]))[0]
+        scores[seen.of(user)] = -np.inf
+        hits.append(relevant.of(user)[0] in np.argsort(-scores, kind="stable")[:10])
+    assert found.users == 60
+    assert found.metrics["recall@10"] == pytest.approx(np.mean(hits))
+    rows = pd.read_parquet(tmp_path / "users.parquet")
+    assert rows["recall@10"].tolist() == [float(hit) for hit in hits]
+
+
+def test_no_model_is_made_where_the_recipe_is_a_baseline(timed, tmp_path, monkeypatch):
+    train(timed, tmp_path / "run", recipe="item-knn", device="cpu")
+    monkeypatch.setattr(Denoiser, "__init__", None)
+    loaded = load_run(tmp_path / "run")
+    assert loaded.recommender is None
+    assert loaded.scorer("test")(np.array([0, 1])).shape == (2, loaded.dataset.n_items)

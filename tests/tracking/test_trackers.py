@@ -1,0 +1,267 @@
+"""Every watcher for real, where its package is there; and a watcher that fails stops nothing."""
+
+import json
+import sys
+
+import pytest
+from support.small_sets import QUICK
+
+from demure.errors import DemureError, MachineError
+from demure.progress import Judged, Notice
+from demure.tracking import trackers
+from demure.tracking.listener import Watched
+from demure.tracking.protocol import About
+from demure.training.run import train
+from demure.training.tracked import seed_of, train_watched
+
+
+def go(dataset, out, **options):
+    return train_watched(dataset, out, overrides=QUICK, device="cpu", **options)
+
+
+def lines(run):
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def cut_off(progress):
+    if progress.stage == "train" and progress.done == 5:
+        raise KeyboardInterrupt
+
+
+class Told:
+    """Remembers what it was told."""
+
+    def __init__(self):
+        self.calls = []
+
+    def begin(self, about):
+        self.calls.append(("begin", about.name))
+
+    def epoch(self, number, values):
+        self.calls.append(("epoch", number, values))
+
+    def end(self, values, *, finished):
+        self.calls.append(("end", finished, values))
+
+
+class Broken(Told):
+    """Fails in the methods that it is made for."""
+
+    def __init__(self, *failing, error=None):
+        super().__init__()
+        self.failing, self.error = failing, error or RuntimeError("no connection")
+
+    def __getattribute__(self, name):
+        if name in ("begin", "epoch", "end") and name in self.failing:
+
+            def fail(*_, **__):
+                self.calls.append((name,))
+                raise self.error
+
+            return fail
+        return super().__getattribute__(name)
+
+
+@pytest.fixture
+def watched(monkeypatch):
+    """`--watch tensorboard` becomes the watcher given here."""
+
+    def use(watcher):
+        monkeypatch.setattr("demure.training.tracked.open_watchers", lambda names: dict.fromkeys(names, watcher))
+        return watcher
+
+    return use
+
+
+def test_a_watcher_is_told_of_everything(timed, tmp_path, watched):
+    watcher = watched(Told())
+    report = go(timed, tmp_path / "run", watch=["mine"])
+    kinds = [call[0] for call in watcher.calls]
+    written = lines(tmp_path / "run")
+    assert kinds == ["begin", *["epoch"] * len(written), "end"]
+    told = [{k: v for k, v in call[2].items() if k != "seconds"} for call in watcher.calls if call[0] == "epoch"]
+    assert told == written
+    assert watcher.calls[-1] == ("end", True, report.valid)
+    assert [call[2]["seconds"] for call in watcher.calls[1:-1]] == sorted(c[2]["seconds"] for c in watcher.calls[1:-1])
+
+
+def test_a_closed_form_is_watched_as_well(timed, tmp_path, watched):
+    watcher = watched(Told())
+    train_watched(timed, tmp_path / "run", recipe="popularity", watch=["mine"])
+    assert [call[0] for call in watcher.calls] == ["begin", "end"]
+    assert set(watcher.calls[-1][2]) == {"recall@20", "ndcg@20"}
+
+
+@pytest.mark.parametrize("recipe", ["default", "bpr"])
+def test_watching_changes_nothing(timed, tmp_path, watched, recipe):
+    watched(Told())
+    quick = QUICK if recipe == "default" else ("baseline.epochs=4",)
+    train(timed, tmp_path / "alone", recipe=recipe, overrides=quick, device="cpu")
+    train_watched(timed, tmp_path / "seen", recipe=recipe, overrides=quick, device="cpu", watch=["mine"])
+    for name in ("model.safetensors", "metrics.jsonl", "recipe.yaml"):
+        assert (tmp_path / "alone" / name).read_bytes() == (tmp_path / "seen" / name).read_bytes()
+
+
+@pytest.mark.parametrize("failing", [("begin",), ("epoch",), ("end",), ("begin", "epoch", "end")])
+@pytest.mark.parametrize("error", [RuntimeError("no connection"), SystemExit(1)])
+def test_a_watcher_that_fails_is_told_of_once_and_stops_nothing(timed, tmp_path, watched, failing, error):
+    watcher, notices = watched(Broken(*failing, error=error)), []
+    report = go(timed, tmp_path / "run", watch=["mine"], listener=lambda p: notices.append(p))
+    assert (tmp_path / "run" / "run.json").is_file()
+    told = [one.text for one in notices if isinstance(one, Notice)]
+    assert told == report.notes
+    assert len(told) == 1
+    assert "mine failed" in told[0]
+    assert ("epoch" in failing) == (("epoch",) in watcher.calls) or "begin" in failing
+
+
+def test_ctrl_c_reaches_the_watcher_and_goes_on_through_it(timed, tmp_path, watched):
+    watcher = watched(Told())
+    with pytest.raises(KeyboardInterrupt):
+        go(timed, tmp_path / "run", watch=["mine"], listener=cut_off)
+    assert watcher.calls[-1] == ("end", False, {})
+
+
+def test_the_best_epoch_is_told_with_each(timed, tmp_path):
+    judged = []
+    report = go(timed, tmp_path / "run", listener=lambda p: judged.append(p) if isinstance(p, Judged) else None)
+    values = [one.fields["valid_log_likelihood"] for one in judged]
+    assert [one.best for one in judged] == [max(values[: k + 1]) for k in range(len(values))]
+    assert judged[-1].best_at == report.best_epoch
+
+
+def test_standard_output_is_not_the_watchers(tmp_path, capsys):
+    class Loud(Told):
+        def begin(self, about):
+            print("* look at me")  # noqa: T201
+
+    Watched({"loud": Loud()}, About(tmp_path, {}, {}), lambda _: None).end({}, finished=True)
+    assert capsys.readouterr().out == ""
+
+
+def test_what_cannot_be_had_is_said_before_anything_is_trained(timed, tmp_path, monkeypatch):
+    with pytest.raises(DemureError, match=r"no watcher 'tensorbord'; did you mean tensorboard\?"):
+        go(timed, tmp_path / "run", watch=["tensorbord"])
+    sound = trackers.importlib.util.find_spec
+    monkeypatch.setattr(trackers.importlib.util, "find_spec", lambda name: None if name == "wandb" else sound(name))
+    with pytest.raises(MachineError, match=r"wandb is not installed; pip install 'demure\[wandb\]'"):
+        go(timed, tmp_path / "run", watch=["wandb"])
+    monkeypatch.setattr(trackers.importlib.util, "find_spec", sound)
+    monkeypatch.setitem(sys.modules, "demure.tracking.mlflow", None)
+    monkeypatch.setattr(trackers.importlib.util, "find_spec", lambda name: object())
+    with pytest.raises(MachineError, match="the package mlflow cannot be used"):
+        go(timed, tmp_path / "run", watch=["mlflow"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def resumed(timed, out, name):
+    """Cut off in the middle and gone on with."""
+    with pytest.raises(KeyboardInterrupt):
+        go(timed, out, watch=[name], listener=cut_off)
+    report = go(timed, out, watch=[name], resume=True)
+    assert report.notes == []
+    return report, lines(out)
+
+
+def test_tensorboard(timed, tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    report, written = resumed(timed, tmp_path / "run", "tensorboard")
+    seen = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
+    values = {event.step: event.value for event in seen.Scalars("valid_log_likelihood")}
+    assert values == pytest.approx({line["epoch"]: line["valid_log_likelihood"] for line in written})
+    assert seen.Scalars("best/recall@20")[0].value == pytest.approx(report.valid["recall@20"])
+    assert b"training.epochs" in seen.Tensors("recipe/text_summary")[0].tensor_proto.string_val[0]
+
+
+def test_mlflow(timed, tmp_path, monkeypatch):
+    pytest.importorskip("mlflow")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    from mlflow.tracking import MlflowClient
+
+    report, written = resumed(timed, tmp_path / "run", "mlflow")
+    client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
+    (found,) = client.search_runs([client.get_experiment_by_name("demure").experiment_id])
+    history = client.get_metric_history(found.info.run_id, "valid_log_likelihood")
+    assert {one.step: one.value for one in history} == pytest.approx(
+        {line["epoch"]: line["valid_log_likelihood"] for line in written}
+    )
+    assert found.data.metrics["best/recall_at_20"] == pytest.approx(report.valid["recall@20"])
+    assert found.data.params["training.epochs"] == "3"
+    assert found.info.status == "FINISHED"
+
+
+def test_wandb(timed, tmp_path, monkeypatch):
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    resumed(timed, tmp_path / "run", "wandb")
+    files = list((tmp_path / "run" / "wandb").glob("offline-run-*/run-*.wandb"))
+    assert len(files) == 2
+    assert len({file.name for file in files}) == 1
+    assert all(b"valid_log_likelihood" in file.read_bytes() for file in files)
+
+
+def test_trackio(timed, tmp_path, monkeypatch):
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
+    trackio = pytest.importorskip("trackio")
+    if str(tmp_path) not in str(trackio.utils.TRACKIO_DIR):
+        monkeypatch.setattr("trackio.utils.TRACKIO_DIR", tmp_path / "trackio")
+    report, written = resumed(timed, tmp_path / "run", "trackio")
+    import sqlite3
+
+    (file,) = [one for one in (tmp_path / "trackio").rglob("*.db") if "demure" in one.name]
+    rows = sqlite3.connect(file).execute("select metrics from metrics order by id").fetchall()
+    told = [json.loads(row[0]) for row in rows]
+    values = [one["valid_log_likelihood"] for one in told if "valid_log_likelihood" in one]
+    assert values == pytest.approx([line["valid_log_likelihood"] for line in written])
+    assert told[-1]["best/recall@20"] == pytest.approx(report.valid["recall@20"])
+
+
+@pytest.mark.parametrize("recipe", ["default", "bpr"])
+def test_a_run_repeats_itself_with_its_seed(timed, tmp_path, recipe):
+    quick = QUICK if recipe == "default" else ("baseline.epochs=4",)
+    train_watched(timed, tmp_path / "one", recipe=recipe, overrides=quick, seed=7, device="cpu")
+    again = tmp_path / "one" / "recipe.yaml"
+    assert train_watched(timed, tmp_path / "two", recipe=again, device="cpu").seed == 7
+    assert train_watched(timed, tmp_path / "three", recipe=again, seed=0, device="cpu").seed == 0
+    one, two, three = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("one", "two", "three"))
+    assert one == two != three
+    assert (tmp_path / "one" / "recipe.yaml").read_bytes() == (tmp_path / "two" / "recipe.yaml").read_bytes()
+    assert (tmp_path / "one" / "run.json").read_bytes() == (tmp_path / "two" / "run.json").read_bytes()
+
+
+def test_a_recipe_beside_no_run_has_seed_0(tmp_path):
+    (tmp_path / "recipe.yaml").write_text("name: mine\n")
+    assert seed_of(tmp_path / "recipe.yaml") == seed_of("default") == 0
+    (tmp_path / "run.json").write_text('{"seed": 4}')
+    assert seed_of(tmp_path / "recipe.yaml") == 4
+    assert seed_of(tmp_path / "other.yaml") == 0
+
+
+@pytest.mark.parametrize("recipe", ["default", "bpr"])
+def test_a_profile_says_where_time_goes(timed, tmp_path, recipe):
+    quick = QUICK if recipe == "default" else ("baseline.epochs=6",)
+    report = train_watched(timed, tmp_path / "run", recipe=recipe, overrides=quick, device="cpu", profile=True)
+    told = report.profile
+    assert 0 < sum(told.stages.values()) < report.seconds + 1  # without the profiler's own
+    assert {"train", "validate"} <= set(told.stages)
+    assert told.steps > 0
+    shares = [one.share for one in told.operators]
+    assert shares == sorted(shares, reverse=True)
+    assert sum(shares) <= 1
+    events = json.loads((tmp_path / "run" / "trace.json").read_text())["traceEvents"]
+    assert any("backward" in str(event.get("name", "")).lower() for event in events)
+
+
+def test_a_profile_of_too_few_steps_has_no_trace(timed, tmp_path):
+    few = [*QUICK, "training.epochs=1", "training.offset_epochs=0"]
+    report = train_watched(timed, tmp_path / "run", overrides=few, device="cpu", profile=True)
+    assert (report.profile.trace, report.profile.operators) == (None, [])
+    assert not (tmp_path / "run" / "trace.json").exists()
+
+
+def test_a_closed_form_has_nothing_to_profile(timed, tmp_path):
+    with pytest.raises(DemureError, match=r"--profile: 'ease' has no training steps"):
+        train_watched(timed, tmp_path / "run", recipe="ease", profile=True)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,96 @@
+"""The pool is the best of its grid on the validation split, found again here by brute force."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+from support.small_sets import QUICK
+
+from demure.data.dataset import Dataset
+from demure.evaluation.ranking import evaluate
+from demure.model.recommender import Pool, Recommender
+from demure.runs.load import load_run
+from demure.training import tune_fusion as module
+from demure.training.run import train
+
+
+@pytest.fixture(scope="module")
+def fitted(run):
+    return load_run(run)
+
+
+def goal(scores, data):
+    seen, relevant = data.histories("train"), data.histories("valid")
+    means = evaluate(lambda users: scores[users].astype(np.float32), relevant, seen, (20,), data.n_items).means()
+    return (means["recall@20"] + means["ndcg@20"]) / 2
+
+
+def chosen(fitted, window, seed=0):
+    data = fitted.dataset
+    model = Recommender(fitted.recommender.denoiser, None, Pool(0.0, 1.0), fitted.recommender.taken_I, longest=100)
+    means = module.choose_pool(model, data.histories("train"), data.histories("valid"), window, seed=seed)
+    return model, means
+
+
+@pytest.mark.parametrize("window", [50, None])
+def test_the_weights_are_the_best_of_the_grid(fitted, window):
+    data = fitted.dataset
+    model, means = chosen(fitted, window)
+    terms = model.terms(data.histories("train").padded(np.arange(data.n_users)))
+    reached = goal(model.score(terms), data)
+    assert reached == pytest.approx((means["recall@20"] + means["ndcg@20"]) / 2, abs=1e-6)
+    tried = {
+        (v, w): goal(v * terms.collaborative + w * terms.content + model.log_popularity, data)
+        for v, w in product(module.COLLABORATIVE if window else (0.0,), module.CONTENT)
+    }
+    assert min(tried.values()) < reached - 0.01
+    if model.pool.scarce:  # chosen only for a gain beyond its standard error
+        assert reached > max(tried.values())
+        return
+    assert reached == pytest.approx(max(tried.values()), abs=1e-5)
+    as_good = [pool for pool, value in tried.items() if value > reached - 1e-6]
+    assert (model.pool.collaborative, model.pool.content) == max((v, w) for v, w in as_good)
+
+
+def test_no_single_change_of_the_walk_does_better(fitted):
+    """Coordinate-wise: what the line searches end with, alone with popularity, beats its neighbours on the grid."""
+    data = fitted.dataset
+    model, _ = chosen(fitted, 50)
+    train_part = data.histories("train")
+    popularity = np.bincount(train_part.items, minlength=data.n_items).astype(float)
+    histories = train_part.padded(np.arange(data.n_users))
+
+    def value(walk):
+        density = module.neighbours_of(train_part, popularity, walk, 50).density(histories)
+        return goal(np.log(density), data)
+
+    walk = model.neighbours.walk
+    start = value(type(walk)())
+    assert value(walk) >= start - 1e-6
+    last = list(module.WALKS)[-1]
+    for other in module.WALKS[last]:
+        assert value(walk) >= value(type(walk)(**{**vars(walk), last: other})) - 1e-6
+
+
+def test_without_a_validation_split_the_defaults_stay(fitted):
+    data = fitted.dataset
+    nothing = data.histories()
+    for window in (50, None):
+        start = Pool(0.0, 1.0)
+        model = Recommender(fitted.recommender.denoiser, None, start, fitted.recommender.taken_I, longest=100)
+        assert module.choose_pool(model, data.histories("train"), nothing, window, seed=0) == {}
+        assert model.pool == (Pool() if window else start)
+        assert (model.neighbours is None) == (window is None)
+
+
+def test_the_seed_draws_the_users_where_there_are_many(fitted, monkeypatch):
+    monkeypatch.setattr(module, "_USERS", 10)
+    assert chosen(fitted, 50)[1] == chosen(fitted, 50)[1]
+    assert len({chosen(fitted, 50, seed)[1]["ndcg@20"] for seed in range(3)}) > 1
+
+
+def test_what_has_no_order_is_not_searched_for_order(untimed, tmp_path):
+    train(untimed, tmp_path / "run", overrides=QUICK, device="cpu")
+    walk = load_run(tmp_path / "run").recommender.neighbours.walk
+    assert not Dataset.load(untimed).has_time
+    assert (walk.nearness, walk.fading) == (0, 0)

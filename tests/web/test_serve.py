@@ -1,0 +1,165 @@
+import json
+import socket
+import threading
+import urllib.error
+import urllib.request
+
+import numpy as np
+import pandas as pd
+import pytest
+from support.runs_by_hand import Judged, small_run, write_run
+
+from demure.diagnosis.reader import DiagnosisSource
+from demure.diagnosis.supports import supports
+from demure.errors import DemureError, RunError
+from demure.report.payload import Gatherer
+from demure.web.lookup import Lookup
+from demure.web.serve import site
+from demure_cli.app import main
+
+
+@pytest.fixture
+def served(tmp_path):
+    opened = site(small_run(tmp_path), port=0)
+    thread = threading.Thread(target=opened.serve, daemon=True)
+    thread.start()
+    yield opened
+    opened.server.shutdown()
+    thread.join(10)
+
+
+def ask(site, path, **headers):
+    with urllib.request.urlopen(urllib.request.Request(site.url + path, headers=headers)) as answer:
+        return answer.status, answer.headers, answer.read()
+
+
+def test_only_this_machine_by_default_and_no_other_name_for_it(served):
+    assert served.loopback
+    assert served.url.startswith("http://127.0.0.1:")
+    assert ask(served, "", Host="localhost:8000")[0] == 200
+    for name in ("evil.example", "evil.example:80", "127.0.0.1.evil.example", ""):
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            ask(served, "api/user?id=ann", Host=name)
+
+
+def test_answers_are_what_they_say_they_are(served):
+    status, headers, body = ask(served, "")
+    assert (status, headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert b"connect-src 'self'" in body
+    _, headers, body = ask(served, "api/user?id=ann")
+    assert headers["Content-Type"] == "application/json"
+    assert json.loads(body)["user"][:2] == ["ann", 3]
+    _, headers, body = ask(served, "picture?id=i1")
+    assert headers["Content-Type"] == "image/jpeg"
+    assert body.startswith(b"\xff\xd8")
+    assert json.loads(ask(served, "api/user?id=nobody")[2]) is None
+    assert json.loads(ask(served, "api/item?id=%00")[2]) is None
+    assert json.loads(ask(served, "api/recommended?id=ann")[2]) is None  # the run by hand has no model
+    assert ask(served, "picture?id=../../etc/passwd")[0] == 204
+    for path in ("etc/passwd", "../run/run.json", "api", "api/user/ann"):
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            ask(served, path)
+    with pytest.raises(urllib.error.HTTPError, match="501"):
+        urllib.request.urlopen(served.url, data=b"x")
+
+
+def test_an_address_that_is_taken_is_one_line(tmp_path, capsys):
+    run = small_run(tmp_path)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(DemureError, match=r"cannot listen .*choose another --port"):
+            site(run, port=port)
+        assert main(["ui", str(run), "--port", str(port)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines()[-1].startswith(f"demure: 127.0.0.1:{port}: cannot listen")
+    with pytest.raises(DemureError, match="cannot listen"):
+        site(run, host="no.such.host.invalid", port=0)
+
+
+def test_others_may_ask_only_where_that_was_said(tmp_path):
+    opened = site(small_run(tmp_path), host="0.0.0.0", port=0)
+    assert not opened.loopback
+    opened.server.server_close()
+
+
+def test_the_command_serves_until_it_is_interrupted(tmp_path, capsys, monkeypatch):
+    def interrupted(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("demure.web.serve.Site.serve", interrupted)
+    assert main(["ui", str(small_run(tmp_path)), "--port", "0"]) == 130
+    out, err = capsys.readouterr()
+    assert out.startswith("http://127.0.0.1:")
+    assert "the page is no longer served" in err
+
+
+@pytest.fixture
+def lookup(tmp_path):
+    judged = [
+        Judged(user, position, f"i{position}", "image", "poi", 0.9)
+        for user, length in (("u2", 1), ("u10", 3), ("x-u2", 2))
+        for position in range(length)
+    ]
+    items = pd.DataFrame({"item_id": ["i0", "i1", "i2"], "title": ["Zebra", "apple", "i0 again"]})
+    reliance = pd.DataFrame(
+        [(user, name, share) for user, image in (("u2", 0.2), ("u10", 0.5), ("x-u2", 0.9))
+         for name, share in (("image", image), ("none", 1 - image))],
+        columns=["user_id", "modality", "reliance"],
+    )  # fmt: skip
+    return Lookup(DiagnosisSource.open(write_run(tmp_path, judged, items, reliance=reliance, pictures=False)))
+
+
+def names(found):
+    return [row[0] for row in found["rows"]]
+
+
+def test_users_are_found_and_sorted(lookup):
+    assert names(lookup.users("", "id")) == ["u10", "u2", "x-u2"]
+    assert names(lookup.users("", "choices")) == ["u10", "x-u2", "u2"]
+    assert names(lookup.users("", "relies0")) == ["x-u2", "u10", "u2"]
+    assert names(lookup.users("U2", "relies0")) == ["u2", "x-u2"]  # exact before contained
+    assert lookup.users("nobody", "id") == {"total": 0, "rows": []}
+    assert names(lookup.users("", "relies99")) == names(lookup.users("", "no such order")) == ["u10", "u2", "x-u2"]
+
+
+def test_items_are_found_by_title_too(lookup):
+    assert names(lookup.items("", "choices")) == ["i0", "i1", "i2"]
+    assert names(lookup.items("", "title")) == ["i1", "i2", "i0"]
+    assert names(lookup.items("APP", "choices")) == ["i1"]
+    assert names(lookup.items("i0", "choices")) == ["i0", "i2"]
+
+
+def test_supports_find_their_rows_whatever_their_order(tmp_path):
+    run = small_run(tmp_path)
+    judged = DiagnosisSource.open(run).judged
+    path = run / "supports.parquet"
+    before = supports(path, judged)
+    row = judged.indptr[judged.user_code["ann"]]
+    image = judged.modalities.index("image")
+    assert before[row, image].tolist() == [judged.item_code["i2"], judged.item_code["i3"], -1]
+    assert (before >= 0).sum() == 2
+    frame = pd.read_parquet(path)
+    odd = pd.DataFrame(
+        [("nobody", "i1", 0, "image", 1, "i2", 0.5), ("ann", "i1", 99, "image", 1, "i2", 0.5)], columns=frame.columns
+    )
+    pd.concat([odd, frame.iloc[::-1]]).to_parquet(path, index=False)
+    assert (supports(path, judged) == before).all()
+    path.write_bytes(b"not parquet")
+    with pytest.raises(RunError, match=r"supports.parquet: cannot be read"):
+        _ = Gatherer(DiagnosisSource.open(run)).supports
+
+
+def test_one_user_reads_as_in_the_whole_page(lookup):
+    gatherer = lookup.gatherer
+    answer = lookup.user("u10")
+    assert answer["user"] == gatherer.user(gatherer.judged.user_code["u10"])
+    assert len(answer["body"][2]) == 3
+    assert [answer["items"][line[0]][0] for line in answer["body"][2]] == ["i0", "i1", "i2"]
+    item = lookup.item("i0")
+    assert item["total"] == 3
+    assert {row[0] for row in item["choosers"]} == {"u2", "u10", "x-u2"}
+    assert np.ravel(answer["body"][0]).min() >= 0
