@@ -1,7 +1,7 @@
-"""A small dataset and a run of every kind of model, made once."""
+"""A run of every kind of model, made once."""
 
 import pytest
-from support.small_sets import QUICK, dataset_folder
+from support.small_sets import QUICK
 
 from demure.training.run import train
 
@@ -16,11 +16,6 @@ KINDS = {
     "demure": ("default", (*QUICK, "denoiser.rounds=1", "training.history=6")),
     "content": ("content-only", (*QUICK, "denoiser.rounds=1", "modalities=[image]")),
 }
-
-
-@pytest.fixture(scope="session")
-def timed(tmp_path_factory):
-    return dataset_folder(tmp_path_factory.mktemp("timed"))
 
 
 @pytest.fixture(scope="session")
