@@ -25,13 +25,13 @@ import torch
 import typer
 from sets import obtain
 
-from demure.baselines.build import start, task_of
+from demure.baselines.build import build_learned, build_task
 from demure.baselines.learned import Learned, Task
 from demure.baselines.registry import learned_options
 from demure.compute.process_group import Team
 from demure.data.dataset import Dataset
 from demure.data.export import export
-from demure.data.histories import Histories, counts
+from demure.data.histories import Histories
 from demure.model.denoiser import Denoiser
 from demure.model.latent import Latent
 from demure.progress import Progress
@@ -40,12 +40,12 @@ from demure.runs.load import shape_of
 from demure.training import denoiser_loop
 from demure.training.baseline_loop import _epoch as learned_epoch
 from demure.training.batches import hide, pieces
-from demure.training.checkpoint import Care, Keeper, Log
+from demure.training.checkpoint import TrainingContext, CheckpointManager, TrainingLog
 from demure.training.inputs import latents
-from demure.training.optimizer import Descent
+from demure.training.optimizer import Optimizer
 from demure.training.rivals import Rivals
 from demure.training.run import train
-from demure.training.validation import Watch
+from demure.training.validation import Validation
 
 HERE = Path(__file__).parent
 app = typer.Typer(add_completion=False, no_args_is_help=True)
@@ -72,32 +72,32 @@ class Trainer:
 
     def __init__(self, name: str, data: Dataset, folder: Path) -> None:
         self.name, train_part = name, data.histories("train")
-        self.care = Care(folder, minutes=float("inf"))
+        self.care = TrainingContext(folder, minutes=float("inf"))
         self.generator = torch.Generator().manual_seed(0)
-        length = np.diff(train_part.indptr)
+        length = train_part.lengths
         if name == "demure":
             recipe = load_recipe("default", [])
             self.settings, spaces = recipe.training, latents(data, (), recipe.denoiser.max_dim)
             torch.manual_seed(0)
             self.denoiser = Denoiser.start(
-                spaces, counts(train_part, data.n_items), shape_of(recipe), ordered=data.has_time, seed=0
+                spaces, train_part.count_items(data.n_items), shape_of(recipe), ordered=data.has_time, seed=0
             )
             s = self.settings
             self.rivals = Rivals(train_part, data.n_items, 0)
-            self.watch = Watch(
+            self.watch = Validation(
                 self.rivals, data.histories("valid"), most=s.watched_users, longest=s.history, held_out=0.2, seed=0
             )
             self.train_part = train_part
-            self.descent = Descent(denoiser_loop._groups(self.denoiser, s), (), Team())
-            self.keeper = Keeper(self.care, "", self.denoiser, self.descent, self.generator, Log("x", [{}]))
+            self.descent = Optimizer(denoiser_loop._groups(self.denoiser, s), (), Team())
+            self.keeper = CheckpointManager(self.care, "", self.denoiser, self.descent, self.generator, TrainingLog("x", [{}]))
             random = torch.Generator().manual_seed(1)
             self.reads = statistics.mean(int((self.batch(random) >= 0).sum()) for _ in range(200)) * s.epoch_steps
         else:
-            options, task = learned_options(name, {}), task_of(data, name, ())
-            self.module = start(name, options, task, 0, torch.device("cpu"))
+            options, task = learned_options(name, {}), build_task(data, name, ())
+            self.module = build_learned(name, options, task, 0, torch.device("cpu"))
             groups = [{"params": list(self.module.parameters()), "lr": options.learning_rate}]
-            self.descent = Descent(groups, self.module.rowwise(), Team())
-            self.keeper = Keeper(self.care, "", self.module, self.descent, self.generator, Log("x"))
+            self.descent = Optimizer(groups, self.module.rowwise(), Team())
+            self.keeper = CheckpointManager(self.care, "", self.module, self.descent, self.generator, TrainingLog("x"))
             longest = getattr(options, "longest", None)
             read = length if longest is None else np.minimum(length, longest + 1)[length > 1]
             self.reads = float(read.sum())
@@ -321,9 +321,9 @@ def one(model: str, users: int, items: int, length: int, steps: int, override: s
             name: Latent(random.standard_normal((items, 20), np.float32), np.ones(20, np.float32), np.ones(items, bool))
             for name in ("image", "text")
         }
-        denoiser = Denoiser.start(spaces, counts(history, items), shape_of(recipe), ordered=True, seed=0)
+        denoiser = Denoiser.start(spaces, history.count_items(items), shape_of(recipe), ordered=True, seed=0)
         rivals = Rivals(Histories(history.indptr, history.items), items, 0)
-        descent = Descent(denoiser_loop._groups(denoiser, recipe.training), (), Team())
+        descent = Optimizer(denoiser_loop._groups(denoiser, recipe.training), (), Team())
         rows = np.arange(users)
         s = recipe.training
 
@@ -338,9 +338,9 @@ def one(model: str, users: int, items: int, length: int, steps: int, override: s
             return int((read >= 0).sum())
     else:
         options = replace(learned_options(model, {}), batch=64) if model == "sasrec" else learned_options(model, {})
-        module: Learned = start(model, options, Task(history, items), 0, torch.device("cpu"))
+        module: Learned = build_learned(model, options, Task(history, items), 0, torch.device("cpu"))
         groups = [{"params": list(module.parameters()), "lr": 1e-3}]
-        descent = Descent(groups, module.rowwise(), Team())
+        descent = Optimizer(groups, module.rowwise(), Team())
         batches = module.batches(generator)
         module.train()
         todo = iter(batches)

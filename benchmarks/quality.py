@@ -26,7 +26,7 @@ from demure.diagnosis.calibration import KEY, auc, calibration_error, log_loss, 
 from demure.evaluation.stats import t_test
 from demure.features import store
 from demure.features.normalize import robust
-from demure.runs.evaluate import judge
+from demure.runs.evaluate import evaluate_runs
 from demure.training.run import train
 
 HERE = Path(__file__).parent
@@ -69,7 +69,7 @@ def measure(one: Set, recipe: str, seed: int, work: Path) -> dict[str, Any]:
     for split in ("valid", "test"):
         if len(dataset.histories(split).items):
             file = run / f"users-{split}.parquet"
-            metrics = judge([run], split=split, ks=(10, 20, 50), per_user=file, device="cpu").runs[0].metrics
+            metrics = evaluate_runs([run], split=split, ks=(10, 20, 50), per_user=file, device="cpu").runs[0].metrics
             line[split] = {k: round(v, 5) for k, v in metrics.items() if k.startswith(("recall", "ndcg"))}
     truth = one.read_truth()
     if truth is not None and (run / "diagnosis.parquet").exists():
@@ -163,7 +163,7 @@ def no_learning_kernel(one: Set) -> dict[str, float]:
     R, seen = np.stack(ratios, 1), np.stack(present, 1)
     R = np.where(seen, R, 0.0)
     probability = R / np.maximum(R.sum(1, keepdims=True), 1e-12)
-    owner = np.repeat(np.arange(dataset.n_users), np.diff(train_part.indptr))
+    owner = train_part.owners
     frame = pd.DataFrame(
         {
             "user_id": np.repeat(dataset.user_ids[owner], len(names)),

@@ -17,7 +17,7 @@ from demure.features import store
 from demure.features.store import Features
 from demure.prepare.prepare import PrepareOptions
 from demure.prepare.with_features import prepare_with_features
-from demure.runs.evaluate import judge
+from demure.runs.evaluate import evaluate_runs
 from demure.runs.load import load_run
 
 app = typer.Typer(add_completion=False)
@@ -139,7 +139,7 @@ def cold(
         dataset = Dataset.load(one.path)
         test = dataset.histories("test")
         taken = np.bincount(dataset.histories("train").items, minlength=dataset.n_items)
-        users = np.flatnonzero(np.diff(test.indptr) == 1)
+        users = np.flatnonzero(test.lengths == 1)
         items = test.items[test.indptr[users]]
         target = pd.DataFrame({"taken": taken[items], "has": modalities_of(one)[items]}, index=dataset.user_ids[users])
         kinds = ["any", *(sorted(set(target["has"])) if target["has"].nunique() > 1 else [])]
@@ -147,7 +147,7 @@ def cold(
             measure(one, recipe, seed, work)
             run = run_of(one, recipe, seed, work)
             file = work / "per-user.parquet"
-            judge([run], per_user=file, ks=(20,), device="cpu")
+            evaluate_runs([run], per_user=file, ks=(20,), device="cpu")
             recall = pd.read_parquet(file).set_index("user_id")["recall@20"]
             among_cold = pd.Series(recall_among(run, taken == 0, users, items), index=target.index)
             for kind in kinds:

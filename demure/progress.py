@@ -24,7 +24,7 @@ def silent(_: Progress) -> None:
 
 
 @dataclass(frozen=True)
-class Judged(Progress):
+class ValidatedEpoch(Progress):
     """A training judged its ``done``-th epoch: ``fields`` are the line of metrics.jsonl. ``metric`` names what decides,
     ``best`` is its highest value so far, in the entry ``best_at``."""
 

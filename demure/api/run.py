@@ -146,11 +146,11 @@ class Run:
         self, split: str = "test", k: int | Sequence[int] = (5, 10, 20, 50), by: str | Sequence[str] = ()
     ) -> pd.DataFrame:
         """`demure eval`: one row per k, and per slice where ``by`` names slicings; one column per metric."""
-        from demure.runs.evaluate import judge
+        from demure.runs.evaluate import evaluate_runs
 
         names = [by] if isinstance(by, str) else by
         ks = [k] if isinstance(k, int) else k
-        return judge([self.path], split=split, ks=ks, by=names, device=self.device).frame().drop(columns="run")
+        return evaluate_runs([self.path], split=split, ks=ks, by=names, device=self.device).frame().drop(columns="run")
 
     def scorer(self, split: str = "test") -> Scorer:
         """Indices of users (B,) -> scores (B, items), for an evaluation of your own."""

@@ -58,7 +58,7 @@ def train(
 ) -> Run:
     """`demure train`: ``overrides`` are what ``--set`` takes, such as ``"training.epochs=5"``; ``options``: seed,
     device, resume, overwrite, watch (names of watchers), profile."""
-    from demure.training.tracked import train_watched as run
+    from demure.training.tracked import train_tracked as run
 
     path = dataset.path if isinstance(dataset, Dataset) else Path(dataset)
     return Run.load(run(path, Path(out), recipe=recipe, overrides=overrides, **options).run)

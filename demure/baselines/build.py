@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from demure.data.dataset import Dataset
 
 
-def task_of(data: Dataset, model: str, modalities: tuple[str, ...]) -> Task:
+def build_task(data: Dataset, model: str, modalities: tuple[str, ...]) -> Task:
     """The training histories, and the features where ``model`` can use them: ``modalities``, or those by default."""
     names: list[str] = []
     if model in WITH_CONTENT:
@@ -25,7 +25,7 @@ def task_of(data: Dataset, model: str, modalities: tuple[str, ...]) -> Task:
     return Task(data.histories("train"), data.n_items, content)
 
 
-def start(model: str, options: LearnedOptions, task: Task, seed: int, device: torch.device) -> Learned:
+def build_learned(model: str, options: LearnedOptions, task: Task, seed: int, device: torch.device) -> Learned:
     """The model with the first weights of ``seed``."""
     torch.manual_seed(seed)
     return make_learned(model, options, task).to(device)

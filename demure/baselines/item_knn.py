@@ -71,8 +71,8 @@ def _near(train: Histories, n_items: int, decay: float, window: int) -> csr_arra
     """(I, I) symmetric: the sum over users and pairs of gap ** -decay, one pass over all histories for each gap."""
     from scipy.sparse import csr_array
 
-    users = np.repeat(np.arange(len(train.indptr) - 1), np.diff(train.indptr))
-    longest = int(np.diff(train.indptr).max(initial=0))
+    users = train.owners
+    longest = int(train.lengths.max(initial=0))
     total = csr_array((n_items, n_items), dtype=np.float32)
     for gap in range(1, min(window, longest - 1) + 1):
         early, late = train.items[:-gap], train.items[gap:]

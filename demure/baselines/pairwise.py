@@ -103,7 +103,7 @@ class Pairwise(Learned):
         nn.init.xavier_uniform_(self.users.weight)
         nn.init.xavier_uniform_(self.items.weight)
         chosen = torch.as_tensor(task.train.items)
-        chosen_by = torch.as_tensor(np.repeat(np.arange(task.n_users), np.diff(task.train.indptr)))
+        chosen_by = torch.as_tensor(task.train.owners)
         self.register_buffer("pairs_2N", torch.stack([chosen_by, chosen]), persistent=False)
         self.register_buffer("known_N", torch.unique(chosen_by * task.n_items + chosen), persistent=False)
 

@@ -119,7 +119,7 @@ class SASRec(Learned):
         return states
 
     def batches(self, generator: torch.Generator) -> Sequence[Tensor]:
-        able = torch.as_tensor(np.flatnonzero(np.diff(self.train_part.indptr) > 1))
+        able = torch.as_tensor(np.flatnonzero(self.train_part.lengths > 1))
         return [able[step] for step in torch.randperm(len(able), generator=generator).split(self.options.batch)]
 
     def loss_of(self, batch: Tensor, generator: torch.Generator, own: Own = whole) -> Tensor | None:

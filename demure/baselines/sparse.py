@@ -23,7 +23,7 @@ def history_matrix(histories: Histories, n_items: int, *, decay: float = 0.0) ->
     """
     from scipy.sparse import csr_array
 
-    lengths = np.diff(histories.indptr)
+    lengths = histories.lengths
     if decay and histories.times is None:
         raise DemureError(
             "the interactions carry no timestamps, so none is nearer to the end than another",

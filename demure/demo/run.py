@@ -19,7 +19,7 @@ from demure.prepare.prepare import PrepareOptions
 from demure.prepare.with_features import prepare_with_features
 from demure.progress import Listener, Progress, silent
 from demure.report.build import report
-from demure.runs.evaluate import Judgement, judge
+from demure.runs.evaluate import RunEvaluations, evaluate_runs
 from demure.runs.recommend import Recommended, recommend
 from demure.training.run import train
 
@@ -33,7 +33,7 @@ class DemoResult:
     user's history with ``caused``: (item, modality) pairs that truly made the choice. ``seconds`` per step."""
 
     out: str
-    judgement: Judgement
+    judgement: RunEvaluations
     diagnosis: DiagnosisScore
     without_denoising: DiagnosisScore
     user: UserView
@@ -93,7 +93,7 @@ def run(
             listener=listener,
         )
         done(f"train {name}")
-    judgement = judge(list(runs.values()), device="cpu", listener=listener)
+    judgement = evaluate_runs(list(runs.values()), device="cpu", listener=listener)
     done("eval")
     truth = pd.read_csv(made.truth, dtype={"user_id": str, "item_id": str, "modality": str})
     scores = {}

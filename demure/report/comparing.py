@@ -36,7 +36,7 @@ class Compared:
 def compared(source: DiagnosisSource, others: Sequence[Path | str], listener: Listener = silent) -> Compared:
     """The run of ``source`` next to ``others``, on the same split. Raises ``DemureError`` for a folder that is no run,
     or a run on other data."""
-    from demure.runs.evaluate import judge
+    from demure.runs.evaluate import evaluate_runs
 
     paths = [source.run, *(Path(other) for other in others)]
     names = dict(zip(_names(paths), paths, strict=True))
@@ -49,7 +49,7 @@ def compared(source: DiagnosisSource, others: Sequence[Path | str], listener: Li
             )
     note = ""
     try:
-        judgement = judge(list(names.values()), split="test", device="cpu", listener=listener)
+        judgement = evaluate_runs(list(names.values()), split="test", device="cpu", listener=listener)
         metrics = [judged.metrics for judged in judgement.runs]
     except DemureError as error:
         judgement, metrics, note = None, [{} for _ in names], f"The runs could not be judged: {error}"

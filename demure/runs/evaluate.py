@@ -26,7 +26,7 @@ MAIN = ("recall", "ndcg")
 
 
 @dataclass(frozen=True)
-class Judged:
+class RunMetrics:
     """What one run reached: ``metrics`` are means over the ``users`` with something to find in the split."""
 
     run: str
@@ -36,11 +36,11 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Judgement:
+class RunEvaluations:
     """One or more runs on the same split, and paired tests where there are several. ``slices``: run -> its slices;
     ``relied_on``: the run that says what users rely on, where they are sliced by that."""
 
-    runs: list[Judged]
+    runs: list[RunMetrics]
     comparison: Comparison | None = None
     per_user: str | None = None
     slices: dict[str, list[SliceOfRun]] | None = None
@@ -92,7 +92,7 @@ def by_k(metrics: Mapping[str, float]) -> dict[int, dict[str, float]]:
     return dict(sorted(rows.items()))
 
 
-def judge(
+def evaluate_runs(
     runs: Sequence[Path],
     *,
     split: str = "test",
@@ -101,7 +101,7 @@ def judge(
     per_user: Path | None = None,
     device: str = "auto",
     listener: Listener = silent,
-) -> Judgement:
+) -> RunEvaluations:
     """Rank all items for each user with something in ``split``, without those of earlier splits, for every run.
 
     ``by``: slicings to measure as well, of ``demure.runs.slices.BY``, or ``all``. ``per_user`` is a Parquet file
@@ -130,8 +130,8 @@ def judge(
     comparison = None
     if len(ranked.evaluations) > 1:
         comparison = compare(ranked.evaluations, main, methods=methods if len(methods) > 1 else None)
-    return Judgement(
-        runs=[Judged(name, split, len(found.users), found.means()) for name, found in ranked.evaluations.items()],
+    return RunEvaluations(
+        runs=[RunMetrics(name, split, len(found.users), found.means()) for name, found in ranked.evaluations.items()],
         comparison=comparison,
         per_user=None if per_user is None else str(per_user),
         slices=sliced,
@@ -154,7 +154,7 @@ def compare_runs(
     """Compare methods on ``metrics`` (names without @k) at each of ``ks``: every other one with ``against`` (a run,
     or a method by name; the first where None), or, with ``all_pairs``, every two.
 
-    Runs that differ in their seed alone are one method. Raises as ``judge``, and for fewer than two methods.
+    Runs that differ in their seed alone are one method. Raises as ``evaluate_runs``, and for fewer than two methods.
     """
     cuts = check_ks(ks)
     _check_metrics(metrics)

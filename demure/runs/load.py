@@ -23,10 +23,9 @@ from demure.model.recommender import Pool, Recommender
 from demure.recipe.load import load_recipe
 from demure.recipe.schema import Recipe
 from demure.runs.folder import MANIFEST, read_manifest
-from demure.data.histories import counts
 from demure.compute.device import pick_device
-from demure.baselines.build import start
-from demure.baselines.build import task_of
+from demure.baselines.build import build_learned
+from demure.baselines.build import build_task
 from demure.model.item_item import neighbours_of
 
 if TYPE_CHECKING:
@@ -168,8 +167,8 @@ def load_run(path: Path, device: str = "cpu") -> LoadedRun:
         raise RunError(f"cannot be read ({error})", where=path / WEIGHTS, remedy="train the run again") from error
     if recipe.model in LEARNED:
         options = learned_options(recipe.model, recipe.baseline)
-        task = task_of(dataset, recipe.model, tuple(manifest["modalities"]))
-        learned = start(recipe.model, options, task, 0, pick_device(device))
+        task = build_task(dataset, recipe.model, tuple(manifest["modalities"]))
+        learned = build_learned(recipe.model, options, task, 0, pick_device(device))
         learned.load_state_dict(tensors)
         return LoadedRun(path, manifest, recipe, dataset, None, learned)
     ordered = bool(manifest["ordered"])
@@ -184,7 +183,7 @@ def load_run(path: Path, device: str = "cpu") -> LoadedRun:
         walk = Walk(**manifest["walk"]) if recipe.collaborative.enabled else None
     except (KeyError, TypeError) as error:
         raise RunError(f"does not say {error}", where=path / MANIFEST, remedy="train the run again") from error
-    neighbours, taken_I = None, counts(train, dataset.n_items)
+    neighbours, taken_I = None, train.count_items(dataset.n_items)
     if walk is not None:
         neighbours = neighbours_of(train, taken_I, walk, recipe.collaborative.window)
     recommender = Recommender(denoiser, neighbours, pool, taken_I, longest=recipe.training.history)

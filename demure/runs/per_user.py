@@ -34,7 +34,7 @@ def write_per_user(out: Path, ranked: Ranked, reliance: pd.DataFrame | None) -> 
             "run": pa.array([name] * len(users), pa.string()),
             "user_id": pa.array(user_ids[users], pa.string()),
             **{metric: pa.array(values, pa.float64()) for metric, values in evaluation.per_user.items()},
-            "history": pa.array(np.diff(ranked.seen.indptr)[users], pa.int64()),
+            "history": pa.array(ranked.seen.lengths[users], pa.int64()),
             "relies_on": pa.array([None] * len(users) if relied is None else relied[users], pa.string()),
             "relevant_items": pa.ListArray.from_arrays(offsets, pa.array(item_ids[found.item], pa.string())),
             "ranks": pa.ListArray.from_arrays(offsets, pa.array(found.rank, pa.int64())),

@@ -32,7 +32,7 @@ class Ranked:
 def rank(
     runs: Sequence[Path], *, split: str, ks: Sequence[int], device: str = "auto", listener: Listener = silent
 ) -> Ranked:
-    """Open and rank each run in turn; whether they fit together is checked before the first. Raises as ``judge``."""
+    """Open and rank each run in turn; whether they fit together is checked before the first. Raises as ``evaluate_runs``."""
     from demure.runs.load import load_run
 
     if split not in EARLIER:

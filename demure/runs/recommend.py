@@ -85,7 +85,7 @@ def recommend(
             if history is None:
                 frame = loaded.recommend(ids, k)[list(COLUMNS)]
             else:
-                frame = loaded.recommend_to(ids, histories.between(start, start + len(ids)), k)[list(COLUMNS)]
+                frame = loaded.recommend_to(ids, histories.slice_users(start, start + len(ids)), k)[list(COLUMNS)]
             writer.write_table(pa.Table.from_pandas(frame, schema=schema, preserve_index=False))
             rows += len(frame)
             if not start:
@@ -105,7 +105,7 @@ def _told(findings: Findings, histories: Histories) -> list[str]:
         notes.append(
             f"{problem.kind}: {problem.count} {problem.action}, first {first.file} row {first.row}: {first.value}"
         )
-    empty = int((np.diff(histories.indptr) == 0).sum())
+    empty = int((histories.lengths == 0).sum())
     if empty:
         notes.append(f"{empty} users have no item that the dataset knows: they get what is popular")
     return notes

@@ -7,21 +7,21 @@ import io
 import time
 from collections.abc import Callable, Mapping
 
-from demure.progress import Judged, Listener, Notice, Progress
-from demure.tracking.protocol import About, Watcher
+from demure.progress import ValidatedEpoch, Listener, Notice, Progress
+from demure.tracking.protocol import RunInfo, Tracker
 
 
-class Watched:
+class TrackingListener:
     """Passes everything on to ``listener``. A watcher that fails is told of once; one that cannot begin is left out."""
 
-    def __init__(self, watchers: Mapping[str, Watcher], about: About, listener: Listener) -> None:
+    def __init__(self, watchers: Mapping[str, Tracker], about: RunInfo, listener: Listener) -> None:
         self.watchers, self.about, self.listener = dict(watchers), about, listener
         self.failures: dict[str, str] = {}
         self._begun = False
         self._start = time.monotonic()
 
     def __call__(self, progress: Progress) -> None:
-        if isinstance(progress, Judged):
+        if isinstance(progress, ValidatedEpoch):
             self._begin()
             values = {**progress.fields, "seconds": round(time.monotonic() - self._start, 3)}
             numbers = {name: float(value) for name, value in values.items() if not isinstance(value, str)}

@@ -12,7 +12,7 @@ import sqlalchemy  # noqa: F401  what the database needs, so that its absence is
 from mlflow.entities import Metric, Param
 from mlflow.tracking import MlflowClient
 
-from demure.tracking.protocol import About
+from demure.tracking.protocol import RunInfo
 
 _PARAMS_AT_ONCE = 100
 
@@ -20,7 +20,7 @@ _PARAMS_AT_ONCE = 100
 class MLflow:
     """Metrics per epoch, the recipe as parameters; a resumed training goes on in the same run."""
 
-    def begin(self, about: About) -> None:
+    def begin(self, about: RunInfo) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         logging.getLogger("mlflow").setLevel(logging.WARNING)
         file = about.run.absolute().parent / "mlflow.db"

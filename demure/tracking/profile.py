@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from demure.files import atomic_file
-from demure.progress import Judged, Listener, Progress
+from demure.progress import ValidatedEpoch, Listener, Progress
 
 TRACE = "trace.json"
 _SKIPPED = 2  # steps: the first ones allocate, and the profiler warms up
@@ -67,7 +67,7 @@ class Profiler:
         """Put the time since the last report down to a stage; return the time."""
         now = time.monotonic()
         # "read features 0" announces; "train 3/200" and a judged epoch report what is done.
-        announced = self._before.total is None and not isinstance(self._before, Judged)
+        announced = self._before.total is None and not isinstance(self._before, ValidatedEpoch)
         stage = self._before.stage if announced else progress.stage
         self.stages[stage] = self.stages.get(stage, 0.0) + now - self._last
         return now

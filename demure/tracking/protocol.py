@@ -13,7 +13,7 @@ _REMEMBERED = "watchers.json"
 
 
 @dataclass(frozen=True)
-class About:
+class RunInfo:
     """The run that is watched: its folder, the recipe's keys by whole name, and what else decides it."""
 
     run: Path
@@ -36,10 +36,10 @@ class About:
         write_json(file, (read_json(file) if file.is_file() else {}) | {watcher: id})
 
 
-class Watcher(Protocol):
+class Tracker(Protocol):
     """May raise: a watcher that fails is told of, and the training goes on."""
 
-    def begin(self, about: About) -> None:
+    def begin(self, about: RunInfo) -> None:
         """Before the first epoch, when the run folder is there."""
 
     def epoch(self, number: int, values: Mapping[str, float]) -> None:

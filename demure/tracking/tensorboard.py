@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch.utils.tensorboard import SummaryWriter
 
-from demure.tracking.protocol import About
+from demure.tracking.protocol import RunInfo
 
 FOLDER = "tensorboard"
 
@@ -14,7 +14,7 @@ FOLDER = "tensorboard"
 class TensorBoard:
     """Scalars per epoch, the recipe as text."""
 
-    def begin(self, about: About) -> None:
+    def begin(self, about: RunInfo) -> None:
         self.writer = SummaryWriter(str(about.run / FOLDER))
         rows = [f"| {name} | {value} |" for name, value in {**about.facts, **about.recipe}.items()]
         self.writer.add_text("recipe", "\n".join(["| key | value |", "| --- | --- |", *rows]))

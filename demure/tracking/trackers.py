@@ -8,9 +8,9 @@ import importlib.util
 from collections.abc import Sequence
 
 from demure.errors import DemureError, MachineError
-from demure.tracking.protocol import Watcher
+from demure.tracking.protocol import Tracker
 
-WATCHERS = {
+TRACKERS = {
     "tensorboard": "demure.tracking.tensorboard:TensorBoard",
     "wandb": "demure.tracking.wandb:WeightsAndBiases",
     "mlflow": "demure.tracking.mlflow:MLflow",
@@ -19,19 +19,19 @@ WATCHERS = {
 """Name, of the package and of demure's extra as well -> where its watcher is."""
 
 
-def open_watchers(names: Sequence[str]) -> dict[str, Watcher]:
+def open_trackers(names: Sequence[str]) -> dict[str, Tracker]:
     """The watchers ``names``, each once. Raises ``DemureError`` for one that there is not, ``MachineError`` where its
     package is missing or broken."""
-    watchers: dict[str, Watcher] = {}
+    watchers: dict[str, Tracker] = {}
     for name in dict.fromkeys(names):
-        if name not in WATCHERS:
-            close = difflib.get_close_matches(name, WATCHERS, n=1)
-            remedy = f"did you mean {close[0]}?" if close else f"one of {', '.join(WATCHERS)}"
+        if name not in TRACKERS:
+            close = difflib.get_close_matches(name, TRACKERS, n=1)
+            remedy = f"did you mean {close[0]}?" if close else f"one of {', '.join(TRACKERS)}"
             raise DemureError(f"there is no watcher {name!r}", where="--watch", remedy=remedy)
         remedy = f"pip install 'demure[{name}]', or leave it out"
         if importlib.util.find_spec(name) is None:
             raise MachineError(f"the package {name} is not installed", where=f"--watch {name}", remedy=remedy)
-        module, _, kind = WATCHERS[name].partition(":")
+        module, _, kind = TRACKERS[name].partition(":")
         try:
             watchers[name] = getattr(importlib.import_module(module), kind)()
         except Exception as error:  # whatever a foreign package raises when it is imported

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 
 import trackio
 
-from demure.tracking.protocol import About
+from demure.tracking.protocol import RunInfo
 
 
 class Trackio:
     """Metrics per epoch; a resumed training goes on in the run of the same name."""
 
-    def begin(self, about: About) -> None:
+    def begin(self, about: RunInfo) -> None:
         name = about.remembered("trackio")
         self.run = trackio.init(
             project=os.environ.get("TRACKIO_PROJECT", "demure"),

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 
 import wandb
 
-from demure.tracking.protocol import About
+from demure.tracking.protocol import RunInfo
 
 
 class WeightsAndBiases:
     """Metrics per epoch; a resumed training goes on in the same run."""
 
-    def begin(self, about: About) -> None:
+    def begin(self, about: RunInfo) -> None:
         self.run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", "demure"),
             name=about.name,

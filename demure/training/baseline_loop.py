@@ -10,8 +10,8 @@ import torch
 from demure.baselines.learned import Learned, Task
 from demure.evaluation.ranking import evaluate, mean_of
 from demure.progress import Progress
-from demure.training.checkpoint import Care, Keeper, Log
-from demure.training.optimizer import Descent
+from demure.training.checkpoint import TrainingContext, CheckpointManager, TrainingLog
+from demure.training.optimizer import Optimizer
 
 if TYPE_CHECKING:
     from demure.compute.process_group import Team
@@ -22,7 +22,7 @@ _SCORES = 2_000_000_000  # users x items ranked at a judgement
 _FEWEST = 100
 
 
-def learn(module: Learned, valid: Histories, task: Task, *, seed: int, signature: str, care: Care) -> Log:
+def train_baseline(module: Learned, valid: Histories, task: Task, *, seed: int, signature: str, care: TrainingContext) -> TrainingLog:
     """Train until ``METRIC`` on ``valid`` stops improving; leave ``module`` at its best epoch.
 
     Where there is no validation part the last epoch is kept. Where users times items are more than two thousand
@@ -30,11 +30,11 @@ def learn(module: Learned, valid: Histories, task: Task, *, seed: int, signature
     ``RunError`` when a loss is not finite.
     """
     options = module.options
-    descent = Descent([{"params": list(module.parameters()), "lr": options.learning_rate}], module.rowwise(), care.team)
+    descent = Optimizer([{"params": list(module.parameters()), "lr": options.learning_rate}], module.rowwise(), care.team)
     generator = torch.Generator().manual_seed(seed)
     judged = bool(len(valid.items))
     watched = _sample(valid, task.n_items, seed)
-    keeper = Keeper(care, signature, module, descent, generator, Log(metric=METRIC if judged else "epoch"))
+    keeper = CheckpointManager(care, signature, module, descent, generator, TrainingLog(metric=METRIC if judged else "epoch"))
     log = keeper.log
     with keeper.watching():
         while not log.epochs or (
@@ -53,7 +53,7 @@ def learn(module: Learned, valid: Histories, task: Task, *, seed: int, signature
 
 
 def _epoch(
-    module: Learned, descent: Descent, generator: torch.Generator, keeper: Keeper, seed: int, epoch: int
+    module: Learned, descent: Optimizer, generator: torch.Generator, keeper: CheckpointManager, seed: int, epoch: int
 ) -> None:
     """One epoch, or the rest of one that was cut off."""
     place = keeper.place
@@ -82,8 +82,8 @@ def _epoch(
 
 def _means(module: Learned, valid: Histories, task: Task, team: Team) -> dict[str, float]:
     """recall@20 and ndcg@20, each process of the team ranking for its part of the users."""
-    length = np.diff(valid.indptr)
-    own = valid if team.size == 1 else _only(valid, np.arange(len(length)) % team.size == team.rank)
+    length = valid.lengths
+    own = valid if team.size == 1 else valid.mask_users(np.arange(len(length)) % team.size == team.rank)
     found = evaluate(module.scorer(task.train), own, task.train, (20,), task.n_items)
     values = torch.zeros(3, len(length), dtype=torch.float64)
     values[:, found.users] = torch.from_numpy(
@@ -96,19 +96,10 @@ def _means(module: Learned, valid: Histories, task: Task, team: Team) -> dict[st
 
 def _sample(valid: Histories, n_items: int, seed: int) -> Histories:
     """``valid`` with so few users that all items can be ranked for them after every few epochs."""
-    users = np.flatnonzero(np.diff(valid.indptr))
+    users = np.flatnonzero(valid.lengths)
     most = max(_FEWEST, _SCORES // n_items)
     if len(users) <= most:
         return valid
     kept = np.zeros(len(valid.indptr) - 1, bool)
     kept[np.random.default_rng(seed).choice(users, most, replace=False)] = True
-    return _only(valid, kept)
-
-
-def _only(histories: Histories, kept: np.ndarray) -> Histories:
-    """The same users, all but those ``kept`` (U,) without a history."""
-    length = np.diff(histories.indptr)
-    chosen = np.repeat(kept, length)
-    indptr = np.concatenate([[0], np.cumsum(length * kept)])
-    times = None if histories.times is None else histories.times[chosen]
-    return type(histories)(indptr, histories.items[chosen], times)
+    return valid.mask_users(kept)

@@ -52,7 +52,7 @@ def shorter(items_BT: np.ndarray) -> list[np.ndarray]:
     return cut(0, len(order)) if len(order) else []
 
 
-def said_at(told: list[Tensor], at_BT: np.ndarray, device: torch.device) -> list[Tensor]:
+def gather_messages(told: list[Tensor], at_BT: np.ndarray, device: torch.device) -> list[Tensor]:
     """What the interactions ``at_BT``, none where -1, told of their items, (B, T, C) for each modality, of ``told``
     (N, C)."""
     rows_BT, is_BT1 = torch.as_tensor(np.maximum(at_BT, 0)), torch.as_tensor(at_BT >= 0)[..., None]

@@ -17,16 +17,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from demure.data.histories import by_length
 from demure.model.batch import Context
 from demure.model.denoiser import Denoiser, Inferred
 from demure.model.modality import View
-from demure.training.batches import said_at
+from demure.training.batches import gather_messages
 
 if TYPE_CHECKING:
     from demure.data.histories import Histories
     from demure.training.rivals import Rivals
-    from demure.training.validation import Watch
+    from demure.training.validation import Validation
 
 _CELLS = 1_500_000
 _NUMBERS = 400_000_000  # interactions x themes, all modalities: 1.6 GB
@@ -52,21 +51,21 @@ def finished(
     only: np.ndarray | None = None,
 ) -> Iterator[Block]:
     """Leave-one-out over whole histories, users in blocks; cut long ones :func:`in_parts` before. ``told`` by
-    :func:`hear`."""
+    :func:`propagate_beliefs`."""
     views = denoiser.views()
     device = denoiser.popularity_I.device
-    length = np.diff(train.indptr)
+    length = train.lengths
     chosen = np.flatnonzero(length) if only is None else only[length[only] > 0]
-    for users in by_length(train, chosen, _CELLS, int(length.max(initial=0))):
-        at_BT = train.places(users)
-        own = None if told is None else said_at(told, at_BT, device)
+    for users in train.group_by_length(chosen, _CELLS, int(length.max(initial=0))):
+        at_BT = train.positions(users)
+        own = None if told is None else gather_messages(told, at_BT, device)
         beside = rivals.beside(at_BT, device)
         context = denoiser.context(torch.as_tensor(train.padded(users)).to(device), beside=beside)
         yield Block(users, at_BT, context, views, denoiser.infer(context, views, own))
 
 
 @torch.no_grad()
-def hear(denoiser: Denoiser, watch: Watch, passes: int) -> list[Tensor] | None:
+def propagate_beliefs(denoiser: Denoiser, watch: Validation, passes: int) -> list[Tensor] | None:
     """Let the items hear their choices, ``passes`` times at most, as long as the validation likelihood gains.
 
     Leaves the sums with the items (``Themes.offset_IC``) and returns what each training interaction told, (N, C) for
@@ -77,10 +76,10 @@ def hear(denoiser: Denoiser, watch: Watch, passes: int) -> list[Tensor] | None:
     themes = [channel.themes for channel in denoiser.experts()]
     if not passes or denoiser.large or len(train.items) * sum(len(one.bias) for one in themes) > _NUMBERS:
         return None
-    parts = in_parts(train, watch.longest)
+    parts = train.split_long(watch.longest)
     told, best = None, watch.log_likelihood(denoiser)
     items_N = torch.as_tensor(train.items)
-    speaks_N = torch.as_tensor(np.repeat(np.isin(np.arange(len(train.indptr) - 1), watch.kept), np.diff(train.indptr)))
+    speaks_N = torch.as_tensor(np.repeat(np.isin(np.arange(len(train.indptr) - 1), watch.kept), train.lengths))
     for _ in range(passes):
         before = [one.offset_IC.clone() for one in themes]
         saying = [said_NC * speaks_N[:, None] for said_NC in _said(denoiser, parts, told, watch.rivals)]
@@ -103,13 +102,3 @@ def _said(denoiser: Denoiser, train: Histories, told: list[Tensor] | None, rival
         for said_NC, said_BTC in zip(saying, denoiser.says(block.found, block.views), strict=True):
             said_NC[at_BT[valid_BT]] = said_BTC.cpu()[valid_BT]
     return saying
-
-
-def in_parts(histories: Histories, longest: int) -> Histories:
-    """The same interactions, each history cut into as few parts of about equal length as ``longest`` allows."""
-    length = np.diff(histories.indptr)
-    cuts = np.maximum(1, -(-length // longest))
-    user = np.repeat(np.arange(len(length)), cuts)
-    nth = np.arange(len(user)) - (np.cumsum(cuts) - cuts)[user]
-    start = histories.indptr[user] + nth * length[user] // cuts[user]
-    return type(histories)(np.append(start, histories.indptr[-1]), histories.items, histories.times)

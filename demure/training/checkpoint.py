@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from demure.compute.process_group import Team
 from demure.errors import RunError
 from demure.files import atomic_file
-from demure.progress import Judged, Listener, silent
+from demure.progress import ValidatedEpoch, Listener, silent
 from demure.runs.folder import CHECKPOINT
-from demure.training.optimizer import Descent
+from demure.training.optimizer import Optimizer
 from demure.training.signals import Interrupts
 
 CHECKPOINT_MINUTES = 5.0
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 @dataclass
-class Log:
+class TrainingLog:
     """One entry per judged epoch, the first before any step, with ``best`` the place of the highest ``metric``."""
 
     metric: str
@@ -43,7 +43,7 @@ class Log:
 
 
 @dataclass
-class Place:
+class TrainingState:
     """How far a training is since it was last judged: ``epochs`` whole ones, ``steps`` of the present one, the
     ``losses`` of all these steps; ``began`` is the generator's state at the start of the present epoch, None before
     it; ``phase`` counts how often it began again."""
@@ -56,7 +56,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Care:
+class TrainingContext:
     """How a training is looked after, which does not change what it learns: the ``folder`` that it writes to, whether
     to ``resume``, every how many ``minutes`` to write a checkpoint, its ``listener`` and its ``team``."""
 
@@ -67,16 +67,16 @@ class Care:
     team: Team = field(default_factory=Team)
 
 
-class Keeper:
+class CheckpointManager:
     """Keeps the checkpoint and metrics.jsonl of a training; ``signature`` says what they belong to. Takes up the
     checkpoint where one is wanted and there; raises ``RunError`` if it is damaged or of another training."""
 
     def __init__(
-        self, care: Care, signature: str, module: nn.Module, descent: Descent, generator: torch.Generator, log: Log
+        self, care: TrainingContext, signature: str, module: nn.Module, descent: Optimizer, generator: torch.Generator, log: TrainingLog
     ) -> None:
         self.care, self.signature, self.module, self.descent = care, signature, module, descent
         self.generator, self.log = generator, log
-        self.folder, self.place = care.folder, Place()
+        self.folder, self.place = care.folder, TrainingState()
         self.best: dict[str, Tensor] = {}
         self._saved = time.monotonic()
         self._interrupts = Interrupts()
@@ -119,23 +119,23 @@ class Keeper:
         log = self.log
         with self.whole():
             log.epochs.append(entry)
-            self.place = Place(phase=self.place.phase)
+            self.place = TrainingState(phase=self.place.phase)
             if anew or len(log.epochs) == 1 or entry[log.metric] > log.best_value:
                 log.best = len(log.epochs) - 1
                 self.best = {name: tensor.detach().clone() for name, tensor in self._weights().items()}
             self._save()
             self._write_metrics()
         at, best_at = int(entry["epoch"]), int(log.epochs[log.best]["epoch"])
-        self.care.listener(Judged("validate", at, None, dict(entry), log.metric, log.best_value, best_at))
+        self.care.listener(ValidatedEpoch("validate", at, None, dict(entry), log.metric, log.best_value, best_at))
 
     def begin_again(self) -> None:
         """Go back to the best epoch, with an optimiser that knows nothing yet."""
         with self.whole():
             self._to_best()
             self.descent.forget()
-            self.place = Place(phase=self.place.phase + 1)
+            self.place = TrainingState(phase=self.place.phase + 1)
 
-    def finish(self) -> Log:
+    def finish(self) -> TrainingLog:
         """Leave the module at its best epoch."""
         self._to_best()
         return self.log
@@ -194,10 +194,10 @@ class Keeper:
         if "random.cuda" in tensors and torch.cuda.is_available():
             torch.cuda.set_rng_state(tensors["random.cuda"])
         epochs, steps, phase = tensors["place"].tolist()
-        self.place = Place(epochs, steps, phase, tensors["losses"].tolist(), tensors.get("began"))
+        self.place = TrainingState(epochs, steps, phase, tensors["losses"].tolist(), tensors.get("began"))
         device = next(self.module.parameters()).device
         self.best = {name: tensor.to(device) for name, tensor in under(tensors, "best.").items()}
-        self.log = Log(**json.loads(told["log"]))
+        self.log = TrainingLog(**json.loads(told["log"]))
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], told: dict[str, str] | None = None) -> None:

@@ -13,9 +13,9 @@ from demure.model.denoiser import Denoiser
 from demure.progress import Progress
 from demure.recipe.schema import TrainingRecipe
 from demure.training.batches import hide, pieces, shorter
-from demure.training.checkpoint import Care, Keeper, Log
-from demure.training.optimizer import Descent
-from demure.training.validation import Watch
+from demure.training.checkpoint import TrainingContext, CheckpointManager, TrainingLog
+from demure.training.optimizer import Optimizer
+from demure.training.validation import Validation
 
 if TYPE_CHECKING:
     from demure.compute.process_group import Team
@@ -25,16 +25,16 @@ FITTED = "rivals.safetensors"
 _CLIP = 1.0
 
 
-def fit(
+def train_denoiser(
     denoiser: Denoiser,
     rivals: Rivals,
-    watch: Watch,
+    watch: Validation,
     recipe: TrainingRecipe,
     *,
     seed: int,
     signature: str,
-    care: Care,
-) -> Log:
+    care: TrainingContext,
+) -> TrainingLog:
     """Train the content against popularity until validation stops improving, fit the ``rivals`` beside it and train on
     against them; then hold all that and learn where single items differ from their features, until it stops again.
     Leaves ``denoiser`` at its best epoch.
@@ -45,9 +45,9 @@ def fit(
     ``RunError`` for a checkpoint of something else, and when the loss is not finite.
     """
     train = rivals.train
-    descent = Descent(_groups(denoiser, recipe), (), care.team)
+    descent = Optimizer(_groups(denoiser, recipe), (), care.team)
     generator = torch.Generator().manual_seed(seed)
-    keeper = Keeper(care, signature, denoiser, descent, generator, Log(metric="valid_log_likelihood"))
+    keeper = CheckpointManager(care, signature, denoiser, descent, generator, TrainingLog(metric="valid_log_likelihood"))
     log = keeper.log
 
     def judge(mark: str | None = None, *, anew: bool = False) -> None:
@@ -105,19 +105,19 @@ def fit(
         return keeper.finish()
 
 
-def _first(log: Log, mark: str) -> int | None:
+def _first(log: TrainingLog, mark: str) -> int | None:
     """The first entry of the log with ``mark``."""
     return next((at for at, entry in enumerate(log.epochs) if mark in entry), None)
 
 
 def _epoch(
     denoiser: Denoiser,
-    descent: Descent,
+    descent: Optimizer,
     rivals: Rivals,
     users: np.ndarray,
     recipe: TrainingRecipe,
     generator: torch.Generator,
-    keeper: Keeper,
+    keeper: CheckpointManager,
 ) -> None:
     """One epoch of ``epoch_steps`` steps over ``users``, or the rest of one; losses in nats per hidden interaction."""
     epoch, place = int(keeper.log.epochs[-1]["epoch"]) + 1, keeper.place

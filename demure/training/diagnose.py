@@ -18,7 +18,7 @@ from demure.files import atomic_file
 from demure.model.batch import Context
 from demure.model.denoiser import RIVALS, Denoiser, Inferred
 from demure.progress import Listener, Progress
-from demure.training.belief_propagation import finished, in_parts
+from demure.training.belief_propagation import finished
 
 if TYPE_CHECKING:
     from demure.data.dataset import Dataset
@@ -45,21 +45,21 @@ def diagnose(
     the popularity (nats), by the item's own content: without what its other users say of it. Verdict ``poi`` from a
     probability of one half, else ``noise``; ``missing`` where the item does not have the modality: its probability is 0
     and its evidence 0. A history of more than 2,000 interactions is cut into equal parts of at most so many, each
-    judged by itself. ``told`` as :func:`demure.training.belief_propagation.hear` returns it: what each choice told of
+    judged by itself. ``told`` as :func:`demure.training.belief_propagation.propagate_beliefs` returns it: what each choice told of
     its item, left out of what judges it.
     """
     train = dataset.histories("train")
     M = len(denoiser.names)
     N = len(train.items)
-    owner = np.repeat(np.arange(dataset.n_users), np.diff(train.indptr))
+    owner = train.owners
     position = np.arange(N) - train.indptr[owner]
     probability = np.zeros((N, M), np.float32)
     evidence = np.zeros((N, M), np.float32)
     rival = np.zeros((N, denoiser.n_rivals), np.float32)
     support = np.full((N, M, _SUPPORTS), -1, np.int64)
     weight = np.zeros((N, M, _SUPPORTS), np.float32)
-    parts = in_parts(train, _LONGEST)
-    todo, done = int((np.diff(parts.indptr) > 0).sum()), 0
+    parts = train.split_long(_LONGEST)
+    todo, done = int((parts.lengths > 0).sum()), 0
     with torch.no_grad():
         for block in finished(denoiser, parts, told, rivals):
             at, found = block.at_BT, block.found
@@ -153,14 +153,14 @@ def _reliance(
 ) -> dict[str, object]:
     """Per user the expected share of choices by each modality and by none that is known; sums to 1."""
     M = len(denoiser.names)
-    judged = np.flatnonzero(np.diff(train.indptr) > 0)
+    judged = np.flatnonzero(train.lengths > 0)
     sums = np.zeros((dataset.n_users, M + 1))
     explained = probability / np.maximum(probability.sum(1, keepdims=True), 1e-9)
     parts = np.concatenate([explained * (1 - none)[:, None], none[:, None]], axis=1)
     parts[:, M] += 1 - parts.sum(1)
     for m in range(M + 1):
         sums[:, m] = np.bincount(owner, weights=parts[:, m], minlength=dataset.n_users)
-    shares = sums[judged] / np.diff(train.indptr)[judged, None]
+    shares = sums[judged] / train.lengths[judged, None]
     names = np.array([*denoiser.names, "none"], dtype=object)
     return {
         "user_id": pa.array(np.repeat(dataset.user_ids[judged], M + 1), pa.string()),

@@ -13,7 +13,7 @@ from demure.compute.process_group import Team
 from demure.errors import RunError
 
 
-class Descent:
+class Optimizer:
     """Adam over ``groups`` of parameters. ``rowwise`` are those whose gradients are sparse, a few rows of a large table
     a step: they get Adam's sparse form, which leaves all other rows and their moments as they are."""
 

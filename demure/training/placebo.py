@@ -19,12 +19,12 @@ import torch
 
 from demure.model.denoiser import Denoiser
 from demure.model.modality import Channel
-from demure.training.belief_propagation import finished, in_parts
+from demure.training.belief_propagation import finished
 
 if TYPE_CHECKING:
     from demure.data.histories import Histories
     from demure.training.rivals import Rivals
-    from demure.training.validation import Watch
+    from demure.training.validation import Validation
 
 DEALS = 5
 _USERS = 1000
@@ -55,7 +55,7 @@ class Placebo:
 
 
 @torch.no_grad()
-def admit(denoiser: Denoiser, watch: Watch, seed: int) -> dict[str, tuple[float, float]]:
+def admit(denoiser: Denoiser, watch: Validation, seed: int) -> dict[str, tuple[float, float]]:
     """For each modality, nats per held-out choice that its features tell more than dealt ones (mean, and lower end of
     the 95 % interval). One that tells nothing is relied on no more."""
     found: dict[str, tuple[float, float]] = {}
@@ -77,7 +77,7 @@ def admit(denoiser: Denoiser, watch: Watch, seed: int) -> dict[str, tuple[float,
 def measure(denoiser: Denoiser, rivals: Rivals, gains: dict[str, tuple[float, float]], seed: int) -> dict[str, Placebo]:
     """The placebo of every modality, from at most ``_USERS`` users; ``gains`` of :func:`admit`."""
     train = rivals.train
-    users = np.flatnonzero(np.diff(train.indptr))
+    users = np.flatnonzero(train.lengths)
     if len(users) > _USERS:
         users = np.sort(np.random.default_rng(seed).choice(users, _USERS, replace=False))
     real = _means(denoiser, rivals, users)
@@ -91,7 +91,7 @@ def measure(denoiser: Denoiser, rivals: Rivals, gains: dict[str, tuple[float, fl
         if not admitted:
             found[name] = Placebo(0, 0.0, 0.0, 0.0, 0.0, *gains[name], admitted)
             continue
-        weight = np.diff(train.indptr)[users].astype(np.float64)
+        weight = train.lengths[users].astype(np.float64)
         excess, low, high = _interval(real[:, m] - np.array(shuffled), weight)
         found[name] = Placebo(
             DEALS, float(np.average(np.mean(shuffled, 0), weights=weight)), excess, low, high, *gains[name], admitted
@@ -134,12 +134,12 @@ def _means(denoiser: Denoiser, rivals: Rivals, users: np.ndarray) -> np.ndarray:
         r_BTM = block.found.r_BTM.cpu().numpy()
         valid = block.at_BT >= 0
         np.add.at(sums, owner[block.users], (r_BTM * valid[..., None]).sum(1))
-    return sums / np.maximum(np.diff(rivals.train.indptr)[users], 1)[:, None]
+    return sums / np.maximum(rivals.train.lengths[users], 1)[:, None]
 
 
 def _of_users(train: Histories, users: np.ndarray) -> tuple[Histories, np.ndarray]:
     """The histories :func:`in_parts`, and for each part the place of its user among ``users``, -1 for others."""
-    parts = in_parts(train, _LONGEST)
+    parts = train.split_long(_LONGEST)
     user = np.searchsorted(train.indptr, parts.indptr[:-1], side="right") - 1
     at = np.full(len(train.indptr), -1)
     at[users] = np.arange(len(users))

@@ -17,7 +17,6 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from demure.data.histories import by_length
 from demure.errors import RunError
 from demure.model.batch import Beside
 from demure.model.denoiser import RIVALS, Denoiser
@@ -48,7 +47,7 @@ class Rivals:
         self.periods: Periods = by_period(train.items, train.times, n_items)
         self.period_N = self.periods.of(train.times, len(train.items))
         self.ratio_NR: np.ndarray | None = None
-        self._user_N = np.repeat(np.arange(self.n_users), np.diff(train.indptr))
+        self._user_N = train.owners
         rows = np.arange(len(train.items))
         self._by_user = sparse.csr_array((np.ones(len(rows)), (self._user_N, rows)), (self.n_users, len(rows)))
         self._fold_U = np.random.default_rng(seed).integers(_FOLDS, size=self.n_users)
@@ -165,8 +164,8 @@ class Rivals:
         """Density ratios of the modalities (N, M) as ``denoiser`` knows them."""
         views, device = denoiser.views(), denoiser.popularity_I.device
         ratio_NM = np.ones((len(self.train.items), len(denoiser.names)))
-        for users in by_length(self.train, np.flatnonzero(np.diff(self.train.indptr)), _CELLS, _LONGEST):
-            at_BT = self.train.places(users, _LONGEST)
+        for users in self.train.group_by_length(np.flatnonzero(self.train.lengths), _CELLS, _LONGEST):
+            at_BT = self.train.positions(users, _LONGEST)
             items = torch.as_tensor(self.train.padded(users, _LONGEST)).to(device)
             found = denoiser.infer(denoiser.context(items, beside=self.beside(at_BT, device)), views)
             valid = at_BT >= 0

@@ -14,12 +14,11 @@ from typing import Any
 import torch
 
 from demure import __version__
-from demure.baselines.build import start, task_of
+from demure.baselines.build import build_learned, build_task
 from demure.baselines.registry import LEARNED, check_model, learned_options, make_baseline
 from demure.compute.device import pick_device
 from demure.compute.process_group import Team
 from demure.data.dataset import Dataset
-from demure.data.histories import counts
 from demure.errors import RecipeError, RunError
 from demure.evaluation.ranking import evaluate
 from demure.features import store
@@ -33,16 +32,16 @@ from demure.recipe.load import load_recipe, to_yaml
 from demure.recipe.schema import Recipe
 from demure.runs.folder import CHECKPOINT, FORMAT_VERSION, MANIFEST, environment
 from demure.runs.load import WEIGHTS, shape_of
-from demure.training.baseline_loop import learn
-from demure.training.belief_propagation import hear
-from demure.training.checkpoint import CHECKPOINT_MINUTES, Care, Log, write_tensors
-from demure.training.denoiser_loop import FITTED, fit
+from demure.training.baseline_loop import train_baseline
+from demure.training.belief_propagation import propagate_beliefs
+from demure.training.checkpoint import CHECKPOINT_MINUTES, TrainingContext, TrainingLog, write_tensors
+from demure.training.denoiser_loop import FITTED, train_denoiser
 from demure.training.diagnose import diagnose
 from demure.training.inputs import latents
 from demure.training.placebo import admit, measure
 from demure.training.rivals import Rivals
-from demure.training.tune_fusion import choose_pool
-from demure.training.validation import Watch
+from demure.training.tune_fusion import tune_fusion
+from demure.training.validation import Validation
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ def train(
         data = Dataset.load(dataset)
         if not len(data.histories("train").items):
             raise RunError("holds no training interaction", where=dataset, remedy="prepare it with another split")
-        care = Care(out, resume, checkpoint_minutes, listener if team.leads else silent, team)
+        care = TrainingContext(out, resume, checkpoint_minutes, listener if team.leads else silent, team)
         care.listener(Progress("read features", 0))
         if resolved.model == "demure":
             log, valid, details = _train_demure(data, resolved, seed, chosen, care, overwrite)
@@ -140,12 +139,12 @@ def train(
     return report
 
 
-Trained = tuple["Log | None", dict[str, float], dict[str, Any]]
+Trained = tuple["TrainingLog | None", dict[str, float], dict[str, Any]]
 """The log of the epochs (None where there are none), metrics on validation, and what run.json tells besides."""
 
 
 def _train_demure(
-    data: Dataset, recipe: Recipe, seed: int, device: torch.device, care: Care, overwrite: bool
+    data: Dataset, recipe: Recipe, seed: int, device: torch.device, care: TrainingContext, overwrite: bool
 ) -> Trained:
     if recipe.denoiser.causal and not data.has_time:
         raise RecipeError("the interactions have no order", where="denoiser.causal", remedy="leave it off")
@@ -156,13 +155,13 @@ def _train_demure(
     spaces = latents(data, recipe.modalities, recipe.denoiser.max_dim, timed)
     _claim(care, overwrite=overwrite)
     torch.manual_seed(seed)
-    popularity = counts(history, data.n_items)
+    popularity = history.count_items(data.n_items)
     period_IG = rivals.periods.factor_IG if shape.rivals else None
     denoiser = Denoiser.start(spaces, popularity, shape, ordered=data.has_time, seed=seed, period_IG=period_IG)
     denoiser = denoiser.to(device)
     settings = recipe.training
     watching = partial(
-        Watch,
+        Validation,
         rivals,
         valid,
         most=settings.watched_users,
@@ -173,7 +172,7 @@ def _train_demure(
     watch = watching(team=care.team)
     used = {name: store.manifest(data.path, name) for name in spaces}
     signature = _signature(data, recipe, seed, used)
-    log = fit(denoiser, rivals, watch, settings, seed=seed, signature=signature, care=care)
+    log = train_denoiser(denoiser, rivals, watch, settings, seed=seed, signature=signature, care=care)
     details: dict[str, Any] = {"modalities": list(spaces), "features": used}
     if not care.team.leads:
         return log, {}, details
@@ -183,11 +182,11 @@ def _train_demure(
         rivals.fit(denoiser)
     care.listener(Progress("compare with shuffled features", 0))
     gains = admit(denoiser, watching(), seed)
-    told = hear(denoiser, watching(), settings.hearings if settings.epochs else 0)
+    told = propagate_beliefs(denoiser, watching(), settings.hearings if settings.epochs else 0)
     care.listener(Progress("choose the pool", 0))
     recommender = Recommender(denoiser, None, Pool(0.0, 1.0), popularity, longest=settings.history)
     window = recipe.collaborative.window if recipe.collaborative.enabled else None
-    metrics = choose_pool(recommender, history, valid, window, seed=seed)
+    metrics = tune_fusion(recommender, history, valid, window, seed=seed)
     details["causes"] = diagnose(denoiser, data, care.folder, care.listener, rivals, told)
     measured = measure(denoiser, rivals, gains, seed)
     details["placebo"] = {name: one.to_dict() for name, one in measured.items()}
@@ -199,15 +198,15 @@ def _train_demure(
 
 
 def _train_learned(
-    data: Dataset, recipe: Recipe, seed: int, device: torch.device, care: Care, overwrite: bool
+    data: Dataset, recipe: Recipe, seed: int, device: torch.device, care: TrainingContext, overwrite: bool
 ) -> Trained:
     options = learned_options(recipe.model, recipe.baseline)
-    task = task_of(data, recipe.model, recipe.modalities)
-    module = start(recipe.model, options, task, seed, device)
+    task = build_task(data, recipe.model, recipe.modalities)
+    module = build_learned(recipe.model, options, task, seed, device)
     _claim(care, overwrite=overwrite)
     used = {name: store.manifest(data.path, name) for name in task.content}
     signature, valid = _signature(data, recipe, seed, used), data.histories("valid")
-    log = learn(module, valid, task, seed=seed, signature=signature, care=care)
+    log = train_baseline(module, valid, task, seed=seed, signature=signature, care=care)
     if care.team.leads:
         write_tensors(care.folder / WEIGHTS, module.state_dict())
     best = log.epochs[log.best]
@@ -220,7 +219,7 @@ def _signature(data: Dataset, recipe: Recipe, seed: int, used: dict[str, Any]) -
     return sha256_bytes(json.dumps([data.identity, to_yaml(recipe), seed, used], sort_keys=True, default=str).encode())
 
 
-def _fit_baseline(data: Dataset, recipe: Recipe, care: Care, overwrite: bool) -> Trained:
+def _fit_baseline(data: Dataset, recipe: Recipe, care: TrainingContext, overwrite: bool) -> Trained:
     """A baseline is fitted again whenever it is loaded; here only its validation metrics are taken."""
     baseline = make_baseline(recipe.model, **recipe.baseline)
     _claim(care, overwrite=overwrite)
@@ -233,7 +232,7 @@ def _fit_baseline(data: Dataset, recipe: Recipe, care: Care, overwrite: bool) ->
     return None, {name: means[name] for name in ("recall@20", "ndcg@20")}, details
 
 
-def _claim(care: Care, *, overwrite: bool) -> None:
+def _claim(care: TrainingContext, *, overwrite: bool) -> None:
     """The first process takes the run folder, the others wait for it."""
     if care.team.leads:
         _take(care.folder, resume=care.resume, overwrite=overwrite)

@@ -16,15 +16,15 @@ from demure.progress import Listener, silent
 from demure.recipe.load import load_recipe
 from demure.recipe.schema import Recipe
 from demure.runs.folder import MANIFEST
-from demure.tracking.listener import Watched
+from demure.tracking.listener import TrackingListener
 from demure.tracking.profile import Profile, Profiler
-from demure.tracking.protocol import About
-from demure.tracking.trackers import open_watchers
+from demure.tracking.protocol import RunInfo
+from demure.tracking.trackers import open_trackers
 from demure.training.run import TrainReport, train
 
 
 @dataclass(frozen=True)
-class WatchedReport(TrainReport):
+class TrackedReport(TrainReport):
     """``seed`` that the training had; ``notes`` on what did not work beside it; ``profile`` where one was asked for."""
 
     seed: int = 0
@@ -32,7 +32,7 @@ class WatchedReport(TrainReport):
     profile: Profile | None = None
 
 
-def train_watched(
+def train_tracked(
     dataset: Path,
     out: Path,
     *,
@@ -43,7 +43,7 @@ def train_watched(
     profile: bool = False,
     listener: Listener = silent,
     **options: Any,
-) -> WatchedReport:
+) -> TrackedReport:
     """``demure.training.run.train`` with the watchers named in ``watch``, and a trace with ``profile``.
 
     Without a ``seed`` that of the run is taken whose recipe.yaml ``recipe`` is, or 0. ``options`` are those of
@@ -53,12 +53,12 @@ def train_watched(
     resolved = load_recipe(recipe, overrides)
     seed = seed_of(recipe) if seed is None else seed
     alone = leads()  # of several processes the first is watched
-    watchers = open_watchers(watch) if alone else {}
+    watchers = open_trackers(watch) if alone else {}
     if profile and resolved.model in BASELINES:
         remedy = "leave --profile out"
         raise DemureError(f"{resolved.model!r} has no training steps to trace", where="--profile", remedy=remedy)
     facts = {"dataset": str(Path(dataset).absolute()), "seed": seed, "demure_version": __version__}
-    watched = Watched(watchers, About(Path(out), _flat(resolved), facts), listener)
+    watched = TrackingListener(watchers, RunInfo(Path(out), _flat(resolved), facts), listener)
     profiler = Profiler(watched) if profile and alone else None
     metrics: dict[str, float] = {}
     finished = False
@@ -72,7 +72,7 @@ def train_watched(
             profiler.stop()
         watched.end(metrics, finished=finished)
     told = profiler.finish(Path(out)) if profiler is not None else None
-    return WatchedReport(**vars(report), seed=seed, notes=list(watched.failures.values()), profile=told)
+    return TrackedReport(**vars(report), seed=seed, notes=list(watched.failures.values()), profile=told)
 
 
 def seed_of(recipe: str | Path) -> int:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from demure.data.histories import by_length
 from demure.evaluation.ranking import Evaluation, evaluate
 from demure.model.item_item import Neighbours, Pairs, Walk, count_pairs, linear_model, neighbours_of
 from demure.model.recommender import Pool, Recommender
@@ -39,7 +38,7 @@ _PAIRS = 50_000_000  # listed pairs up to which histories with an order are walk
 _SCORES = 50_000_000  # users x items held at once
 
 
-def choose_pool(
+def tune_fusion(
     recommender: Recommender, train: Histories, valid: Histories, window: int | None, *, seed: int
 ) -> dict[str, float]:
     """Give ``recommender`` the ``id`` channel (unless ``window`` is None) and the pool with the highest mean of
@@ -54,7 +53,7 @@ def choose_pool(
     popularity = recommender.taken_I
     ordered = recommender.denoiser.ordered
     walk = Walk() if ordered else Walk(nearness=0.0, fading=0.0)
-    users = np.flatnonzero(np.diff(valid.indptr) > 0)
+    users = np.flatnonzero(valid.lengths > 0)
     if not len(users):
         if window is not None:
             recommender.neighbours = neighbours_of(train, popularity, walk, window)
@@ -63,7 +62,7 @@ def choose_pool(
     most = max(1, min(_USERS, _SCORES // n_items))
     if len(users) > most:
         users = np.sort(np.random.default_rng(seed).choice(users, most, replace=False))
-    relevant, seen = _only(valid, users), _only(train, users)
+    relevant, seen = valid.select_users(users), train.select_users(users)
     share = recommender.log_popularity
 
     def judge(scores: np.ndarray) -> Evaluation:
@@ -137,15 +136,6 @@ def _blocks(score: Callable[[np.ndarray], np.ndarray], train: Histories, users: 
     """Scores (len(users), I) float32 of histories, in blocks of users with histories of similar length."""
     out = np.empty((len(users), n_items), np.float32)
     row = {int(user): k for k, user in enumerate(users)}
-    for block in by_length(train, users, _CELLS, 500, most=64):
+    for block in train.group_by_length(users, _CELLS, 500, max_users=64):
         out[[row[int(user)] for user in block]] = score(train.padded(block))
     return out
-
-
-def _only(histories: Histories, users: np.ndarray) -> Histories:
-    """The histories of ``users``, renumbered from 0."""
-    length = np.diff(histories.indptr)[users]
-    indptr = np.concatenate([[0], np.cumsum(length)])
-    at = np.repeat(histories.indptr[users] - indptr[:-1], length) + np.arange(indptr[-1])
-    times = None if histories.times is None else histories.times[at]
-    return type(histories)(indptr, histories.items[at], times)

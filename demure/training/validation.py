@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from demure.compute.process_group import Team
-from demure.data.histories import by_length
 from demure.model.denoiser import Denoiser
-from demure.training.batches import append, hide, said_at
+from demure.training.batches import append, hide, gather_messages
 
 if TYPE_CHECKING:
     from demure.data.histories import Histories
@@ -21,7 +20,7 @@ _CELLS = 2_000_000
 _SHARE_WITHOUT_SPLIT = 0.1
 
 
-class Watch:
+class Validation:
     """Held-out targets of at most ``most`` users. ``kept`` users may be trained on.
 
     With a validation split, each watched user's first validation interaction is told from the training history.
@@ -42,7 +41,7 @@ class Watch:
     ) -> None:
         train = rivals.train
         rng = np.random.default_rng(seed)
-        lengths, valid_lengths = np.diff(train.indptr), np.diff(valid.indptr)
+        lengths, valid_lengths = train.lengths, valid.lengths
         self.rivals, self.train, self.valid, self.longest = rivals, train, valid, longest
         trainable = np.flatnonzero(lengths >= 2)
         users = np.flatnonzero((valid_lengths > 0) & (lengths > 0))
@@ -71,12 +70,12 @@ class Watch:
         views = denoiser.views()
         generator = torch.Generator().manual_seed(self.seed)
         parts = [np.zeros(0)]
-        for at, users in enumerate(by_length(self.train, self.users, _CELLS, self.longest)):
+        for at, users in enumerate(self.train.group_by_length(self.users, _CELLS, self.longest)):
             items, own = self.train.padded(users, self.longest), None
-            places = self.train.places(users, self.longest)
+            places = self.train.positions(users, self.longest)
             if self.by_split:
                 if told is not None:
-                    own = said_at(told, np.pad(places, ((0, 0), (0, 1)), constant_values=-1), device)
+                    own = gather_messages(told, np.pad(places, ((0, 0), (0, 1)), constant_values=-1), device)
                 first = self.valid.indptr[users]
                 times = None if self.valid.times is None else self.valid.times[first]
                 beside = self.rivals.beside_next(places, users, self.valid.items[first], times, device)

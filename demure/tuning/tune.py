@@ -15,7 +15,7 @@ from demure.baselines.registry import LEARNED, check_model, learned_options
 from demure.data.dataset import Dataset
 from demure.errors import DemureError, RunError
 from demure.files import atomic_file
-from demure.progress import Judged, Listener, Progress, silent
+from demure.progress import ValidatedEpoch, Listener, Progress, silent
 from demure.recipe.load import load_recipe, to_yaml
 from demure.recipe.schema import Recipe
 from demure.runs.folder import MANIFEST, read_manifest
@@ -195,7 +195,7 @@ class _Search:
         def watch(progress: Progress) -> None:
             if self.is_over():
                 raise _TimeIsUp
-            if isinstance(progress, Judged):
+            if isinstance(progress, ValidatedEpoch):
                 self._report(trial.number, progress.done, None)
                 if at == 0:  # the other seeds tell of the same numbers: they only make the value surer
                     trial.report(float(progress.fields[progress.metric]), progress.done)

@@ -51,10 +51,10 @@ def eval_(
 
     chosen, ks = check_format(form), lengths(k)
     out = None if per_user is None else Path(per_user)
-    from demure.runs.evaluate import judge
+    from demure.runs.evaluate import evaluate_runs
 
     with terminal.progress() as listener:
-        found = judge(
+        found = evaluate_runs(
             [Path(run) for run in runs],
             split=split,
             ks=ks,

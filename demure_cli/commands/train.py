@@ -53,10 +53,10 @@ def train(
     """Train on a dataset, keep the best epoch by the validation split, and write a run folder with its diagnosis."""
     from pathlib import Path
 
-    from demure.training.tracked import train_watched
+    from demure.training.tracked import train_tracked
 
     with terminal.progress() as listener:
-        return train_watched(
+        return train_tracked(
             Path(dataset),
             out=Path(out),
             recipe=recipe,

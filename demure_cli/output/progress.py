@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from demure.progress import Judged, Listener, Notice, Progress
+from demure.progress import ValidatedEpoch, Listener, Notice, Progress
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,7 +24,7 @@ def _facts(progress: Progress) -> str:
     )
 
 
-def _validation(judged: Judged) -> str:
+def _validation(judged: ValidatedEpoch) -> str:
     """``recall@20 0.3446, best 0.3501 in epoch 17``; empty where nothing is held out to judge by."""
     value = judged.fields.get(judged.metric)
     if judged.metric == "epoch" or not isinstance(value, float):
@@ -46,7 +46,7 @@ class Lines:
         if isinstance(progress, Notice):
             self._write(f"note: {progress.text}")
             return
-        if isinstance(progress, Judged):  # said with the next line of the training
+        if isinstance(progress, ValidatedEpoch):  # said with the next line of the training
             self._judged = _validation(progress)
             return
         now = time.monotonic()
@@ -83,7 +83,7 @@ def bars(console: Console) -> Iterator[Listener]:
             if isinstance(progress, Notice):
                 shown.console.print(Text(f"note: {progress.text}"))
                 return
-            if isinstance(progress, Judged):
+            if isinstance(progress, ValidatedEpoch):
                 told = _validation(progress)
                 if told and not below:
                     below.append(shown.add_task("  valid", total=1, facts="", plain=True))

@@ -14,7 +14,7 @@ from demure_cli.output.terminal import terminal
 
 if TYPE_CHECKING:
     from demure.evaluation.compare import Comparison, PairedTest
-    from demure.runs.evaluate import Judgement
+    from demure.runs.evaluate import RunEvaluations
 
 _SURE = 0.05
 _PREFERRED = (20, 10, 50, 5)
@@ -24,7 +24,7 @@ _LIST_METRICS = ("coverage", "gini", "novelty", "arp")
 
 def show(shown: Formatted) -> None:
     """Print a judgement in the form that was asked for."""
-    result: Judgement = shown.result
+    result: RunEvaluations = shown.result
     if shown.form == "json":
         terminal.json(result)
     elif shown.form != "table":
@@ -37,7 +37,7 @@ def show(shown: Formatted) -> None:
         terminal.note(f"each user's metrics: {result.per_user}")
 
 
-def _one(result: Judgement) -> None:
+def _one(result: RunEvaluations) -> None:
     judged = result.runs[0]
     said = f"{judged.split}, {count(judged.users)} users with something to find"
     found, lists = _halves(judged.metrics)
@@ -47,7 +47,7 @@ def _one(result: Judgement) -> None:
     _slices(result, {judged.run: ""})
 
 
-def _several(result: Judgement) -> None:
+def _several(result: RunEvaluations) -> None:
     """The metrics of every run, and the paired tests."""
     short = short_names([judged.run for judged in result.runs])
     names = _fitting(list(result.runs[0].metrics), terminal.width - max(map(len, short.values())))
@@ -102,7 +102,7 @@ def _legend(names: Mapping[str, float] | Sequence[str]) -> Text:
     return aside(words + ("; ild: how unlike each other the items of a list are in that modality" if diverse else ""))
 
 
-def _main(result: Judgement) -> int:
+def _main(result: RunEvaluations) -> int:
     cuts = sorted({int(name.rpartition("@")[2]) for name in result.runs[0].metrics})
     return 20 if 20 in cuts else cuts[-1]
 
@@ -164,7 +164,7 @@ def explained(comparison: Comparison, short: Mapping[str, str]) -> list[Text]:
     return [aside(line) for line in words]
 
 
-def _slices(result: Judgement, short: Mapping[str, str]) -> None:
+def _slices(result: RunEvaluations, short: Mapping[str, str]) -> None:
     if result.slices is None:
         return
     k = _main(result)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from demure.runs.recommend import Recommended
     from demure.serving.export import ExportReport
     from demure.tracking.profile import Profile
-    from demure.training.tracked import WatchedReport
+    from demure.training.tracked import TrackedReport
     from demure.tuning.results import TuneReport
 
 
@@ -130,7 +130,7 @@ def show_keys(result: dict[str, Any]) -> None:
         terminal.note("the options of a baseline: demure recipes keys MODEL")
 
 
-def show_trained(result: WatchedReport) -> None:
+def show_trained(result: TrackedReport) -> None:
     epochs = f"{result.epochs}, the best by validation: {result.best_epoch}" if result.epochs else "none needed"
     valid = ", ".join(f"{name} {number(value)}" for name, value in result.valid.items()) or "no validation split"
     terminal.result(

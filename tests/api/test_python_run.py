@@ -85,9 +85,9 @@ def test_new_users_are_scored_by_a_frame(trained, tmp_path):
 
 
 def test_evaluation_and_comparison_are_those_of_the_commands(trained, tmp_path):
-    from demure.runs.evaluate import judge
+    from demure.runs.evaluate import evaluate_runs
 
-    told = judge([trained.path], device="cpu").runs[0]
+    told = evaluate_runs([trained.path], device="cpu").runs[0]
     frame = trained.evaluate(k=[20, 5])
     assert frame.set_index("k").loc[20, "recall"] == told.metrics["recall@20"]
     assert trained.evaluate(k=5, by="users")["slice"].tolist() == ["all", "warm"]

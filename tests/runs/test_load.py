@@ -14,7 +14,7 @@ from demure.errors import DatasetError, DemureError, RunError
 from demure.evaluation.ranking import evaluate
 from demure.files import read_json, write_json
 from demure.model.denoiser import Denoiser
-from demure.runs.evaluate import judge
+from demure.runs.evaluate import evaluate_runs
 from demure.runs.load import load_run
 from demure.runs.recommend import recommend
 from demure.training.run import train
@@ -124,7 +124,7 @@ def test_a_damaged_run_says_so(run, tmp_path, damage, words):
 def test_judged_by_the_split(run, loaded, tmp_path):
     """Means by hand for the test split: every user has one test item, ranked among what is new to the user."""
     data = loaded.dataset
-    found = judge([run], ks=(10,), per_user=tmp_path / "users.parquet", device="cpu").runs[0]
+    found = evaluate_runs([run], ks=(10,), per_user=tmp_path / "users.parquet", device="cpu").runs[0]
     seen, relevant = data.histories("train", "valid"), data.histories("test")
     hits = []
     for user in range(data.n_users):

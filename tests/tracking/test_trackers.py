@@ -7,16 +7,16 @@ import pytest
 from support.small_sets import QUICK
 
 from demure.errors import DemureError, MachineError
-from demure.progress import Judged, Notice
+from demure.progress import ValidatedEpoch, Notice
 from demure.tracking import trackers
-from demure.tracking.listener import Watched
-from demure.tracking.protocol import About
+from demure.tracking.listener import TrackingListener
+from demure.tracking.protocol import RunInfo
 from demure.training.run import train
-from demure.training.tracked import seed_of, train_watched
+from demure.training.tracked import seed_of, train_tracked
 
 
 def go(dataset, out, **options):
-    return train_watched(dataset, out, overrides=QUICK, device="cpu", **options)
+    return train_tracked(dataset, out, overrides=QUICK, device="cpu", **options)
 
 
 def lines(run):
@@ -67,7 +67,7 @@ def watched(monkeypatch):
     """`--watch tensorboard` becomes the watcher given here."""
 
     def use(watcher):
-        monkeypatch.setattr("demure.training.tracked.open_watchers", lambda names: dict.fromkeys(names, watcher))
+        monkeypatch.setattr("demure.training.tracked.open_trackers", lambda names: dict.fromkeys(names, watcher))
         return watcher
 
     return use
@@ -87,7 +87,7 @@ def test_a_watcher_is_told_of_everything(timed, tmp_path, watched):
 
 def test_a_closed_form_is_watched_as_well(timed, tmp_path, watched):
     watcher = watched(Told())
-    train_watched(timed, tmp_path / "run", recipe="popularity", watch=["mine"])
+    train_tracked(timed, tmp_path / "run", recipe="popularity", watch=["mine"])
     assert [call[0] for call in watcher.calls] == ["begin", "end"]
     assert set(watcher.calls[-1][2]) == {"recall@20", "ndcg@20"}
 
@@ -97,7 +97,7 @@ def test_watching_changes_nothing(timed, tmp_path, watched, recipe):
     watched(Told())
     quick = QUICK if recipe == "default" else ("baseline.epochs=4",)
     train(timed, tmp_path / "alone", recipe=recipe, overrides=quick, device="cpu")
-    train_watched(timed, tmp_path / "seen", recipe=recipe, overrides=quick, device="cpu", watch=["mine"])
+    train_tracked(timed, tmp_path / "seen", recipe=recipe, overrides=quick, device="cpu", watch=["mine"])
     for name in ("model.safetensors", "metrics.jsonl", "recipe.yaml"):
         assert (tmp_path / "alone" / name).read_bytes() == (tmp_path / "seen" / name).read_bytes()
 
@@ -124,7 +124,7 @@ def test_ctrl_c_reaches_the_watcher_and_goes_on_through_it(timed, tmp_path, watc
 
 def test_the_best_epoch_is_told_with_each(timed, tmp_path):
     judged = []
-    report = go(timed, tmp_path / "run", listener=lambda p: judged.append(p) if isinstance(p, Judged) else None)
+    report = go(timed, tmp_path / "run", listener=lambda p: judged.append(p) if isinstance(p, ValidatedEpoch) else None)
     values = [one.fields["valid_log_likelihood"] for one in judged]
     assert [one.best for one in judged] == [max(values[: k + 1]) for k in range(len(values))]
     assert judged[-1].best_at == report.best_epoch
@@ -135,7 +135,7 @@ def test_standard_output_is_not_the_watchers(tmp_path, capsys):
         def begin(self, about):
             print("* look at me")  # noqa: T201
 
-    Watched({"loud": Loud()}, About(tmp_path, {}, {}), lambda _: None).end({}, finished=True)
+    TrackingListener({"loud": Loud()}, RunInfo(tmp_path, {}, {}), lambda _: None).end({}, finished=True)
     assert capsys.readouterr().out == ""
 
 
@@ -221,10 +221,10 @@ def test_trackio(timed, tmp_path, monkeypatch):
 @pytest.mark.parametrize("recipe", ["default", "bpr"])
 def test_a_run_repeats_itself_with_its_seed(timed, tmp_path, recipe):
     quick = QUICK if recipe == "default" else ("baseline.epochs=4",)
-    train_watched(timed, tmp_path / "one", recipe=recipe, overrides=quick, seed=7, device="cpu")
+    train_tracked(timed, tmp_path / "one", recipe=recipe, overrides=quick, seed=7, device="cpu")
     again = tmp_path / "one" / "recipe.yaml"
-    assert train_watched(timed, tmp_path / "two", recipe=again, device="cpu").seed == 7
-    assert train_watched(timed, tmp_path / "three", recipe=again, seed=0, device="cpu").seed == 0
+    assert train_tracked(timed, tmp_path / "two", recipe=again, device="cpu").seed == 7
+    assert train_tracked(timed, tmp_path / "three", recipe=again, seed=0, device="cpu").seed == 0
     one, two, three = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("one", "two", "three"))
     assert one == two != three
     assert (tmp_path / "one" / "recipe.yaml").read_bytes() == (tmp_path / "two" / "recipe.yaml").read_bytes()
@@ -242,7 +242,7 @@ def test_a_recipe_beside_no_run_has_seed_0(tmp_path):
 @pytest.mark.parametrize("recipe", ["default", "bpr"])
 def test_a_profile_says_where_time_goes(timed, tmp_path, recipe):
     quick = QUICK if recipe == "default" else ("baseline.epochs=6",)
-    report = train_watched(timed, tmp_path / "run", recipe=recipe, overrides=quick, device="cpu", profile=True)
+    report = train_tracked(timed, tmp_path / "run", recipe=recipe, overrides=quick, device="cpu", profile=True)
     told = report.profile
     assert 0 < sum(told.stages.values()) < report.seconds + 1  # without the profiler's own
     assert {"train", "validate"} <= set(told.stages)
@@ -256,12 +256,12 @@ def test_a_profile_says_where_time_goes(timed, tmp_path, recipe):
 
 def test_a_profile_of_too_few_steps_has_no_trace(timed, tmp_path):
     few = [*QUICK, "training.epochs=1", "training.offset_epochs=0"]
-    report = train_watched(timed, tmp_path / "run", overrides=few, device="cpu", profile=True)
+    report = train_tracked(timed, tmp_path / "run", overrides=few, device="cpu", profile=True)
     assert (report.profile.trace, report.profile.operators) == (None, [])
     assert not (tmp_path / "run" / "trace.json").exists()
 
 
 def test_a_closed_form_has_nothing_to_profile(timed, tmp_path):
     with pytest.raises(DemureError, match=r"--profile: 'ease' has no training steps"):
-        train_watched(timed, tmp_path / "run", recipe="ease", profile=True)
+        train_tracked(timed, tmp_path / "run", recipe="ease", profile=True)
     assert list(tmp_path.iterdir()) == []

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from demure.data.histories import Histories, by_length, counts
+from demure.data.histories import Histories
 from demure.training.batches import append, hide, pieces, shorter
 
 
@@ -78,11 +78,11 @@ def test_the_share_that_is_hidden():
 def test_groups_take_every_user_once_and_keep_to_the_size(lengths, cells, longest, most, random):
     them = histories(lengths)
     users = np.array(random.sample(range(len(lengths)), random.randint(1, len(lengths))))
-    groups = list(by_length(them, users, cells, longest, most))
+    groups = list(them.group_by_length(users, cells, longest, most))
     assert sorted(np.concatenate(groups).tolist()) == sorted(users.tolist())
     previous = 0
     for group in groups:
-        length = np.minimum(np.diff(them.indptr)[group], longest)
+        length = np.minimum(them.lengths[group], longest)
         assert len(group) <= most
         assert len(group) == 1 or len(group) * max(1, length.max()) ** 2 <= cells
         assert (np.diff(length) >= 0).all()
@@ -91,11 +91,11 @@ def test_groups_take_every_user_once_and_keep_to_the_size(lengths, cells, longes
 
 
 def test_groups_are_not_smaller_than_need_be():
-    assert [len(group) for group in by_length(histories([10] * 25), np.arange(25), 1000, 100)] == [10, 10, 5]
+    assert [len(group) for group in histories([10] * 25).group_by_length(np.arange(25), 1000, 100)] == [10, 10, 5]
 
 
 def test_counts_and_append_by_hand():
-    assert counts(Histories(np.array([0, 3]), np.array([2, 0, 2])), 4).tolist() == [1, 0, 2, 0]
+    assert Histories(np.array([0, 3]), np.array([2, 0, 2])).count_items(4).tolist() == [1, 0, 2, 0]
     items, known = append(np.array([[5, 6, -1], [7, -1, -1], [-1, -1, -1]]), np.array([1, 2, 3]))
     assert items.tolist() == [[5, 6, 1, -1], [7, 2, -1, -1], [3, -1, -1, -1]]
     assert np.argwhere(~known).tolist() == [[0, 2], [1, 1], [2, 0]]

@@ -14,10 +14,10 @@ from support.small_sets import dataset_folder
 from demure.demo.planted import Knobs
 from demure.diagnosis.calibration import score_diagnosis
 from demure.training import belief_propagation
-from demure.training.belief_propagation import finished, hear, in_parts
+from demure.training.belief_propagation import finished, propagate_beliefs
 from demure.training.rivals import Rivals
 from demure.training.run import train
-from demure.training.validation import Watch
+from demure.training.validation import Validation
 
 
 def random_histories(users, seed=0):
@@ -26,7 +26,7 @@ def random_histories(users, seed=0):
 
 
 def watch(train_part, valid):
-    return Watch(Rivals(train_part, ITEMS, 0), valid, most=100, longest=50, held_out=0.3, seed=0)
+    return Validation(Rivals(train_part, ITEMS, 0), valid, most=100, longest=50, held_out=0.3, seed=0)
 
 
 class Dictated:
@@ -99,7 +99,7 @@ def test_what_a_user_told_of_an_item_is_left_out_of_what_the_user_hears():
 
 def test_items_hear_the_sum_of_what_their_choices_told():
     denoiser, train_part = small_denoiser(), random_histories(30)
-    told = hear(denoiser, Dictated(train_part, [0.0, 1.0], 30), 1)
+    told = propagate_beliefs(denoiser, Dictated(train_part, [0.0, 1.0], 30), 1)
     for channel, said in zip(denoiser.experts(), told, strict=True):
         by_hand = np.zeros((ITEMS, 4), np.float32)
         np.add.at(by_hand, train_part.items, said.numpy())
@@ -112,29 +112,29 @@ def test_as_often_as_it_helps_and_no_more():
     train_part = random_histories(30)
     one, two, never, off = (small_denoiser() for _ in range(4))
     start = one.experts()[0].themes.offset_IC.clone()
-    first = hear(one, Dictated(train_part, [0.0, 1.0], 30), 1)
-    again = hear(two, Dictated(train_part, [0.0, 1.0, 0.5], 30), 3)  # the second time it hurts
+    first = propagate_beliefs(one, Dictated(train_part, [0.0, 1.0], 30), 1)
+    again = propagate_beliefs(two, Dictated(train_part, [0.0, 1.0, 0.5], 30), 3)  # the second time it hurts
     assert torch.equal(first[0], again[0])
     assert torch.equal(one.experts()[0].themes.offset_IC, two.experts()[0].themes.offset_IC)
-    assert hear(never, Dictated(train_part, [0.0, 0.0], 30), 3) is None
+    assert propagate_beliefs(never, Dictated(train_part, [0.0, 0.0], 30), 3) is None
     assert torch.equal(never.experts()[0].themes.offset_IC, start)
-    assert hear(off, Dictated(train_part, [], 30), 0) is None
+    assert propagate_beliefs(off, Dictated(train_part, [], 30), 0) is None
 
 
 def test_too_much_to_hold_is_not_heard(monkeypatch):
     monkeypatch.setattr(belief_propagation, "_NUMBERS", 10)
-    assert hear(small_denoiser(), Dictated(random_histories(30), [], 30), 3) is None
+    assert propagate_beliefs(small_denoiser(), Dictated(random_histories(30), [], 30), 3) is None
 
 
 def test_users_kept_from_training_tell_nothing():
     train_part = random_histories(60)
     watched = watch(train_part, histories_of([[]] * 60))
-    watched_rows = np.isin(np.repeat(np.arange(60), np.diff(train_part.indptr)), watched.users)
-    told = hear(small_denoiser(), Dictated(train_part, [0.0, 1.0], 0), 1)
+    watched_rows = np.isin(train_part.owners, watched.users)
+    told = propagate_beliefs(small_denoiser(), Dictated(train_part, [0.0, 1.0], 0), 1)
     assert all((said == 0).all() for said in told)
     dictated = Dictated(train_part, [0.0, 1.0], 60)
     dictated.kept = watched.kept
-    told = hear(small_denoiser(), dictated, 1)
+    told = propagate_beliefs(small_denoiser(), dictated, 1)
     assert (told[0][watched_rows] == 0).all()
     assert (told[0][~watched_rows] != 0).any()
 
@@ -165,7 +165,7 @@ def by_views(denoiser, watched, views, told=None):
 
 def test_long_histories_are_judged_in_parts():
     whole = histories_of([range(10), [3, 4]])
-    parts = in_parts(whole, 4)
+    parts = whole.split_long(4)
     seen = [block.at_BT for block in finished(small_denoiser(), parts, None, Rivals(whole, ITEMS, 0))]
     assert sorted(np.concatenate([at[at >= 0] for at in seen])) == list(range(12))
     assert max(at.shape[1] for at in seen) <= 4

@@ -17,7 +17,6 @@ from demure.model.denoiser import Denoiser
 from demure.progress import silent
 from demure.runs.load import load_run
 from demure.training import diagnose as module
-from demure.training.belief_propagation import in_parts
 from demure.training.rivals import Rivals
 from demure.training.run import train
 
@@ -87,7 +86,7 @@ def test_the_tables_say_what_the_model_says(timed, tmp_path, monkeypatch, rivals
     dataset = Dataset.load(timed)
     views, train_part = denoiser.views(), dataset.histories("train")
     for user in (0, 7, 31):
-        at = train_part.places(np.array([user]))
+        at = train_part.positions(np.array([user]))
         context = denoiser.context(torch.as_tensor(train_part.items[at]), beside=fitted.beside(at))
         with torch.no_grad():
             inferred = denoiser.infer(context, views)
@@ -180,8 +179,8 @@ def test_reliance_is_a_share_of_choices(tables, loaded):
 def test_parts_are_equal_and_as_few_as_can_be():
     lengths = [0, 1, 5, 6, 11, 23]
     them = Histories(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), np.arange(46))
-    parts = in_parts(them, 5)
-    sizes = np.diff(parts.indptr)
+    parts = them.split_long(5)
+    sizes = parts.lengths
     assert sizes.tolist() == [0, 1, 5, 3, 3, 3, 4, 4, 4, 5, 4, 5, 5]
     assert set(them.indptr) <= set(parts.indptr)
 
@@ -195,7 +194,7 @@ def test_a_long_history_is_judged_in_parts(run, loaded, tmp_path, monkeypatch, t
     keys = ["user_id", "item_id", "modality", "position"]
     pd.testing.assert_frame_equal(found[keys], tables["diagnosis"][keys])
     assert (found.loc[found["verdict"] != "missing", "poi_probability"] > 0).all()
-    user = int(np.argmax(np.diff(train_part.indptr) == 9))  # in parts of three
+    user = int(np.argmax(train_part.lengths == 9))  # in parts of three
     expected = []
     with torch.no_grad():
         for part in np.split(train_part.of(user), 3):

@@ -41,7 +41,7 @@ def rivals():
 def next_choices(rivals, item=LINK[1], length=4):
     """Every user's first choices and then ``item``."""
     users = np.arange(USERS)
-    at = rivals.train.places(users)[:, :length]
+    at = rivals.train.positions(users)[:, :length]
     return rivals.beside_next(at, users, np.full(USERS, item), None)
 
 
@@ -79,7 +79,7 @@ def test_one_more_choice_is_told_by_what_came_before_it(rivals):
     users = np.arange(USERS)
     found = next_choices(rivals).rival_BTR.numpy()
     assert found.shape == (USERS, 5, 3)
-    assert np.array_equal(found[:, :4], rivals.ratio_NR[rivals.train.places(users)[:, :4]])
+    assert np.array_equal(found[:, :4], rivals.ratio_NR[rivals.train.positions(users)[:, :4]])
     assert found[1::2, 4, 1].min() > 3
     assert found[::2, 4, 1].max() < 2
     other = next_choices(rivals, item=20).rival_BTR.numpy()

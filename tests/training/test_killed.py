@@ -15,7 +15,7 @@ from support.small_sets import QUICK
 
 from demure.errors import RunError
 from demure.runs.folder import CHECKPOINT
-from demure.training.optimizer import Descent
+from demure.training.optimizer import Optimizer
 from demure.training.run import train
 from demure_cli.app import main
 
@@ -94,7 +94,7 @@ def test_ctrl_c_keeps_every_step_and_says_how_to_go_on(whole, timed, tmp_path):
 def test_an_interruption_waits_for_the_end_of_the_step(whole, timed, tmp_path, monkeypatch):
     """Sent in the middle of a gradient step: the checkpoint holds that step."""
     recipe, expected = whole
-    real, calls = Descent.step, []
+    real, calls = Optimizer.step, []
 
     def step(self, *arguments, **options):
         calls.append(1)
@@ -104,7 +104,7 @@ def test_an_interruption_waits_for_the_end_of_the_step(whole, timed, tmp_path, m
 
     asked = {"recipe": recipe, "overrides": ASKED[recipe], "device": "cpu", "checkpoint_minutes": 60}
     with monkeypatch.context() as patch:
-        patch.setattr(Descent, "step", step)
+        patch.setattr(Optimizer, "step", step)
         with pytest.raises(KeyboardInterrupt):
             train(timed, tmp_path / "run", **asked)
     assert len(calls) == len(load_file(tmp_path / "run" / CHECKPOINT)["losses"]) == 5
@@ -150,7 +150,7 @@ def test_a_full_disk_is_one_line_and_the_last_checkpoint_stays(whole, timed, tmp
 
 def test_weights_that_are_no_numbers_are_not_written_between_epochs(timed, tmp_path, monkeypatch):
     """A loss that is still finite, from a step whose gradient was not: the next step tells; the checkpoint is older."""
-    real, calls = Descent.step, []
+    real, calls = Optimizer.step, []
 
     def step(self, *arguments, **options):
         calls.append(1)
@@ -160,7 +160,7 @@ def test_weights_that_are_no_numbers_are_not_written_between_epochs(timed, tmp_p
                 self.optimisers[0].param_groups[0]["params"][0].fill_(float("nan"))
         return value
 
-    monkeypatch.setattr(Descent, "step", step)
+    monkeypatch.setattr(Optimizer, "step", step)
     asked = {"recipe": "sasrec", "overrides": ASKED["sasrec"], "device": "cpu", "checkpoint_minutes": 0}
     with pytest.raises(RunError, match=r"the loss is nan in epoch 1.*last good epoch is kept"):
         train(timed, tmp_path / "run", **asked)

@@ -177,7 +177,7 @@ def test_patience_ends_a_training_and_the_best_epoch_stays(timed, tmp_path, monk
     """Likelihoods are dictated: the third epoch is the best, two worse ones end it."""
     ends = ("denoiser.rivals=false", "training.patience=2", "training.offset_epochs=0", "training.hearings=0")
     dictated = iter([0.1, 0.2, 0.15, 0.3, 0.25, 0.2, 0.9])
-    monkeypatch.setattr("demure.training.validation.Watch.log_likelihood", lambda self, denoiser: next(dictated))
+    monkeypatch.setattr("demure.training.validation.Validation.log_likelihood", lambda self, denoiser: next(dictated))
     report = go(timed, tmp_path / "run", "training.epochs=50", *ends)
     assert (report.epochs, report.best_epoch) == (5, 3)
     values = [json.loads(line)["valid_log_likelihood"] for line in (tmp_path / "run" / "metrics.jsonl").open()]
@@ -195,7 +195,7 @@ def test_against_the_rivals_the_best_is_looked_for_anew(timed, tmp_path, monkeyp
     two, below whatever was before."""
     values = [0.1, 0.2, 0.3, 0.25, 0.05, 0.07, 0.06]
     dictated = iter(values)
-    monkeypatch.setattr("demure.training.validation.Watch.log_likelihood", lambda self, denoiser: next(dictated))
+    monkeypatch.setattr("demure.training.validation.Validation.log_likelihood", lambda self, denoiser: next(dictated))
     ends = ("training.patience=1", "training.offset_epochs=0", "training.hearings=0", "training.alone_epochs=10")
     go(timed, tmp_path / "run", "training.epochs=50", *ends)
     entries = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").open()]
@@ -226,7 +226,7 @@ def test_offsets_come_last_and_alone_and_only_where_they_help(timed, tmp_path, m
     for name, values in {"good": [0.1, 0.2, 0.3, 0.25, 0.4, 0.35], "bad": [0.1, 0.2, 0.3, 0.25, 0.2]}.items():
         dictated = iter(values)
         monkeypatch.setattr(
-            "demure.training.validation.Watch.log_likelihood", lambda self, denoiser, told=dictated: next(told)
+            "demure.training.validation.Validation.log_likelihood", lambda self, denoiser, told=dictated: next(told)
         )
         report = go(timed, tmp_path / name, *asked)
         assert (report.epochs, report.best_epoch) == (len(values) - 1, values.index(max(values)))

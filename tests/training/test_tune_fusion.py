@@ -28,7 +28,7 @@ def goal(scores, data):
 def chosen(fitted, window, seed=0):
     data = fitted.dataset
     model = Recommender(fitted.recommender.denoiser, None, Pool(0.0, 1.0), fitted.recommender.taken_I, longest=100)
-    means = module.choose_pool(model, data.histories("train"), data.histories("valid"), window, seed=seed)
+    means = module.tune_fusion(model, data.histories("train"), data.histories("valid"), window, seed=seed)
     return model, means
 
 
@@ -78,7 +78,7 @@ def test_without_a_validation_split_the_defaults_stay(fitted):
     for window in (50, None):
         start = Pool(0.0, 1.0)
         model = Recommender(fitted.recommender.denoiser, None, start, fitted.recommender.taken_I, longest=100)
-        assert module.choose_pool(model, data.histories("train"), nothing, window, seed=0) == {}
+        assert module.tune_fusion(model, data.histories("train"), nothing, window, seed=0) == {}
         assert model.pool == (Pool() if window else start)
         assert (model.neighbours is None) == (window is None)
 

@@ -7,7 +7,7 @@ from support.histories_by_hand import histories as histories_of
 from support.small_models import ITEMS, inferred, small_denoiser
 
 from demure.training.rivals import Rivals
-from demure.training.validation import Watch
+from demure.training.validation import Validation
 
 
 def histories(users, seed=0, shortest=3):
@@ -16,7 +16,7 @@ def histories(users, seed=0, shortest=3):
 
 
 def watch(train, valid, **changes):
-    return Watch(Rivals(train, ITEMS, 0), valid, **{"most": 100, "longest": 50, "held_out": 0.3, "seed": 0, **changes})
+    return Validation(Rivals(train, ITEMS, 0), valid, **{"most": 100, "longest": 50, "held_out": 0.3, "seed": 0, **changes})
 
 
 def test_the_first_validation_interaction_is_told_from_the_history():

@@ -19,7 +19,7 @@ from demure.data.dataset import Dataset
 from demure.demo.planted import plant
 from demure.errors import DemureError, RecipeError, RunError
 from demure.prepare.prepare import PrepareOptions, prepare
-from demure.progress import Judged
+from demure.progress import ValidatedEpoch
 from demure.recipe.load import load_recipe
 from demure.training.run import train
 from demure.tuning.tune import tune
@@ -159,7 +159,7 @@ def dictated(monkeypatch):
             for epoch in range(1, 13):
                 time.sleep(seconds)
                 value = rate * epoch
-                listener(Judged("validate", epoch, None, {"recall@20": value}, "recall@20", value, epoch))
+                listener(ValidatedEpoch("validate", epoch, None, {"recall@20": value}, "recall@20", value, epoch))
             return SimpleNamespace(valid={"recall@20": rate * 12}, epochs=12)
 
         monkeypatch.setattr("demure.tuning.tune.train", trained)
