@@ -1,0 +1,117 @@
+"""Links, files, modules and names in pages and docstrings exist; the arrow in the pages is the one that is tested."""
+
+import ast
+import functools
+import re
+
+import pytest
+from guards.test_imports import LEVELS
+from guards.test_vocabulary import docstrings
+from guards.tree import FOLDERS, ROOT, modules
+
+PAGES = [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md")), *sorted((ROOT / "docs").glob("*.md"))]
+LOGS = sorted((ROOT / "benchmarks").rglob("*.md"))  # only their links: what they say of modules was true at the time
+SOURCES = {**modules(), **{f"benchmarks.{path.stem}": path for path in sorted((ROOT / "benchmarks").glob("*.py"))}}
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+FOLDER = "demure|demure_cli|extractors|recipes|tests|docs|benchmarks"
+FILE = re.compile(rf"(?<![\w./-])((?:{FOLDER})/[\w./*-]*[\w*/])|(?<![\w./-])([\w-]+\.md)\b")
+DOTTED = re.compile(r"(?<![\w./-])((?:demure|demure_cli|demure_extractors|demure_recipes)(?:\.\w+)+)")
+
+
+@functools.cache
+def defined(module):
+    """The names that a module defines or imports at its top level; for ``demure`` also those that it offers lazily."""
+    text, out = modules()[module].read_text(encoding="utf-8"), set()
+    for node in ast.parse(text).body:
+        match node:
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                out.add(name)
+            case ast.Import(names=aliases) | ast.ImportFrom(names=aliases):
+                out |= {alias.asname or alias.name for alias in aliases}
+            case _:
+                stored = (name for name in ast.walk(node) if isinstance(name, ast.Name))
+                out |= {name.id for name in stored if isinstance(name.ctx, ast.Store)}
+    return out | set(re.findall(r'"(\w+)"', text)) if module == "demure" else out
+
+
+def is_name(dotted):
+    """Whether ``dotted`` is a package, a module, or a name at the top level of one (and what hangs on that)."""
+    parts = dotted.split(".")
+    for end in range(len(parts), 0, -1):
+        module = ".".join(parts[:end])
+        if module in modules():
+            return end == len(parts) or parts[end] in defined(module)
+    return False
+
+
+def is_file(name, page):
+    """Whether a file or pattern is there: from the root, beside the page, in docs/ or in benchmarks/."""
+    places = (ROOT, page.parent, ROOT / "docs", ROOT / "benchmarks", ROOT / "benchmarks/results")
+    return any(any(place.glob(name.rstrip("/"))) for place in places)
+
+
+def absent(text, page):
+    """What ``text`` names of this repository and is not there: files, modules, and names in modules."""
+    files = {whole or short for whole, short in FILE.findall(text)}
+    names = set(DOTTED.findall(text))
+    return sorted([name for name in files if not is_file(name, page)] + [name for name in names if not is_name(name)])
+
+
+def anchors(page):
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", [*PAGES, *LOGS], ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(page):
+    broken = []
+    for link in LINK.findall(page.read_text(encoding="utf-8")):
+        target, _, anchor = link.partition("#")
+        if target.startswith(("http://", "https://", "mailto:")):
+            continue
+        other = (page.parent / target).resolve() if target else page
+        if not other.exists() or (anchor and anchor not in anchors(other)):
+            broken.append(link)
+    assert broken == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_pages_name_what_exists(page):
+    assert absent(page.read_text(encoding="utf-8"), page) == []
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_docstrings_name_what_exists(name):
+    path = SOURCES[name]
+    for line, text in docstrings(ast.parse(path.read_text(encoding="utf-8"))):
+        assert absent(text, path) == [], f"{path.relative_to(ROOT)}:{line}"
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/architecture.md"])
+def test_the_arrow_in_the_pages_is_the_tested_one(page):
+    levels = [sorted(name.removeprefix("demure.") for name in level - {"demure", "demure_recipes"}) for level in LEVELS]
+    arrow = " ← ".join(", ".join(level) for level in levels)
+    assert arrow in " ".join((ROOT / page).read_text(encoding="utf-8").split())
+
+
+def test_every_page_is_linked_from_the_readme():
+    linked = {(ROOT / link.partition("#")[0]).resolve() for link in LINK.findall((ROOT / "README.md").read_text())}
+    assert [page.name for page in PAGES if page.name != "README.md" and page.resolve() not in linked] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("`demure/errors.py`, `tests/guards/`, [a](method.md)", []),
+        ("`demure/no_module.py` and no_page.md", ["demure/no_module.py", "no_page.md"]),
+        ("demure.files.atomic_file, demure.data", []),
+        ("demure.files.no_name, demure.no_module.x", ["demure.files.no_name", "demure.no_module.x"]),
+    ],
+)
+def test_what_is_absent_is_named(text, expected):
+    assert absent(text, ROOT / "docs" / "architecture.md") == expected
+
+
+def test_folders_are_where_the_references_look():
+    assert set(FOLDERS.values()) <= set(FOLDER.split("|"))
