@@ -9,6 +9,7 @@ Shape suffixes: N training interactions, U users, I items, C clusters, G periods
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 
 import numpy as np
@@ -37,7 +38,7 @@ class Taste:
         n = len(item_N)
         self._user, self._item, self._shape, self._seed = user_N, item_N, shape_UI, seed
         rows, one = np.arange(n), np.ones(n)
-        self._by_user = sparse.csr_array((one, (user_N, rows)), (shape_UI[0], n))
+        self.by_user_UN = sparse.csr_array((one, (user_N, rows)), (shape_UI[0], n))
         self._by_item = sparse.csr_array((one, (item_N, rows)), (shape_UI[1], n))
         self._by_period = sparse.csr_array((one, (period_N, rows)), (factor_IG.shape[1], n))
         counts_I = np.bincount(item_N, minlength=shape_UI[1])
@@ -48,6 +49,14 @@ class Taste:
         self.part_NC: np.ndarray | None = None
         self._rate_IC = np.ones((shape_UI[1], clusters))
         self._theta_UC = np.full((shape_UI[0], clusters), 1.0 / clusters)
+
+    def unfitted(self) -> Taste:
+        """Return a model of the same interactions that is not fitted yet; the constant matrices are shared."""
+        other = copy.copy(self)
+        other.part_NC = None
+        other._rate_IC = np.ones_like(self._rate_IC)
+        other._theta_UC = np.full_like(self._theta_UC, 1.0 / self.clusters)
+        return other
 
     def start(self, weight_N: np.ndarray) -> None:
         """Begin with clusters of the choices by ``weight_N``: k-means of the items' leading singular vectors."""
@@ -86,7 +95,7 @@ class Taste:
         learned_NC = count_NC * learn_N[:, None]
         total_C = learned_NC.sum(0)
         prior_C = (total_C + 1.0) / (total_C + 1.0).sum()
-        of_user_UC = self._by_user @ count_NC + _SMOOTHING * prior_C
+        of_user_UC = self.by_user_UN @ count_NC + _SMOOTHING * prior_C
         self._theta_UC = of_user_UC / of_user_UC.sum(1, keepdims=True)
         theta_NC = np.maximum(of_user_UC[self._user] - count_NC, _TINY)
         theta_NC /= theta_NC.sum(1, keepdims=True)
