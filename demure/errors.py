@@ -44,8 +44,8 @@ class RunError(DemureError):
     """A run folder that is absent, damaged, or does not fit its dataset."""
 
 
-class TeamError(RunError):
-    """Another of the processes that train together is gone."""
+class ProcessGroupError(RunError):
+    """Another process of the same training ended."""
 
 
 class MachineError(DemureError):

@@ -1,1 +1,1 @@
-"""Where to compute: the device, and several processes that train one model."""
+"""The machine: which device computes, and which of several processes this one is."""

@@ -1,4 +1,4 @@
-"""Where to compute."""
+"""Choose the device that computes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from demure.errors import MachineError
 
 
 def pick_device(name: str) -> torch.device:
-    """``auto`` is CUDA where there is one, else the CPU. Raises ``MachineError`` for a device this machine lacks."""
+    """Return the device ``name``; ``auto`` is CUDA where the machine has it, else the CPU.
+
+    Raises ``MachineError`` for a device that this machine lacks.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -1,7 +1,7 @@
 """Several processes that train one model, each on its part of every batch (`torchrun`, `accelerate launch`).
 
-All of them draw the same random numbers and hold the same weights; what a step learns is added up over them. That is
-done by hand on ``torch.distributed``: see docs/training.md for why neither DistributedDataParallel nor Accelerate.
+All of them draw the same random numbers and hold the same weights; the gradients of a step are summed over them. This
+uses ``torch.distributed`` directly: docs/training.md says why neither DistributedDataParallel nor Accelerate fits.
 """
 
 from __future__ import annotations
@@ -13,101 +13,103 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from demure.compute.launcher import ranks
-from demure.errors import TeamError
+from demure.compute.launcher import process_ranks
+from demure.errors import ProcessGroupError
 
-_ALONE = 1 << 20  # numbers from which a gradient travels by itself, without a copy
+_LARGE = 1 << 20  # entries from which a tensor is reduced by itself, without a copy
 
 
 @dataclass(frozen=True)
-class Team:
-    """``size`` processes, of which this one is ``rank``; alone where there is nothing to join."""
+class ProcessGroup:
+    """``size`` processes, of which this one has number ``rank``; by default a single process."""
 
     rank: int = 0
     size: int = 1
 
     @classmethod
-    def join(cls, device: torch.device) -> tuple[Team, torch.device]:
-        """The team that the launcher's environment (``RANK``, ``WORLD_SIZE``, ``LOCAL_RANK``) speaks of, and the
-        device of this process. Raises ``MachineError`` if that contradicts itself, ``TeamError`` if the others cannot
-        be reached."""
-        found = ranks()
-        if found.world < 2:
+    def join(cls, device: torch.device) -> tuple[ProcessGroup, torch.device]:
+        """Join the processes named by the launcher's environment; return the group and the device of this process.
+
+        Raises ``MachineError`` if RANK, WORLD_SIZE and LOCAL_RANK contradict each other, ``ProcessGroupError`` if the
+        other processes cannot be reached.
+        """
+        ranks = process_ranks()
+        if ranks.world < 2:
             return cls(), device
         if device.type == "cuda":
-            device = torch.device("cuda", found.local)
+            device = torch.device("cuda", ranks.local)
             torch.cuda.set_device(device)
         try:
             dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
         except (RuntimeError, ValueError) as error:
-            raise TeamError(
-                f"the {found.world} processes do not find each other ({str(error).splitlines()[0]})",
+            raise ProcessGroupError(
+                f"the {ranks.world} processes do not find each other ({str(error).splitlines()[0]})",
                 where="WORLD_SIZE",
                 remedy="start them with torchrun or accelerate launch",
             ) from error
-        return cls(found.rank, found.world), device
+        return cls(ranks.rank, ranks.world), device
 
     @property
-    def leads(self) -> bool:
-        """Whether this process writes and speaks."""
+    def is_first(self) -> bool:
+        """Whether this process writes files and reports progress."""
         return self.rank == 0
 
     def leave(self) -> None:
-        """The end of the common work."""
+        """End the communication with the other processes."""
         if self.size > 1 and dist.is_initialized():
             dist.destroy_process_group()
 
-    def own(self, batch: Tensor) -> Tensor:
-        """This process' part of what all of them see."""
+    def own_part(self, batch: Tensor) -> Tensor:
+        """Return the rows of ``batch`` that this process computes."""
         return batch[self.rank :: self.size] if self.size > 1 else batch
 
-    def wait(self) -> None:
-        """Until all are here."""
-        self.sum_of(torch.zeros(1))
+    def barrier(self) -> None:
+        """Wait until every process has called this."""
+        self.sum(torch.zeros(1))
 
-    def add_up(self, tensors: Iterable[Tensor]) -> None:
-        """Replace each tensor by its sum over the team. Raises ``TeamError`` if another process is gone."""
+    def all_reduce(self, tensors: Iterable[Tensor]) -> None:
+        """Replace each tensor by its sum over all processes. Raises ``ProcessGroupError`` if one of them ended."""
         if self.size == 1:
             return
         small: list[Tensor] = []
         try:
             for tensor in tensors:
-                if tensor.numel() >= _ALONE:
+                if tensor.numel() >= _LARGE:
                     dist.all_reduce(tensor)
                 else:
                     small.append(tensor)
-            if small:
+            if small:  # one message for all small tensors
                 flat = torch.cat([tensor.flatten() for tensor in small])
                 dist.all_reduce(flat)
                 for tensor, part in zip(small, flat.split([tensor.numel() for tensor in small]), strict=True):
                     tensor.copy_(part.view_as(tensor))
         except RuntimeError as error:
-            raise _gone() from error
+            raise _process_ended() from error
 
-    def sum_of(self, tensor: Tensor) -> Tensor:
-        """The sum over the team of a tensor on the CPU, there again."""
+    def sum(self, tensor: Tensor) -> Tensor:
+        """Return the sum of a CPU tensor over all processes, on the CPU."""
         if self.size == 1:
             return tensor
         moved = tensor.to(self._device())
-        self.add_up([moved])
+        self.all_reduce([moved])
         return moved.cpu()
 
-    def agree(self, module: nn.Module) -> None:
-        """Give all the weights of the first, in case that their machines compute them differently."""
+    def broadcast_weights(self, module: nn.Module) -> None:
+        """Copy the first process' weights to all, in case different machines computed them differently."""
         if self.size == 1:
             return
         try:
             for tensor in module.state_dict().values():
                 dist.broadcast(tensor, 0)
         except RuntimeError as error:
-            raise _gone() from error
+            raise _process_ended() from error
 
     def _device(self) -> torch.device:
         return torch.device(f"cuda:{torch.cuda.current_device()}" if dist.get_backend() == "nccl" else "cpu")
 
 
-def _gone() -> TeamError:
-    return TeamError(
+def _process_ended() -> ProcessGroupError:
+    return ProcessGroupError(
         "another process of this training ended",
         remedy="its own message says why; the last checkpoint is kept: start all of them again with --resume",
     )

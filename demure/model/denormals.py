@@ -1,4 +1,4 @@
-"""Numbers that are as good as zero, and slow."""
+"""Flush denormal floating-point numbers to zero: they are slow, and as good as zero."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import torch
 
 
 @contextmanager
-def subnormals_are_zero() -> Iterator[None]:
-    """Meanwhile this thread, and those it starts, take numbers below 1e-38 for 0; also a decorator.
+def flush_denormals() -> Iterator[None]:
+    """Within the context, let this thread and the threads that it starts treat numbers below 1e-38 as 0.
 
-    An item's membership in a theme far away is such a number, and the processor takes some twenty times as long for
-    them (benchmarks/LOG.md, "Engine"). Afterwards all is as it was: other libraries rely on them.
+    Also a decorator. An item's membership in a distant cluster is such a number, and the processor takes some twenty
+    times as long for it (benchmarks/LOG.md, "Engine"). On exit the previous mode is restored: other libraries rely on it.
     """
     before = float(torch.tensor(1e-39, dtype=torch.float32, device="cpu") * 1.0) == 0.0
     torch.set_flush_denormal(True)
