@@ -1,1 +1,1 @@
-"""Item features at rest: the store in the dataset folder, their scale, and their import and export."""
+"""Item features at rest: their store in the dataset folder, their scale, their checks, their import and export."""

@@ -1,4 +1,4 @@
-"""`demure features check`: whether features mean anything, at a glance."""
+"""The result of `demure features check`: numbers and examples by which a person sees whether features mean anything."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _TITLES = ("title", "text", "description")
 
 
 @dataclass(frozen=True)
-class Neighbour:
-    """``similarity``: cosine of the two vectors less the mean vector."""
+class SimilarItem:
+    """An item near another one; ``similarity`` is the cosine of the two vectors less the mean vector."""
 
     item_id: str
     title: str
@@ -29,22 +29,27 @@ class Neighbour:
 
 
 @dataclass(frozen=True)
-class Neighbours:
-    """The items most similar to one."""
+class ItemExample:
+    """An item, and the items most similar to it."""
 
     item_id: str
     title: str
-    nearest: list[Neighbour]
+    nearest: list[SimilarItem]
 
 
 @dataclass(frozen=True)
-class Checked:
-    """One modality. ``norms``: least, median and greatest length of a vector.
+class FeatureCheck:
+    """The check of one modality.
 
-    ``duplicates``: items whose vector another item has too, of which ``same_input`` have the same text or image (None
-    where that is not known); ``constant``: columns with one value; ``similarity``: mean cosine of two items (1: all are
-    the same direction); ``effective_dim``: (sum of variances)^2 / sum of their squares, over the principal axes;
-    ``warnings``: what a person should look at.
+    Attributes:
+        norms: least, median and greatest length of a vector.
+        duplicates: items whose vector another item has too.
+        same_input: duplicates that have the same text or image; None where the inputs were not recorded.
+        constant: columns with one value for all items.
+        similarity: mean cosine of two items; 1 if all vectors have one direction.
+        effective_dim: (sum of variances)^2 / sum of squared variances, over the principal axes.
+        warnings: sentences on what a person should look at.
+        neighbours: a few items, each with the items most similar to it.
     """
 
     name: str
@@ -60,65 +65,69 @@ class Checked:
     similarity: float
     effective_dim: float
     warnings: list[str]
-    neighbours: list[Neighbours]
+    neighbours: list[ItemExample]
 
 
-def check(
+def check_features(
     dataset_path: Path, names: Sequence[str] = (), items: Sequence[str] = (), examples: int = 3, nearest: int = 4
-) -> list[Checked]:
-    """Look at the features ``names`` (default: all), with the ``nearest`` of the ``items``, or of ``examples`` items
-    that lie evenly among those that have the modality. Raises ``DatasetError``, ``FeatureError``."""
+) -> list[FeatureCheck]:
+    """Check the features ``names``, by default all features of the dataset.
+
+    ``items`` are ids of the items to show with their ``nearest`` most similar items; by default ``examples`` items are
+    taken at even distances from the items with the modality. Raises ``DatasetError``, ``FeatureError``.
+    """
     from demure.data.dataset import Dataset
 
     dataset = Dataset.load(Path(dataset_path))
-    known = store.names(dataset.path)
-    if not known:
+    available = store.names(dataset.path)
+    if not available:
         raise FeatureError("has no features", where=dataset.path, remedy="run `demure extract` first")
     table = dataset.items
-    row = {str(one): k for k, one in enumerate(table["item_id"])}
-    strange = next((one for one in items if one not in row), None)
-    if strange is not None:
-        raise FeatureError(f"no item {strange!r}", where=dataset.path, remedy="give an item_id of items.parquet")
-    wanted = [row[one] for one in items]
-    return [_check(dataset.path, name, table, wanted, examples, nearest) for name in names or known]
+    row = {str(item_id): k for k, item_id in enumerate(table["item_id"])}
+    absent = next((item_id for item_id in items if item_id not in row), None)
+    if absent is not None:
+        raise FeatureError(f"no item {absent!r}", where=dataset.path, remedy="give an item_id of items.parquet")
+    wanted = [row[item_id] for item_id in items]
+    return [_check(dataset.path, name, table, wanted, examples, nearest) for name in names or available]
 
 
-def _check(path: Path, name: str, table: pd.DataFrame, wanted: list[int], examples: int, nearest: int) -> Checked:
-    features, facts = store.load(path, name), store.manifest(path, name)
-    there = np.flatnonzero(features.present)
-    if not len(there):
+def _check(path: Path, name: str, table: pd.DataFrame, wanted: list[int], examples: int, nearest: int) -> FeatureCheck:
+    features = store.load(path, name)
+    with_vector = np.flatnonzero(features.present)
+    if not len(with_vector):
         raise FeatureError("no item has it", where=path / "features" / name, remedy="extract or import it again")
-    vectors = features.vectors[there]
+    vectors = features.vectors[with_vector]
     lengths = np.linalg.norm(vectors, axis=1)
     _, group, sizes = np.unique(vectors.view(np.uint32), axis=0, return_inverse=True, return_counts=True)
-    twice = sizes[group.ravel()] > 1
+    duplicated = sizes[group.ravel()] > 1
     mean = np.mean(vectors, axis=0, dtype=np.float64).astype(np.float32)
     units = _units(vectors)
     centred = _units(vectors - mean)
-    sample = np.linspace(0, len(there) - 1, min(_SAMPLE, len(there))).astype(np.int64)
+    sample = np.linspace(0, len(with_vector) - 1, min(_SAMPLE, len(with_vector))).astype(np.int64)
     numbers: dict[str, Any] = {
         "norms": tuple(float(value) for value in (lengths.min(), np.median(lengths), lengths.max())),
-        "duplicates": int(twice.sum()),
-        "same_input": _same_input(path, name, there[twice]),
+        "duplicates": int(duplicated.sum()),
+        "same_input": _same_input(path, name, with_vector[duplicated]),
         "constant": int((vectors == vectors[0]).all(axis=0).sum()),
         "similarity": _similarity(units),
         "effective_dim": _effective_dim(vectors[sample] - mean),
     }
     shown = [k for k in wanted if features.present[k]]
     if not wanted:
-        shown = there[np.linspace(0, len(there) - 1, min(examples, len(there))).astype(np.int64)].tolist()
+        spaced = np.linspace(0, len(with_vector) - 1, min(examples, len(with_vector)))
+        shown = with_vector[spaced.astype(np.int64)].tolist()
     titles = _titles(table)
     ids = table["item_id"].astype(str).tolist()
-    return Checked(
+    return FeatureCheck(
         name=name,
         encoder=str(features.provenance.get("encoder")),
         items=len(features.present),
-        present=len(there),
-        missing=len(features.present) - len(there),
+        present=len(with_vector),
+        missing=len(features.present) - len(with_vector),
         dim=vectors.shape[1],
         **numbers,
-        warnings=_warnings(facts, len(there), len(features.present), vectors.shape[1], numbers),
-        neighbours=[_nearest(k, there, centred, ids, titles, nearest) for k in shown],
+        warnings=_warnings(len(with_vector), len(features.present), vectors.shape[1], numbers),
+        neighbours=[_example(k, with_vector, centred, ids, titles, nearest) for k in shown],
     )
 
 
@@ -127,7 +136,7 @@ def _units(vectors: np.ndarray) -> np.ndarray:
 
 
 def _similarity(units: np.ndarray) -> float:
-    """Mean cosine over all pairs of two items: (|sum of units|^2 - n) / (n (n - 1))."""
+    """Return the mean cosine over all pairs of two items: (|sum of units|^2 - n) / (n (n - 1))."""
     n = len(units)
     squared = float((np.sum(units, axis=0, dtype=np.float64) ** 2).sum())
     return (squared - n) / (n * (n - 1)) if n > 1 else 1.0
@@ -140,7 +149,7 @@ def _effective_dim(centred: np.ndarray) -> float:
 
 
 def _same_input(path: Path, name: str, items: np.ndarray) -> int | None:
-    """Of the ``items`` those whose input another of them has too."""
+    """Return how many of the ``items`` share their input with another of them; None if inputs were not recorded."""
     from safetensors import safe_open
 
     with safe_open(str(path / "features" / name / "features.safetensors"), framework="numpy") as file:
@@ -153,36 +162,41 @@ def _same_input(path: Path, name: str, items: np.ndarray) -> int | None:
     return int((sizes[group.ravel()] > 1).sum())
 
 
-def _warnings(facts: dict[str, Any], present: int, items: int, dim: int, numbers: dict[str, Any]) -> list[str]:
-    told = []
+def _warnings(present: int, items: int, dim: int, numbers: dict[str, Any]) -> list[str]:
+    warnings = []
     if present < items / 2:
-        told.append(f"{items - present:,} of {items:,} items lack it")
+        warnings.append(f"{items - present:,} of {items:,} items lack it")
     spare = numbers["duplicates"] - (numbers["same_input"] or 0)
     if spare > max(1, present // (100 if numbers["same_input"] is not None else 10)):
         whose = "different inputs" if numbers["same_input"] is not None else "another item"
-        told.append(f"{spare:,} items have the vector of {whose}: a placeholder, or an encoder that sees no difference")
+        warnings.append(
+            f"{spare:,} items have the vector of {whose}: a placeholder, or an encoder that sees no difference"
+        )
     if numbers["similarity"] > 0.9:
-        told.append(f"collapsed: two items have a cosine of {numbers['similarity']:.2f} in the mean")
+        warnings.append(f"collapsed: two items have a cosine of {numbers['similarity']:.2f} in the mean")
     if numbers["constant"]:
-        told.append(f"{numbers['constant']:,} of {dim:,} columns have one value for all items")
+        warnings.append(f"{numbers['constant']:,} of {dim:,} columns have one value for all items")
     if dim >= 8 and numbers["effective_dim"] < 3:
-        told.append(f"nearly all variance lies in {numbers['effective_dim']:.1f} directions of {dim:,}")
+        warnings.append(f"nearly all variance lies in {numbers['effective_dim']:.1f} directions of {dim:,}")
     least, median, most = numbers["norms"]
     if most > 10 * median or least < median / 10:
-        told.append(f"lengths from {least:.3g} to {most:.3g}: some items outweigh others (training scales them down)")
-    return told
+        warnings.append(
+            f"lengths from {least:.3g} to {most:.3g}: some items outweigh others (training scales them down)"
+        )
+    return warnings
 
 
 def _titles(table: pd.DataFrame) -> list[str]:
-    column = next((one for one in _TITLES if one in table.columns), None)
+    column = next((title for title in _TITLES if title in table.columns), None)
     return [""] * len(table) if column is None else table[column].fillna("").astype(str).tolist()
 
 
-def _nearest(
-    item: int, there: np.ndarray, centred: np.ndarray, ids: list[str], titles: list[str], nearest: int
-) -> Neighbours:
-    scores = centred @ centred[np.searchsorted(there, item)]
-    scores[there == item] = -np.inf
-    best = np.argsort(-scores, kind="stable")[: min(nearest, len(there) - 1)]
-    found = [Neighbour(ids[there[k]], titles[there[k]], float(scores[k])) for k in best.tolist()]
-    return Neighbours(ids[item], titles[item], found)
+def _example(
+    item: int, with_vector: np.ndarray, centred: np.ndarray, ids: list[str], titles: list[str], nearest: int
+) -> ItemExample:
+    """Return ``item`` with the items most similar to it; row k of ``centred`` belongs to item ``with_vector[k]``."""
+    scores = centred @ centred[np.searchsorted(with_vector, item)]
+    scores[with_vector == item] = -np.inf
+    best = np.argsort(-scores, kind="stable")[: min(nearest, len(with_vector) - 1)]
+    similar = [SimilarItem(ids[with_vector[k]], titles[with_vector[k]], float(scores[k])) for k in best.tolist()]
+    return ItemExample(ids[item], titles[item], similar)

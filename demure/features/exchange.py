@@ -1,6 +1,7 @@
-"""Features in other tools' files: ``.npy`` with ids, Parquet, MMRec's ``*_feat.npy`` by item number, Ducho's folders.
+"""Import features from other tools: ``.npy`` with ids, Parquet, MMRec's ``*_feat.npy`` by item number, Ducho's folders.
 
-A reader gives vectors and what says whose they are; ``take`` puts them into a dataset, or says how many do not fit.
+A reader returns vectors with the id of the item of each; ``store_vectors`` matches the ids with a dataset's items and
+refuses vectors that do not match.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 
 from demure.errors import FeatureError
 from demure.features import store
-from demure.features.importing import finite_rows, from_parquet, read_matrix
+from demure.features.importing import finite_rows, read_matrix, read_parquet
 from demure.files import sha256_bytes, sha256_file
 
 if TYPE_CHECKING:
@@ -28,8 +29,11 @@ MAPPING = "i_id_mapping.csv"
 
 
 @dataclass(frozen=True)
-class Found:
-    """``vectors`` (n, d) of the items ``ids`` (n,), in the order of ``source``; ``by``: what told whose they are."""
+class ForeignVectors:
+    """Vectors (n, D) of the items ``ids`` (n,), in the order of the file or folder ``source``.
+
+    ``by`` names the evidence for whose vectors they are; ``facts`` go into the manifest.
+    """
 
     ids: list[str]
     vectors: np.ndarray
@@ -39,9 +43,12 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Imported:
-    """Result of `demure features import`, per modality. ``absent``: items that the files say nothing of; ``unknown``:
-    rows of no item; ``by``: what told whose a row is."""
+class ImportedFeatures:
+    """Result of `demure features import` for one modality.
+
+    ``absent`` items have no row in the files; ``unknown`` rows belong to no item; ``by`` names the evidence for whose
+    vector a row is.
+    """
 
     name: str
     source: str
@@ -64,82 +71,94 @@ def import_files(
     *,
     partial: bool = False,
     overwrite: bool = False,
-) -> list[Imported]:
-    """Store ``source``, a file or a folder of ``format``, as modality ``name``; where none is given, all of an MMRec
-    folder under their own names.
+) -> list[ImportedFeatures]:
+    """Store a file or folder as features of a dataset.
 
-    ``ids`` are the items of the rows of a ``.npy`` file. Raises ``FeatureError`` where ids or numbers do not match,
-    with the counts, unless ``partial``: then what fits is taken; for features that are there, unless ``overwrite``.
+    Args:
+        dataset_path: the dataset folder.
+        source: the file or folder.
+        name: the modality. An MMRec folder needs none: all its modalities are stored under their own names.
+        format: one of ``FORMATS``, or ``"auto"``.
+        ids: file with the item id of each row of a ``.npy`` file.
+        partial: store the rows whose items are in the dataset, rather than refuse the file.
+        overwrite: replace features of the same name.
+
+    Raises ``FeatureError`` if ids or numbers of rows do not match, with the counts, or if the features exist.
     """
     from demure.data.dataset import Dataset
 
     dataset = Dataset.load(Path(dataset_path))
     source = Path(source)
     if not source.exists():
-        raise FeatureError("no such file or folder", where=source, remedy="give what is to be imported")
-    kind = _recognised(source) if format == "auto" else format
+        raise FeatureError("no such file or folder", where=source, remedy="give the file or folder to import")
+    kind = _detect_format(source) if format == "auto" else format
     if kind not in FORMATS:
         raise FeatureError(f"unknown format {kind!r}", where="--format", remedy=f"use auto, {', '.join(FORMATS)}")
     items = dataset.items["item_id"].astype(str).tolist()
-    files = _mmrec_files(source, name) if kind == "mmrec" else [(_named(name, source), source)]
+    files = _mmrec_files(source, name) if kind == "mmrec" else [(_require_name(name, source), source)]
     for modality, _ in files:
         store.check_name(modality)
         if modality in store.names(dataset.path) and not overwrite:
             raise FeatureError(
                 f"there are features {modality!r}", where=dataset.path, remedy="say --overwrite, or NAME=FILE"
             )
-    made = []
+    imported = []
     for modality, file in files:
         if kind == "npy":
-            found = _npy(file, items, ids)
+            foreign = _read_npy(file, items, ids)
         elif kind == "parquet":
-            found = Found(*from_parquet(file), file, "column item_id")
+            foreign = ForeignVectors(*read_parquet(file), file, "column item_id")
         elif kind == "mmrec":
-            found = _mmrec(file, items)
+            foreign = _read_mmrec(file, items)
         else:
-            found = _ducho(file, items, dataset.items)
-        made.append(take(dataset.path, modality, items, found, partial=partial))
-    return made
+            foreign = _read_ducho(file, items, dataset.items)
+        imported.append(store_vectors(dataset.path, modality, items, foreign, partial=partial))
+    return imported
 
 
-def take(dataset_path: Path, name: str, items: Sequence[str], found: Found, *, partial: bool) -> Imported:
-    """Store what was found as modality ``name``. Raises ``FeatureError`` as ``import_files`` does."""
-    row = {one: k for k, one in enumerate(found.ids)}
-    if len(row) != len(found.ids):
-        twice = next(one for k, one in enumerate(found.ids) if row[one] != k)
-        raise FeatureError(f"item {twice!r} has two rows", where=found.source, remedy="give one row per item")
-    here = np.array([row.get(one, -1) for one in items], dtype=np.int64)
-    known = set(items)
-    unknown, absent = sum(one not in known for one in found.ids), int((here < 0).sum())
+def store_vectors(
+    dataset_path: Path, name: str, items: Sequence[str], foreign: ForeignVectors, *, partial: bool
+) -> ImportedFeatures:
+    """Match ``foreign`` vectors with the dataset's ``items`` (ids) and store them as modality ``name``.
+
+    Raises ``FeatureError`` as ``import_files`` does.
+    """
+    row = {item_id: k for k, item_id in enumerate(foreign.ids)}
+    if len(row) != len(foreign.ids):
+        repeated = next(item_id for k, item_id in enumerate(foreign.ids) if row[item_id] != k)
+        raise FeatureError(f"item {repeated!r} has two rows", where=foreign.source, remedy="give one row per item")
+    rows = np.array([row.get(item_id, -1) for item_id in items], dtype=np.int64)
+    dataset_ids = set(items)
+    unknown, absent = sum(item_id not in dataset_ids for item_id in foreign.ids), int((rows < 0).sum())
     if absent == len(items) or (not partial and (unknown or absent)):
         raise FeatureError(
-            f"{unknown:,} of its {len(found.ids):,} rows are of no item here, and {absent:,} of {len(items):,} items "
-            f"have no row (told by {found.by})",
-            where=found.source,
+            f"{unknown:,} of its {len(foreign.ids):,} rows are of no item here, and {absent:,} of {len(items):,} items "
+            f"have no row (matched by {foreign.by})",
+            where=foreign.source,
             remedy="check the ids" if absent == len(items) else "say --partial to take what fits",
         )
-    raw = found.vectors[np.maximum(here, 0)]
-    vectors, present = finite_rows(raw, found.source)
-    present &= here >= 0
+    raw = foreign.vectors[np.maximum(rows, 0)]
+    vectors, present = finite_rows(raw, foreign.source)
+    present &= rows >= 0
     facts = {
         "encoder": "import",
-        "file": found.source.name,
-        "by": found.by,
-        "source_rows": len(found.ids),
-        **found.facts,
+        "file": foreign.source.name,
+        "by": foreign.by,
+        "source_rows": len(foreign.ids),
+        **foreign.facts,
     }
-    if found.source.is_file():
-        facts["sha256"] = sha256_file(found.source)
-    facts |= {"source_dtype": str(found.vectors.dtype), "rows_of_unknown_items": unknown, "items_without_row": absent}
+    if foreign.source.is_file():
+        facts["sha256"] = sha256_file(foreign.source)
+    facts |= {"source_dtype": str(foreign.vectors.dtype), "rows_of_unknown_items": unknown, "items_without_row": absent}
     folder = store.save(dataset_path, store.Features(name, vectors, present, facts))
-    there = int(present.sum())
-    return Imported(
+    with_vector = int(present.sum())
+    return ImportedFeatures(
         name=name,
-        source=str(found.source),
-        by=found.by,
+        source=str(foreign.source),
+        by=foreign.by,
         items=len(items),
-        present=there,
-        missing=len(items) - there,
+        present=with_vector,
+        missing=len(items) - with_vector,
         absent=absent,
         unknown=unknown,
         dim=vectors.shape[1],
@@ -147,20 +166,20 @@ def take(dataset_path: Path, name: str, items: Sequence[str], found: Found, *, p
     )
 
 
-def _recognised(source: Path) -> str:
+def _detect_format(source: Path) -> str:
     if source.is_dir():
         return "mmrec" if any(source.glob("*_feat.npy")) else "ducho"
     return "parquet" if source.suffix.lower() in {".parquet", ".pq"} else "npy"
 
 
-def _named(name: str | None, source: Path) -> str:
+def _require_name(name: str | None, source: Path) -> str:
     if name is None:
         raise FeatureError("has no name for the modality", where=source, remedy="write NAME=FILE")
     return name
 
 
 def read_ids(file: Path) -> list[str]:
-    """Item ids from a text file with one per line, a CSV with a column ``item_id``, or a ``.npy`` array."""
+    """Read item ids from a text file with one per line, a CSV with a column ``item_id``, or a ``.npy`` array."""
     if not file.is_file():
         raise FeatureError("no such file", where=file, remedy="give the file of the item ids")
     if file.suffix.lower() == ".npy":
@@ -168,36 +187,36 @@ def read_ids(file: Path) -> list[str]:
             array = np.load(file, allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise FeatureError("cannot be read as an array of ids", where=file, remedy="save it as text") from error
-        return [str(one) for one in array.ravel().tolist()]
+        return [str(item_id) for item_id in array.ravel().tolist()]
     try:
         text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeError) as error:
         raise FeatureError("cannot be read as text", where=file, remedy="give UTF-8") from error
     rows = list(csv.reader(text.splitlines(keepends=True)))
     if rows and "item_id" in rows[0]:
-        place = rows[0].index("item_id")
-        return [row[place] for row in rows[1:] if row]
+        column = rows[0].index("item_id")
+        return [row[column] for row in rows[1:] if row]
     if rows and len(rows[0]) > 1:
         raise FeatureError(f"no column 'item_id' (there are: {', '.join(rows[0])})", where=file, remedy="name it so")
     return text.splitlines()
 
 
-def _npy(file: Path, items: list[str], ids: Path | None) -> Found:
+def _read_npy(file: Path, items: list[str], ids: Path | None) -> ForeignVectors:
     matrix = read_matrix(file)
     beside = file.parent / IDS
-    told = ids if ids is not None else beside if beside.is_file() else None
-    if told is None:
+    ids_file = ids if ids is not None else beside if beside.is_file() else None
+    if ids_file is None:
         if len(matrix) != len(items):
             raise FeatureError(
                 f"{len(matrix):,} rows for {len(items):,} items",
                 where=file,
-                remedy="say whose the rows are: --ids FILE",
+                remedy="name the items of the rows: --ids FILE",
             )
-        return Found(items, matrix, file, "row k is item k")
-    known = read_ids(told)
-    if len(known) != len(matrix):
-        raise FeatureError(f"{len(matrix):,} rows, and {len(known):,} ids in {told.name}", where=file)
-    return Found(known, matrix, file, f"ids of {told.name}")
+        return ForeignVectors(items, matrix, file, "row k is item k")
+    row_ids = read_ids(ids_file)
+    if len(row_ids) != len(matrix):
+        raise FeatureError(f"{len(matrix):,} rows, and {len(row_ids):,} ids in {ids_file.name}", where=file)
+    return ForeignVectors(row_ids, matrix, file, f"ids of {ids_file.name}")
 
 
 def _mmrec_files(source: Path, name: str | None) -> list[tuple[str, Path]]:
@@ -208,16 +227,19 @@ def _mmrec_files(source: Path, name: str | None) -> list[tuple[str, Path]]:
         raise FeatureError("no *_feat.npy in it", where=source, remedy="give the folder of an MMRec dataset")
     if name is None:
         return files
-    one = [(name, path) for modality, path in files if modality == name or len(files) == 1]
-    if not one:
-        have = ", ".join(modality for modality, _ in files)
-        raise FeatureError(f"no {name}_feat.npy in it (there are: {have})", where=source)
-    return one
+    chosen = [(name, path) for modality, path in files if modality == name or len(files) == 1]
+    if not chosen:
+        available = ", ".join(modality for modality, _ in files)
+        raise FeatureError(f"no {name}_feat.npy in it (there are: {available})", where=source)
+    return chosen
 
 
-def _mmrec(file: Path, items: list[str]) -> Found:
-    """By MMRec's own numbers where its mapping is there; else by the items' ids where they are those numbers; else by
-    place."""
+def _read_mmrec(file: Path, items: list[str]) -> ForeignVectors:
+    """Read a feature file of MMRec, whose row k belongs to MMRec's item number k.
+
+    The numbers are matched by MMRec's mapping file where it exists, else by item ids that are these numbers, else row k
+    is item k of the dataset.
+    """
     matrix = read_matrix(file)
     mapping = file.parent / MAPPING
     if mapping.is_file():
@@ -225,7 +247,7 @@ def _mmrec(file: Path, items: list[str]) -> Found:
             delimiter = "\t" if "\t" in handle.readline() else ","
             handle.seek(0)
             rows = list(csv.reader(handle, delimiter=delimiter))
-        column = [one.lower() for one in rows[0]]
+        column = [name.lower() for name in rows[0]]
         if "itemid" not in column or len(column) != 2:
             raise FeatureError(f"has columns {', '.join(rows[0])}", where=mapping, remedy="two: an id, and itemID")
         number = column.index("itemid")
@@ -233,31 +255,33 @@ def _mmrec(file: Path, items: list[str]) -> Found:
         ids = [numbered.get(str(k)) for k in range(len(matrix))]
         if None in ids or len(numbered) != len(matrix):
             raise FeatureError(f"{len(matrix):,} rows, and {len(numbered):,} items in {mapping.name}", where=file)
-        return Found([str(one) for one in ids], matrix, file, MAPPING)
+        return ForeignVectors([str(item_id) for item_id in ids], matrix, file, MAPPING)
     numbers = [str(k) for k in range(len(matrix))]
     if set(items) <= set(numbers):
-        return Found(numbers, matrix, file, "row k is item k of MMRec")
+        return ForeignVectors(numbers, matrix, file, "row k is item k of MMRec")
     if len(matrix) != len(items):
         raise FeatureError(
             f"{len(matrix):,} rows for {len(items):,} items, whose ids are not MMRec's numbers",
             where=file,
             remedy=f"put {MAPPING} beside it",
         )
-    return Found(items, matrix, file, "row k is item k here")
+    return ForeignVectors(items, matrix, file, "row k is item k here")
 
 
-def _ducho(folder: Path, items: list[str], table: pd.DataFrame) -> Found:
-    """Ducho writes OUT/BACKEND/MODEL/LAYER/NAME.npy, a vector (1, d) each; NAME is a row's id, or an image's file name
-    up to its first dot."""
+def _read_ducho(folder: Path, items: list[str], table: pd.DataFrame) -> ForeignVectors:
+    """Read a folder of Ducho: OUT/BACKEND/MODEL/LAYER/NAME.npy, a vector (1, D) each.
+
+    NAME is an item's id, or the file name of its image up to the first dot.
+    """
     if not folder.is_dir():
-        raise FeatureError("is no folder", where=folder, remedy="give the folder of Ducho's .npy files")
-    leaves = sorted({Path(where) for where, _, files in os.walk(folder) if any(one.endswith(".npy") for one in files)})
+        raise FeatureError("is not a folder", where=folder, remedy="give the folder of Ducho's .npy files")
+    leaves = sorted({Path(leaf) for leaf, _, files in os.walk(folder) if any(name.endswith(".npy") for name in files)})
     if len(leaves) != 1:
         some = ", ".join(str(leaf.relative_to(folder)) for leaf in leaves[:4])
         raise FeatureError(
             f"{len(leaves)} folders with .npy files in it" + (f" ({some})" if some else ""),
             where=folder,
-            remedy="give the one of one model and layer",
+            remedy="give the folder of one model and layer",
         )
     files = sorted(leaves[0].glob("*.npy"))
     vectors: list[np.ndarray] = []
@@ -274,8 +298,8 @@ def _ducho(folder: Path, items: list[str], table: pd.DataFrame) -> Found:
                 stems.setdefault(Path(image).name.split(".")[0], item)
         if set(names) & set(stems):
             ids = [stems.get(name, f"file {name}") for name in names]
-            return Found(ids, np.stack(vectors), leaves[0], "names of the image files", _hashed(files))
-    return Found(names, np.stack(vectors), leaves[0], "names of the files", _hashed(files))
+            return ForeignVectors(ids, np.stack(vectors), leaves[0], "names of the image files", _hashed(files))
+    return ForeignVectors(names, np.stack(vectors), leaves[0], "names of the files", _hashed(files))
 
 
 def _hashed(files: list[Path]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`demure features export`: features as files of other tools, which `demure features import` reads back."""
+"""`demure features export`: write features as files of other tools, which `demure features import` reads back."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from demure.files import atomic_folder, cannot_write, refuse_existing
 
 @dataclass(frozen=True)
 class ExportedFeatures:
-    """``folder``, and what is in it."""
+    """Result of `demure features export`: the ``folder``, and what is in it."""
 
     folder: str
     format: str
@@ -34,33 +34,37 @@ def export_features(
 
     ``npy``: NAME.npy, row k for line k of item_ids.csv; ``parquet``: NAME.parquet with ``item_id`` and ``vector``, null
     where an item has none; ``mmrec``: NAME_feat.npy, and i_id_mapping.csv; ``ducho``: NAME/MODEL/0/ITEM.npy (1, d).
-    Rows of items without are zero in the first and third. Raises ``FeatureError``, ``DemureError``.
+    An item without a vector has a row of zeros in the first and third. Raises ``FeatureError``, ``DemureError``.
     """
     if format not in FORMATS:
         raise FeatureError(f"unknown format {format!r}", where="--format", remedy=f"use {', '.join(FORMATS)}")
-    known = store.names(dataset_path)
-    if not known:
+    available = store.names(dataset_path)
+    if not available:
         raise FeatureError("has no features", where=dataset_path, remedy="run `demure extract` first")
-    wanted = list(dict.fromkeys(names)) or known
+    wanted = list(dict.fromkeys(names)) or available
     for name in wanted:
-        store.manifest(dataset_path, name)
+        store.read_manifest(dataset_path, name)  # refuses a name that is absent before anything is written
     ids = store.item_ids(dataset_path).tolist()
     refuse_existing(Path(out), overwrite=overwrite)
-    if Path(out).is_dir() and overwrite and any(path.suffix not in {".npy", ".csv", ".parquet"} for path in _all(out)):
+    if (
+        Path(out).is_dir()
+        and overwrite
+        and any(path.suffix not in {".npy", ".csv", ".parquet"} for path in _files(out))
+    ):
         raise FeatureError("holds other files than an export", where=out, remedy="choose another --out")
     with atomic_folder(Path(out), overwrite=overwrite) as folder:
         try:
             for name in wanted:
                 _write(folder, format, store.load(dataset_path, name), ids)
             if format in ("npy", "mmrec"):
-                _ids(folder, format, ids)
+                _write_ids(folder, format, ids)
         except OSError as error:
             raise cannot_write(Path(out), error) from error
-        files = len(_all(folder))
+        files = len(_files(folder))
     return ExportedFeatures(str(out), format, wanted, len(ids), files)
 
 
-def _all(folder: Path) -> list[Path]:
+def _files(folder: Path) -> list[Path]:
     return [path for path in Path(folder).rglob("*") if path.is_file()]
 
 
@@ -69,13 +73,13 @@ def _write(folder: Path, format: str, features: store.Features, ids: list[str]) 
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        kept = [row if there else None for row, there in zip(features.vectors, features.present, strict=True)]
-        vectors = pa.array(kept, pa.list_(pa.float32()))
+        nullable = [row if present else None for row, present in zip(features.vectors, features.present, strict=True)]
+        vectors = pa.array(nullable, pa.list_(pa.float32()))
         pq.write_table(
             pa.table({"item_id": pa.array(ids, pa.string()), "vector": vectors}), folder / f"{features.name}.parquet"
         )
     elif format == "ducho":
-        bad = next((one for one in ids if not one or "/" in one or "\0" in one or one in (".", "..")), None)
+        bad = next((name for name in ids if not name or "/" in name or "\0" in name or name in (".", "..")), None)
         if bad is not None:
             raise FeatureError(f"item id {bad!r} cannot name a file", where=format, remedy="use --format parquet")
         encoder = re.sub(r"[^\w.-]+", "-", str(features.provenance.get("encoder", "demure")))
@@ -87,8 +91,8 @@ def _write(folder: Path, format: str, features: store.Features, ids: list[str]) 
         np.save(folder / f"{features.name}{'_feat' if format == 'mmrec' else ''}.npy", features.vectors)
 
 
-def _ids(folder: Path, format: str, ids: list[str]) -> None:
+def _write_ids(folder: Path, format: str, ids: list[str]) -> None:
     with open(folder / (IDS if format == "npy" else MAPPING), "w", newline="", encoding="utf-8") as handle:
         writer = csv.writer(handle, lineterminator="\n")
         writer.writerow(["item_id"] if format == "npy" else ["item_id", "itemID"])
-        writer.writerows([one] if format == "npy" else [one, k] for k, one in enumerate(ids))
+        writer.writerows([item_id] if format == "npy" else [item_id, k] for k, item_id in enumerate(ids))

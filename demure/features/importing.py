@@ -1,4 +1,4 @@
-"""Features that were made elsewhere: a ``.npy`` matrix by row of the items file, or Parquet by item id."""
+"""Import features that other programs made: a ``.npy`` matrix by row of the items file, or Parquet by item id."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ def import_features(
 ) -> Path:
     """Store ``file`` as the dataset's modality ``name``; return its folder.
 
-    ``rows`` (I,) is each item's row in a ``.npy`` matrix (-1: it has none; default: row k is item k) and ``total`` how
-    many rows the matrix must have. A row of zeros, or with a NaN or an infinity, means that the item lacks the
-    modality. Raises ``FeatureError`` for another shape or type, with the counts, and for ids that do not match.
+    ``rows`` (I,) is each item's row in a ``.npy`` matrix (-1: it has none; default: row k is item k) and ``total`` is
+    the number of rows that the matrix must have. A row of zeros, or with a NaN or an infinity, means that the item
+    lacks the modality.
+
+    Raises ``FeatureError`` for another shape or type, with the counts, and for ids that do not match.
     """
     store.check_name(name)
     file = Path(file)
@@ -29,11 +31,11 @@ def import_features(
         raise FeatureError("no such file", where=file, remedy=f"check --features {name}=FILE")
     suffix = file.suffix.lower()
     if suffix == ".npy":
-        raw, facts = _from_npy(file, ids, rows, total)
+        raw, facts = _rows_by_number(file, ids, rows, total)
     elif suffix in {".parquet", ".pq"}:
-        raw, facts = _from_parquet(file, ids)
+        raw, facts = _rows_by_id(file, ids)
     else:
-        raise FeatureError(f"{suffix!r} is no kind of feature file", where=file, remedy="give .npy or .parquet")
+        raise FeatureError(f"{suffix!r} is not a feature file", where=file, remedy="give .npy or .parquet")
     vectors, present = finite_rows(raw, file)
     finite = np.isfinite(raw).all(axis=1)
     infinite = ~finite & np.isinf(raw).any(axis=1)
@@ -50,9 +52,9 @@ def import_features(
 
 
 def finite_rows(raw: np.ndarray, file: Path) -> tuple[np.ndarray, np.ndarray]:
-    """(n, d) float32 and which rows (n,) are there: not all zero, and finite; others become zero.
+    """Return the rows as float32 (n, D), and whether each is present (n,): finite, and not all zero.
 
-    Raises ``FeatureError`` if there is none.
+    Rows that are not present become zero. Raises ``FeatureError`` if no row is present.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         vectors = raw.astype(np.float32)
@@ -66,7 +68,7 @@ def finite_rows(raw: np.ndarray, file: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def read_matrix(file: Path, *, any_shape: bool = False) -> np.ndarray:
-    """A ``.npy`` matrix of numbers, mapped. Raises ``FeatureError`` if it is none."""
+    """Open a ``.npy`` matrix of numbers as a memory map. Raises ``FeatureError`` if the file is of another kind."""
     try:
         matrix = np.load(file, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
@@ -82,7 +84,7 @@ def read_matrix(file: Path, *, any_shape: bool = False) -> np.ndarray:
     return matrix
 
 
-def _from_npy(
+def _rows_by_number(
     file: Path, ids: np.ndarray, rows: np.ndarray | None, total: int | None
 ) -> tuple[np.ndarray, dict[str, Any]]:
     matrix = read_matrix(file)
@@ -103,8 +105,8 @@ def _from_npy(
     return taken, {"by": "row", "source_rows": len(matrix)}
 
 
-def from_parquet(file: Path) -> tuple[list[str], np.ndarray]:
-    """Item ids and their (n, d) float32, NaN where an item has none. Raises ``FeatureError``."""
+def read_parquet(file: Path) -> tuple[list[str], np.ndarray]:
+    """Read item ids (n) and vectors (n, D) float32, NaN where an item has none. Raises ``FeatureError``."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -119,16 +121,16 @@ def from_parquet(file: Path) -> tuple[list[str], np.ndarray]:
             where=file,
             remedy="give columns item_id and vector",
         )
-    ids = [str(one) for one in table["item_id"].to_pylist()]
+    ids = [str(item_id) for item_id in table["item_id"].to_pylist()]
     if len(set(ids)) != len(ids):
-        counted = Counter(ids)
-        twice = next(one for one in ids if counted[one] > 1)
-        raise FeatureError(f"item {twice!r} has two rows", where=file, remedy="give one row per item")
+        counts = Counter(ids)
+        repeated = next(item_id for item_id in ids if counts[item_id] > 1)
+        raise FeatureError(f"item {repeated!r} has two rows", where=file, remedy="give one row per item")
     column = table["vector"].combine_chunks()
-    kind = column.type
-    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
-        raise FeatureError(f"column 'vector' is of type {kind}", where=file, remedy="give lists of floats")
-    there = column.is_valid().to_numpy(zero_copy_only=False)
+    dtype = column.type
+    if not (pa.types.is_list(dtype) or pa.types.is_large_list(dtype) or pa.types.is_fixed_size_list(dtype)):
+        raise FeatureError(f"column 'vector' is of type {dtype}", where=file, remedy="give lists of floats")
+    present = column.is_valid().to_numpy(zero_copy_only=False)
     lengths = set(np.unique(column.drop_null().value_lengths().to_numpy(zero_copy_only=False)).tolist())
     if len(lengths) != 1 or 0 in lengths:
         raise FeatureError(
@@ -138,20 +140,20 @@ def from_parquet(file: Path) -> tuple[list[str], np.ndarray]:
         )
     flat = column.drop_null().flatten().cast(pa.float32(), safe=False).to_numpy(zero_copy_only=False)
     vectors = np.full((len(ids), lengths.pop()), np.nan, dtype=np.float32)
-    vectors[there] = flat.reshape(-1, vectors.shape[1])
+    vectors[present] = flat.reshape(-1, vectors.shape[1])
     return ids, vectors
 
 
-def _from_parquet(file: Path, ids: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
-    theirs, vectors = from_parquet(file)
-    row = {one: k for k, one in enumerate(theirs)}
-    at = np.array([row.get(one, -1) for one in ids], dtype=np.int64)
-    found = int((at >= 0).sum())
-    if not found:
+def _rows_by_id(file: Path, ids: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+    file_ids, vectors = read_parquet(file)
+    row = {item_id: k for k, item_id in enumerate(file_ids)}
+    rows = np.array([row.get(item_id, -1) for item_id in ids], dtype=np.int64)
+    matched = int((rows >= 0).sum())
+    if not matched:
         raise FeatureError(
-            f"none of its {len(theirs)} item ids is one of the dataset's {len(ids)}",
+            f"none of its {len(file_ids)} item ids is one of the dataset's {len(ids)}",
             where=file,
             remedy="check the ids, as text, in column item_id",
         )
-    vectors = np.where((at >= 0)[:, None], vectors[at], np.float32(np.nan))
-    return vectors, {"by": "item_id", "source_rows": len(theirs), "rows_of_unknown_items": len(theirs) - found}
+    vectors = np.where((rows >= 0)[:, None], vectors[rows], np.float32(np.nan))
+    return vectors, {"by": "item_id", "source_rows": len(file_ids), "rows_of_unknown_items": len(file_ids) - matched}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 BUILT_IN = {"text": "tfidf", "image": "color", "attributes": "attributes"}
-"""What can be encoded, and the encoder of each that needs no download."""
+"""Kind of content -> the encoder that needs no download."""
 
 
 def plural(kind: str) -> str:
-    """A kind of input in messages: texts, images, attributes."""
+    """Return a kind of content in the plural, for messages: texts, images, attributes."""
     return kind if kind.endswith("s") else f"{kind}s"

@@ -1,4 +1,7 @@
-"""Raw features as a model can use them: centred, of one scale, without runaway columns or rows."""
+"""Raw features scaled for a model: centred, of one scale, without columns or rows that dominate.
+
+Shapes: I items, D dimensions.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,16 @@ from demure.features.store import Features
 COLUMN_LIMIT = 10.0
 ROW_LIMIT = 5.0
 ROWS = 100_000
-"""Rows that statistics are taken from, and that are in memory in float64 at a time."""
+"""Rows that statistics are taken from, and rows that are in memory in float64 at a time."""
 
 
-def robust(features: Features) -> np.ndarray:
-    """(I, d) float32: the median of present rows at zero, a typical present row of length 1, missing rows zero.
+def robust_scale(features: Features) -> np.ndarray:
+    """Return (I, D) float32: the median of present rows at zero, a typical present row of length 1, missing rows zero.
 
-    One scale serves all columns, so that angles between items survive; only a column whose spread is more than
-    ``COLUMN_LIMIT`` times the median column's is brought down to that, and a row longer than ``ROW_LIMIT`` is
-    shortened to it. Statistics are taken in float64: sums of float16 features overflow. A row with a value that is
-    not finite counts as missing.
+    One scale serves all columns, so that angles between items survive. Only a column whose spread is more than
+    ``COLUMN_LIMIT`` times the median column's is reduced to that, and a row longer than ``ROW_LIMIT`` is shortened to
+    it. Statistics are taken in float64, as sums of float16 features overflow. A row with a value that is not finite
+    counts as missing.
     """
     present = np.asarray(features.present, dtype=bool).copy()
     for rows in _blocks(len(present)):
@@ -26,10 +29,10 @@ def robust(features: Features) -> np.ndarray:
     out = np.zeros(features.vectors.shape, dtype=np.float32)
     if not present.any():
         return out
-    which = np.flatnonzero(present)
-    if len(which) > ROWS:  # statistics of so many rows are those of all
-        which = np.sort(np.random.default_rng(0).choice(which, ROWS, replace=False))
-    sample = np.asarray(features.vectors[which], dtype=np.float64)
+    sampled = np.flatnonzero(present)
+    if len(sampled) > ROWS:  # statistics of so many rows are close enough to the statistics of all
+        sampled = np.sort(np.random.default_rng(0).choice(sampled, ROWS, replace=False))
+    sample = np.asarray(features.vectors[sampled], dtype=np.float64)
     centre = np.median(sample, axis=0)
     sample = sample - centre
     spread = _spread(sample)
@@ -47,11 +50,11 @@ def robust(features: Features) -> np.ndarray:
 
 
 def _blocks(rows: int) -> list[slice]:
-    return [slice(at, at + ROWS) for at in range(0, rows, ROWS)]
+    return [slice(start, start + ROWS) for start in range(0, rows, ROWS)]
 
 
 def _spread(rows: np.ndarray) -> np.ndarray:
-    """Half the range of the middle 68 % of each column; the standard deviation where that is zero (sparse columns)."""
+    """Return half the range of the middle 68 % of each column, (D,); the standard deviation where that is zero."""
     low, high = np.percentile(rows, [16, 84], axis=0)
     spread = (high - low) / 2
     return np.where(spread > 0, spread, rows.std(axis=0))

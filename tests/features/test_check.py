@@ -1,4 +1,4 @@
-"""What `demure features check` says of features that are known to be good, collapsed, doubled or constant."""
+"""The result of `demure features check` for features that are known to be good, collapsed, doubled or constant."""
 
 import json
 
@@ -8,7 +8,7 @@ from support.small_sets import prepared_set
 
 from demure.errors import FeatureError
 from demure.features import store
-from demure.features.check import check
+from demure.features.check import check_features
 from demure_cli.app import main
 
 N = 60
@@ -29,53 +29,53 @@ def test_numbers_worked_out_by_hand(folder):
     vectors[0::2, 0], vectors[1::2, 1], vectors[:, 3] = 3, 3, 4
     present = np.arange(N) >= 10
     put(folder, vectors, present)
-    [one] = check(folder)
-    assert (one.present, one.missing, one.dim) == (50, 10, 4)
-    assert one.norms == (5, 5, 5)
-    assert (one.duplicates, one.same_input, one.constant) == (50, None, 2)
+    [checked] = check_features(folder)
+    assert (checked.present, checked.missing, checked.dim) == (50, 10, 4)
+    assert checked.norms == (5, 5, 5)
+    assert (checked.duplicates, checked.same_input, checked.constant) == (50, None, 2)
     # 25 of each kind: cosine 1 within, 16/25 across.
     pairs_within, pairs_across = 2 * 25 * 24, 2 * 25 * 25
-    assert one.similarity == pytest.approx((pairs_within + pairs_across * 16 / 25) / (50 * 49))
-    assert one.effective_dim == pytest.approx(1)
-    assert any("2 of 4 columns have one value" in words for words in one.warnings)
-    assert any("50 items have the vector of another item" in words for words in one.warnings)
+    assert checked.similarity == pytest.approx((pairs_within + pairs_across * 16 / 25) / (50 * 49))
+    assert checked.effective_dim == pytest.approx(1)
+    assert any("2 of 4 columns have one value" in words for words in checked.warnings)
+    assert any("50 items have the vector of another item" in words for words in checked.warnings)
 
 
 def test_good_features_are_not_complained_of(folder):
     put(folder, np.random.default_rng(0).normal(size=(N, 16)))
-    [one] = check(folder)
-    assert one.warnings == []
-    assert one.effective_dim > 8
-    assert abs(one.similarity) < 0.05
+    [checked] = check_features(folder)
+    assert checked.warnings == []
+    assert checked.effective_dim > 8
+    assert abs(checked.similarity) < 0.05
 
 
 def test_collapsed_features_are(folder):
     put(folder, 100 + np.random.default_rng(0).normal(size=(N, 16)))
-    [one] = check(folder)
-    assert any(words.startswith("collapsed: two items have a cosine of 1.00") for words in one.warnings)
+    [checked] = check_features(folder)
+    assert any(words.startswith("collapsed: two items have a cosine of 1.00") for words in checked.warnings)
 
 
 def test_lengths_and_gaps(folder):
     vectors = np.random.default_rng(0).normal(size=(N, 16))
     vectors[5] *= 100
     put(folder, vectors, np.arange(N) < 20)
-    [one] = check(folder)
-    assert any("40 of 60 items lack it" in words for words in one.warnings)
-    assert any("some items outweigh others" in words for words in one.warnings)
+    [checked] = check_features(folder)
+    assert any("40 of 60 items lack it" in words for words in checked.warnings)
+    assert any("some items outweigh others" in words for words in checked.warnings)
 
 
 def test_neighbours_are_those_of_a_plain_search(folder):
     vectors = np.random.default_rng(1).normal(size=(N, 8)).astype(np.float32)
     present = np.arange(N) % 3 > 0
     put(folder, vectors, present)
-    [one] = check(folder, items=["i4"], nearest=5)
+    [checked] = check_features(folder, items=["i4"], nearest=5)
     rows = np.flatnonzero(present)
     centred = vectors - vectors[rows].mean(axis=0)
     cosine = [
         (centred[4] @ centred[k] / np.linalg.norm(centred[4]) / np.linalg.norm(centred[k]), k) for k in rows if k != 4
     ]
     best = sorted(cosine, reverse=True)[:5]
-    [shown] = one.neighbours
+    [shown] = checked.neighbours
     assert (shown.item_id, shown.title) == ("i4", "title 4")
     assert [near.item_id for near in shown.nearest] == [f"i{k}" for _, k in best]
     assert [near.similarity for near in shown.nearest] == pytest.approx([value for value, _ in best], abs=1e-5)
@@ -83,17 +83,17 @@ def test_neighbours_are_those_of_a_plain_search(folder):
 
 def test_items_without_the_modality_have_no_neighbours(folder):
     put(folder, np.random.default_rng(1).normal(size=(N, 8)), np.arange(N) > 0)
-    assert check(folder, items=["i0"])[0].neighbours == []
+    assert check_features(folder, items=["i0"])[0].neighbours == []
 
 
 def test_refusals(folder):
     with pytest.raises(FeatureError, match="has no features; run `demure extract` first"):
-        check(folder)
+        check_features(folder)
     put(folder, np.eye(N))
     with pytest.raises(FeatureError, match="no features 'sound'"):
-        check(folder, ["sound"])
+        check_features(folder, ["sound"])
     with pytest.raises(FeatureError, match="no item 'zzz'"):
-        check(folder, items=["zzz"])
+        check_features(folder, items=["zzz"])
 
 
 @pytest.mark.parametrize("width", [80, 160])

@@ -46,7 +46,7 @@ def test_what_is_exported_is_imported_again(three, tmp_path, format):
     assert after.provenance["encoder"] == "import"
 
 
-def test_the_exported_files_are_what_they_say(three, tmp_path):
+def test_the_exported_files_hold_ids_and_vectors(three, tmp_path):
     store.save(three, store.Features("sound", VECTORS, np.array([True, True, False]), {"encoder": "clip:a/b"}))
     export_features(three, tmp_path / "parquet", format="parquet")
     table = pq.read_table(tmp_path / "parquet" / "sound.parquet").to_pylist()
@@ -66,26 +66,26 @@ def test_the_exported_files_are_what_they_say(three, tmp_path):
 
 
 @pytest.mark.parametrize("ids", ["text", "csv", "npy"])
-def test_rows_of_a_matrix_are_told_by_ids(three, tmp_path, ids):
+def test_rows_of_a_matrix_are_matched_by_ids(three, tmp_path, ids):
     file = npy(tmp_path / "x.npy", VECTORS[[1, 0]])
-    told = tmp_path / f"ids.{ids}"
+    ids_file = tmp_path / f"ids.{ids}"
     if ids == "npy":
-        np.save(told, np.array(["007", "a"]))
+        np.save(ids_file, np.array(["007", "a"]))
     else:
-        told.write_text("007\na\n" if ids == "text" else "row,item_id\n0,007\n1,a\n")
+        ids_file.write_text("007\na\n" if ids == "text" else "row,item_id\n0,007\n1,a\n")
     with pytest.raises(FeatureError) as error:
-        import_files(three, file, "sound", ids=told)
-    assert "0 of its 2 rows are of no item here, and 1 of 3 items have no row (told by ids of" in str(error.value)
+        import_files(three, file, "sound", ids=ids_file)
+    assert "0 of its 2 rows are of no item here, and 1 of 3 items have no row (matched by ids of" in str(error.value)
     assert store.names(three) == []
-    [made] = import_files(three, file, "sound", ids=told, partial=True)
+    [made] = import_files(three, file, "sound", ids=ids_file, partial=True)
     assert store.load(three, "sound").vectors.tolist() == [[1, 2], [3, 4], [0, 0]]
     assert (made.absent, made.unknown) == (1, 0)
 
 
 @pytest.mark.parametrize(
-    ("rows", "ids", "says"),
+    ("rows", "ids", "message"),
     [
-        (2, None, "2 rows for 3 items; say whose the rows are: --ids FILE"),
+        (2, None, "2 rows for 3 items; name the items of the rows: --ids FILE"),
         (2, "a\n007\nc\n", "2 rows, and 3 ids in ids.txt"),
         (2, "x\ny\n", "2 of its 2 rows are of no item here, and 3 of 3 items have no row"),
         (4, "a\n007\nc\nd\n", "1 of its 4 rows are of no item here, and 0 of 3 items have no row"),
@@ -93,13 +93,13 @@ def test_rows_of_a_matrix_are_told_by_ids(three, tmp_path, ids):
         (1, "id,n\na,1\n", "no column 'item_id' (there are: id, n)"),
     ],
 )
-def test_a_mismatch_is_refused_with_the_counts(three, tmp_path, rows, ids, says):
+def test_a_mismatch_is_refused_with_the_counts(three, tmp_path, rows, ids, message):
     file = npy(tmp_path / "x.npy", np.ones((rows, 2)))
     if ids is not None:
         (tmp_path / "ids.txt").write_text(ids)
     with pytest.raises(FeatureError) as error:
         import_files(three, file, "sound", ids=None if ids is None else tmp_path / "ids.txt")
-    assert says in str(error.value)
+    assert message in str(error.value)
     assert store.names(three) == []
 
 
@@ -109,7 +109,10 @@ def test_mmrec_by_its_mapping(three, tmp_path):
     npy(folder / "text_feat.npy", np.ones((3, 5)))
     (folder / "i_id_mapping.csv").write_text("asin\titemID\nc\t0\na\t1\n007\t2\n")
     made = import_files(three, folder)
-    assert [(one.name, one.by) for one in made] == [("image", "i_id_mapping.csv"), ("text", "i_id_mapping.csv")]
+    assert [(imported.name, imported.by) for imported in made] == [
+        ("image", "i_id_mapping.csv"),
+        ("text", "i_id_mapping.csv"),
+    ]
     assert store.load(three, "image").vectors.tolist() == [[2, 3], [4, 5], [1, 1]]
     (folder / "i_id_mapping.csv").write_text("asin,itemID\nc,0\na,1\n")
     with pytest.raises(FeatureError, match=r"3 rows, and 2 items in i_id_mapping\.csv"):
@@ -158,7 +161,7 @@ def test_features_that_are_there_are_replaced_only_when_asked(three, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         (["nowhere.npy"], "no such file or folder"),
         (["x.npy"], "has no name for the modality; write NAME=FILE"),
@@ -166,16 +169,16 @@ def test_features_that_are_there_are_replaced_only_when_asked(three, tmp_path):
         (["history=x.npy"], "cannot name a modality"),
     ],
 )
-def test_bad_usage_is_one_line(three, tmp_path, monkeypatch, capsys, arguments, says):
+def test_bad_usage_is_one_line(three, tmp_path, monkeypatch, capsys, arguments, message):
     npy(tmp_path / "x.npy", VECTORS)
     monkeypatch.chdir(tmp_path)
     assert main(["features", "import", str(three), *arguments]) == 2
-    told = capsys.readouterr().err
-    assert says in told
-    assert len(told.splitlines()) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.splitlines()) == 1
 
 
-def test_the_commands_tell_what_they_did(three, tmp_path, capsys, monkeypatch):
+def test_the_commands_print_what_they_did(three, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     file = npy(tmp_path / "x.npy", VECTORS)
     assert main(["features", "import", str(three), f"sound={file}", "--json"]) == 0

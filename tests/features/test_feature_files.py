@@ -55,7 +55,7 @@ def test_an_item_without_a_row_is_missing(three, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("array", "total", "says"),
+    ("array", "total", "message"),
     [
         (np.ones((2, 2)), None, "2 rows for 3 items"),
         (np.ones((4, 2)), 3, "4 rows for 3 items"),
@@ -65,8 +65,8 @@ def test_an_item_without_a_row_is_missing(three, tmp_path):
         (np.zeros((3, 2)), None, "all 3 rows are zero or not finite"),
     ],
 )
-def test_other_shapes_are_refused_with_the_counts(three, tmp_path, array, total, says):
-    with pytest.raises(FeatureError, match=says):
+def test_other_shapes_are_refused_with_the_counts(three, tmp_path, array, total, message):
+    with pytest.raises(FeatureError, match=message):
         import_features(three, "audio", npy(tmp_path, array), total=total)
     assert store.names(three) == []
 
@@ -75,16 +75,16 @@ def test_files_that_are_no_matrix(three, tmp_path):
     (tmp_path / "bad.npy").write_bytes(b"nonsense")
     (tmp_path / "bad.parquet").write_bytes(b"nonsense")
     np.save(tmp_path / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
-    for name, says in (
+    for name, message in (
         ("bad.npy", "cannot be read"),
         ("objects.npy", "cannot be read"),
         ("bad.parquet", "cannot be read as Parquet"),
         ("none.npy", "no such file"),
     ):
-        with pytest.raises(FeatureError, match=says):
+        with pytest.raises(FeatureError, match=message):
             import_features(three, "audio", tmp_path / name)
     (tmp_path / "x.csv").write_text("")
-    with pytest.raises(FeatureError, match=r"'.csv' is no kind of feature file"):
+    with pytest.raises(FeatureError, match=r"'.csv' is not a feature file"):
         import_features(three, "audio", tmp_path / "x.csv")
 
 
@@ -103,7 +103,7 @@ def test_parquet_goes_by_item_id_whatever_its_order(three, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("columns", "says"),
+    ("columns", "message"),
     [
         ({"id": ["a"], "vector": [[1.0]]}, "no column 'item_id'"),
         ({"item_id": ["a", "a"], "vector": [[1.0], [2.0]]}, "item 'a' has two rows"),
@@ -111,6 +111,6 @@ def test_parquet_goes_by_item_id_whatever_its_order(three, tmp_path):
         ({"item_id": ["x", "y"], "vector": [[1.0], [2.0]]}, "none of its 2 item ids is one of the dataset's 3"),
     ],
 )
-def test_parquet_that_does_not_fit(three, tmp_path, columns, says):
-    with pytest.raises(FeatureError, match=says):
+def test_parquet_that_does_not_fit(three, tmp_path, columns, message):
+    with pytest.raises(FeatureError, match=message):
         import_features(three, "audio", parquet(tmp_path, **columns))

@@ -8,7 +8,7 @@ from demure.errors import DemureError, ExtractorError, FeatureError
 from demure.extraction.extract import extract_items
 from demure.extraction.loading import named
 from demure.features import store
-from demure.features.select import by_default
+from demure.features.select import default_modalities
 from demure.features.store import Features
 
 
@@ -23,7 +23,7 @@ def test_an_equals_sign_in_a_path_is_no_name():
 
 
 @pytest.mark.parametrize(
-    ("given", "says"),
+    ("encoders", "message"),
     [
         (["clip:a", "sentence:b"], "both make 'text': clip:a and sentence:b; name one of them: --text text-sentence="),
         (["x=clip:a", "x=clip:b"], "both make 'x'"),
@@ -31,10 +31,10 @@ def test_an_equals_sign_in_a_path_is_no_name():
         (["none=clip:a"], "'none' cannot name a modality"),
     ],
 )
-def test_names_that_do_not_go_together(given, says):
+def test_names_that_do_not_go_together(encoders, message):
     with pytest.raises(DemureError) as error:
-        named("text", given)
-    assert says in str(error.value)
+        named("text", encoders)
+    assert message in str(error.value)
 
 
 @pytest.fixture
@@ -52,29 +52,29 @@ def test_two_encodings_of_one_text_are_not_two_reasons(folder):
     put(folder, "minilm", kind="text")
     put(folder, "image", kind="image")
     put(folder, "sound", encoder="import")
-    assert by_default(folder) == (["image", "sound", "text"], ["minilm"])
+    assert default_modalities(folder) == (["image", "sound", "text"], ["minilm"])
 
 
 def test_imported_features_called_text_are_of_the_text(folder):
     put(folder, "text", encoder="import")
     put(folder, "minilm", kind="text")
-    assert by_default(folder) == (["text"], ["minilm"])
+    assert default_modalities(folder) == (["text"], ["minilm"])
 
 
-def test_where_nobody_can_say_which_one_the_user_must(folder):
+def test_where_the_names_do_not_decide_the_user_must(folder):
     put(folder, "a", kind="text")
     put(folder, "b", kind="text")
     put(folder, "image", kind="image")
     with pytest.raises(FeatureError, match=r"encoded 2 times \(a, b\); choose: --set modalities=\[a, image\]"):
-        by_default(folder)
+        default_modalities(folder)
 
 
 def test_one_under_another_name_is_taken(folder):
     put(folder, "a", kind="text")
-    assert by_default(folder) == (["a"], [])
+    assert default_modalities(folder) == (["a"], [])
 
 
-def test_both_are_extracted_and_say_what_they_are_made_of(tmp_path):
+def test_both_are_extracted_and_record_their_kind(tmp_path):
     items = pd.DataFrame({"item_id": [f"i{k}" for k in range(30)], "title": [f"red apple {k} tree" for k in range(30)]})
     items.to_parquet(tmp_path / "items.parquet")
     report = extract_items(tmp_path, items, ["title"], None, {"text": ["tfidf", "again=tfidf"]})

@@ -44,15 +44,15 @@ def test_float16_is_kept_only_where_nothing_is_lost(four):
     half = np.array([[0.5, 65504.0]] * 4, dtype=np.float32)
     store.save(four, Features("a", half, np.ones(4, bool)))
     store.save(four, Features("b", half / 3, np.ones(4, bool)))
-    assert store.manifest(four, "a")["dtype"] == "float16"
-    assert store.manifest(four, "b")["dtype"] == "float32"
+    assert store.read_manifest(four, "a").dtype == "float16"
+    assert store.read_manifest(four, "b").dtype == "float32"
     np.testing.assert_array_equal(store.load(four, "b").vectors, half / 3)
 
 
 def test_the_manifest_counts(four):
     store.save(four, Features("a", np.ones((4, 2)), np.array([True, False, True, True])), {"problems.csv": "x\n"})
-    facts = store.manifest(four, "a")
-    assert (facts["items"], facts["present"], facts["missing"], facts["dim"]) == (4, 3, 1, 2)
+    manifest = store.read_manifest(four, "a")
+    assert (manifest.items, manifest.present, manifest.missing, manifest.dim) == (4, 3, 1, 2)
     assert (four / "features" / "a" / "problems.csv").read_text() == "x\n"
     assert len({path.stat().st_mode for path in (four / "features" / "a").iterdir()}) == 1
 
@@ -68,6 +68,13 @@ def test_rows_that_are_not_the_items_are_refused(four, vectors):
     with pytest.raises(FeatureError):
         store.save(four, Features("a", vectors, np.ones(len(vectors), bool)))
     assert store.names(four) == []
+
+
+def test_the_manifest_is_what_is_written(four):
+    folder = store.save(four, Features("a", np.ones((4, 2)), np.ones(4, bool), {"encoder": "x", "kind": "text"}))
+    manifest = store.read_manifest(four, "a")
+    assert manifest.to_dict() == json.loads((folder / "features.json").read_text())
+    assert (manifest.encoder, manifest.kind, manifest.columns) == ("x", "text", [])
 
 
 def test_features_of_other_items_are_refused(four):
@@ -87,8 +94,8 @@ def test_absent_damaged_and_of_another_version(four):
     assert not store.intact(four, "a")
     with pytest.raises(FeatureError, match="damaged"):
         store.load(four, "a")
-    facts = json.loads((folder / "features.json").read_text())
-    (folder / "features.json").write_text(json.dumps(facts | {"format_version": 99}))
+    content = json.loads((folder / "features.json").read_text())
+    (folder / "features.json").write_text(json.dumps(content | {"format_version": 99}))
     with pytest.raises(FeatureError, match="format version 99, this demure reads 1"):
         store.load(four, "a")
 
