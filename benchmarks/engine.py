@@ -28,7 +28,7 @@ from sets import obtain
 from demure.baselines.build import build_learned, build_task
 from demure.baselines.learned import Learned, Task
 from demure.baselines.registry import learned_options
-from demure.compute.process_group import Team
+from demure.compute.process_group import ProcessGroup
 from demure.data.dataset import Dataset
 from demure.data.export import export
 from demure.data.histories import Histories
@@ -79,7 +79,7 @@ class Trainer:
             recipe = load_recipe("default", [])
             self.settings, spaces = recipe.training, latents(data, (), recipe.denoiser.max_dim)
             torch.manual_seed(0)
-            self.denoiser = Denoiser.start(
+            self.denoiser = Denoiser.from_latents(
                 spaces, train_part.count_items(data.n_items), shape_of(recipe), ordered=data.has_time, seed=0
             )
             s = self.settings
@@ -88,7 +88,7 @@ class Trainer:
                 self.rivals, data.histories("valid"), most=s.watched_users, longest=s.history, held_out=0.2, seed=0
             )
             self.train_part = train_part
-            self.descent = Optimizer(denoiser_loop._groups(self.denoiser, s), (), Team())
+            self.descent = Optimizer(denoiser_loop._groups(self.denoiser, s), (), ProcessGroup())
             self.keeper = CheckpointManager(self.care, "", self.denoiser, self.descent, self.generator, TrainingLog("x", [{}]))
             random = torch.Generator().manual_seed(1)
             self.reads = statistics.mean(int((self.batch(random) >= 0).sum()) for _ in range(200)) * s.epoch_steps
@@ -96,7 +96,7 @@ class Trainer:
             options, task = learned_options(name, {}), build_task(data, name, ())
             self.module = build_learned(name, options, task, 0, torch.device("cpu"))
             groups = [{"params": list(self.module.parameters()), "lr": options.learning_rate}]
-            self.descent = Optimizer(groups, self.module.rowwise(), Team())
+            self.descent = Optimizer(groups, self.module.rowwise(), ProcessGroup())
             self.keeper = CheckpointManager(self.care, "", self.module, self.descent, self.generator, TrainingLog("x"))
             longest = getattr(options, "longest", None)
             read = length if longest is None else np.minimum(length, longest + 1)[length > 1]
@@ -136,12 +136,12 @@ class Trainer:
                 at = at[:, : max(int((at >= 0).sum(1).max()), 1)]
                 batches.append((at, hide(at, self.settings.held_out, random)))
                 items = np.where(at >= 0, self.train_part.items[at], -1)
-                self.denoiser.views_for(items, random)  # draws as a step does, so that the batches are those of `epoch`
+                self.denoiser.sampled_views(items, random)  # draws as a step does, so that the batches are those of `epoch`
 
             def work() -> None:
                 for at, known in batches:
                     self.denoiser.zero_grad()
-                    denoiser_loop.loss_of(self.denoiser, self.rivals, at, known, random, Team()).backward()
+                    denoiser_loop.loss_of(self.denoiser, self.rivals, at, known, random, ProcessGroup()).backward()
         else:
             self.module.train()
             batches = list(self.module.batches(self.generator))
@@ -321,9 +321,9 @@ def one(model: str, users: int, items: int, length: int, steps: int, override: s
             name: Latent(random.standard_normal((items, 20), np.float32), np.ones(20, np.float32), np.ones(items, bool))
             for name in ("image", "text")
         }
-        denoiser = Denoiser.start(spaces, history.count_items(items), shape_of(recipe), ordered=True, seed=0)
+        denoiser = Denoiser.from_latents(spaces, history.count_items(items), shape_of(recipe), ordered=True, seed=0)
         rivals = Rivals(Histories(history.indptr, history.items), items, 0)
-        descent = Optimizer(denoiser_loop._groups(denoiser, recipe.training), (), Team())
+        descent = Optimizer(denoiser_loop._groups(denoiser, recipe.training), (), ProcessGroup())
         rows = np.arange(users)
         s = recipe.training
 
@@ -333,14 +333,14 @@ def one(model: str, users: int, items: int, length: int, steps: int, override: s
             read = read[: max(1, s.batch_cells // read.shape[1] ** 2)]
             read = read[:, : max(int((read >= 0).sum(1).max()), 1)]
             known = hide(read, s.held_out, generator)
-            loss = denoiser_loop.loss_of(denoiser, rivals, read, known, generator, Team())
+            loss = denoiser_loop.loss_of(denoiser, rivals, read, known, generator, ProcessGroup())
             descent.step(loss, "", "", clip=1.0)
             return int((read >= 0).sum())
     else:
         options = replace(learned_options(model, {}), batch=64) if model == "sasrec" else learned_options(model, {})
         module: Learned = build_learned(model, options, Task(history, items), 0, torch.device("cpu"))
         groups = [{"params": list(module.parameters()), "lr": 1e-3}]
-        descent = Optimizer(groups, module.rowwise(), Team())
+        descent = Optimizer(groups, module.rowwise(), ProcessGroup())
         batches = module.batches(generator)
         module.train()
         todo = iter(batches)

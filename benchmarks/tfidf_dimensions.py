@@ -40,7 +40,7 @@ def recall(dataset: Dataset, vectors: Any) -> float:
 
     train, valid = dataset.histories("train"), dataset.histories("valid")
     past = csr_matrix((np.ones(len(train.items)), train.items, train.indptr), shape=(dataset.n_users, dataset.n_items))
-    users = np.flatnonzero((np.diff(valid.indptr) > 0) & (np.diff(train.indptr) > 0))
+    users = np.flatnonzero((valid.lengths > 0) & (train.lengths > 0))
     shares = []
     for at in range(0, len(users), _BLOCK):
         some = users[at : at + _BLOCK]

@@ -1,27 +1,32 @@
-"""Nearest names for "did you mean"."""
+"""Names near a misspelt one, for "did you mean NAME?" in error messages."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from demure.errors import DataError
 
 
-def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
-    """The name of ``known`` most like ``name``, or None; ``cutoff`` in [0, 1] is the least similarity."""
-    return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)), None)
+def nearest_names(name: str, names: Iterable[str], count: int, cutoff: float = 0.6) -> list[str]:
+    """Return at most ``count`` of ``names`` by similarity to ``name``; ``cutoff`` in [0, 1] is the least similarity."""
+    return difflib.get_close_matches(name, list(names), n=count, cutoff=cutoff)
 
 
-def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
-    """The remedy "did you mean NAME?", or None where no name of ``known`` is near."""
-    near = nearest(name, known, cutoff)
-    return None if near is None else f"did you mean {near}?"
+def nearest(name: str, names: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """Return the one of ``names`` that is most similar to ``name``, or None."""
+    return next(iter(nearest_names(name, names, 1, cutoff)), None)
 
 
-def check_choice(value: str, allowed: tuple[str, ...], where: str) -> None:
+def did_you_mean(name: str, names: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """Return the remedy "did you mean NAME?", or None where no name is similar."""
+    similar = nearest(name, names, cutoff)
+    return None if similar is None else f"did you mean {similar}?"
+
+
+def check_choice(value: str, allowed: Sequence[str], where: str) -> None:
     """Raise ``DataError`` with a suggestion if ``value`` is not one of ``allowed``."""
     if value not in allowed:
-        near = did_you_mean(value, allowed)
-        hint = f"; {near}" if near else ""
+        suggestion = did_you_mean(value, allowed)
+        hint = f"; {suggestion}" if suggestion else ""
         raise DataError(f"unknown value {value!r}{hint}", where=where, remedy=f"use one of {', '.join(allowed)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import re
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from demure.errors import ExtractorError
+from demure.suggest import nearest
 
 PATIENCE = 20.0
 FILES = ["*.json", "*.txt", "*.model", "*.safetensors", "*.jinja"]
@@ -49,9 +49,8 @@ def find(model: str, revision: str | None, family: str, known: Sequence[str] = (
 def near(name: str, known: Sequence[str]) -> str:
     """``"did you mean 'x'? "``, or nothing. Compares with the names and with their last parts."""
     by_last = {one.rpartition("/")[2].lower(): one for one in known} | {one.lower(): one for one in known}
-    hits = difflib.get_close_matches(name.lower(), list(by_last), n=1, cutoff=0.6)
-    hits = hits or difflib.get_close_matches(name.rpartition("/")[2].lower(), list(by_last), n=1, cutoff=0.6)
-    return f"did you mean {by_last[hits[0]]!r}? " if hits else ""
+    similar = nearest(name.lower(), by_last) or nearest(name.rpartition("/")[2].lower(), by_last)
+    return f"did you mean {by_last[similar]!r}? " if similar else ""
 
 
 def weights(folder: Path) -> list[Path]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from demure.baselines.ease import Ease, EaseOptions
@@ -14,6 +13,7 @@ from demure.baselines.options import OPTIONS
 from demure.baselines.popularity import Popularity, PopularityOptions
 from demure.baselines.protocol import Baseline
 from demure.errors import RecipeError
+from demure.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from demure.baselines.learned import Learned, LearnedOptions, Task
@@ -66,8 +66,7 @@ def check_model(name: str) -> None:
     """Raises ``RecipeError`` for a ``model`` that there is not."""
     models = ["demure", *BASELINES, *LEARNED]
     if name not in models:
-        close = get_close_matches(name, models, n=1)
-        remedy = f"did you mean {close[0]}?" if close else f"one of {', '.join(models)}"
+        remedy = did_you_mean(name, models) or f"one of {', '.join(models)}"
         raise RecipeError(f"unknown model {name!r}", where="model", remedy=remedy)
 
 
@@ -110,5 +109,4 @@ def _changed(options: Any, name: str, overrides: dict[str, float]) -> Any:
 
 
 def _instead(word: str, known: list[str]) -> str:
-    close = get_close_matches(word, known, n=1)
-    return f"did you mean {close[0]}?" if close else f"choose one of {', '.join(known) or 'none'}"
+    return did_you_mean(word, known) or f"choose one of {', '.join(known) or 'none'}"

@@ -1,4 +1,4 @@
-"""Interactions grouped by user, and every operation on them: selecting, padding, grouping by length, counting."""
+"""Interactions grouped by user, and every operation on them: selecting, splitting, padding, grouping, counting."""
 
 from __future__ import annotations
 
@@ -12,54 +12,98 @@ import numpy as np
 class Histories:
     """Interactions grouped by user, in order of time (of the input file on ties, or without times).
 
-    ``indptr`` (U + 1,) int64; ``items`` (N,) int64; ``times`` (N,) float64 seconds since 1970, or None.
+    Shapes: U users, N interactions, I items, B users of a batch, T the longest history of a batch.
+
+    ``indptr`` (U + 1,) int64: the interactions of user u are ``indptr[u]`` to before ``indptr[u + 1]``;
+    ``items`` (N,) int64; ``times`` (N,) float64 seconds since 1970, or None.
     """
 
     indptr: np.ndarray
     items: np.ndarray
     times: np.ndarray | None = None
 
+    @property
+    def lengths(self) -> np.ndarray:
+        """(U,) int64: the number of interactions of each user."""
+        lengths: np.ndarray = np.diff(self.indptr)
+        return lengths
+
+    @property
+    def owners(self) -> np.ndarray:
+        """(N,) int64: the user of each interaction."""
+        return np.repeat(np.arange(len(self.indptr) - 1), self.lengths)
+
     def of(self, user: int) -> np.ndarray:
-        """The items of one user."""
+        """Return the items of one user."""
         return self.items[self.indptr[user] : self.indptr[user + 1]]
 
-    def between(self, first: int, stop: int) -> Histories:
-        """Those of users ``first`` to before ``stop``, who become 0, 1, ..."""
+    def count_items(self, n_items: int) -> np.ndarray:
+        """Return the number of interactions of each item (I,) float64."""
+        return np.bincount(self.items, minlength=n_items).astype(np.float64)
+
+    def slice_users(self, first: int, stop: int) -> Histories:
+        """Return the histories of users ``first`` to before ``stop``, renumbered from 0."""
         indptr = self.indptr[first : stop + 1]
-        at = slice(int(indptr[0]), int(indptr[-1]))
-        return Histories(indptr - indptr[0], self.items[at], None if self.times is None else self.times[at])
+        return self._take(indptr - indptr[0], slice(int(indptr[0]), int(indptr[-1])))
+
+    def select_users(self, users: np.ndarray) -> Histories:
+        """Return the histories of ``users``, renumbered from 0 in the order of ``users``."""
+        lengths = self.lengths[users]
+        indptr = np.concatenate([[0], np.cumsum(lengths)])
+        return self._take(indptr, np.repeat(self.indptr[users] - indptr[:-1], lengths) + np.arange(indptr[-1]))
+
+    def mask_users(self, kept: np.ndarray) -> Histories:
+        """Return the same users, where all but the ``kept`` users (U,) bool have an empty history."""
+        indptr = np.concatenate([[0], np.cumsum(self.lengths * kept)])
+        return self._take(indptr, np.repeat(kept, self.lengths))
+
+    def split_long(self, longest: int) -> Histories:
+        """Cut each history into as few parts of about equal length as ``longest`` allows.
+
+        The interactions and their order stay; every part counts as a user of the returned histories.
+        """
+        lengths = self.lengths
+        n_parts = np.maximum(1, -(-lengths // longest))
+        user = np.repeat(np.arange(len(lengths)), n_parts)
+        part = np.arange(len(user)) - (np.cumsum(n_parts) - n_parts)[user]
+        start = self.indptr[user] + part * lengths[user] // n_parts[user]
+        return Histories(np.append(start, self.indptr[-1]), self.items, self.times)
 
     def padded(self, users: np.ndarray, longest: int | None = None) -> np.ndarray:
-        """(B, T) int64, -1 after the end: the last ``longest`` interactions of each of ``users``, T at least 1."""
-        at = self.places(users, longest)
-        return np.where(at >= 0, self.items[at], -1) if len(self.items) else at
+        """Return the items (B, T) int64 of the last ``longest`` interactions of each of ``users``, -1 after the end.
 
-    def places(self, users: np.ndarray, longest: int | None = None) -> np.ndarray:
-        """Where those of :meth:`padded` are in ``items`` (B, T) int64, -1 after the end."""
+        T is the longest of these histories, and at least 1.
+        """
+        positions = self.positions(users, longest)
+        return np.where(positions >= 0, self.items[positions], -1) if len(self.items) else positions
+
+    def positions(self, users: np.ndarray, longest: int | None = None) -> np.ndarray:
+        """Return where the interactions of :meth:`padded` are in ``items``: (B, T) int64, -1 after the end."""
         stop = self.indptr[users + 1]
-        length = stop - self.indptr[users]
+        lengths = stop - self.indptr[users]
         if longest is not None:
-            length = np.minimum(length, longest)
-        column = np.arange(max(int(length.max(initial=0)), 1))
-        return np.where(column < length[:, None], (stop - length)[:, None] + column, -1)
+            lengths = np.minimum(lengths, longest)
+        column = np.arange(max(int(lengths.max(initial=0)), 1))
+        return np.where(column < lengths[:, None], (stop - lengths)[:, None] + column, -1)
 
+    def group_by_length(
+        self, users: np.ndarray, max_cells: int, longest: int, max_users: int = 1024
+    ) -> Iterator[np.ndarray]:
+        """Yield groups of ``users`` of similar history length, the shortest first.
 
-def by_length(
-    histories: Histories, users: np.ndarray, cells: int, longest: int, most: int = 1024
-) -> Iterator[np.ndarray]:
-    """Groups of ``users`` of similar history length, each at most ``most`` users and about ``cells`` = B x T x T."""
-    length = np.minimum(np.diff(histories.indptr)[users], longest)
-    order = users[np.argsort(length, kind="stable")]
-    length = np.sort(length, kind="stable")
-    at = 0
-    while at < len(order):
-        size = max(1, min(most, cells // max(1, int(length[at])) ** 2))
-        while size > 1 and size * max(1, int(length[min(at + size, len(order)) - 1])) ** 2 > cells:
-            size = (size + 1) // 2
-        yield order[at : at + size]
-        at += size
+        A group has at most ``max_users`` users and B x T x T at most ``max_cells``, where histories count as at most
+        ``longest`` long; a single user is a group even where it exceeds ``max_cells``.
+        """
+        lengths = np.minimum(self.lengths[users], longest)
+        ordered = users[np.argsort(lengths, kind="stable")]
+        lengths = np.sort(lengths, kind="stable")
+        start = 0
+        while start < len(ordered):
+            size = max(1, min(max_users, max_cells // max(1, int(lengths[start])) ** 2))
+            while size > 1 and size * max(1, int(lengths[min(start + size, len(ordered)) - 1])) ** 2 > max_cells:
+                size = (size + 1) // 2
+            yield ordered[start : start + size]
+            start += size
 
-
-def counts(histories: Histories, n_items: int) -> np.ndarray:
-    """Interactions per item (I,) float64."""
-    return np.bincount(histories.items, minlength=n_items).astype(np.float64)
+    def _take(self, indptr: np.ndarray, chosen: np.ndarray | slice) -> Histories:
+        return Histories(indptr, self.items[chosen], None if self.times is None else self.times[chosen])

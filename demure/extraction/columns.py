@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Iterable, Sequence
@@ -12,6 +11,7 @@ from demure.data.nested import LISTS, simple
 from demure.errors import ExtractorError
 from demure.extraction import cleaning
 from demure.prepare.reading.columns import DATES, OF_BEHAVIOUR, TEXTS
+from demure.suggest import nearest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,8 +62,8 @@ def pick(wanted: Sequence[str], items: pd.DataFrame, where: str) -> list[str]:
     known = known_columns(items)
     for column in wanted:
         if column not in known:
-            near = difflib.get_close_matches(column, known, n=1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
+            near = nearest(column, known)
+            hint = f"did you mean {near!r}? " if near else ""
             raise ExtractorError(
                 f"the items have no column {column!r}",
                 where=where,

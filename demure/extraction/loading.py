@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.metadata
 import re
@@ -13,6 +12,7 @@ from demure.errors import DemureError, ExtractorError, MachineError
 from demure.extraction.protocol import Family, Spec, parse
 from demure.features import store
 from demure.features.kinds import BUILT_IN, plural
+from demure.suggest import nearest
 
 ALL = "all"
 
@@ -29,8 +29,8 @@ def choose(text: str, kind: str) -> tuple[Spec, Family]:
     where = f"--{kind}"
     fitting = [one.name for one in known.values() if one.target(kind)]
     if family is None:
-        near = difflib.get_close_matches(spec.family, list(known), n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}? " if near else ""
+        near = nearest(spec.family, known, cutoff=0.5)
+        hint = f"did you mean {near!r}? " if near else ""
         raise ExtractorError(
             f"unknown encoder {text!r}",
             where=where,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -14,6 +13,7 @@ import yaml
 from demure.errors import RecipeError
 from demure.recipe.schema import Recipe
 from demure.recipe.shipped import recipe_text, shipped_names
+from demure.suggest import did_you_mean
 
 
 def load_recipe(recipe: str | Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -142,5 +142,4 @@ def _number(value: Any) -> Any:
 
 
 def _nearest(word: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=1)
-    return f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
+    return did_you_mean(word, known) or f"known: {', '.join(known)}"

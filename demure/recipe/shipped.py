@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from importlib import resources
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import yaml
 
 from demure.errors import RecipeError
 from demure.files import atomic_file
+from demure.suggest import did_you_mean
 
 
 def shipped_names() -> list[str]:
@@ -22,9 +22,8 @@ def shipped_names() -> list[str]:
 def recipe_text(name: str) -> str:
     """The YAML of a shipped recipe. Raises ``RecipeError`` for an unknown name."""
     if name not in shipped_names():
-        close = difflib.get_close_matches(name, shipped_names(), n=1)
-        known = f"did you mean {close[0]}?" if close else f"known: {', '.join(shipped_names())}"
-        raise RecipeError(f"no recipe {name!r}", where="recipe", remedy=known)
+        remedy = did_you_mean(name, shipped_names()) or f"known: {', '.join(shipped_names())}"
+        raise RecipeError(f"no recipe {name!r}", where="recipe", remedy=remedy)
     return (resources.files("demure_recipes") / f"{name}.yaml").read_text(encoding="utf-8")
 
 

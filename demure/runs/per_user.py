@@ -27,17 +27,17 @@ def write_per_user(out: Path, ranked: Ranked, reliance: pd.DataFrame | None) -> 
         relied = np.array([*slicing.labels[:-1], None], dtype=object)[slicing.code]
     tables = []
     for name, evaluation in ranked.evaluations.items():
-        users, found = evaluation.users, evaluation.found
-        assert found is not None
-        offsets = np.searchsorted(found.row, np.arange(len(users) + 1)).astype(np.int32)
+        users, ranks = evaluation.users, evaluation.relevant_ranks
+        assert ranks is not None
+        offsets = np.searchsorted(ranks.row, np.arange(len(users) + 1)).astype(np.int32)
         columns: dict[str, pa.Array] = {
             "run": pa.array([name] * len(users), pa.string()),
             "user_id": pa.array(user_ids[users], pa.string()),
             **{metric: pa.array(values, pa.float64()) for metric, values in evaluation.per_user.items()},
             "history": pa.array(ranked.seen.lengths[users], pa.int64()),
             "relies_on": pa.array([None] * len(users) if relied is None else relied[users], pa.string()),
-            "relevant_items": pa.ListArray.from_arrays(offsets, pa.array(item_ids[found.item], pa.string())),
-            "ranks": pa.ListArray.from_arrays(offsets, pa.array(found.rank, pa.int64())),
+            "relevant_items": pa.ListArray.from_arrays(offsets, pa.array(item_ids[ranks.item], pa.string())),
+            "ranks": pa.ListArray.from_arrays(offsets, pa.array(ranks.rank, pa.int64())),
         }
         tables.append(pa.table(columns))
     pq.write_table(pa.concat_tables(tables), out)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from demure.errors import DemureError, RunError
 from demure.evaluation import slices as parts
 from demure.evaluation.stats import bootstrap_interval
+from demure.suggest import did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,8 +51,7 @@ def check_by(by: Sequence[str]) -> list[str]:
     """The slicings asked for, each once, ``all`` being all of them. Raises ``DemureError`` for an unknown one."""
     for name in by:
         if name not in (*BY, "all"):
-            near = difflib.get_close_matches(name, BY, n=1)
-            remedy = f"did you mean {near[0]}?" if near else f"use {', '.join(BY)} or all"
+            remedy = did_you_mean(name, BY) or f"use {', '.join(BY)} or all"
             raise DemureError(f"unknown slicing {name!r}", where="--by", remedy=remedy)
     return list(BY) if "all" in by else list(dict.fromkeys(by))
 

@@ -98,17 +98,17 @@ class OfDemure(Graph):
         self.denoiser, self.recent, self.pool = (
             model.denoiser.cpu().eval().requires_grad_(False),
             model.longest,
-            model.pool,
+            model.fusion,
         )
-        self.register_buffer("content_I", torch.as_tensor(self.pool.content_of(model.taken_I)))
+        self.register_buffer("content_I", torch.as_tensor(self.pool.content_weights(model.train_counts_I)))
         with torch.no_grad():
             self.views = self.denoiser.views()
-        longest = int(np.diff(histories.indptr).max(initial=1))
+        longest = int(histories.lengths.max(initial=1))
         self.length = max(self.recent, min(longest, _LONGEST))
         self.walk: nn.Module | None = None
-        whole = model.neighbours is None or loaded.dataset.n_items <= MOST_DENSE
-        if whole and model.neighbours is not None:
-            self.walk = dense_walk(walk_arrays(model.neighbours), model.neighbours.walk)
+        whole = model.item_item is None or loaded.dataset.n_items <= MOST_DENSE
+        if whole and model.item_item is not None:
+            self.walk = dense_walk(walk_arrays(model.item_item), model.item_item.walk)
         self.outputs = ("content", "scores") if whole else ("content",)
         self.holds = (
             f"history (batch, {self.length}) int64, places in item_ids.json, oldest first, -1 after the end -> content "
@@ -123,7 +123,7 @@ class OfDemure(Graph):
         count = (history >= 0).sum(1, keepdim=True)
         column = (count - self.recent).clamp(min=0) + torch.arange(self.recent)
         recent = torch.where(column < count, history.gather(1, column.clamp(max=self.length - 1)), -1)
-        total, _ = self.denoiser.over_catalogue(self.denoiser.context(recent), self.views)
+        total, _ = self.denoiser.catalogue_ratios(self.denoiser.make_batch(recent), self.views)
         content = total.clamp(min=1e-12).log()
         if "scores" not in self.outputs:
             return (content,)

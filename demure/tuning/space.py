@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from demure.baselines.registry import default_options
 from demure.errors import RecipeError
 from demure.recipe.reference import Key, short
 from demure.recipe.schema import Recipe
+from demure.suggest import did_you_mean
 
 if TYPE_CHECKING:
     import optuna
@@ -146,8 +146,7 @@ def _read(file: Path) -> dict[str, Any]:
 def _dimension(name: str, value: Any, known: Mapping[str, Key], where: str) -> Dimension:
     place = f"{where}, {name}"
     if name not in known or known[name].type in ("text", "list of names"):
-        close = difflib.get_close_matches(name, known, n=1)
-        raise RecipeError("is no key to search", where=place, remedy=f"did you mean {close[0]}?" if close else None)
+        raise RecipeError("is no key to search", where=place, remedy=did_you_mean(name, known))
     key = known[name]
     if isinstance(value, list) and value:
         return Dimension(name, choices=tuple(_checked(key, one, place) for one in value))

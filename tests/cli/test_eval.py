@@ -11,17 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from demure.data.histories import Histories
 from demure_cli.app import main
 
 ITEMS = np.array(["a", "b", "c", "d"], dtype=object)
 USERS = np.array(["u", "v", "w"], dtype=object)
 HISTORY = {"train": {0: [0], 1: [1], 2: [2]}, "valid": {0: [1]}, "test": {0: [2], 1: [0, 3]}}
-
-
-@dataclass(frozen=True)
-class Lists:
-    indptr: np.ndarray
-    items: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -36,7 +31,7 @@ class HandMadeDataset:
 
     def histories(self, *splits):
         lists = [[item for split in splits for item in self.parts[split].get(user, [])] for user in range(len(USERS))]
-        return Lists(np.cumsum([0, *map(len, lists)]), np.array([item for items in lists for item in items], int))
+        return Histories(np.cumsum([0, *map(len, lists)]), np.array([item for items in lists for item in items], int))
 
 
 @dataclass(frozen=True)

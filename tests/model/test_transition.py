@@ -26,7 +26,7 @@ def linked(users=300, length=6, seed=0):
 
 def fitted(train, times=6):
     """The rival after ``times`` updates that count every choice in full, and its ratios."""
-    user = np.repeat(np.arange(len(train.indptr) - 1), np.diff(train.indptr))
+    user = train.owners
     model = Transition(train, user, ITEMS, np.ones(len(train.items)))
     for _ in range(times):
         ratio = model.update(np.ones(len(train.items)))
@@ -68,7 +68,7 @@ def test_choices_after_the_training_are_told_the_same_way():
     before[0, 0] = before[1, 0] = 3
     before[3, 0] = 150
     item = np.array([150, 151, 150, 150])
-    after = model.after(before, item, np.ones(4))
+    after = model.next_ratio(before, item, np.ones(4))
     assert after[0] > 10
     assert after[1] < 1.2
     assert after[2] == after[3] == 1  # nothing before it, or itself
@@ -78,7 +78,7 @@ def test_choices_after_the_training_are_told_the_same_way():
 def test_the_more_popular_an_item_was_the_less_a_link_tells():
     """A link to what everyone chose at the time is told by the time."""
     train = linked()
-    user = np.repeat(np.arange(300), np.diff(train.indptr))
+    user = train.owners
     in_season = np.where(train.items == LINK[1], 5.0, 1.0)
     model = Transition(train, user, ITEMS, in_season)
     for _ in range(6):
@@ -107,9 +107,9 @@ def test_one_choice_each_has_nothing_before_it():
 def test_what_it_knows_comes_back():
     train = linked(100)
     one, _ = fitted(train)
-    user = np.repeat(np.arange(100), np.diff(train.indptr))
+    user = train.owners
     two = Transition(train, user, ITEMS, np.ones(len(train.items)))
     two.restore(one.state())
     before, item = np.full((20, 5), 3), np.arange(140, 160)
-    assert np.array_equal(one.after(before, item, np.ones(20)), two.after(before, item, np.ones(20)))
+    assert np.array_equal(one.next_ratio(before, item, np.ones(20)), two.next_ratio(before, item, np.ones(20)))
     assert np.array_equal(one.update(np.ones(600)), two.update(np.ones(600)))

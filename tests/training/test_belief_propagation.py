@@ -45,13 +45,13 @@ def test_a_choice_tells_the_likelihood_of_each_theme(seed):
     """By hand: the whole mixture again, for an item of one theme alone, the rest of the inference as it was."""
     denoiser = small_denoiser(seed=seed)
     items = small_histories([9, 5], seed=seed)
-    context, views = denoiser.context(items), denoiser.views()
+    context, views = denoiser.make_batch(items), denoiser.views()
     found = denoiser.infer(context, views)
-    told = denoiser.says(found, views)
-    for m, (channel, view, state) in enumerate(zip(denoiser.experts(), views, found.opened, strict=True)):
+    told = denoiser.messages(found, views)
+    for m, (channel, view, state) in enumerate(zip(denoiser.experts(), views, found.states, strict=True)):
         gate = torch.sigmoid(channel.gate)
-        q = state.shares.affinity_BTC * state.shares.prior_BTC
-        themes = (state.shares.density_BTC * q).sum(-1)
+        q = state.clusters.affinity_BTC * state.clusters.prior_BTC
+        themes = (state.clusters.density_BTC * q).sum(-1)
         for row, at in [(0, 0), (0, 8), (1, 3)]:
             if not state.present_BT[row, at]:
                 assert (told[m][row, at] == 0).all()
@@ -61,7 +61,7 @@ def test_a_choice_tells_the_likelihood_of_each_theme(seed):
             r, total = found.r_BTM[row, at, m], found.total_BT[row, at]
             by_hand = []
             for theme in range(4):
-                ratio = scale * (points + (1 - gate) * state.shares.density_BTC[row, at, theme])
+                ratio = scale * (points + (1 - gate) * state.clusters.density_BTC[row, at, theme])
                 by_hand.append(float(total * (1 - r) + total * r * ratio / found.ratio_BTM[row, at, m]))
             expected = np.log(by_hand) - np.log(by_hand).mean()
             np.testing.assert_allclose(told[m][row, at].numpy(), expected, atol=1e-4)
@@ -86,14 +86,14 @@ def test_the_mixture_is_linear_in_each_ratio():
 
 def test_what_a_user_told_of_an_item_is_left_out_of_what_the_user_hears():
     denoiser = small_denoiser()
-    themes, view = denoiser.experts()[0].themes, denoiser.views()[0]
+    themes, view = denoiser.experts()[0].clusters, denoiser.views()[0]
     items = small_histories([6])
     own = torch.randn(1, 6, 4, generator=torch.manual_seed(0))
-    whole = themes.memberships(denoiser.experts()[0].themes_ID, denoiser.popularity_I[:, None])[0]
+    whole = themes.memberships(denoiser.experts()[0].cluster_space_ID, denoiser.popularity_I[:, None])[0]
     themes.offset_IC.index_add_(0, items[0], own[0])
-    heard = themes.memberships(denoiser.experts()[0].themes_ID, denoiser.popularity_I[:, None])[0]
+    heard = themes.memberships(denoiser.experts()[0].cluster_space_ID, denoiser.popularity_I[:, None])[0]
     assert not torch.allclose(whole, heard)
-    shares = themes.open(heard, view.prior_GC, denoiser.context(items), own)
+    shares = themes.init_state(heard, view.prior_GC, denoiser.make_batch(items), own)
     torch.testing.assert_close(shares.share_BTC, whole[items], rtol=1e-4, atol=1e-6)
 
 
@@ -103,7 +103,7 @@ def test_items_hear_the_sum_of_what_their_choices_told():
     for channel, said in zip(denoiser.experts(), told, strict=True):
         by_hand = np.zeros((ITEMS, 4), np.float32)
         np.add.at(by_hand, train_part.items, said.numpy())
-        np.testing.assert_allclose(channel.themes.offset_IC.numpy(), by_hand, atol=1e-5)
+        np.testing.assert_allclose(channel.clusters.offset_IC.numpy(), by_hand, atol=1e-5)
         missing = (channel.present_I == 0).numpy()
         assert (by_hand[missing] == 0).all()
 
@@ -111,13 +111,13 @@ def test_items_hear_the_sum_of_what_their_choices_told():
 def test_as_often_as_it_helps_and_no_more():
     train_part = random_histories(30)
     one, two, never, off = (small_denoiser() for _ in range(4))
-    start = one.experts()[0].themes.offset_IC.clone()
+    start = one.experts()[0].clusters.offset_IC.clone()
     first = propagate_beliefs(one, Dictated(train_part, [0.0, 1.0], 30), 1)
     again = propagate_beliefs(two, Dictated(train_part, [0.0, 1.0, 0.5], 30), 3)  # the second time it hurts
     assert torch.equal(first[0], again[0])
-    assert torch.equal(one.experts()[0].themes.offset_IC, two.experts()[0].themes.offset_IC)
+    assert torch.equal(one.experts()[0].clusters.offset_IC, two.experts()[0].clusters.offset_IC)
     assert propagate_beliefs(never, Dictated(train_part, [0.0, 0.0], 30), 3) is None
-    assert torch.equal(never.experts()[0].themes.offset_IC, start)
+    assert torch.equal(never.experts()[0].clusters.offset_IC, start)
     assert propagate_beliefs(off, Dictated(train_part, [], 30), 0) is None
 
 
@@ -146,7 +146,7 @@ def test_validation_leaves_out_what_the_watched_users_told():
     watched = watch(train_part, valid)
     own = [torch.randn(7, 4, generator=torch.manual_seed(m)) for m in range(2)]
     for channel, said in zip(denoiser.experts(), own, strict=True):
-        channel.themes.offset_IC.index_add_(0, torch.as_tensor(train_part.items), said)
+        channel.clusters.offset_IC.index_add_(0, torch.as_tensor(train_part.items), said)
     before = untold.views()  # what all items are in the mean is held as it was
     heard = [replace(was, q_IC=now.q_IC) for was, now in zip(before, denoiser.views(), strict=True)]
     denoiser._meeting = untold._meeting = lambda views: []
@@ -194,23 +194,23 @@ def test_on_noisy_features_it_helps(tmp_path: Path):
 def test_evidence_is_of_the_content_whatever_the_users_say():
     """Of items that heard enough to drown their features the evidence is that of the features."""
     denoiser = small_denoiser()
-    context = denoiser.context(small_histories([9, 5]))
+    context = denoiser.make_batch(small_histories([9, 5]))
     for channel in denoiser.experts():
-        channel.themes.offset_IC.zero_()
+        channel.clusters.offset_IC.zero_()
     views = denoiser.views()
     found = denoiser.infer(context, views)
-    torch.testing.assert_close(denoiser.by_content(found, views, context), found.ratio_BTM, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(denoiser.ratio_by_features(found, views, context), found.ratio_BTM, rtol=1e-4, atol=1e-5)
     loud = torch.zeros(ITEMS, 4)
     loud[:, 0] = 1e4  # far beyond what any features say
     for channel in denoiser.experts():
-        channel.themes.offset_IC.copy_(loud)
+        channel.clusters.offset_IC.copy_(loud)
     views = denoiser.views()
     found = denoiser.infer(context, views)
-    for m, (channel, view, state) in enumerate(zip(denoiser.experts(), views, found.opened, strict=True)):
-        q = channel.themes.by_features(channel.themes_ID)[context.items_BT]
-        themes = (state.shares.density_BTC * q).sum(-1)
+    for m, (channel, view, state) in enumerate(zip(denoiser.experts(), views, found.states, strict=True)):
+        q = channel.clusters.memberships_by_features(channel.cluster_space_ID)[context.items_BT]
+        themes = (state.clusters.density_BTC * q).sum(-1)
         scale, gate = channel._scale(view), torch.sigmoid(channel.gate)
-        points = found.ratio_BTM[..., m] / scale - (1 - gate) * state.shares.density_BTC[..., 0]
+        points = found.ratio_BTM[..., m] / scale - (1 - gate) * state.clusters.density_BTC[..., 0]
         expected = torch.where(state.present_BT > 0, scale * (points + (1 - gate) * themes), found.ratio_BTM[..., m])
-        got = denoiser.by_content(found, views, context)[..., m]
+        got = denoiser.ratio_by_features(found, views, context)[..., m]
         torch.testing.assert_close(got[context.valid_BT > 0], expected[context.valid_BT > 0], rtol=1e-3, atol=1e-4)

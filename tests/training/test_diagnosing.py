@@ -12,7 +12,7 @@ from demure.data.dataset import Dataset
 from demure.data.histories import Histories
 from demure.features import store
 from demure.files import read_json
-from demure.model.batch import Context
+from demure.model.batch import HistoryBatch
 from demure.model.denoiser import Denoiser
 from demure.progress import silent
 from demure.runs.load import load_run
@@ -87,7 +87,7 @@ def test_the_tables_say_what_the_model_says(timed, tmp_path, monkeypatch, rivals
     views, train_part = denoiser.views(), dataset.histories("train")
     for user in (0, 7, 31):
         at = train_part.positions(np.array([user]))
-        context = denoiser.context(torch.as_tensor(train_part.items[at]), beside=fitted.beside(at))
+        context = denoiser.make_batch(torch.as_tensor(train_part.items[at]), side_information=fitted.side_information(at))
         with torch.no_grad():
             inferred = denoiser.infer(context, views)
         mine = diagnosis[diagnosis["user_id"] == dataset.user_ids[user]]
@@ -198,7 +198,7 @@ def test_a_long_history_is_judged_in_parts(run, loaded, tmp_path, monkeypatch, t
     expected = []
     with torch.no_grad():
         for part in np.split(train_part.of(user), 3):
-            context = Context.of(torch.as_tensor(part)[None], ordered=True)
+            context = HistoryBatch.build(torch.as_tensor(part)[None], ordered=True)
             expected.append(denoiser.infer(context, denoiser.views()).r_BTM[0])
     mine = found[found["user_id"] == loaded.dataset.user_ids[user]]
     np.testing.assert_allclose(mine["poi_probability"], torch.cat(expected).ravel(), rtol=1e-3, atol=1e-6)

@@ -42,13 +42,13 @@ def next_choices(rivals, item=LINK[1], length=4):
     """Every user's first choices and then ``item``."""
     users = np.arange(USERS)
     at = rivals.train.positions(users)[:, :length]
-    return rivals.beside_next(at, users, np.full(USERS, item), None)
+    return rivals.side_information_with_next(at, users, np.full(USERS, item), None)
 
 
 def test_before_they_are_fitted_nothing_is_known():
     flat = Rivals(linked(), ITEMS, 0)
     assert flat.ratio_NR is None
-    found = flat.beside(np.array([[0, 1, -1]]))
+    found = flat.side_information(np.array([[0, 1, -1]]))
     assert found.rival_BTR is None
     assert found.period_BT.tolist() == [[0, 0, 0]]
     assert next_choices(flat).rival_BTR is None
@@ -69,7 +69,7 @@ def test_a_link_is_the_transitions(rivals):
 
 def test_what_is_beside_a_batch_is_what_was_found_of_its_choices(rivals):
     at = np.array([[3, 4, -1], [10, -1, -1]])
-    found = rivals.beside(at)
+    found = rivals.side_information(at)
     assert np.array_equal(found.rival_BTR.numpy()[at >= 0], rivals.ratio_NR[[3, 4, 10]])
     assert found.period_BT.shape == (2, 3)
 
@@ -88,11 +88,11 @@ def test_one_more_choice_is_told_by_what_came_before_it(rivals):
 
 def test_histories_of_other_lengths_have_the_new_choice_at_their_end(rivals):
     at, items = np.array([[0, 1, 2], [8, -1, -1], [-1, -1, -1]]), np.array([1, 2, 3])
-    together = rivals.beside_next(at, np.arange(3), items, None).rival_BTR
+    together = rivals.side_information_with_next(at, np.arange(3), items, None).rival_BTR
     assert np.array_equal(together[0, :3].numpy(), rivals.ratio_NR[:3])
     for row, length in enumerate([3, 1, 0]):
         mine = slice(row, row + 1)
-        alone = rivals.beside_next(at[mine, :length], np.array([row]), items[mine], None).rival_BTR
+        alone = rivals.side_information_with_next(at[mine, :length], np.array([row]), items[mine], None).rival_BTR
         assert torch.equal(together[row, : length + 1], alone[0])
     assert together[2, 0, 1] == 1  # nothing before it
 
@@ -152,9 +152,9 @@ def test_items_that_come_and_go_have_periods_and_a_choice_is_of_its_own():
     rivals = Rivals(Histories(indptr, item[order], time[order]), ITEMS, 0)
     assert len(rivals.periods.starts) > 2
     assert rivals.period_N.min() == 1
-    found = rivals.beside(np.array([[0, 1, -1]])).period_BT[0].tolist()
+    found = rivals.side_information(np.array([[0, 1, -1]])).period_BT[0].tolist()
     assert found == [*rivals.period_N[:2], 0]
-    late = rivals.beside_next(np.array([[0, 1]]), np.array([0]), np.array([3]), np.array([1e9])).period_BT
+    late = rivals.side_information_with_next(np.array([[0, 1]]), np.array([0]), np.array([3]), np.array([1e9])).period_BT
     assert late[0].tolist() == [*rivals.period_N[:2], len(rivals.periods.starts)]
 
 

@@ -86,7 +86,7 @@ def describe(path: Path, gap_minutes: float = 30, listener: Listener = silent) -
         dataset=Path(path),
         counts={name: int(value) for name, value in dataset.manifest["counts"].items()},
         density=len(everything.items) / max(1, dataset.n_users * dataset.n_items),
-        histories=lengths(np.diff(everything.indptr)),
+        histories=lengths(everything.lengths),
         popularity=lengths(per_item),
         span=None if times is None else (float(times.min()), float(times.max())),
         months={} if times is None else _months(times),

@@ -44,7 +44,7 @@ def sessions(histories: Histories, gap_minutes: float) -> Sessions:
     starts = histories.indptr[:-1]
     begins[starts[starts < n]] = True
     sizes = np.diff(np.append(np.flatnonzero(begins), n))
-    users = int((np.diff(histories.indptr) > 0).sum())
+    users = int((histories.lengths > 0).sum())
     return Sessions(
         gap_minutes,
         len(sizes),
@@ -62,7 +62,7 @@ def suspects(histories: Histories, user_ids: np.ndarray, n_items: int) -> list[S
     (standard deviation below ``METRONOME`` of the mean); at least ``HEAVY_LEAST`` interactions and ``HEAVY`` robust
     deviations of the logarithm above the median user; ``CATALOGUE`` of all items, and at least ``CATALOGUE_LEAST``.
     """
-    length = np.diff(histories.indptr)
+    length = histories.lengths
     reasons: dict[int, list[str]] = {}
 
     def note(users: np.ndarray, words: str) -> None:
