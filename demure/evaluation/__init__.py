@@ -1,1 +1,1 @@
-"""Judging: full ranking, metrics, and paired comparisons of anything that scores users against items."""
+"""Evaluation: metrics, full ranking, slices, and paired tests between methods."""

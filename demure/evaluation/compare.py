@@ -1,6 +1,6 @@
-"""Is the difference between methods more than luck? Paired tests over the same users, and over seeds.
+"""Compare methods by paired tests over the same users, and over seeds.
 
-A method is one evaluation, or several of trainings that differ in nothing but their seed. Within a metric, the
+A method is one evaluation, or several evaluations of trainings that differ only in their seed. Within a metric, the
 p-values of all pairs are corrected together (Holm 1979), so that the chance of a single false alarm in that column of
 the table stays below the level.
 """
@@ -36,7 +36,7 @@ class Mean:
 
 @dataclass(frozen=True)
 class Method:
-    """One or more evaluations that differ in their seed alone."""
+    """One or more evaluations that differ only in their seed: their names ``runs`` and the mean of each metric."""
 
     name: str
     runs: list[str]
@@ -49,7 +49,7 @@ class PairedTest:
 
     ``low`` and ``high`` bound the 95 % bootstrap interval of the mean difference; ``effect`` is Cohen's d for pairs
     (mean difference / standard deviation of the users' differences); ``p_adjusted`` is ``p_value`` after Holm's
-    correction. See ``demure.evaluation.stats`` for what several seeds do to them.
+    correction. ``demure.evaluation.stats`` explains how several seeds enter.
     """
 
     metric: str
@@ -65,8 +65,8 @@ class PairedTest:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Every method's means and the paired tests between methods; ``against``: the one that all others are compared
-    with, None where every pair is."""
+    """Every method's means and the paired tests between methods; ``against``: the method that all others are compared
+    with, None where every pair is compared."""
 
     users: int
     test: Test
@@ -75,22 +75,22 @@ class Comparison:
     against: str | None = None
 
     def frame(self) -> pd.DataFrame:
-        """One row per paired test, columns named as in ``PairedTest``."""
+        """Return one row per paired test, columns named as in ``PairedTest``."""
         import pandas as pd
 
         return pd.DataFrame([vars(pair) for pair in self.pairs], columns=list(PairedTest.__dataclass_fields__))
 
     def table(self) -> pd.DataFrame:
-        """One row per metric and method, with its difference from ``against``; where that is None, one row per metric
-        and pair."""
+        """Return one row per metric and method, with its difference from ``against``; where that is None, one row per
+        metric and pair."""
         import pandas as pd
 
-        means = {(metric, one.name): mean for one in self.methods for metric, mean in one.metrics.items()}
+        means = {(metric, method.name): mean for method in self.methods for metric, mean in method.metrics.items()}
         if self.against is None:
             frame = self.frame()
-            for at, side in ((3, "first"), (4, "second")):
+            for position, side in ((3, "first"), (4, "second")):
                 keys = zip(frame["metric"], frame[side], strict=True)
-                frame.insert(at, f"{side}_mean", [means[key].mean for key in keys])
+                frame.insert(position, f"{side}_mean", [means[key].mean for key in keys])
             return frame
         tests = {(pair.metric, pair.first): vars(pair) for pair in self.pairs}
         columns = {"difference": "difference", "low": "difference_low", "high": "difference_high"}
@@ -99,9 +99,9 @@ class Comparison:
         for metric in self.methods[0].metrics:
             for method in self.methods:
                 test = tests.get((metric, method.name), {})
-                apart = {name: test.get(key, float("nan")) for key, name in columns.items()}
+                differences = {name: test.get(key, float("nan")) for key, name in columns.items()}
                 row = {"metric": metric, "method": method.name, "runs": len(method.runs)}
-                rows.append(row | vars(means[metric, method.name]) | apart)
+                rows.append(row | vars(means[metric, method.name]) | differences)
         return pd.DataFrame(rows).astype({"sd": float})
 
 
@@ -115,14 +115,14 @@ def compare(
     resamples: int = 2000,
     seed: int = 0,
 ) -> Comparison:
-    """Test every pair of two or more methods over the same users, or every other method ``against`` one.
+    """Test every pair of two or more methods over the same users, or every other method against ``against``.
 
-    ``methods``: name -> the evaluations that are its seeds; each evaluation is a method of its own where None.
-    ``metrics`` defaults to all that the evaluations share. A user for whom one of them is NaN is left out of that
-    metric. ``resamples`` is the number of bootstrap draws, and of sign flips where ``test`` is "permutation".
+    ``methods``: name -> the evaluations that are its seeds; each evaluation is its own method where None. ``metrics``
+    defaults to all metrics that the evaluations share. A user with NaN in one evaluation is left out of that metric.
+    ``resamples`` is the number of bootstrap draws, and of sign flips where ``test`` is "permutation".
 
-    Raises ``DemureError`` for fewer than two methods, for different users, for a metric that one of them lacks, and
-    for an ``against`` that is none of them.
+    Raises ``DemureError`` for fewer than two methods, for different users, for a metric that an evaluation lacks, and
+    for an ``against`` that is not a method.
     """
     if len(evaluations) < 2:
         raise DemureError(f"{len(evaluations)} evaluation given", where="compare", remedy="give two or more")
@@ -141,11 +141,11 @@ def compare(
             means[name][metric] = _mean(sample, resamples, random)
         others = [(name, against) for name in members if name != against] if against is not None else None
         pairs = list(combinations(members, 2)) if others is None else others
-        found = [difference(samples[a], samples[b], test, resamples=resamples, random=random) for a, b in pairs]
-        adjusted = holm(np.array([one.p_value for one in found]))
+        differences = [difference(samples[a], samples[b], test, resamples=resamples, random=random) for a, b in pairs]
+        adjusted = holm(np.array([own.p_value for own in differences]))
         tests += [
-            PairedTest(metric, *pair, **vars(one), p_adjusted=float(p))
-            for pair, one, p in zip(pairs, found, adjusted, strict=True)
+            PairedTest(metric, *pair, **vars(own), p_adjusted=float(p))
+            for pair, own, p in zip(pairs, differences, adjusted, strict=True)
         ]
     return Comparison(
         users=len(users),
@@ -159,14 +159,14 @@ def compare(
 def _samples(
     evaluations: Mapping[str, Evaluation], members: Mapping[str, Sequence[str]], metric: str
 ) -> dict[str, np.ndarray]:
-    """Each method's values (S, n) of the users that all of them have a value for."""
+    """Return each method's values (S, n), of S seeds and the n users that have a value in every evaluation."""
     samples = {name: np.stack([evaluations[run].per_user[metric] for run in runs]) for name, runs in members.items()}
-    known = ~np.isnan(np.concatenate(list(samples.values()))).any(axis=0)
-    if not known.any():
+    complete = ~np.isnan(np.concatenate(list(samples.values()))).any(axis=0)
+    if not complete.any():
         raise DemureError(
             f"no user has a value of {metric}", where="compare", remedy="choose other metrics or a larger k"
         )
-    return {name: sample[:, known] for name, sample in samples.items()}
+    return {name: sample[:, complete] for name, sample in samples.items()}
 
 
 def _mean(sample: np.ndarray, resamples: int, random: np.random.Generator) -> Mean:
@@ -179,10 +179,10 @@ def _same_users(evaluations: Mapping[str, Evaluation]) -> np.ndarray:
     reference, first = next(iter(evaluations.items()))
     for name, evaluation in evaluations.items():
         if not np.array_equal(evaluation.users, first.users):
-            apart = len(np.setxor1d(evaluation.users, first.users))
+            not_shared = len(np.setxor1d(evaluation.users, first.users))
             raise DemureError(
-                f"{name} was judged on {len(evaluation.users)} users and {reference} on {len(first.users)}, "
-                f"{apart} not shared",
+                f"{name} was evaluated on {len(evaluation.users)} users and {reference} on {len(first.users)}, "
+                f"{not_shared} not shared",
                 where="compare",
                 remedy="paired tests need the same dataset and split",
             )
@@ -197,10 +197,10 @@ def _shared_metrics(evaluations: Mapping[str, Evaluation], metrics: Sequence[str
     for metric in names:
         without = [name for name, evaluation in evaluations.items() if metric not in evaluation.per_user]
         if without:
-            together = f"{metric} is of all users together, so there is nothing to pair"
+            overall = f"{metric} is one value for all users together, so there is nothing to pair"
             raise DemureError(
-                together if metric in first.overall else f"no {metric} for {', '.join(without)}",
+                overall if metric in first.overall else f"no {metric} for {', '.join(without)}",
                 where="compare",
-                remedy=f"ask for one of {', '.join(first.per_user)}",
+                remedy=f"use one of {', '.join(first.per_user)}",
             )
     return names

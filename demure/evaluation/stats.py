@@ -1,7 +1,7 @@
-"""How sure is a difference? Paired tests and bootstrap intervals over users, and over seeds where there are several.
+"""Test differences: paired tests and bootstrap intervals over users, and over seeds where there are several.
 
-Legend: a sample is (S, n): a metric of n users under S trainings that differ in nothing but their seed. Users are the
-same in all samples; the seeds of one sample have nothing to do with those of another.
+Legend: a sample is (S, n): a metric of n users under S trainings that differ only in their seed. Users are the same in
+all samples; the seeds of one sample are independent of the seeds of another.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ _MOST_VALUES = 20_000
 @dataclass(frozen=True)
 class Difference:
     """Mean ``difference`` of two samples with the bounds of its 95 % bootstrap interval; ``effect``: Cohen's d for
-    pairs, the mean difference over the standard deviation of the users' differences; ``p_value`` of the test,
-    two-sided."""
+    pairs, the mean difference over the standard deviation of the users' differences; ``p_value``: two-sided."""
 
     difference: float
     low: float
@@ -33,7 +32,7 @@ class Difference:
 def difference(
     first: np.ndarray, second: np.ndarray, test: Test, *, resamples: int, random: np.random.Generator
 ) -> Difference:
-    """``first`` minus ``second``, samples (S, n) and (T, n)."""
+    """Test ``first`` minus ``second``, samples (S, n) and (T, n)."""
     users = first.mean(axis=0) - second.mean(axis=0)
     seeds = [sample.mean(axis=1) for sample in (first, second)]
     spread = users.std(ddof=1) if len(users) > 1 else 0.0
@@ -48,13 +47,14 @@ def difference(
 
 
 def t_test(users: np.ndarray, seeds: list[np.ndarray]) -> float:
-    """Two-sided p-value of the mean of ``users`` (n,), differences of two samples whose means per seed are ``seeds``.
+    """Return the two-sided p-value of the mean of ``users`` (n,), the differences of two samples whose means per seed
+    are ``seeds``.
 
     t = mean / sqrt(v), v = var(users) / n + the sum over samples of var(seeds) / S, each with its sample variance,
     and the degrees of freedom of Welch and Satterthwaite (Satterthwaite, Biometrics 1946): v^2 / (sum of each part^2
-    / its own). With one seed each this is the paired t test over users. With more, the luck of a seed counts as that
-    of a draw of users does; a sample of one seed adds nothing, because nothing is known of its luck. 1 where nothing
-    differs, or where a single user leaves nothing to estimate the spread from.
+    / its own). With one seed each this is the paired t test over users. With more, the variance between seeds adds to
+    the variance between users; a sample of one seed adds nothing, because its variance cannot be estimated. Returns 1
+    where nothing differs, and for a single user, whose spread cannot be estimated.
     """
     from scipy import stats
 
@@ -67,7 +67,7 @@ def t_test(users: np.ndarray, seeds: list[np.ndarray]) -> float:
 
 
 def _variance(users: np.ndarray, seeds: list[np.ndarray]) -> tuple[float, float]:
-    """v of ``t_test`` and its degrees of freedom; two users or more."""
+    """Return v of ``t_test`` and its degrees of freedom, for two users or more."""
     parts = [(users.var(ddof=1) / len(users), len(users) - 1)]
     parts += [(means.var(ddof=1) / len(means), len(means) - 1) for means in seeds if len(means) > 1]
     total = float(sum(part for part, _ in parts))
@@ -75,7 +75,8 @@ def _variance(users: np.ndarray, seeds: list[np.ndarray]) -> tuple[float, float]
 
 
 def paired_p_value(differences: np.ndarray, test: Test, resamples: int, random: np.random.Generator) -> float:
-    """Two-sided p-value of ``differences`` (n,) by Wilcoxon's signed ranks or by random signs; seeds count as given."""
+    """Return the two-sided p-value of ``differences`` (n,) by Wilcoxon's signed ranks or by random signs; the seeds are
+    taken as fixed."""
     from scipy import stats
 
     if len(differences) < 2 or not differences.any():
@@ -96,7 +97,8 @@ def paired_p_value(differences: np.ndarray, test: Test, resamples: int, random: 
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:
-    """Holm's step-down correction: the r-th smallest of n (from 0) is max over q <= r of (n - q) p_(q), at most 1."""
+    """Return the p-values after Holm's step-down correction: the r-th smallest of n (from 0) becomes the maximum over
+    q <= r of (n - q) p_(q), at most 1."""
     order = np.argsort(p_values, kind="stable")
     stepped = np.maximum.accumulate(p_values[order] * np.arange(len(p_values), 0, -1))
     adjusted = np.empty(len(p_values))
@@ -112,13 +114,14 @@ def bootstrap_interval(
     random: np.random.Generator,
     level: float = 0.95,
 ) -> tuple[float, float]:
-    """Percentile interval of the mean of ``users`` (n,) when users are drawn anew, and with them the luck of the seeds.
+    """Return the percentile interval of the mean of ``users`` (n,) under resampled users and seeds.
 
-    Users with equal values are drawn together: a draw is a multinomial count over the distinct values, which has the
-    same distribution as n single draws and costs as many as there are distinct values: few, for ranking metrics (more
-    than 20,000 are rounded to four decimals). Two or three seeds are too few to be drawn from, so each sample of S
-    seeds, of which ``seeds`` holds the means, adds a normal draw of variance var / S, and the bounds are then moved
-    away from the mean as Student's t with the degrees of freedom of ``t_test`` is wider than the normal distribution.
+    Users with equal values are drawn together: a draw is a multinomial count over the distinct values. It has the same
+    distribution as n single draws, and its cost grows with the number of distinct values, which is small for ranking
+    metrics (more than 20,000 values are rounded to four decimals). Two or three seeds are too few to resample, so each
+    sample of S seeds, of which ``seeds`` holds the means, adds a normal draw of variance var / S, and the bounds are
+    then moved away from the mean by the ratio of Student's t, with the degrees of freedom of ``t_test``, to the normal
+    distribution.
     """
     from scipy import stats
 

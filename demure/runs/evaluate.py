@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from demure.errors import DemureError
 from demure.evaluation.compare import Comparison, compare
-from demure.evaluation.metrics import METRICS
+from demure.evaluation.metrics import PER_USER, MetricAtK, find_metric
 from demure.evaluation.ranking import DEFAULT_KS, check_ks
 from demure.evaluation.stats import TESTS, Test
 from demure.files import atomic_file
 from demure.progress import Listener, silent
-from demure.runs.replicates import methods_of
 from demure.runs.per_user import write_per_user
 from demure.runs.ranking import rank, read_manifests
+from demure.runs.replicates import methods_of
 from demure.runs.slices import SliceOfRun, check_by, reliance_of, slice_runs, slicings
 
 if TYPE_CHECKING:
@@ -87,8 +87,8 @@ def by_k(metrics: Mapping[str, float]) -> dict[int, dict[str, float]]:
     """``{"recall@20": .3}`` as ``{20: {"recall": .3}}``, k ascending."""
     rows: dict[int, dict[str, float]] = {}
     for name, value in metrics.items():
-        metric, _, k = name.rpartition("@")
-        rows.setdefault(int(k), {})[metric] = value
+        metric = MetricAtK.parse(name)
+        rows.setdefault(metric.k, {})[metric.name] = value
     return dict(sorted(rows.items()))
 
 
@@ -118,7 +118,7 @@ def evaluate_runs(
         remedy = "add a run that says what users rely on"
         raise DemureError("none of the runs has a diagnosis", where="--by reliance", remedy=remedy)
     ranked = rank(runs, split=split, ks=cuts, device=device, listener=listener)
-    main = [f"{metric}@{main_k(cuts)}" for metric in MAIN]
+    main = [str(MetricAtK(name, main_k(cuts))) for name in MAIN]
     told = None if reliance is None else reliance[1]
     sliced = None
     if wanted:
@@ -171,7 +171,7 @@ def compare_runs(
         if reference is None:
             raise DemureError(f"no run {against!r}", where="--against", remedy=f"one of {', '.join(methods)}")
     ranked = rank(runs, split=split, ks=cuts, device=device, listener=listener)
-    wanted = [f"{metric}@{k}" for metric in metrics for k in cuts]
+    wanted = [str(MetricAtK(name, k)) for name in metrics for k in cuts]
     comparison = compare(ranked.evaluations, wanted, methods=methods, against=reference, test=test)
     return Compared(split, str(ranked.dataset.path), comparison)
 
@@ -182,9 +182,11 @@ def main_k(ks: Sequence[int]) -> int:
 
 
 def _check_metrics(metrics: Sequence[str]) -> None:
-    known = (*METRICS, "novelty", "arp")
+    """Raise ``DemureError`` for a name that is not a metric with one value per user."""
     for name in metrics:
-        if name not in known and not name.startswith("ild-"):
-            told = "is of all users together" if name in ("coverage", "gini") else "is no metric of a user"
-            remedy = f"use {', '.join(known)} or ild-MODALITY"
-            raise DemureError(f"{name!r} {told}", where="--metrics", remedy=remedy)
+        metric = find_metric(name)
+        if metric is None or metric.kind not in ("accuracy", "list"):
+            overall = metric is not None and metric.kind == "catalogue"
+            reason = "is one value for all users together" if overall else "is not a metric of a user"
+            remedy = f"use {', '.join(PER_USER)} or ild-MODALITY"
+            raise DemureError(f"{name!r} {reason}", where="--metrics", remedy=remedy)

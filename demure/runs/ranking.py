@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from demure.data.splits import EARLIER
 from demure.errors import DemureError, RunError
-from demure.evaluation.lists import Catalogue
+from demure.evaluation.beyond_accuracy import Catalogue
 from demure.evaluation.ranking import Evaluation, evaluate
 from demure.progress import Listener, silent
 from demure.runs.folder import MANIFEST, read_manifest

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from demure.errors import DemureError, MachineError
-from demure.evaluation.ranking import top_k
+from demure.evaluation.top_k import top_k
 
 _SCORES_AT_ONCE = 32_000_000
 

@@ -48,7 +48,7 @@ def test_the_t_test_is_the_paired_one(three):
 
 
 @pytest.mark.parametrize("test", ["t", "wilcoxon", "permutation"])
-def test_tests_agree_on_what_is_clear(three, test):
+def test_the_tests_agree_on_a_clear_difference(three, test):
     _, apart, _ = compare(three, test=test).pairs
     assert apart.p_adjusted < 0.01
 
@@ -97,7 +97,7 @@ def seeds():
 METHODS = {"a": ["a0", "a1", "a2"], "b": ["b0", "b1", "b2"]}
 
 
-def test_seeds_are_averaged_and_their_spread_told(seeds):
+def test_seeds_are_averaged_with_their_spread(seeds):
     a, _ = compare(seeds, methods=METHODS).methods
     means = [seeds[run].per_user["recall@20"].mean() for run in METHODS["a"]]
     assert a.runs == METHODS["a"]
@@ -106,7 +106,7 @@ def test_seeds_are_averaged_and_their_spread_told(seeds):
     assert a.metrics["recall@20"].low < np.mean(means) < a.metrics["recall@20"].high
 
 
-def test_the_luck_of_a_seed_is_no_difference_between_methods(seeds):
+def test_variance_between_seeds_is_not_a_difference_between_methods(seeds):
     over_seeds = compare(seeds, methods=METHODS).pairs[0]
     one_each = compare({name: seeds[name] for name in ("a1", "b1")}).pairs[0]
     assert one_each.p_value < 1e-6
@@ -161,7 +161,7 @@ def test_users_without_a_value_are_left_out_of_that_metric():
 def test_refusals(three):
     with pytest.raises(DemureError, match="1 evaluation given"):
         compare({"a": three["a"]})
-    with pytest.raises(DemureError, match="b was judged on 3 users and a on 3, 2 not shared"):
+    with pytest.raises(DemureError, match="b was evaluated on 3 users and a on 3, 2 not shared"):
         compare({"a": evaluation([0, 0, 0]), "b": evaluation([0, 0, 0], users=[0, 1, 5])})
     with pytest.raises(DemureError, match="no ndcg@5 for a, same, better"):
         compare(three, ["ndcg@5"])
@@ -173,6 +173,6 @@ def test_refusals(three):
         compare(three, against="x")
     with pytest.raises(DemureError, match="no user has a value of recall@20"):
         compare({"a": evaluation([np.nan]), "b": evaluation([1])})
-    covered = {name: Evaluation(one.users, one.per_user, {"coverage@20": 0.5}) for name, one in three.items()}
-    with pytest.raises(DemureError, match="coverage@20 is of all users together"):
+    covered = {name: Evaluation(evaluated.users, evaluated.per_user, {"coverage@20": 0.5}) for name, evaluated in three.items()}
+    with pytest.raises(DemureError, match="coverage@20 is one value for all users together"):
         compare(covered, ["coverage@20"])

@@ -8,7 +8,8 @@ from hypothesis.extra import numpy as hnp
 
 from demure.data.histories import Histories
 from demure.errors import DemureError
-from demure.evaluation.ranking import evaluate, top_k
+from demure.evaluation.ranking import evaluate
+from demure.evaluation.top_k import top_k
 
 
 def histories(lists):
@@ -20,17 +21,17 @@ def histories(lists):
     )
 
 
-def by_the_book(scores, relevant, seen, k):
+def by_the_book(scores, relevant, past, k):
     """The definitions once more, one user and one item at a time."""
-    found = {}
+    expected = {}
     for user, row in enumerate(scores):
-        wanted = set(relevant[user]) - set(seen[user])
+        wanted = set(relevant[user]) - set(past[user])
         if not wanted:
             continue
-        candidates = [item for item in range(len(row)) if item not in seen[user] and row[item] > -math.inf]
+        candidates = [item for item in range(len(row)) if item not in past[user] and row[item] > -math.inf]
         listed = sorted(candidates, key=lambda item: (-row[item], item))[:k]
         ranks = [rank for rank, item in enumerate(listed, 1) if item in wanted]
-        found[user] = {
+        expected[user] = {
             "recall": len(ranks) / len(wanted),
             "ndcg": sum(1 / math.log2(r + 1) for r in ranks)
             / sum(1 / math.log2(r + 1) for r in range(1, min(k, len(wanted)) + 1)),
@@ -39,7 +40,7 @@ def by_the_book(scores, relevant, seen, k):
             "map": sum(n / r for n, r in enumerate(ranks, 1)) / min(k, len(wanted)),
             "precision": len(ranks) / k,
         }
-    return found
+    return expected
 
 
 @st.composite
@@ -60,11 +61,11 @@ def problems(draw):
 @settings(deadline=None, max_examples=200)
 @given(problem=problems())
 def test_agrees_with_the_plain_definitions(problem):
-    scores, relevant, seen, k, batch = problem
+    scores, relevant, past, k, batch = problem
     result = evaluate(
-        lambda users: scores[users], histories(relevant), histories(seen), [k], scores.shape[1], batch=batch
+        lambda users: scores[users], histories(relevant), histories(past), [k], scores.shape[1], batch=batch
     )
-    expected = by_the_book(scores, relevant, seen, k)
+    expected = by_the_book(scores, relevant, past, k)
     assert result.users.tolist() == list(expected)
     for name in ("recall", "ndcg", "hit", "mrr", "map", "precision"):
         assert result.per_user[f"{name}@{k}"] == pytest.approx([row[name] for row in expected.values()])
@@ -87,12 +88,12 @@ def test_many_items_rank_as_few_do(n_items, values):
     scores[::3, random.random(n_items) < 0.5] = -np.inf
     scores[5] = -np.inf
     scores[6, 70:] = -np.inf
-    items, found = top_k(scores, 2)
+    items, values = top_k(scores, 2)
     assert items.tolist() == np.argsort(-scores, axis=1, kind="stable")[:, :2].tolist()
-    assert np.array_equal(found, np.take_along_axis(scores, items, axis=1))
+    assert np.array_equal(values, np.take_along_axis(scores, items, axis=1))
 
 
-def test_nan_is_found_among_many_items():
+def test_nan_is_refused_among_many_items():
     scores = np.zeros((1, 5000), np.float32)
     scores[0, 4321] = math.nan
     with pytest.raises(DemureError, match="first for user 0 and item 4321"):
@@ -120,7 +121,7 @@ def test_a_constant_scorer_is_no_better_than_its_order():
     assert result.per_user["hit@50"].tolist() == [0, 1]
 
 
-def test_seen_items_are_neither_listed_nor_relevant():
+def test_past_items_are_neither_listed_nor_relevant():
     scores = np.array([[3, 2, 1]], np.float32)
     result = evaluate(lambda users: scores[users], histories([[0, 1]]), histories([[0]]), [1])
     assert result.per_user["recall@1"].tolist() == [1.0]
@@ -138,24 +139,24 @@ def test_the_scores_given_are_left_alone():
 def test_blocks_do_not_change_the_result():
     random = np.random.default_rng(0)
     scores = random.standard_normal((50, 30)).astype(np.float32)
-    relevant, seen = histories(random.integers(0, 30, (50, 3))), histories(random.integers(0, 30, (50, 5)))
-    whole = evaluate(lambda users: scores[users], relevant, seen, [5])
-    parts = evaluate(lambda users: scores[users], relevant, seen, [5], batch=7)
+    relevant, past = histories(random.integers(0, 30, (50, 3))), histories(random.integers(0, 30, (50, 5)))
+    whole = evaluate(lambda users: scores[users], relevant, past, [5])
+    parts = evaluate(lambda users: scores[users], relevant, past, [5], batch=7)
     assert np.array_equal(whole.per_user["ndcg@5"], parts.per_user["ndcg@5"])
     assert whole.means()["recall@5"] > 0
 
 
 def test_progress_counts_users():
-    heard = []
+    events = []
     evaluate(
         lambda users: np.zeros((len(users), 3), np.float32),
         histories([[0], [], [1], [2]]),
         histories([[]] * 4),
         [1],
         batch=2,
-        listener=heard.append,
+        listener=events.append,
     )
-    assert [(p.done, p.total) for p in heard] == [(2, 3), (3, 3)]
+    assert [(p.done, p.total) for p in events] == [(2, 3), (3, 3)]
 
 
 def test_the_frame_carries_ids():
@@ -181,10 +182,10 @@ def test_scores_of_another_shape_are_refused():
 
 
 def test_items_beyond_the_scores_are_refused():
-    with pytest.raises(DemureError, match="item index 5 where only 3 items"):
+    with pytest.raises(DemureError, match="item index 5, but only 3 items"):
         evaluate(lambda users: np.zeros((1, 3), np.float32), histories([[5]]), histories([[]]), [1])
 
 
 def test_histories_of_other_users_are_refused():
-    with pytest.raises(DemureError, match="relevant items of 1 users, seen items of 2"):
+    with pytest.raises(DemureError, match="relevant items of 1 users, past items of 2"):
         evaluate(lambda users: np.zeros((1, 3), np.float32), histories([[0]]), histories([[], []]), [1])

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from demure.data.histories import Histories
-from demure.evaluation.lists import Catalogue
+from demure.evaluation.beyond_accuracy import Catalogue
 from demure.evaluation.ranking import evaluate
 from demure.evaluation.slices import (
     Slicing,
@@ -42,7 +42,7 @@ def codes(name, over, labels, code):
 def test_a_slice_of_items_asks_for_its_items_alone(evaluation):
     low, high = slices(evaluation, codes("half", "items", ("low", "high"), [0, 0, 0, 1, 1, 1]))
     # Low: user 0 finds item 1 at rank 2, user 2 finds item 0 at rank 1. High: user 0 has item 4 at rank 5, user 1, for
-    # whom 0 is seen, at rank 4.
+    # whom 0 is past, at rank 4.
     assert (low.slice, low.users, low.relevant) == ("low", 2, 2)
     assert low.per_user["recall@2"].tolist() == [1, 1]
     assert low.means()["mrr@2"] == (1 / 2 + 1) / 2
@@ -113,9 +113,9 @@ def test_popularity_bands_by_hand():
 
 def test_warmth_and_history_by_hand():
     assert named(item_warmth(Catalogue(np.array([0, 2]), 3))) == ["cold", "warm"]
-    seen = histories([[], [0], [0] * 4, [0] * 5, [0] * 99, [0] * 100])
-    assert named(user_warmth(seen)) == ["cold", *["warm"] * 5]
-    assert named(history_lengths(seen)) == ["0", "1-4", "1-4", "5-9", "50-99", "100+"]
+    past = histories([[], [0], [0] * 4, [0] * 5, [0] * 99, [0] * 100])
+    assert named(user_warmth(past)) == ["cold", *["warm"] * 5]
+    assert named(history_lengths(past)) == ["0", "1-4", "1-4", "5-9", "50-99", "100+"]
 
 
 def test_modalities_by_hand():
