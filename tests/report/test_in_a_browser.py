@@ -2,21 +2,19 @@
 
 import itertools
 import json
-import shutil
 import threading
 from pathlib import Path
 from urllib.parse import quote
 
 import pandas as pd
 import pytest
+from support.browser import chromium_path
 from support.runs_by_hand import IMAGE_TELLS_NOTHING, Judged, small_run, write_run
 
 from demure.diagnosis.uncertainty import probability_of
 from demure.report.build import report
 from demure.web.serve import site
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
 HOSTILE = "</script><script>document.title='ran'</script><img src=x onerror=\"document.title='ran'\">{{7*7}}&#x27;"
 
 
@@ -24,7 +22,7 @@ HOSTILE = "</script><script>document.title='ran'</script><img src=x onerror=\"do
 def chromium():
     sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright here")
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=chromium_path(), args=["--no-sandbox"])
         yield browser
         browser.close()
 
