@@ -2,7 +2,7 @@
 
 import pandas as pd
 import pytest
-from support.runs_by_hand import IMAGE_TELLS_NOTHING, small_run
+from support.runs_by_hand import IMAGE_EXPLAINS_NOTHING, small_run
 from support.small_sets import QUICK, SMALL
 
 import demure
@@ -121,7 +121,7 @@ def test_the_overview_is_that_of_the_command(trained, tmp_path):
     assert seen.summary
     assert 0 <= seen.neither <= 1
     assert trained.overview(("history", "5-9")).segment == "history=5-9"
-    made = small_run(tmp_path, manifest={"placebo": IMAGE_TELLS_NOTHING})
+    made = small_run(tmp_path, manifest={"placebo": IMAGE_EXPLAINS_NOTHING})
     run = demure.Run.load(made)
     assert run.overview().summary[0] == "Pictures (`image`) explain nothing here."
     run.__dict__["dataset"] = Pictured(run)

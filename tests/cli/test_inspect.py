@@ -4,7 +4,16 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from support.runs_by_hand import ABOVE, CAUSES, FEATURES, IMAGE_TELLS_NOTHING, NOTHING, Judged, small_run, write_run
+from support.runs_by_hand import (
+    ABOVE,
+    CAUSES,
+    FEATURES,
+    IMAGE_EXPLAINS_NOTHING,
+    NOTHING,
+    DiagnosisRow,
+    small_run,
+    write_run,
+)
 
 from demure_cli.app import main
 
@@ -75,7 +84,7 @@ def test_the_first_lines_say_how_far_it_is_above_its_placebo(capsys, tmp_path, w
 
 
 def test_a_modality_that_explains_nothing_is_not_called_noise(capsys, tmp_path, width):
-    run = with_placebo(tmp_path, IMAGE_TELLS_NOTHING)
+    run = with_placebo(tmp_path, IMAGE_EXPLAINS_NOTHING)
     text = shown(capsys, run)
     assert text.startswith("Pictures (`image`), as encoded by `color`, explain nothing here.\n")
     assert re.search(r"image\s+6\s+cannot tell\s+-\s+16.7 %\s+nothing", text)
@@ -218,9 +227,9 @@ def test_unknown_user_names_the_nearest(capsys, run):
 
 def test_hostile_titles_and_markup_stay_text(capsys, tmp_path, width):
     title = "[red]x[/red]\x1b[31m\n:smile:\u202e" + "long " * 60
-    judged = [Judged("u", k, f"[bold]{k}", "[image]", "poi", 0.5) for k in range(6)]
+    rows = [DiagnosisRow("u", k, f"[bold]{k}", "[image]", "poi", 0.5) for k in range(6)]
     items = pd.DataFrame({"item_id": [row.item for row in judged], "title": title})
-    run = str(write_run(tmp_path, judged, items, pictures=False))
+    run = str(write_run(tmp_path, rows, items, pictures=False))
     for arguments in (["--min-count", "1"], ["--user", "u"], ["--item", "[bold]0"]):
         text = shown(capsys, run, *arguments)
         assert "\x1b" not in text

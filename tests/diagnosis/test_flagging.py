@@ -3,8 +3,7 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
-from support.runs_by_hand import Judged as Row
-from support.runs_by_hand import small_run, write_run
+from support.runs_by_hand import DiagnosisRow, small_run, write_run
 
 from demure.diagnosis.flagging import flagged, spread, standing
 from demure.diagnosis.reader import DiagnosisSource
@@ -44,7 +43,9 @@ def run(tmp_path):
             for modality in ("image", "text"):
                 low = bad and modality == "image"
                 probability = 0.05 if low else float(random.uniform(0.5, 0.95))
-                rows.append(Row(f"u{user}", item, f"i{item}", modality, "noise" if low else "poi", probability))
+                rows.append(
+                    DiagnosisRow(f"u{user}", item, f"i{item}", modality, "noise" if low else "poi", probability)
+                )
     rows.sort(key=lambda row: (row.user, row.position, row.modality))
     items = pd.DataFrame({"item_id": [f"i{k}" for k in range(20)], "title": [f"title {k}" for k in range(20)]})
     return write_run(tmp_path, rows, items, pictures=False)

@@ -1,7 +1,7 @@
 """What a run says about its placebo, sentence by sentence."""
 
 import pytest
-from support.runs_by_hand import ABOVE, CAUSES, FEATURES, IMAGE_TELLS_NOTHING, NOTHING, placebo, small_run
+from support.runs_by_hand import ABOVE, CAUSES, FEATURES, IMAGE_EXPLAINS_NOTHING, NOTHING, placebo, small_run
 
 from demure.diagnosis import tables
 from demure.diagnosis.placebo import Placebos
@@ -30,7 +30,7 @@ def test_above_the_placebo():
 
 
 def test_a_modality_that_was_not_admitted_explains_nothing():
-    assert summary(IMAGE_TELLS_NOTHING) == [
+    assert summary(IMAGE_EXPLAINS_NOTHING) == [
         "Pictures (`image`), as encoded by `color`, explain nothing here.",
         "Texts explain 30 % of the choices more than shuffled texts do (26 to 34 %).",
         f"Neither: 48 % of the choices have no point of interest in the content; o{RIVALS}",
@@ -116,13 +116,13 @@ def test_the_overview(tmp_path):
 
 
 def test_a_modality_that_explains_nothing_has_no_items_to_look_at(tmp_path):
-    seen = tables.overview(small_run(tmp_path, manifest=manifest(IMAGE_TELLS_NOTHING)), min_count=1)
+    seen = tables.overview(small_run(tmp_path, manifest=manifest(IMAGE_EXPLAINS_NOTHING)), min_count=1)
     assert seen.cannot_tell == ["image"]
     assert "image" not in set(seen.flagged["modality"])
 
 
 def test_a_segment_repeats_no_number_of_the_whole(tmp_path):
-    run = small_run(tmp_path, manifest=manifest(IMAGE_TELLS_NOTHING))
+    run = small_run(tmp_path, manifest=manifest(IMAGE_EXPLAINS_NOTHING))
     seen = tables.overview(run, segment=("history", "1-4"))
     assert seen.summary == [
         "Pictures (`image`), as encoded by `color`, explain nothing here.",

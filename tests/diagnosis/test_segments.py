@@ -1,6 +1,6 @@
 import pandas as pd
 import pytest
-from support.runs_by_hand import Judged, small_run, write_run
+from support.runs_by_hand import DiagnosisRow, small_run, write_run
 
 from demure.diagnosis import tables
 from demure.diagnosis.reader import DiagnosisSource
@@ -49,13 +49,13 @@ def test_by_time_and_popularity_and_reliance(run):
 
 
 def test_users_by_what_they_rely_on(tmp_path):
-    judged = [Judged(user, k, f"i{k}", "image", "poi", 0.9) for user in ("a", "b") for k in range(5)]
+    rows = [DiagnosisRow(user, k, f"i{k}", "image", "poi", 0.9) for user in ("a", "b") for k in range(5)]
     items = pd.DataFrame({"item_id": [f"i{k}" for k in range(5)]})
     reliance = pd.DataFrame(
         [("a", "image", 0.9), ("a", "none", 0.1), ("b", "image", 0.2), ("b", "none", 0.8)],
         columns=["user_id", "modality", "reliance"],
     )
-    run = write_run(tmp_path, judged, items, reliance=reliance, pictures=False)
+    run = write_run(tmp_path, rows, items, reliance=reliance, pictures=False)
     assert rows(tables.segments(run, "reliance"))["users"].to_dict() == {"image": 1, "none": 1}
     listed = tables.listing(run, "users", where=["relies_on=none"])
     assert (listed.total, listed.matched, listed.rows["user_id"].tolist()) == (2, 1, ["b"])

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pandas as pd
 import pytest
 from support.browser import chromium_path
-from support.runs_by_hand import IMAGE_TELLS_NOTHING, Judged, small_run, write_run
+from support.runs_by_hand import IMAGE_EXPLAINS_NOTHING, DiagnosisRow, small_run, write_run
 
 from demure.diagnosis.uncertainty import probability_of
 from demure.report.build import report
@@ -130,7 +130,7 @@ def test_search_sort_and_links(page_of, visit):
 
 
 def test_what_cannot_be_told_gets_no_verdict(tmp_path, visit):
-    report(small_run(tmp_path, manifest={"placebo": IMAGE_TELLS_NOTHING}), tmp_path / "page.html")
+    report(small_run(tmp_path, manifest={"placebo": IMAGE_EXPLAINS_NOTHING}), tmp_path / "page.html")
     page = visit(f"{(tmp_path / 'page.html').as_uri()}#user=ann")
     page.wait_for_selector("text=User ann")
     assert [badge for badge in badges(page, "#user") if badge[0] == "image"] == [("image", "missing", "image: missing")]
@@ -187,8 +187,8 @@ def test_nothing_sticks_out(written, visit, width, scheme):
 
 
 def hostile_run(folder):
-    judged = [
-        Judged(f"{HOSTILE}{user}", k, f"{HOSTILE}{k}", HOSTILE if m else "image", "poi", 0.9)
+    rows = [
+        DiagnosisRow(f"{HOSTILE}{user}", k, f"{HOSTILE}{k}", HOSTILE if m else "image", "poi", 0.9)
         for user in range(2)
         for k in range(3)
         for m in range(2)

@@ -7,7 +7,16 @@ from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
-from support.runs_by_hand import ABOVE, CAUSES, FEATURES, IMAGE_TELLS_NOTHING, NOTHING, Judged, small_run, write_run
+from support.runs_by_hand import (
+    ABOVE,
+    CAUSES,
+    FEATURES,
+    IMAGE_EXPLAINS_NOTHING,
+    NOTHING,
+    DiagnosisRow,
+    small_run,
+    write_run,
+)
 
 from demure.diagnosis.reader import DiagnosisSource
 from demure.errors import DemureError, RunError
@@ -90,9 +99,9 @@ def test_same_run_same_page(tmp_path):
 
 
 def test_hostile_texts_and_ids_stay_text(tmp_path):
-    judged = [Judged(HOSTILE, k, f"{HOSTILE}{k}", HOSTILE, "noise", 0.1) for k in range(2)]
+    rows = [DiagnosisRow(HOSTILE, k, f"{HOSTILE}{k}", HOSTILE, "noise", 0.1) for k in range(2)]
     items = pd.DataFrame({"item_id": [row.item for row in judged], "title": HOSTILE, "description": HOSTILE})
-    run = write_run(tmp_path, judged, items, recipe=HOSTILE)
+    run = write_run(tmp_path, rows, items, recipe=HOSTILE)
     (run / "recipe.yaml").write_text(HOSTILE)
     report(run, tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
@@ -109,11 +118,11 @@ def test_hostile_texts_and_ids_stay_text(tmp_path):
 
 
 def test_users_give_way_when_the_page_would_grow_too_large(tmp_path):
-    judged = [Judged(f"u{k:04}", 0, f"i{k}", "image", "poi", 0.5 + k % 50 / 100) for k in range(3000)]
+    rows = [DiagnosisRow(f"u{k:04}", 0, f"i{k}", "image", "poi", 0.5 + k % 50 / 100) for k in range(3000)]
     items = pd.DataFrame(
         {"item_id": [f"i{k}" for k in range(3000)], "title": [f"A title for {k} " * 20 for k in range(3000)]}
     )
-    run = write_run(tmp_path, judged, items, pictures=False)
+    run = write_run(tmp_path, rows, items, pictures=False)
     gatherer = Gatherer(DiagnosisSource.open(run))
     told = people(gatherer, at_most_bytes=4000, at_most_rows=10_000, recommend=False)
     assert len(told.packed) <= 4000
@@ -223,7 +232,7 @@ def test_the_first_sentences_are_those_of_inspect(tmp_path):
 
 
 def test_what_cannot_be_told_is_nowhere_called_noise(tmp_path):
-    page = page_with(tmp_path, IMAGE_TELLS_NOTHING)
+    page = page_with(tmp_path, IMAGE_EXPLAINS_NOTHING)
     words = words_of(page)
     assert "What each choice was for Pictures ( image ), as encoded by color , explain nothing here. Texts" in words
     assert "image was the point of interest in cannot tell" in words

@@ -1,4 +1,4 @@
-"""Histories written as lists."""
+"""Build histories from lists."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from demure.data.histories import Histories
 
 
 def histories(lists, times=True):
-    """Item indices of each user in order; with ``times``, one second apart."""
+    """Return histories of the item indices of each user, in order; with ``times``, one second apart."""
     lengths = [len(items) for items in lists]
     return Histories(
         indptr=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),

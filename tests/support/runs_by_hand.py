@@ -27,12 +27,12 @@ def placebo(excess: float, low: float, high: float, *, admitted: bool = True) ->
 
 
 ABOVE = {"image": placebo(0.19, 0.17, 0.21), "text": placebo(0.3, 0.26, 0.34)}
-IMAGE_TELLS_NOTHING = {"image": placebo(0.0, 0.0, 0.0, admitted=False), "text": placebo(0.3, 0.26, 0.34)}
+IMAGE_EXPLAINS_NOTHING = {"image": placebo(0.0, 0.0, 0.0, admitted=False), "text": placebo(0.3, 0.26, 0.34)}
 NOTHING = {"image": placebo(0.0, 0.0, 0.0, admitted=False), "text": placebo(0.01, -0.01, 0.03)}
 
 
 @dataclass(frozen=True)
-class Judged:
+class DiagnosisRow:
     """One (interaction, modality) of the table that a test writes."""
 
     user: str
@@ -45,7 +45,7 @@ class Judged:
 
 def write_run(
     folder: Path,
-    judged: Sequence[Judged],
+    rows: Sequence[DiagnosisRow],
     items: pd.DataFrame,
     *,
     reliance: pd.DataFrame | None = None,
@@ -55,7 +55,7 @@ def write_run(
     recipe: str = "default",
     manifest: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write ``folder/dataset`` and ``folder/run``; return the run. ``manifest``: what run.json holds besides, such as
+    """Write ``folder/dataset`` and ``folder/run``; return the run. ``manifest`` holds further keys of run.json, such as
     ``placebo``; a run without it is an older one."""
     dataset, run = folder / "dataset", folder / "run"
     dataset.mkdir(parents=True)
@@ -71,7 +71,7 @@ def write_run(
                 "verdict": row.verdict,
                 "position": row.position,
             }
-            for row in judged
+            for row in rows
         ]
     )
     diagnosis.to_parquet(run / "diagnosis.parquet", index=False)
@@ -119,9 +119,9 @@ def write_run(
 
 
 def small_run(folder: Path, **options: Any) -> Path:
-    """Three users, four items, two modalities; shares and supports that a reader can count."""
+    """Write a run of three users, four items and two modalities, whose shares and supports a reader can count."""
     poi, noise, missing = ("poi", 0.9), ("noise", 0.2), ("missing", 0.0)
-    told: dict[tuple[str, int, str], tuple[tuple[str, float], tuple[str, float]]] = {  # image, text
+    verdicts_of: dict[tuple[str, int, str], tuple[tuple[str, float], tuple[str, float]]] = {  # image, text
         ("ann", 0, "i1"): (poi, noise),
         ("ann", 1, "i2"): (poi, noise),
         ("ann", 2, "i3"): (missing, poi),
@@ -129,9 +129,9 @@ def small_run(folder: Path, **options: Any) -> Path:
         ("bob", 1, "i1"): (noise, noise),
         ("cid", 0, "i1"): (noise, poi),
     }
-    judged = [
-        Judged(user, position, item, modality, *verdict)
-        for (user, position, item), verdicts in told.items()
+    rows = [
+        DiagnosisRow(user, position, item, modality, *verdict)
+        for (user, position, item), verdicts in verdicts_of.items()
         for modality, verdict in zip(("image", "text"), verdicts, strict=True)
     ]
     items = pd.DataFrame(
@@ -156,4 +156,4 @@ def small_run(folder: Path, **options: Any) -> Path:
         columns=["user_id", "modality", "reliance"],
     )
     supports = [("ann", "i1", 0, "image", 1, "i2", 0.8), ("ann", "i1", 0, "image", 2, "i3", 0.2)]
-    return write_run(folder, judged, items, reliance=reliance, supports=supports, **options)
+    return write_run(folder, rows, items, reliance=reliance, supports=supports, **options)

@@ -1,4 +1,4 @@
-"""Denoisers over a few items, with parameters that were never trained but are no start values either."""
+"""Denoisers over a few items, with parameters that were neither trained nor left at their start values."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ def small_denoiser(
         latents[name] = fit_latent(vectors, random.permutation(ITEMS) >= missing * ITEMS)
     popularity = random.integers(0, 20, ITEMS).astype(np.float64)
     fixed = Shape(themes=4, rounds=3, denoise=denoise, **shape)
-    denoiser = Denoiser.start(latents, popularity, fixed, ordered=ordered, seed=seed)
+    denoiser = Denoiser.from_latents(latents, popularity, fixed, ordered=ordered, seed=seed)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in sorted(denoiser.named_parameters(), key=lambda named: "offset" in named[0]):
             scale = 0.1 * jitter if "offset" in name else jitter
             parameter += scale * torch.randn(parameter.shape, generator=generator)
-        for channel in denoiser.experts():
-            heard = channel.themes.offset_IC
-            heard += jitter * torch.randn(heard.shape, generator=generator)
+        for expert in denoiser.experts():
+            offset_IC = expert.clusters.offset_IC
+            offset_IC += jitter * torch.randn(offset_IC.shape, generator=generator)
     return denoiser.eval().requires_grad_(False)
 
 
@@ -54,7 +54,7 @@ def small_histories(lengths: Sequence[int], *, seed: int = 0, width: int | None 
     return items
 
 
-def inferred(denoiser: Denoiser, items: torch.Tensor, known: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
-    """What the denoiser makes of padded histories: ``r`` and ``ratio`` (B, T, M), ``total`` (B, T)."""
-    found = denoiser.infer(denoiser.context(items, known), denoiser.views())
-    return {"r": found.r_BTM, "ratio": found.ratio_BTM, "total": found.total_BT}
+def inferred(denoiser: Denoiser, items: torch.Tensor, observed: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+    """Return the posterior of padded histories: ``r`` and ``ratio`` (B, T, M), ``total`` (B, T)."""
+    inference = denoiser.infer(denoiser.make_batch(items, observed), denoiser.views())
+    return {"r": inference.r_BTM, "ratio": inference.ratio_BTM, "total": inference.total_BT}

@@ -34,14 +34,14 @@ def dataset_folder(folder: Path, knobs: Knobs = SMALL, *, timed: bool = True, sp
 
 
 def prepared(raw: Path, out: Path, split: str = "leave-one-out") -> Path:
-    """The dataset folder ``out`` from the files of ``raw``."""
+    """Prepare the files of ``raw`` into the dataset folder ``out``; return it."""
     features = {file.stem: file for file in sorted(raw.glob("*.npy"))}
     options = PrepareOptions(raw / "interactions.csv", out, items=raw / "items.csv", features=features, split=split)
     return prepare_with_features(options).dataset
 
 
 def raw_files(folder: Path, rows: list[tuple], features: dict[str, np.ndarray], columns: tuple[str, ...]) -> Path:
-    """interactions.csv of ``rows``, items i0, i1, ... and NAME.npy in ``folder``."""
+    """Write interactions.csv of ``rows``, items i0, i1, ... and NAME.npy into ``folder``; return it."""
     folder.mkdir(parents=True)
     pd.DataFrame(rows, columns=list(columns)).to_csv(folder / "interactions.csv", index=False)
     count = len(next(iter(features.values())))
@@ -52,7 +52,7 @@ def raw_files(folder: Path, rows: list[tuple], features: dict[str, np.ndarray], 
 
 
 def prepared_set(folder: Path, items: dict[str, list]) -> Path:
-    """A dataset folder of these items, in their order, and of one user who had them all."""
+    """Prepare these items, in their order, and one user who had them all, into ``folder``; return it."""
     raw = folder.with_name(f"{folder.name}-raw")
     raw.mkdir()
     pd.DataFrame(items).to_csv(raw / "items.csv", index=False)

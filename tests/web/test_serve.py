@@ -7,7 +7,7 @@ import urllib.request
 import numpy as np
 import pandas as pd
 import pytest
-from support.runs_by_hand import Judged, small_run, write_run
+from support.runs_by_hand import DiagnosisRow, small_run, write_run
 
 from demure.diagnosis.reader import DiagnosisSource
 from demure.diagnosis.supports import supports
@@ -99,8 +99,8 @@ def test_the_command_serves_until_it_is_interrupted(tmp_path, capsys, monkeypatc
 
 @pytest.fixture
 def lookup(tmp_path):
-    judged = [
-        Judged(user, position, f"i{position}", "image", "poi", 0.9)
+    rows = [
+        DiagnosisRow(user, position, f"i{position}", "image", "poi", 0.9)
         for user, length in (("u2", 1), ("u10", 3), ("x-u2", 2))
         for position in range(length)
     ]
@@ -110,7 +110,7 @@ def lookup(tmp_path):
          for name, share in (("image", image), ("none", 1 - image))],
         columns=["user_id", "modality", "reliance"],
     )  # fmt: skip
-    return Lookup(DiagnosisSource.open(write_run(tmp_path, judged, items, reliance=reliance, pictures=False)))
+    return Lookup(DiagnosisSource.open(write_run(tmp_path, rows, items, reliance=reliance, pictures=False)))
 
 
 def names(found):
@@ -135,9 +135,9 @@ def test_items_are_found_by_title_too(lookup):
 
 def test_supports_find_their_rows_whatever_their_order(tmp_path):
     run = small_run(tmp_path)
-    judged = DiagnosisSource.open(run).judged
+    rows = DiagnosisSource.open(run).judged
     path = run / "supports.parquet"
-    before = supports(path, judged)
+    before = supports(path, rows)
     row = judged.indptr[judged.user_code["ann"]]
     image = judged.modalities.index("image")
     assert before[row, image].tolist() == [judged.item_code["i2"], judged.item_code["i3"], -1]
@@ -147,7 +147,7 @@ def test_supports_find_their_rows_whatever_their_order(tmp_path):
         [("nobody", "i1", 0, "image", 1, "i2", 0.5), ("ann", "i1", 99, "image", 1, "i2", 0.5)], columns=frame.columns
     )
     pd.concat([odd, frame.iloc[::-1]]).to_parquet(path, index=False)
-    assert (supports(path, judged) == before).all()
+    assert (supports(path, rows) == before).all()
     path.write_bytes(b"not parquet")
     with pytest.raises(RunError, match=r"supports.parquet: cannot be read"):
         _ = Gatherer(DiagnosisSource.open(run)).supports
