@@ -228,7 +228,7 @@ def test_unknown_user_names_the_nearest(capsys, run):
 def test_hostile_titles_and_markup_stay_text(capsys, tmp_path, width):
     title = "[red]x[/red]\x1b[31m\n:smile:\u202e" + "long " * 60
     rows = [DiagnosisRow("u", k, f"[bold]{k}", "[image]", "poi", 0.5) for k in range(6)]
-    items = pd.DataFrame({"item_id": [row.item for row in judged], "title": title})
+    items = pd.DataFrame({"item_id": [row.item for row in rows], "title": title})
     run = str(write_run(tmp_path, rows, items, pictures=False))
     for arguments in (["--min-count", "1"], ["--user", "u"], ["--item", "[bold]0"]):
         text = shown(capsys, run, *arguments)

@@ -100,7 +100,7 @@ def test_same_run_same_page(tmp_path):
 
 def test_hostile_texts_and_ids_stay_text(tmp_path):
     rows = [DiagnosisRow(HOSTILE, k, f"{HOSTILE}{k}", HOSTILE, "noise", 0.1) for k in range(2)]
-    items = pd.DataFrame({"item_id": [row.item for row in judged], "title": HOSTILE, "description": HOSTILE})
+    items = pd.DataFrame({"item_id": [row.item for row in rows], "title": HOSTILE, "description": HOSTILE})
     run = write_run(tmp_path, rows, items, recipe=HOSTILE)
     (run / "recipe.yaml").write_text(HOSTILE)
     report(run, tmp_path / "page.html")

@@ -135,19 +135,19 @@ def test_items_are_found_by_title_too(lookup):
 
 def test_supports_find_their_rows_whatever_their_order(tmp_path):
     run = small_run(tmp_path)
-    rows = DiagnosisSource.open(run).judged
+    table = DiagnosisSource.open(run).judged
     path = run / "supports.parquet"
-    before = supports(path, rows)
-    row = judged.indptr[judged.user_code["ann"]]
-    image = judged.modalities.index("image")
-    assert before[row, image].tolist() == [judged.item_code["i2"], judged.item_code["i3"], -1]
+    before = supports(path, table)
+    row = table.indptr[table.user_code["ann"]]
+    image = table.modalities.index("image")
+    assert before[row, image].tolist() == [table.item_code["i2"], table.item_code["i3"], -1]
     assert (before >= 0).sum() == 2
     frame = pd.read_parquet(path)
     odd = pd.DataFrame(
         [("nobody", "i1", 0, "image", 1, "i2", 0.5), ("ann", "i1", 99, "image", 1, "i2", 0.5)], columns=frame.columns
     )
     pd.concat([odd, frame.iloc[::-1]]).to_parquet(path, index=False)
-    assert (supports(path, rows) == before).all()
+    assert (supports(path, table) == before).all()
     path.write_bytes(b"not parquet")
     with pytest.raises(RunError, match=r"supports.parquet: cannot be read"):
         _ = Gatherer(DiagnosisSource.open(run)).supports
