@@ -57,9 +57,11 @@ def train(
     dataset: Dataset | Where, out: Where, *, recipe: Where = "default", overrides: Sequence[str] = (), **options: Any
 ) -> Run:
     """`demure train`: ``overrides`` are what ``--set`` takes, such as ``"training.epochs=5"``; ``options``: seed,
-    device, resume, overwrite, watch (names of watchers), profile."""
+    device, resume, overwrite, track (names of trackers), profile."""
     from demure.training.tracked import train_tracked as run
 
+    if "watch" in options:  # the name of the first release
+        options["track"] = options.pop("watch")
     path = dataset.path if isinstance(dataset, Dataset) else Path(dataset)
     return Run.load(run(path, Path(out), recipe=recipe, overrides=overrides, **options).run)
 

@@ -20,7 +20,7 @@ from demure.prepare.with_features import prepare_with_features
 from demure.progress import Listener, Progress, silent
 from demure.report.build import report
 from demure.runs.evaluate import RunEvaluations, evaluate_runs
-from demure.runs.recommend import Recommended, recommend
+from demure.runs.recommend import RecommendReport, recommend
 from demure.training.run import train
 
 RECIPES = {"demure": "default", "no-denoising": "no-denoising", "popularity": "popularity"}
@@ -38,7 +38,7 @@ class DemoResult:
     without_denoising: DiagnosisScore
     user: UserView
     caused: set[tuple[str, str]]
-    recommended: Recommended
+    recommended: RecommendReport
     files: dict[str, str]
     seconds: dict[str, float]
 

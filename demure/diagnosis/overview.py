@@ -1,4 +1,4 @@
-"""A run's diagnosis at large, and one modality of it."""
+"""The diagnosis of a whole run or of one segment, one modality of it, and lists of all items and users."""
 
 from __future__ import annotations
 
@@ -10,37 +10,38 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from demure.diagnosis.filtering import column, pick
-from demure.diagnosis.flagging import flagged, standing
+from demure.diagnosis.filtering import filter_rows, modality_column
+from demure.diagnosis.flagging import deviations, flagged
 from demure.diagnosis.placebo import Placebo
-from demure.diagnosis.reader import DiagnosisSource
-from demure.diagnosis.segments import members, of_segment, summed
-from demure.diagnosis.table import Judged
+from demure.diagnosis.reader import DiagnosisReader
+from demure.diagnosis.segments import COUNT_COLUMNS, main_reliance, membership, segment_table, select_segment
+from demure.diagnosis.table import DiagnosisTable
+from demure.diagnosis.verdict import FLAG_MIN_INTERACTIONS, Verdict
 from demure.errors import DemureError
 
 _BINS = 10
-_RANKED = 500_000
-_BY = ("category", "history", "popularity", "time")
+_MAX_RANKED = 500_000
+_SEGMENT_KINDS = ("category", "history", "popularity", "time")
 
 
 @dataclass(frozen=True)
 class Overview:
-    """A run's diagnosis at large, or that of one ``segment``.
+    """The diagnosis of a whole run, or of one ``segment``. The attributes are the keys of `demure inspect --json`.
 
-    ``summary``: what the placebo and the verdicts come to, in sentences. ``neither``: share of the choices with no
+    ``summary``: results of the placebo and of the verdicts, in sentences. ``neither``: share of the choices with no
     point of interest. ``causes``: mean posterior share of each cause, content and rivals (see ``Placebos``); None for a
     segment and for an older run. ``cannot_tell``: modalities whose features explain nothing.
-    ``modalities``: one row each; ``interactions`` judged, shares ``poi``, ``noise``, ``missing`` (they sum to 1) and
-    ``mean_probability`` over interactions where the modality is present; unless this is a segment or an older run,
+    ``modalities``: one row each; diagnosed ``interactions``, shares ``poi``, ``noise``, ``missing`` (they sum to 1) and
+    ``mean_probability`` over interactions where the modality is present; except for a segment or an older run,
     ``placebo``: a dictionary with ``mean_probability``, ``excess``, ``low`` and ``high``.
     ``reliance``: per modality, and ``none``, how many ``users`` rely on it most, their ``share``, and the
     ``mean_reliance`` over all users (the shares of choices; they sum to 1).
     ``agreement``: per pair of modalities, over the ``interactions`` whose item has both, the shares for which ``both``
     were points of interest, ``only_first``, ``only_second`` or ``neither`` (sum 1), and the rank ``correlation``
-    of their evidence (over evenly chosen ones where there are more than half a million).
-    ``flagged``: items whose modality lies furthest below what is typical, of those with at least ``min_count`` judged
-    interactions and of the modalities that explain something: the columns of ``standing``. ``flagged_total``: how many
-    there are.
+    of their evidence (over a regular sample where there are more than half a million interactions).
+    ``flagged``: items whose modality lies furthest below what is typical, with at least ``min_count`` interactions,
+    without the modalities that explain nothing: the columns of ``flagging.deviations``. ``flagged_total``: how many
+    items were flagged.
     """
 
     summary: list[str]
@@ -72,9 +73,10 @@ class Overview:
 class ModalityView:
     """One modality. ``shares``: its row of ``Overview.modalities``; ``users`` rely on it most, of ``users_total``;
     ``histogram``: interactions by probability of a point of interest, in ten equal bins; ``by``: kind of segment ->
-    table with ``segment``, ``interactions`` and the share ``poi`` where it is there; ``items``: its rows of
-    ``standing``, those furthest below what is typical first, of ``items_total``. ``summary``: what its placebo comes
-    to, in at most one sentence; ``explains``: whether its features explain more than shuffled ones."""
+    table with ``segment``, ``interactions`` and the share ``poi`` of the choices whose item has the modality;
+    ``items``: its rows of ``flagging.deviations``, furthest below what is typical first, of ``items_total``.
+    ``summary``: the result of its placebo, in at most one sentence; ``explains``: whether its features explain more
+    than shuffled ones."""
 
     run: str
     modality: str
@@ -93,8 +95,8 @@ class ModalityView:
 
 @dataclass(frozen=True)
 class Listing:
-    """``rows`` of all ``total`` ``what`` (items or users); ``matched`` fulfil the conditions. ``cannot_tell``:
-    modalities whose features explain nothing."""
+    """A list of ``what`` (items or users): the ``rows`` shown, of ``matched`` that fulfil the conditions, of ``total``.
+    ``cannot_tell``: modalities whose features explain nothing."""
 
     run: str
     what: str
@@ -106,103 +108,103 @@ class Listing:
 
 
 def overview(
-    run: Path | str | DiagnosisSource,
+    run: Path | str | DiagnosisReader,
     *,
-    min_count: int = 10,
+    min_count: int = FLAG_MIN_INTERACTIONS,
     top: int = 10,
     segment: tuple[str, str] | None = None,
     where: Sequence[str] = (),
     sort: str | None = None,
 ) -> Overview:
-    """The catalogue at large, or the interactions of ``segment`` (kind, name). ``where`` and ``sort`` (see
-    ``listing.pick``) choose among the flagged items, of which ``top`` are kept.
+    """Return the diagnosis of the whole run, or of the interactions of ``segment`` (kind, name). ``where`` and ``sort``
+    (see ``filtering.filter_rows``) select among the flagged items, of which ``top`` are kept.
 
-    Raises as ``DiagnosisSource.open``, ``of_segment`` and ``pick``.
+    Raises as ``DiagnosisReader.open``, ``select_segment`` and ``filter_rows``.
     """
-    source = DiagnosisSource.of(run)
-    judged = source.judged if segment is None else of_segment(source, *segment)
-    placebos = source.placebos
-    low = flagged(standing(source, judged), min_count)
-    chosen = pick(low[~low["modality"].isin(placebos.cannot_tell)].reset_index(drop=True), where, sort)
-    neither = float((~judged.poi.any(1)).mean()) if len(judged.user) else float("nan")
-    modalities, column = counts(judged), placebos.column()
-    if segment is None and column is not None:
-        modalities = modalities.assign(placebo=pd.Series(column, dtype=object))
+    reader = DiagnosisReader.of(run)
+    table = reader.table if segment is None else select_segment(reader, *segment)
+    placebos = reader.placebos
+    low = flagged(deviations(reader, table), min_count)
+    flagged_items = filter_rows(low[~low["modality"].isin(placebos.cannot_tell)].reset_index(drop=True), where, sort)
+    neither = float((~table.poi.any(1)).mean()) if len(table.user) else float("nan")
+    modalities, placebo_column = verdict_shares(table), placebos.column()
+    if segment is None and placebo_column is not None:
+        modalities = modalities.assign(placebo=pd.Series(placebo_column, dtype=object))
     return Overview(
-        summary=placebos.summary(neither) if segment is None else placebos.of_part(neither),
-        run=str(source.run),
-        recipe=str(source.manifest.get("recipe", "")),
-        dataset=str(source.dataset),
-        users=len(np.unique(judged.user)),
-        items=len(np.unique(judged.item)),
-        interactions=len(judged.user),
+        summary=placebos.summary(neither) if segment is None else placebos.segment_summary(neither),
+        run=str(reader.run),
+        recipe=reader.manifest.recipe,
+        dataset=str(reader.dataset),
+        users=len(np.unique(table.user)),
+        items=len(np.unique(table.item)),
+        interactions=len(table.user),
         min_count=min_count,
         neither=neither,
         causes=placebos.causes if segment is None else None,
         cannot_tell=placebos.cannot_tell,
         modalities=modalities,
-        reliance=_reliance(source, np.unique(judged.user)),
-        flagged=chosen.head(top).reset_index(drop=True),
-        agreement=agreement(judged),
-        flagged_total=len(chosen),
+        reliance=_reliance(reader, np.unique(table.user)),
+        flagged=flagged_items.head(top).reset_index(drop=True),
+        agreement=agreement(table),
+        flagged_total=len(flagged_items),
         segment=None if segment is None else "=".join(segment),
     )
 
 
-def counts(judged: Judged) -> pd.DataFrame:
-    """The rows of ``Overview.modalities``."""
-    n = max(len(judged.user), 1)
-    there = judged.present.sum(0)
-    poi = judged.poi.sum(0)
-    total = np.where(judged.present, judged.probability, 0.0).sum(0, dtype=np.float64)
+def verdict_shares(table: DiagnosisTable) -> pd.DataFrame:
+    """Return the rows of ``Overview.modalities``."""
+    n = max(len(table.user), 1)
+    present = table.present.sum(0)
+    poi = table.poi.sum(0)
+    total = np.where(table.present, table.probability, 0.0).sum(0, dtype=np.float64)
     return pd.DataFrame(
         {
-            "modality": judged.modalities,
-            "interactions": len(judged.user),
-            "poi": poi / n,
-            "noise": (there - poi) / n,
-            "missing": 1 - there / n,
-            "mean_probability": np.divide(total, there, out=np.full(len(there), np.nan), where=there > 0),
+            "modality": table.modalities,
+            "interactions": len(table.user),
+            Verdict.POI.value: poi / n,
+            Verdict.NOISE.value: (present - poi) / n,
+            Verdict.MISSING.value: 1 - present / n,
+            "mean_probability": np.divide(total, present, out=np.full(len(present), np.nan), where=present > 0),
         }
     )
 
 
-def _reliance(source: DiagnosisSource, users: np.ndarray) -> pd.DataFrame:
-    shares = source.reliance_of_users[users]
-    most = np.bincount(shares.argmax(1), minlength=shares.shape[1])
+def _reliance(reader: DiagnosisReader, users: np.ndarray) -> pd.DataFrame:
+    shares = reader.reliance_shares[users]
+    main_users = np.bincount(shares.argmax(1), minlength=shares.shape[1])
     return pd.DataFrame(
         {
-            "modality": source.reliance_columns,
-            "users": most,
-            "share": most / max(len(users), 1),
+            "modality": reader.reliance_names,
+            "users": main_users,
+            "share": main_users / max(len(users), 1),
             "mean_reliance": shares.mean(0),
         }
     )
 
 
-def agreement(judged: Judged) -> pd.DataFrame:
-    """The rows of ``Overview.agreement``."""
+def agreement(table: DiagnosisTable) -> pd.DataFrame:
+    """Return the rows of ``Overview.agreement``."""
     from scipy.stats import spearmanr
 
     rows = []
-    for a, b in combinations(range(len(judged.modalities)), 2):
-        there = judged.present[:, a] & judged.present[:, b]
-        n = int(there.sum())
-        first, second = judged.poi[there, a], judged.poi[there, b]
-        e, f = judged.evidence[there, a], judged.evidence[there, b]
-        every = max(1, -(-n // _RANKED))
-        e, f = e[::every], f[::every]
-        varied = n > 2 and np.ptp(e) > 0 and np.ptp(f) > 0
+    for a, b in combinations(range(len(table.modalities)), 2):
+        both_present = table.present[:, a] & table.present[:, b]
+        n = int(both_present.sum())
+        first, second = table.poi[both_present, a], table.poi[both_present, b]
+        step = max(1, -(-n // _MAX_RANKED))
+        first_evidence = table.evidence[both_present, a][::step]
+        second_evidence = table.evidence[both_present, b][::step]
+        varied = n > 2 and np.ptp(first_evidence) > 0 and np.ptp(second_evidence) > 0
         rows.append(
             {
-                "first": judged.modalities[a],
-                "second": judged.modalities[b],
+                "first": table.modalities[a],
+                "second": table.modalities[b],
                 "interactions": n,
                 "both": float((first & second).mean()) if n else float("nan"),
                 "only_first": float((first & ~second).mean()) if n else float("nan"),
                 "only_second": float((~first & second).mean()) if n else float("nan"),
                 "neither": float((~first & ~second).mean()) if n else float("nan"),
-                "correlation": float(spearmanr(e, f).statistic) if varied else float("nan"),
+                "correlation": float(spearmanr(first_evidence, second_evidence).statistic) if varied else float("nan"),
             }
         )
     names = ["first", "second", "interactions", "both", "only_first", "only_second", "neither", "correlation"]
@@ -210,48 +212,50 @@ def agreement(judged: Judged) -> pd.DataFrame:
 
 
 def modality_view(
-    run: Path | str | DiagnosisSource,
+    run: Path | str | DiagnosisReader,
     modality: str,
     *,
     where: Sequence[str] = (),
     sort: str | None = None,
     top: int = 10,
 ) -> ModalityView:
-    """One modality, by parts of the data, and its items. Raises ``DemureError`` for a modality that was not judged."""
-    source = DiagnosisSource.of(run)
-    judged = source.judged
-    if modality not in judged.modalities:
+    """Return one modality by parts of the data, and its items; ``where``, ``sort`` and ``top`` select among the items.
+
+    Raises ``DemureError`` for a modality that the run does not have.
+    """
+    reader = DiagnosisReader.of(run)
+    table = reader.table
+    if modality not in table.modalities:
         raise DemureError(
             f"no modality {modality!r} in this run",
-            where=source.run,
-            remedy=f"there are: {', '.join(judged.modalities)}",
+            where=reader.run,
+            remedy=f"there are: {', '.join(table.modalities)}",
         )
-    m = judged.modalities.index(modality)
+    m = table.modalities.index(modality)
     by = {}
-    for kind in _BY:
+    for kind in _SEGMENT_KINDS:
         try:
-            table = summed(judged, members(source, kind))
-        except DemureError:  # the data has no categories, or no time
+            by_segment = segment_table(table, membership(reader, kind))
+        except DemureError:  # the data has no categories, or no timestamps
             continue
-        shown = table[["segment", "interactions"]]
-        by[kind] = shown.assign(poi=table[column(modality, table.columns[:4])])
-    there = judged.present[:, m]
-    histogram, _ = np.histogram(judged.probability[there, m], np.linspace(0, 1, _BINS + 1))
-    items = standing(source)
+        poi = by_segment[modality_column(modality, COUNT_COLUMNS)]
+        by[kind] = by_segment[["segment", "interactions"]].assign(poi=poi)
+    histogram, _ = np.histogram(table.probability[table.present[:, m], m], np.linspace(0, 1, _BINS + 1))
+    items = deviations(reader)
     items = items[items["modality"] == modality].reset_index(drop=True)
-    own = source.placebos.of(modality)
-    shares = counts(judged).set_index("modality").to_dict("index")[modality]
-    reliance = _reliance(source, np.arange(len(judged.user_ids))).set_index("modality").to_dict("index")[modality]
+    own = reader.placebos.of(modality)
+    shares = verdict_shares(table).set_index("modality").to_dict("index")[modality]
+    reliance = _reliance(reader, np.arange(len(table.user_ids))).set_index("modality").to_dict("index")[modality]
     return ModalityView(
-        run=str(source.run),
+        run=str(reader.run),
         modality=modality,
         shares={str(name): float(value) for name, value in shares.items()},
         users=int(reliance["users"]),
-        users_total=len(judged.user_ids),
+        users_total=len(table.user_ids),
         mean_reliance=float(reliance["mean_reliance"]),
         histogram=[int(n) for n in histogram],
         by=by,
-        items=pick(items, where, sort, top),
+        items=filter_rows(items, where, sort, top),
         items_total=len(items),
         summary=[sentence] if (sentence := own.sentence()) is not None else [],
         placebo=own.placebo,
@@ -260,36 +264,44 @@ def modality_view(
 
 
 def listing(
-    run: Path | str | DiagnosisSource,
-    what: str,
+    run: Path | str | DiagnosisReader,
+    kind: str,
     *,
     where: Sequence[str] = (),
     sort: str | None = None,
     top: int = 10,
 ) -> Listing:
-    """All items (rows of ``standing``) or all users (rows of ``users_table``), those that fulfil ``where``, sorted, at
-    most ``top``."""
-    source = DiagnosisSource.of(run)
-    if what == "items":
-        frame = standing(source)
-    elif what == "users":
-        frame = users_table(source)
+    """Return all items (rows of ``flagging.deviations``) or all users (rows of ``users_table``) that fulfil ``where``,
+    sorted, at most ``top``."""
+    reader = DiagnosisReader.of(run)
+    if kind == "items":
+        frame = deviations(reader)
+    elif kind == "users":
+        frame = users_table(reader)
     else:
-        raise DemureError(f"cannot list {what!r}", where="--list", remedy="list items or users")
-    chosen = pick(frame, where, sort)
-    modalities, cannot_tell = source.judged.modalities, source.placebos.cannot_tell
-    return Listing(str(source.run), what, len(frame), len(chosen), modalities, chosen.head(top), cannot_tell)
-
-
-def users_table(source: DiagnosisSource) -> pd.DataFrame:
-    """Every judged user: ``user_id``, ``interactions``, ``relies_on`` most, and the share of each modality and of
-    ``none`` in the user's choices."""
-    from demure.diagnosis.segments import main_reliance
-
-    judged = source.judged
-    names, code = main_reliance(source)
-    table = pd.DataFrame(
-        {"user_id": judged.user_ids, "interactions": judged.lengths, "relies_on": np.array(names, dtype=object)[code]}
+        raise DemureError(f"cannot list {kind!r}", where="--list", remedy="list items or users")
+    matched = filter_rows(frame, where, sort)
+    return Listing(
+        run=str(reader.run),
+        what=kind,
+        total=len(frame),
+        matched=len(matched),
+        modalities=reader.table.modalities,
+        rows=matched.head(top),
+        cannot_tell=reader.placebos.cannot_tell,
     )
-    shares = {column(n, table.columns): source.reliance_of_users[:, k] for k, n in enumerate(source.reliance_columns)}
-    return table.assign(**shares)
+
+
+def users_table(reader: DiagnosisReader) -> pd.DataFrame:
+    """Return a row for every diagnosed user: ``user_id``, ``interactions``, ``relies_on`` most, and the share of each
+    modality and of ``none`` in the user's choices."""
+    table = reader.table
+    names, code = main_reliance(reader)
+    frame = pd.DataFrame(
+        {"user_id": table.user_ids, "interactions": table.lengths, "relies_on": np.array(names, dtype=object)[code]}
+    )
+    shares = {
+        modality_column(name, frame.columns): reader.reliance_shares[:, k]
+        for k, name in enumerate(reader.reliance_names)
+    }
+    return frame.assign(**shares)

@@ -1,9 +1,9 @@
-"""The files a diagnosis is read from: three tables of a run folder, and the item titles of its dataset."""
+"""Read a diagnosis: three tables of a run folder, and titles, times, pictures and features of its dataset."""
 
 from __future__ import annotations
 
-import difflib
 import functools
+import itertools
 import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,90 +18,78 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from demure.diagnosis.placebo import Placebos
-from demure.diagnosis.table import Judged
+from demure.diagnosis.table import DiagnosisTable
 from demure.errors import DatasetError, FeatureError, RunError
 from demure.files import read_json
-from demure.runs.folder import read_manifest
+from demure.runs.manifest import RunManifest, read_manifest, recorded_dataset, verify_dataset
+from demure.suggest import nearest_names
 
 EXPORT_COLUMNS = ("user_id", "item_id", "modality", "poi_probability", "evidence", "verdict")
-VERDICTS = ("poi", "noise", "missing")
 NONE = "none"
 _TITLE_COLUMNS = ("title", "text", "description")
 _CATEGORY_COLUMNS = ("genres", "categories", "category", "genre")
 _SEPARATORS = ("|", ";", ",")
-_MOST_CATEGORIES = 200
-_NEAREST_AMONG = 20_000
+_MAX_CATEGORIES = 200
+_NEAREST_CANDIDATES = 20_000
 
 
 @dataclass(frozen=True)
-class DiagnosisSource:
-    """A run that carries a diagnosis; ``open`` checks that it does."""
+class DiagnosisReader:
+    """A run with a diagnosis: its folder, its manifest and the folder of its dataset. Tables are read once."""
 
     run: Path
-    manifest: dict[str, Any]
+    manifest: RunManifest
     dataset: Path
 
     @classmethod
-    def open(cls, run: Path | str) -> DiagnosisSource:
-        """Raises ``RunError`` if ``run`` is no run folder, or one without a diagnosis; ``DatasetError`` if its dataset
-        is gone or is no longer the one the run was made from."""
+    def open(cls, run: Path | str) -> DiagnosisReader:
+        """Open a run folder.
+
+        Raises ``RunError`` if ``run`` is not a run folder or has no diagnosis; ``DatasetError`` if its dataset is gone
+        or has changed since the run was made.
+        """
         run = Path(run)
         manifest = read_manifest(run)
         if not (run / "diagnosis.parquet").is_file():
             raise RunError(
-                f"has no diagnosis: recipe {manifest.get('recipe', '?')!r} does not judge modalities",
+                f"has no diagnosis: recipe {manifest.recipe or '?'!r} does not diagnose modalities",
                 where=run,
                 remedy="train with a recipe that does (`demure recipes` lists them)",
             )
-        recorded = manifest["dataset"]
-        source = cls(run, manifest, Path(recorded["path"]))
-        source._check_dataset(recorded.get("identity", {}))
-        return source
+        reader = cls(run, manifest, Path(recorded_dataset(run, manifest).path))
+        reader._check_dataset()
+        return reader
 
     @classmethod
-    def of(cls, run: Path | str | DiagnosisSource) -> DiagnosisSource:
-        """``run`` itself if it is open already, so that a server reads its tables once."""
-        return run if isinstance(run, cls) else cls.open(run)  # type: ignore[arg-type]
+    def of(cls, run: Path | str | DiagnosisReader) -> DiagnosisReader:
+        """Return ``run`` itself if it is already a reader, so that a server reads its tables once."""
+        return run if isinstance(run, DiagnosisReader) else cls.open(run)
 
-    def _check_dataset(self, identity: dict[str, str]) -> None:
+    def _check_dataset(self) -> None:
         manifest = self.dataset / "dataset.json"
         if not manifest.is_file():
             raise DatasetError(
                 "the dataset of this run is gone", where=self.dataset, remedy=f"prepare it again, for {self.run}"
             )
-        hashes = read_json(manifest).get("hashes", {})
-        changed = [name for name, value in identity.items() if hashes.get(name) != value]
-        if changed:
-            raise DatasetError(
-                f"is not what {self.run} was made from ({', '.join(changed)} changed)",
-                where=self.dataset,
-                remedy="train again, or prepare the dataset as it was",
-            )
+        verify_dataset(self.run, self.manifest, read_json(manifest).get("hashes", {}), self.dataset)
 
     def diagnosis(self, columns: Sequence[str], **equal: str) -> pa.Table:
-        """Columns of diagnosis.parquet, of the rows where each named column equals the value given."""
+        """Return columns of diagnosis.parquet, of the rows where each column named in ``equal`` has that value."""
         return self._read("diagnosis.parquet", columns, equal)
 
     def supports(self, **equal: str) -> pd.DataFrame:
-        """Rows of supports.parquet: which other items of the user spoke for a modality, best first."""
+        """Return rows of supports.parquet: the other items of the user that support a verdict, best first."""
         columns = ["user_id", "item_id", "position", "modality", "support_rank", "support_item_id", "weight"]
         frame = self._read("supports.parquet", columns, equal).to_pandas()
         return frame.sort_values(["position", "modality", "support_rank"], kind="stable", ignore_index=True)
 
     def reliance(self, **equal: str) -> pd.DataFrame:
-        """Rows of reliance.parquet: a user's expected share of choices caused by each modality, and by none."""
+        """Return rows of reliance.parquet: a user's expected share of choices caused by each modality, and by none."""
         return self._read("reliance.parquet", ["user_id", "modality", "reliance"], equal).to_pandas()
 
     def _read(self, name: str, columns: Sequence[str], equal: dict[str, str]) -> pa.Table:
-        chosen = [pc.field(column) == value for column, value in equal.items()]
-        return self._rows(name, columns, functools.reduce(operator.and_, chosen) if chosen else None)
-
-    def of_users(self, name: str, columns: Sequence[str], users: Sequence[str]) -> pd.DataFrame:
-        """Columns of ``name``.parquet (diagnosis, supports or reliance), of the rows of ``users``."""
-        wanted = pc.is_in(pc.field("user_id"), pa.array(users, pa.string()))
-        return self._rows(f"{name}.parquet", columns, wanted).to_pandas()
-
-    def _rows(self, name: str, columns: Sequence[str], filters: pc.Expression | None) -> pa.Table:
+        conditions = [pc.field(column) == value for column, value in equal.items()]
+        filters = functools.reduce(operator.and_, conditions) if conditions else None
         try:
             file = pq.ParquetFile(self.run / name)
             if not file.metadata.num_rows:  # its columns may have no type to compare with
@@ -115,9 +103,9 @@ class DiagnosisSource:
 
     @cached_property
     def modalities(self) -> list[str]:
-        """Names of the modalities, in the order in which the run judged them."""
+        """Names of the modalities, in the order of the run."""
         file = pq.ParquetFile(self.run / "diagnosis.parquet")
-        first = next(file.iter_batches(batch_size=10_000, columns=["modality"]), None)  # every interaction has them all
+        first = next(file.iter_batches(batch_size=10_000, columns=["modality"]), None)  # an interaction has all of them
         return [] if first is None else [str(name) for name in first.column("modality").unique().to_pylist()]
 
     @cached_property
@@ -126,70 +114,68 @@ class DiagnosisSource:
         return Placebos.read(self.manifest, self.modalities)
 
     @cached_property
-    def judged(self) -> Judged:
+    def table(self) -> DiagnosisTable:
         """The whole diagnosis. Raises ``RunError`` if it is damaged or empty."""
         try:
-            judged = Judged.read(self.run / "diagnosis.parquet")
+            table = DiagnosisTable.read(self.run / "diagnosis.parquet")
         except (OSError, ValueError, pa.ArrowException) as error:
             raise self._damaged("diagnosis.parquet", error) from error
-        if not len(judged.user):
+        if not len(table.user):
             raise RunError("the diagnosis is empty", where=self.run)
-        return judged
+        return table
 
     @cached_property
-    def judged_times(self) -> np.ndarray | None:
-        """Seconds since 1970 of every row of ``judged`` (N,), or None where the data has no timestamps."""
+    def table_times(self) -> np.ndarray | None:
+        """Seconds since 1970 of every row of ``table`` (N,), or None where the data has no timestamps."""
         path = self.dataset / "interactions.parquet"
         if "timestamp" not in pq.read_schema(path).names:
             return None
-        judged = self.judged
-        table = pq.read_table(path, columns=["user_id", "timestamp"], filters=[("split", "==", "train")])
-        known = pa.array(judged.user_ids, pa.string())
-        user = pc.fill_null(pc.index_in(table.column("user_id"), value_set=known), -1).to_numpy()
-        seconds = table.column("timestamp").to_numpy()
+        interactions = pq.read_table(path, columns=["user_id", "timestamp"], filters=[("split", "==", "train")])
+        user_ids = pa.array(self.table.user_ids, pa.string())
+        user = pc.fill_null(pc.index_in(interactions.column("user_id"), value_set=user_ids), -1).to_numpy()
+        seconds = interactions.column("timestamp").to_numpy()
         order = np.argsort(user, kind="stable")
         order = order[user[order] >= 0]
-        if len(order) != len(judged.user):
-            raise DatasetError(
-                f"has {len(order)} training interactions, {self.run} judged {len(judged.user)}", where=path
-            )
+        count = len(self.table.user)
+        if len(order) != count:
+            raise DatasetError(f"has {len(order)} training interactions, {self.run} diagnosed {count}", where=path)
         return seconds[order]
 
     @cached_property
-    def reliance_columns(self) -> list[str]:
-        """The modalities and ``none``, as columns of ``reliance_of_users``."""
-        return [*self.judged.modalities, NONE]
+    def reliance_names(self) -> list[str]:
+        """The modalities and ``none``, the columns of ``reliance_shares``."""
+        return [*self.table.modalities, NONE]
 
     @cached_property
-    def reliance_of_users(self) -> np.ndarray:
-        """(U, M + 1) shares of the choices of every user of ``judged``; rows sum to 1."""
+    def reliance_shares(self) -> np.ndarray:
+        """(U, M + 1) shares of the choices of every user of ``table``; rows sum to 1."""
         frame = self.reliance()
-        user = pd.Index(self.judged.user_ids).get_indexer(pd.Index(frame["user_id"]))
-        column = pd.Index(self.reliance_columns).get_indexer(pd.Index(frame["modality"]))
-        shares = np.zeros((len(self.judged.user_ids), len(self.reliance_columns)))
-        known = (user >= 0) & (column >= 0)
-        shares[user[known], column[known]] = frame["reliance"].to_numpy(float)[known]
+        user = pd.Index(self.table.user_ids).get_indexer(pd.Index(frame["user_id"]))
+        column = pd.Index(self.reliance_names).get_indexer(pd.Index(frame["modality"]))
+        shares = np.zeros((len(self.table.user_ids), len(self.reliance_names)))
+        valid = (user >= 0) & (column >= 0)
+        shares[user[valid], column[valid]] = frame["reliance"].to_numpy(float)[valid]
         return shares
 
     @cached_property
     def categories(self) -> dict[str, list[str]]:
-        """Item id to its categories, from the first of the columns genres, categories, category and genre; empty where
-        there is none, or where it holds too many different ones to be categories."""
+        """Item id to its categories, from the first of the columns genres, categories, category and genre; empty
+        without such a column, or where it holds too many different values to be categories."""
         frame = self.items
         column = next((name for name in _CATEGORY_COLUMNS if name in frame.columns), None)
         if column is None:
             return {}
         texts = frame[column].fillna("").astype(str)
         sign = next((sign for sign in _SEPARATORS if texts.str.contains(sign, regex=False).any()), "|")
-        found = {
+        categories = {
             str(item): [part.strip() for part in text.split(sign) if part.strip()]
             for item, text in zip(frame["item_id"], texts, strict=True)
         }
-        different = {name for some in found.values() for name in some}
-        return found if 0 < len(different) <= max(_MOST_CATEGORIES, len(frame) // 10) else {}
+        distinct = {name for names in categories.values() for name in names}
+        return categories if 0 < len(distinct) <= max(_MAX_CATEGORIES, len(frame) // 10) else {}
 
     def pictures(self, item_ids: Sequence[str]) -> list[Path | None]:
-        """The picture file of each item, or None: not given, not there, or outside the dataset's folder of images."""
+        """Return the picture file of each item; None if it is not given, absent, or outside the folder of images."""
         root = read_json(self.dataset / "dataset.json").get("images_root")
         if root is None or "image" not in self.items.columns:
             return [None] * len(item_ids)
@@ -206,7 +192,7 @@ class DiagnosisSource:
         return [find(item) for item in item_ids]
 
     def has_picture(self, item_id: str) -> bool:
-        """Whether the items file names a picture for the item; ``pictures`` finds out whether it is there."""
+        """Return whether the items file names a picture for the item; ``pictures`` checks whether the file exists."""
         return "image" in self.items.columns and bool(isinstance(self._images.get(item_id), str))
 
     @cached_property
@@ -224,33 +210,33 @@ class DiagnosisSource:
         return {str(item): row for row, item in enumerate(self.items["item_id"].astype(str))}
 
     @cached_property
-    def units(self) -> dict[str, np.ndarray]:
-        """The dataset's features per modality of the run, scaled as for training, rows of length one, zero where
-        missing; none of a modality without features."""
+    def unit_features(self) -> dict[str, np.ndarray]:
+        """The dataset's features per modality of the run, (items, dim), scaled as for training, rows of length one,
+        zero where missing; a modality without features has no entry."""
         from demure.features import store
-        from demure.features.normalize import robust
+        from demure.features.normalize import robust_scale
 
-        units = {}
+        features = {}
         for name in self.modalities:
             try:
-                vectors = robust(store.load(self.dataset, name))
+                vectors = robust_scale(store.load(self.dataset, name))
             except FeatureError:
                 continue
-            units[name] = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
-        return units
+            features[name] = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+        return features
 
     @cached_property
     def titles(self) -> dict[str, str]:
-        """Item id to the first of title, text and description that the dataset has; empty where it has none."""
+        """Item id to the first of title, text and description that the dataset has; empty if it has none of them."""
         frame = self.items
         column = next((name for name in _TITLE_COLUMNS if name in frame.columns), None)
         if column is None:
             return {}
-        known = frame[column].notna()
-        return dict(zip(frame["item_id"][known].astype(str), frame[column][known].astype(str), strict=True))
+        titled = frame[frame[column].notna()]
+        return dict(zip(titled["item_id"].astype(str), titled[column].astype(str), strict=True))
 
     def times(self, user_id: str) -> list[Any]:
-        """Timestamps (seconds) of a user's training interactions in time order; empty if the data has none."""
+        """Return timestamps (seconds) of a user's training interactions in time order; empty if the data has none."""
         path = self.dataset / "interactions.parquet"
         if "timestamp" not in pq.read_schema(path).names:
             return []
@@ -259,22 +245,22 @@ class DiagnosisSource:
         )
         return table.column("timestamp").to_pylist()
 
-    def unknown(self, kind: str, name: str) -> RunError:
-        """The error for a ``kind`` (user or item) without a single judged interaction."""
-        table, column = f"{kind}s.parquet", f"{kind}_id"
-        known = pq.read_table(self.dataset / table, columns=[column]).column(column).to_pylist()
-        if name in set(known):
-            return RunError(f"{kind} {name!r} has no training interaction, so nothing was judged", where=self.run)
-        near = nearest(name, known)
+    def unknown_id(self, kind: str, name: str) -> RunError:
+        """Return the error for a ``kind`` (user or item) without any diagnosed interaction."""
+        file, column = f"{kind}s.parquet", f"{kind}_id"
+        ids = pq.read_table(self.dataset / file, columns=[column]).column(column).to_pylist()
+        if name in set(ids):
+            return RunError(f"{kind} {name!r} has no training interaction, so it has no verdicts", where=self.run)
+        near = nearest_ids(name, ids)
         return RunError(
             f"no {kind} {name!r} in this run",
             where=self.run,
-            remedy=f"nearest: {', '.join(near)}" if near else f"{kind} ids look like {', '.join(map(str, known[:3]))}",
+            remedy=f"nearest: {', '.join(near)}" if near else f"{kind} ids look like {', '.join(map(str, ids[:3]))}",
         )
 
 
-def nearest(name: str, known: Iterable[object], count: int = 3) -> list[str]:
-    """The ids most like ``name``: spelled alike; compares with at most some thousand of similar length."""
-    alike = (str(other) for other in known if abs(len(str(other)) - len(name)) <= 2)
-    candidates = [other for other, _ in zip(alike, range(_NEAREST_AMONG), strict=False)]
-    return difflib.get_close_matches(name, candidates, n=count, cutoff=0.5)
+def nearest_ids(name: str, ids: Iterable[object], count: int = 3) -> list[str]:
+    """Return the ids spelled most like ``name``, among the first 20,000 of about the same length."""
+    similar_length = (str(other) for other in ids if abs(len(str(other)) - len(name)) <= 2)
+    candidates = list(itertools.islice(similar_length, _NEAREST_CANDIDATES))
+    return nearest_names(name, candidates, count, cutoff=0.5)

@@ -1,25 +1,26 @@
-"""What a run would recommend, because of which modality, and which past choice speaks loudest for it."""
+"""What a run would recommend, because of which modality, and the past choice with the largest effect on it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
     from demure.runs.load import LoadedRun
+    from demure.runs.manifest import RunManifest
 
 HISTORY = "history"
-_AT_ONCE = 128
-_RECENT = 200
+_BATCH = 128
+_MAX_PAST = 200
 
 
 @dataclass(frozen=True)
 class Suggestion:
     """A recommended item: ``because`` is a modality or ``history``; ``past_item_id`` the one of the user's choices that
-    alone would put the item highest through that, None where the model cannot tell."""
+    alone would give the item the largest term of that kind, None where no choice gives it a positive one."""
 
     rank: int
     item_id: str
@@ -28,84 +29,92 @@ class Suggestion:
     past_item_id: str | None
 
 
-def made_of(manifest: Mapping[str, Any]) -> str:
-    """What the score of a recommendation is made of, in one sentence, from the weights in ``run.json``; empty for a
-    baseline, which has no such weights."""
-    pool = manifest.get("pool")
-    if not pool:
+def describe_scores(manifest: RunManifest) -> str:
+    """Return what the score of a recommendation is made of, in one sentence, from the fusion weights in ``run.json``;
+    empty for a baseline, which has no such weights."""
+    fusion = manifest.pool
+    if not fusion:
         return ""
-    together, content, scarce = (float(pool.get(name, 0)) for name in ("collaborative", "content", "scarce"))
-    gave = "Validation gave" if manifest.get("valid") else "Without a validation split, the defaults gave"
+    collaborative, content, scarce = (float(fusion.get(name, 0)) for name in ("collaborative", "content", "scarce"))
+    source = "Validation gave" if manifest.valid else "Without a validation split, the defaults gave"
     if not content and not scarce:
-        rest = "what is taken together" if together else "what is popular"
-        return f"{gave} the content no weight in this list: recommendations follow {rest}."
-    if not together:
-        return f"{gave} all weight in this list to the content: what is taken together has none."
-    weights = f"{gave} what is taken together a weight of {together:g} in this list, the content {content:g}"
+        rest = "what is taken together" if collaborative else "what is popular"
+        return f"{source} the content no weight in this list: recommendations follow {rest}."
+    if not collaborative:
+        return f"{source} all weight in this list to the content: what is taken together has none."
+    weights = f"{source} what is taken together a weight of {collaborative:g} in this list, the content {content:g}"
     return f"{weights} and more for items that few took." if scarce else f"{weights}."
 
 
 def suggestions(run: LoadedRun, users: Sequence[str], k: int) -> dict[str, list[Suggestion]]:
-    """The ``k`` best new items of each user. Raises ``RunError`` for a user that the dataset does not have.
+    """Return the ``k`` best new items of each user. Raises ``RunError`` for a user that the dataset does not have.
 
-    Which past choice: each of the user's last 200 is taken for a whole history of its own, and the one with the largest
-    term for the item (of the modality that carries it, or of what is taken together) is named. It tells what speaks for
-    the item, not how the choices add up.
+    The past choice: each of the user's last 200 is taken as a whole history of its own, and the one with the largest
+    term for the item (of the modality that carries it, or of the item-item model) is named. It shows which choice
+    supports the item most, not how the choices add up.
     """
     frame = run.recommend(list(users), k)
     item_code = {str(item): code for code, item in enumerate(run.dataset.item_ids)}
     user_code = {str(user): code for code, user in enumerate(run.dataset.user_ids)}
     histories = run.dataset.histories("train", "valid", "test")
-    names = [*run.manifest["modalities"], HISTORY]
-    owner, past, channel, target = [], [], [], []
-    for at, (user, item, because) in enumerate(frame[["user_id", "item_id", "because"]].itertuples(index=False)):
-        had = histories.of(user_code[str(user)])[-_RECENT:]
-        past.append(had)
-        owner.append(np.full(len(had), at))
-        channel.append(np.full(len(had), names.index(because)))
-        target.append(np.full(len(had), item_code[str(item)]))
-    loudest: dict[int, str] = {}
-    if run.recommender is not None and past:
-        asked = [np.concatenate(part).astype(np.int64) for part in (owner, past, channel, target)]
-        said = _alone(run, *asked[1:])
-        order = np.lexsort((said, asked[0]))
-        last = order[np.append(np.diff(asked[0][order]) > 0, True)]
-        loudest = {int(asked[0][row]): str(run.dataset.item_ids[asked[1][row]]) for row in last if said[row] > 0}
-    found: dict[str, list[Suggestion]] = {str(user): [] for user in users}
+    causes = [*run.manifest.modalities, HISTORY]
+    row_parts, past_parts, cause_parts, target_parts = [], [], [], []
+    for row, (user, item, because) in enumerate(frame[["user_id", "item_id", "because"]].itertuples(index=False)):
+        past_items = histories.of(user_code[str(user)])[-_MAX_PAST:]
+        past_parts.append(past_items)
+        row_parts.append(np.full(len(past_items), row))
+        cause_parts.append(np.full(len(past_items), causes.index(because)))
+        target_parts.append(np.full(len(past_items), item_code[str(item)]))
+    best_past: dict[int, str] = {}
+    if run.recommender is not None and past_parts:
+        rows, past, cause, target = (
+            np.concatenate(parts).astype(np.int64) for parts in (row_parts, past_parts, cause_parts, target_parts)
+        )
+        terms = _terms_alone(run, past, cause, target)
+        order = np.lexsort((terms, rows))
+        largest = order[np.append(np.diff(rows[order]) > 0, True)]
+        best_past = {int(rows[k]): str(run.dataset.item_ids[past[k]]) for k in largest if terms[k] > 0}
+    by_user: dict[str, list[Suggestion]] = {str(user): [] for user in users}
     columns = ["user_id", "rank", "item_id", "score", "because"]
-    for at, (user, rank, item, score, because) in enumerate(frame[columns].itertuples(index=False)):
-        one = Suggestion(int(rank), str(item), float(score), str(because), loudest.get(at))
-        found[str(user)].append(one)
-    return found
+    for row, (user, rank, item, score, because) in enumerate(frame[columns].itertuples(index=False)):
+        suggestion = Suggestion(int(rank), str(item), float(score), str(because), best_past.get(row))
+        by_user[str(user)].append(suggestion)
+    return by_user
 
 
-def _alone(run: LoadedRun, past: np.ndarray, channel: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """What ``past`` (n,) items, each a history of its own, say through ``channel`` (n,) for ``target`` (n,): log
-    density ratios for the history, the terms of the mixture for a modality; 0 or less: nothing."""
+def _terms_alone(run: LoadedRun, past: np.ndarray, cause: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Return the term (n,) that each of the ``past`` (n,) items, as a history of its own, gives to ``target`` (n,).
+
+    ``cause`` (n,) counts the modalities, then the history. Log density ratios for the history, terms of the mixture for
+    a modality; 0 or less is no support.
+    """
     import torch
 
     assert run.recommender is not None
     model = run.recommender
-    said = np.zeros(len(past))
+    terms = np.zeros(len(past))
     order = np.argsort(past, kind="stable")
     items, start = np.unique(past[order], return_index=True)
     stop = np.append(start[1:], len(order))
-    together = len(run.manifest["modalities"])
+    history = len(run.manifest.modalities)
     with torch.no_grad():
         views = model.denoiser.views()
         device = model.denoiser.popularity_I.device
-        for at in range(0, len(items), _AT_ONCE):
-            block = items[at : at + _AT_ONCE, None]
-            rows = order[start[at] : stop[min(at + _AT_ONCE, len(items)) - 1]]
-            row = np.searchsorted(items[at : at + _AT_ONCE], past[rows])
-            value = np.empty(len(rows))
-            by_history = channel[rows] == together
+        for first in range(0, len(items), _BATCH):
+            batch_items = items[first : first + _BATCH]
+            rows = order[start[first] : stop[min(first + _BATCH, len(items)) - 1]]
+            column = np.searchsorted(batch_items, past[rows])
+            values = np.empty(len(rows))
+            by_history = cause[rows] == history
             if by_history.any():
-                value[by_history] = model.collaborative(block)[row[by_history], target[rows][by_history]]
+                ratios = model.collaborative(batch_items[:, None])
+                values[by_history] = ratios[column[by_history], target[rows][by_history]]
             if not by_history.all():
-                context = model.denoiser.context(torch.as_tensor(block, device=device))
-                terms = model.denoiser.over_catalogue(context, views)[1].cpu().numpy()
-                content = ~by_history
-                value[content] = terms[row[content], channel[rows][content], target[rows][content]]
-            said[rows] = value
-    return said
+                batch = model.denoiser.make_batch(torch.as_tensor(batch_items[:, None], device=device))
+                content_terms = model.denoiser.catalogue_ratios(batch, views)[1].cpu().numpy()
+                by_content = ~by_history
+                values[by_content] = content_terms[
+                    column[by_content], cause[rows][by_content], target[rows][by_content]
+                ]
+            terms[rows] = values
+    return terms

@@ -13,7 +13,7 @@ import pandas as pd
 from demure.diagnosis.reader import DiagnosisSource
 from demure.errors import DemureError
 from demure.progress import Listener, silent
-from demure.runs.folder import read_manifest
+from demure.runs.manifest import read_manifest, recorded_dataset
 
 _METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
 
@@ -41,9 +41,9 @@ def compared(source: DiagnosisSource, others: Sequence[Path | str], listener: Li
     paths = [source.run, *(Path(other) for other in others)]
     names = dict(zip(_names(paths), paths, strict=True))
     manifests = {name: read_manifest(path) for name, path in names.items()}
-    own = source.manifest["dataset"]["identity"]
+    own = recorded_dataset(source.run, source.manifest).identity
     for name, manifest in manifests.items():
-        if manifest["dataset"].get("identity") != own:
+        if recorded_dataset(names[name], manifest).identity != own:
             raise DemureError(
                 f"was made from other data than {source.run}", where=names[name], remedy="compare runs on one split"
             )
@@ -54,7 +54,7 @@ def compared(source: DiagnosisSource, others: Sequence[Path | str], listener: Li
     except DemureError as error:
         judgement, metrics, note = None, [{} for _ in names], f"The runs could not be judged: {error}"
     rows = [
-        {"run": name, "recipe": manifest.get("recipe", ""), "seed": manifest.get("seed", "")}
+        {"run": name, "recipe": manifest.recipe, "seed": manifest.seed}
         | {metric: reached[metric] for metric in _METRICS if metric in reached}
         for (name, manifest), reached in zip(manifests.items(), metrics, strict=True)
     ]

@@ -122,7 +122,7 @@ def _histogram(source: DiagnosisSource) -> dict[str, np.ndarray]:
 
 def _facts(source: DiagnosisSource) -> list[tuple[str, list[tuple[str, str]]]]:
     """How the run was made, as headed lists of names and values; what a manifest lacks is left out."""
-    run = source.manifest
+    run = source.manifest.to_dict()
     dataset = json.loads((source.dataset / "dataset.json").read_text(encoding="utf-8"))
     keys = ("recipe", "model", "seed", "device", "epochs", "best_epoch", "demure_version")
     found = [
@@ -154,7 +154,7 @@ def _value(value: Any) -> str:
 def _files(source: DiagnosisSource) -> list[tuple[str, str]]:
     recipe = source.run / "recipe.yaml"
     found = [
-        ("The run (run.json)", json.dumps(source.manifest, indent=2, ensure_ascii=False)),
+        ("The run (run.json)", json.dumps(source.manifest.to_dict(), indent=2, ensure_ascii=False)),
         ("Its recipe (recipe.yaml)", recipe.read_text(encoding="utf-8") if recipe.is_file() else ""),
         ("Its dataset (dataset.json)", (source.dataset / "dataset.json").read_text(encoding="utf-8")),
     ]

@@ -1,38 +1,40 @@
-"""The run folder: what a training leaves behind, and how it is found again."""
+"""The run folder: the names of its files, and how a training takes possession of it."""
 
 from __future__ import annotations
 
-import platform
-import sys
-from importlib import metadata
+import shutil
 from pathlib import Path
-from typing import Any
 
 from demure.errors import RunError
-from demure.files import read_json
+from demure.files import refuse_existing
 
-FORMAT_VERSION = 1
 MANIFEST = "run.json"
 CHECKPOINT = "checkpoint.safetensors"
+WEIGHTS = "model.safetensors"
+RECIPE = "recipe.yaml"
 
 
-def read_manifest(run: Path) -> dict[str, Any]:
-    """``run.json`` of a finished run. Raises ``RunError`` if there is none, or one of another format."""
-    if not (run / MANIFEST).is_file():
-        if (run / CHECKPOINT).is_file():
-            raise RunError("the training has not finished", where=run, remedy="go on with `demure train ... --resume`")
-        raise RunError("is not a run folder (no run.json)", where=run, remedy="make one with `demure train`")
-    manifest = read_json(run / MANIFEST)
-    if not isinstance(manifest, dict) or manifest.get("format_version") != FORMAT_VERSION:
-        raise RunError("has another format version", where=run / MANIFEST, remedy="train again with this demure")
-    return manifest
+def claim_folder(out: Path, *, resume: bool, overwrite: bool) -> None:
+    """Make the folder ``out`` for a training: a new one, one to replace, or with ``resume`` an unfinished one.
 
-
-def environment() -> dict[str, str]:
-    """Versions that decide a result: Python, platform, and the packages that compute."""
-    packages = ("numpy", "scipy", "scikit-learn", "torch", "pandas")
-    return {
-        "python": platform.python_version(),
-        "platform": f"{sys.platform} {platform.machine()}",
-        **{name: metadata.version(name) for name in packages},
-    }
+    Raises ``RunError`` for a folder that is finished, unfinished or no run, and ``resume`` or ``overwrite`` do not ask
+    for it.
+    """
+    if resume and out.is_dir():
+        for part in out.glob(".*.part*"):  # of a process that was killed while it wrote
+            part.unlink()
+    finished = (out / MANIFEST).is_file()
+    unfinished = (out / CHECKPOINT).is_file() and not finished
+    if resume and (unfinished or not out.exists()):
+        pass
+    elif resume and finished:
+        raise RunError("is already finished", where=out, remedy="leave --resume out and say --overwrite to train again")
+    elif unfinished and not overwrite:
+        raise RunError("holds an unfinished training", where=out, remedy="say --resume to go on, or --overwrite")
+    else:
+        refuse_existing(out, overwrite=overwrite)
+        if out.exists():
+            if not (finished or unfinished or not any(out.iterdir())):
+                raise RunError("is not a run folder", where=out, remedy="choose another --out")
+            shutil.rmtree(out)
+    out.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""`demure eval --per-user`: what every user got from every run, as one Parquet file."""
+"""`demure eval --per-user`: the metrics and hits of every user in every run, as one Parquet file."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ from demure.evaluation.slices import most_relied_on
 if TYPE_CHECKING:
     import pandas as pd
 
-    from demure.runs.ranking import Ranked
+    from demure.runs.ranking import RankedRuns
 
 
-def write_per_user(out: Path, ranked: Ranked, reliance: pd.DataFrame | None) -> None:
-    """Metrics per run and user; and what slices rest on: the length of the history before the split, which items were
-    relevant, where they were ranked (0: not among the first max(k)), and what the user relies on most."""
+def write_per_user(out: Path, ranked: RankedRuns, reliance: pd.DataFrame | None) -> None:
+    """Write a row per run and user, with every metric and the facts that slices rest on.
+
+    ``history``: length of the history before the split; ``relevant_items`` and their ``ranks`` (0: not among the first
+    max(k)); ``relies_on``: the modality that the user relies on most, by the table ``reliance``.
+    """
     user_ids, item_ids = ranked.dataset.user_ids, ranked.dataset.item_ids
     relied = None
     if reliance is not None:
@@ -34,7 +37,7 @@ def write_per_user(out: Path, ranked: Ranked, reliance: pd.DataFrame | None) -> 
             "run": pa.array([name] * len(users), pa.string()),
             "user_id": pa.array(user_ids[users], pa.string()),
             **{metric: pa.array(values, pa.float64()) for metric, values in evaluation.per_user.items()},
-            "history": pa.array(ranked.seen.lengths[users], pa.int64()),
+            "history": pa.array(ranked.past.lengths[users], pa.int64()),
             "relies_on": pa.array([None] * len(users) if relied is None else relied[users], pa.string()),
             "relevant_items": pa.ListArray.from_arrays(offsets, pa.array(item_ids[ranks.item], pa.string())),
             "ranks": pa.ListArray.from_arrays(offsets, pa.array(ranks.rank, pa.int64())),

@@ -1,4 +1,4 @@
-"""`demure recommend`: the best new items of many users, in blocks, into one file."""
+"""`demure recommend`: write the best new items of many users, block by block, into one file."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from demure.prepare.new_users import read_histories
 from demure.errors import DemureError
 from demure.files import atomic_file
+from demure.prepare.new_users import read_histories
 from demure.progress import Listener, Progress, silent
 
 if TYPE_CHECKING:
@@ -26,9 +24,11 @@ _PREVIEW = 10
 
 
 @dataclass(frozen=True)
-class Recommended:
-    """What was written: ``rows`` for ``users`` users. ``preview``: the first rows of the first user, with titles;
-    ``notes``: what was found in a file of histories."""
+class RecommendReport:
+    """The file ``written``: ``rows`` for ``users`` users.
+
+    ``preview``: the first rows of the first user, with titles; ``notes``: problems in a file of histories.
+    """
 
     run: str
     written: str
@@ -47,12 +47,13 @@ def recommend(
     k: int = 20,
     device: str = "auto",
     listener: Listener = silent,
-) -> Recommended:
+) -> RecommendReport:
     """Write the ``k`` best items that each user has not had: user_id, rank (1 = best), item_id, score, because.
 
-    ``users`` are ids; None means all of the dataset, in its order. With ``history``, the users are those of that file
-    of interactions, known or new, and its rows are all they had; nothing is trained again. Raises ``DemureError`` for
-    a user that the dataset does not have, for a file without usable rows, and for an ``out`` that is no Parquet file.
+    ``users``: ids; None stands for all users of the dataset, in its order. With ``history``, a file of interactions,
+    the users are those of the file, in the dataset or new, and its rows are their whole history; nothing is trained
+    again. Raises ``DemureError`` for a user that the dataset does not have, for a file without usable rows, and for an
+    ``out`` that is not a Parquet file.
     """
     import pandas as pd
     import pyarrow as pa
@@ -65,10 +66,10 @@ def recommend(
     loaded = load_run(run, device=device)
     notes: list[str] = []
     if history is None:
-        wanted = list(dict.fromkeys(users)) if users is not None else [str(user) for user in loaded.dataset.user_ids]
+        user_ids = list(dict.fromkeys(users)) if users is not None else [str(user) for user in loaded.dataset.user_ids]
     else:
-        found, histories, findings = read_histories(history, loaded.dataset)
-        wanted, notes = [str(user) for user in found], _told(findings, histories)
+        file_users, histories, findings = read_histories(history, loaded.dataset)
+        user_ids, notes = [str(user) for user in file_users], _notes(findings, histories)
     schema = pa.schema(
         [
             ("user_id", pa.string()),
@@ -80,25 +81,26 @@ def recommend(
     )
     rows, preview = 0, pd.DataFrame(columns=list(COLUMNS))
     with atomic_file(out) as part, pq.ParquetWriter(part, schema) as writer:
-        for start in range(0, len(wanted), _USERS_AT_ONCE):
-            ids = wanted[start : start + _USERS_AT_ONCE]
+        for start in range(0, len(user_ids), _USERS_AT_ONCE):
+            block = user_ids[start : start + _USERS_AT_ONCE]
             if history is None:
-                frame = loaded.recommend(ids, k)[list(COLUMNS)]
+                frame = loaded.recommend(block, k)[list(COLUMNS)]
             else:
-                frame = loaded.recommend_to(ids, histories.slice_users(start, start + len(ids)), k)[list(COLUMNS)]
+                frame = loaded.recommend_to(block, histories.slice_users(start, start + len(block)), k)[list(COLUMNS)]
             writer.write_table(pa.Table.from_pandas(frame, schema=schema, preserve_index=False))
             rows += len(frame)
             if not start:
-                preview = frame[frame["user_id"] == wanted[0]].head(_PREVIEW)
-            listener(Progress("recommend", min(start + _USERS_AT_ONCE, len(wanted)), len(wanted)))
+                preview = frame[frame["user_id"] == user_ids[0]].head(_PREVIEW)
+            listener(Progress("recommend", min(start + _USERS_AT_ONCE, len(user_ids)), len(user_ids)))
     items = loaded.dataset.items
     if "title" in items.columns:
         titles = items.set_index("item_id")["title"]
         preview = preview.assign(title=titles.reindex(preview["item_id"]).fillna("").to_numpy())
-    return Recommended(str(run), str(out), len(wanted), rows, preview, notes)
+    return RecommendReport(str(run), str(out), len(user_ids), rows, preview, notes)
 
 
-def _told(findings: Findings, histories: Histories) -> list[str]:
+def _notes(findings: Findings, histories: Histories) -> list[str]:
+    """Return a line for each kind of problem in a file of histories."""
     notes = [*findings.notes]
     for problem in findings.problems.values():
         first = problem.first[0]

@@ -1,4 +1,4 @@
-"""`demure eval --by`: the slices of runs, each with how sure its numbers are, and by how much runs differ there."""
+"""`demure eval --by`: metrics of runs on slices of users and items, with intervals and differences between runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from demure.errors import DemureError, RunError
-from demure.evaluation import slices as parts
+from demure.evaluation.slices import (
+    Slice,
+    Slicing,
+    history_lengths,
+    item_warmth,
+    modalities_present,
+    most_relied_on,
+    popularity_bands,
+    slices,
+    user_warmth,
+)
 from demure.evaluation.stats import bootstrap_interval
 from demure.suggest import did_you_mean
 
@@ -18,7 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from demure.evaluation.ranking import Evaluation
-    from demure.runs.ranking import Ranked
+    from demure.runs.ranking import RankedRuns
 
 BY = ("items", "users", "popularity", "history", "modalities", "reliance")
 _RESAMPLES = 1000
@@ -34,9 +44,12 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class SliceOfRun:
-    """One run on part ``slice`` of the slicing ``by``: how many ``users`` and ``relevant`` items are in it, the means
-    of all ``metrics``, the ``intervals`` of the main ones, and, of those, the ``differences`` from the first run."""
+class RunSlice:
+    """One run on the part ``slice`` of the slicing ``by``.
+
+    ``users`` and ``relevant``: numbers of users and relevant items in it; ``metrics``: means; ``intervals`` of the main
+    metrics, and ``differences`` of these from the first run.
+    """
 
     by: str
     slice: str
@@ -47,8 +60,8 @@ class SliceOfRun:
     differences: dict[str, Interval]
 
 
-def check_by(by: Sequence[str]) -> list[str]:
-    """The slicings asked for, each once, ``all`` being all of them. Raises ``DemureError`` for an unknown one."""
+def check_slicings(by: Sequence[str]) -> list[str]:
+    """Return the names ``by``, each once; ``all`` stands for all. Raises ``DemureError`` for an unknown one."""
     for name in by:
         if name not in (*BY, "all"):
             remedy = did_you_mean(name, BY) or f"use {', '.join(BY)} or all"
@@ -56,31 +69,35 @@ def check_by(by: Sequence[str]) -> list[str]:
     return list(BY) if "all" in by else list(dict.fromkeys(by))
 
 
-def slicings(by: Sequence[str], ranked: Ranked, reliance: pd.DataFrame | None, *, skip: bool) -> list[parts.Slicing]:
-    """The slicings ``by``; without ``reliance`` there is none by that, and without features none by modalities: that
-    one is left out if ``skip``, and otherwise raises ``DemureError``."""
-    made = []
-    for name in by:
+def build_slicings(
+    names: Sequence[str], ranked: RankedRuns, reliance: pd.DataFrame | None, *, skip: bool
+) -> list[Slicing]:
+    """Return the slicings ``names``; without ``reliance`` that one is left out.
+
+    So is the one by modalities if the dataset has no features and ``skip`` is set; otherwise raises ``DemureError``.
+    """
+    slicings = []
+    for name in names:
         if name == "items":
-            made.append(parts.item_warmth(ranked.catalogue))
+            slicings.append(item_warmth(ranked.catalogue))
         elif name == "users":
-            made.append(parts.user_warmth(ranked.seen))
+            slicings.append(user_warmth(ranked.past))
         elif name == "popularity":
-            made.append(parts.popularity_bands(ranked.catalogue))
+            slicings.append(popularity_bands(ranked.catalogue))
         elif name == "history":
-            made.append(parts.history_lengths(ranked.seen))
+            slicings.append(history_lengths(ranked.past))
         elif name == "reliance":
             if reliance is not None:
-                made.append(parts.most_relied_on(reliance, ranked.dataset.user_ids))
+                slicings.append(most_relied_on(reliance, ranked.dataset.user_ids))
         elif ranked.catalogue.present:
-            made.append(parts.modalities_present(ranked.catalogue))
+            slicings.append(modalities_present(ranked.catalogue))
         elif not skip:
             raise DemureError("the dataset has no features", where=f"--by {name}", remedy="extract some")
-    return made
+    return slicings
 
 
-def reliance_of(runs: Sequence[Path]) -> tuple[str, pd.DataFrame] | None:
-    """The first of ``runs`` that says what users rely on, and what it says; None if there is none."""
+def read_reliance(runs: Sequence[Path]) -> tuple[str, pd.DataFrame] | tuple[None, None]:
+    """Return the first of ``runs`` with a reliance.parquet, and that table; None if there is none."""
     import pandas as pd
 
     for run in runs:
@@ -90,29 +107,27 @@ def reliance_of(runs: Sequence[Path]) -> tuple[str, pd.DataFrame] | None:
                 return str(run), pd.read_parquet(file, columns=["user_id", "modality", "reliance"])
             except (OSError, ValueError) as error:
                 raise RunError(f"cannot be read ({error})", where=file, remedy="train the run again") from error
-    return None
+    return None, None
 
 
 def slice_runs(
-    evaluations: Mapping[str, Evaluation], made: Sequence[parts.Slicing], main: Sequence[str]
-) -> dict[str, list[SliceOfRun]]:
-    """Run -> its slices; ``main`` metrics come with intervals and with differences from the first run."""
-    first: dict[tuple[str, str], parts.Slice] = {}
-    told: dict[str, list[SliceOfRun]] = {}
+    evaluations: Mapping[str, Evaluation], slicings: Sequence[Slicing], main: Sequence[str]
+) -> dict[str, list[RunSlice]]:
+    """Return run -> its slices; ``main`` metrics come with intervals and with differences from the first run."""
+    first: dict[tuple[str, str], Slice] = {}
+    run_slices: dict[str, list[RunSlice]] = {}
     for run, evaluation in evaluations.items():
-        told[run] = []
-        for one in (part for slicing in made for part in parts.slices(evaluation, slicing)):
-            reference = first.setdefault((one.by, one.slice), one)
-            differences = {} if reference is one else {name: _apart(one, reference, name) for name in main}
-            intervals = {name: _interval(one.per_user[name]) for name in main}
-            told[run].append(
-                SliceOfRun(one.by, one.slice, one.users, one.relevant, one.means(), intervals, differences)
+        run_slices[run] = []
+        for part in (part for slicing in slicings for part in slices(evaluation, slicing)):
+            reference = first.setdefault((part.by, part.slice), part)
+            differences = {}
+            if reference is not part:
+                differences = {name: _interval(part.per_user[name] - reference.per_user[name]) for name in main}
+            intervals = {name: _interval(part.per_user[name]) for name in main}
+            run_slices[run].append(
+                RunSlice(part.by, part.slice, part.users, part.relevant, part.means(), intervals, differences)
             )
-    return told
-
-
-def _apart(one: parts.Slice, reference: parts.Slice, metric: str) -> Interval:
-    return _interval(one.per_user[metric] - reference.per_user[metric])
+    return run_slices
 
 
 def _interval(values: np.ndarray) -> Interval:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,12 +11,14 @@ import numpy as np
 
 from demure import __version__
 from demure.errors import DemureError, RunError
-from demure.evaluation.ranking import top_k
+from demure.evaluation.top_k import top_k
 from demure.files import atomic_folder, refuse_existing, write_json
 from demure.progress import Listener, Progress, silent
 from demure.runs.load import LoadedRun, load_run
+from demure.runs.manifest import recorded_dataset
 from demure.serving.arrays import Parts, parts_of
 from demure.serving.index import IndexReport, index_items, need_usearch
+from demure.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from demure.data.histories import Histories
@@ -76,8 +77,7 @@ def export(
     missing package.
     """
     if format not in FORMATS:
-        close = difflib.get_close_matches(format, FORMATS, n=1)
-        remedy = f"did you mean {close[0]}?" if close else f"one of {', '.join(FORMATS)}"
+        remedy = did_you_mean(format, FORMATS) or f"one of {', '.join(FORMATS)}"
         raise DemureError(f"unknown format {format!r}", where="--format", remedy=remedy)
     if k < 1:
         raise DemureError(f"k is {k}", where="--k", remedy="give 1 or more")
@@ -123,8 +123,8 @@ def export(
             "format": format,
             "model": loaded.recipe.model,
             "recipe": loaded.recipe.name,
-            "modalities": loaded.manifest["modalities"],
-            "dataset": loaded.manifest["dataset"]["identity"],
+            "modalities": loaded.manifest.modalities,
+            "dataset": recorded_dataset(loaded.path, loaded.manifest).identity,
             "numbers": parts.numbers,
             "holds": holds,
             "lacks": lacks,
@@ -140,7 +140,7 @@ def export(
 
 def _some_users(histories: Histories) -> np.ndarray:
     """Up to 64 users with a history, spread over all of them, the one with the longest among them."""
-    length = np.diff(histories.indptr)
+    length = histories.lengths
     known = np.flatnonzero(length > 0)
     if not len(known):
         return np.arange(min(len(length), 1))

@@ -1,4 +1,4 @@
-"""A listener that tells watchers of every judged epoch, and never lets one of them stop the training."""
+"""A listener that passes validated epochs to trackers, and lets none of them stop the training."""
 
 from __future__ import annotations
 
@@ -6,16 +6,21 @@ import contextlib
 import io
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 
-from demure.progress import ValidatedEpoch, Listener, Notice, Progress
+from demure.progress import Listener, Notice, Progress, ValidatedEpoch
 from demure.tracking.protocol import RunInfo, Tracker
 
 
 class TrackingListener:
-    """Passes everything on to ``listener``. A watcher that fails is told of once; one that cannot begin is left out."""
+    """Passes every progress on to ``listener``, and validated epochs to ``trackers``.
 
-    def __init__(self, watchers: Mapping[str, Tracker], about: RunInfo, listener: Listener) -> None:
-        self.watchers, self.about, self.listener = dict(watchers), about, listener
+    The first failure of a tracker is reported in a notice and kept in ``failures``; a tracker that cannot begin is left
+    out.
+    """
+
+    def __init__(self, trackers: Mapping[str, Tracker], info: RunInfo, listener: Listener) -> None:
+        self.trackers, self.info, self.listener = dict(trackers), info, listener
         self.failures: dict[str, str] = {}
         self._begun = False
         self._start = time.monotonic()
@@ -25,31 +30,32 @@ class TrackingListener:
             self._begin()
             values = {**progress.fields, "seconds": round(time.monotonic() - self._start, 3)}
             numbers = {name: float(value) for name, value in values.items() if not isinstance(value, str)}
-            for name, watcher in list(self.watchers.items()):
-                self._tell(name, lambda one=watcher: one.epoch(progress.done, numbers))  # type: ignore[misc]
+            for name, tracker in list(self.trackers.items()):
+                self._call(name, partial(tracker.epoch, progress.done, numbers))
         self.listener(progress)
 
     def end(self, values: Mapping[str, float], *, finished: bool) -> None:
-        """Say how it ended; where nothing was judged, also that it began."""
+        """End all trackers; where no epoch was validated, a finished training begins them first."""
         if finished:
             self._begin()
-        for name, watcher in list(self.watchers.items()) if self._begun else ():
-            self._tell(name, lambda one=watcher: one.end(values, finished=finished))  # type: ignore[misc]
+        for name, tracker in list(self.trackers.items()) if self._begun else ():
+            self._call(name, partial(tracker.end, values, finished=finished))
 
     def _begin(self) -> None:
         if not self._begun:
             self._begun = True
-            for name, watcher in list(self.watchers.items()):
-                if not self._tell(name, lambda one=watcher: one.begin(self.about)):  # type: ignore[misc]
-                    del self.watchers[name]
+            for name, tracker in list(self.trackers.items()):
+                if not self._call(name, partial(tracker.begin, self.info)):
+                    del self.trackers[name]
 
-    def _tell(self, name: str, call: Callable[[], None]) -> bool:
+    def _call(self, name: str, method: Callable[[], None]) -> bool:
+        """Return whether the call succeeded."""
         try:
             with contextlib.redirect_stdout(io.StringIO()):  # standard output is for results
-                call()
+                method()
         except (Exception, SystemExit) as error:  # whatever a foreign package or its server does
             if name not in self.failures:
                 self.failures[name] = f"{name} failed ({type(error).__name__}: {error}); the training goes on"
-                self.listener(Notice("watch", 0, text=self.failures[name]))
+                self.listener(Notice("track", 0, text=self.failures[name]))
             return False
         return True

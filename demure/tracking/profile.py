@@ -1,4 +1,4 @@
-"""Where a training's time goes: seconds by stage, and a torch.profiler trace of a few of its steps."""
+"""Profile a training: seconds by stage, and a torch.profiler trace of a few of its steps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from demure.files import atomic_file
-from demure.progress import ValidatedEpoch, Listener, Progress
+from demure.progress import Listener, Progress, ValidatedEpoch
 
 TRACE = "trace.json"
 _SKIPPED = 2  # steps: the first ones allocate, and the profiler warms up
@@ -28,8 +28,10 @@ class Operator:
 
 @dataclass(frozen=True)
 class Profile:
-    """``trace``: the Chrome JSON (chrome://tracing, ui.perfetto.dev), None where no step was traced; ``stages``: stage
-    -> seconds of the whole training; ``operators`` the most expensive first, of the ``steps`` that were traced."""
+    """``trace``: path of the Chrome JSON (chrome://tracing, ui.perfetto.dev), None where no step was traced.
+
+    ``stages``: stage -> seconds of the whole training; ``operators``, the most expensive first, of the ``steps`` traced.
+    """
 
     trace: str | None
     stages: dict[str, float]
@@ -38,7 +40,7 @@ class Profile:
 
 
 class Profiler:
-    """A listener between a training and ``listener``; ``finish`` writes the trace."""
+    """A listener that measures a training and passes its progress on; :meth:`finish` writes the trace."""
 
     def __init__(self, listener: Listener) -> None:
         import torch
@@ -64,9 +66,9 @@ class Profiler:
         return ProfilerAction.RECORD
 
     def _account(self, progress: Progress) -> float:
-        """Put the time since the last report down to a stage; return the time."""
+        """Add the time since the last report to a stage; return the present time."""
         now = time.monotonic()
-        # "read features 0" announces; "train 3/200" and a judged epoch report what is done.
+        # "read features 0" announces a stage; "train 3/200" and a validated epoch report what is done.
         announced = self._before.total is None and not isinstance(self._before, ValidatedEpoch)
         stage = self._before.stage if announced else progress.stage
         self.stages[stage] = self.stages.get(stage, 0.0) + now - self._last
@@ -88,13 +90,13 @@ class Profiler:
         self.listener(progress)
 
     def stop(self) -> None:
-        """Trace no more."""
+        """End the trace."""
         if self._running:
             self._running = False
             self._profiler.stop()
 
     def finish(self, folder: Path) -> Profile:
-        """Write ``folder``/trace.json and sum up."""
+        """Write ``folder``/trace.json and return the profile."""
         self.stop()
         self._account(Progress("finish", 1, 1))
         steps = max(0, self._steps - _SKIPPED)

@@ -1,4 +1,4 @@
-"""What every watcher is: told of a run's beginning, of every judged epoch, and of its end."""
+"""The interface of a tracker: it receives the start of a run, every validated epoch, and the end."""
 
 from __future__ import annotations
 
@@ -9,41 +9,41 @@ from typing import Any, Protocol
 
 from demure.files import read_json, write_json
 
-_REMEMBERED = "watchers.json"
+_RUN_IDS = "watchers.json"  # the name of the first release, so that its runs can be resumed
 
 
 @dataclass(frozen=True)
 class RunInfo:
-    """The run that is watched: its folder, the recipe's keys by whole name, and what else decides it."""
+    """A run as trackers see it: its ``folder``, the ``recipe`` with whole names of keys, and other ``facts``."""
 
-    run: Path
+    folder: Path
     recipe: Mapping[str, Any]
     facts: Mapping[str, Any]
 
     @property
     def name(self) -> str:
-        """What the run is called where it is shown."""
-        return self.run.absolute().name
+        """The name of the run where it is shown."""
+        return self.folder.absolute().name
 
-    def remembered(self, watcher: str) -> str | None:
-        """What ``remember`` kept of a training that was interrupted and now goes on."""
-        file = self.run / _REMEMBERED
-        return read_json(file).get(watcher) if file.is_file() else None
+    def load_id(self, tracker: str) -> str | None:
+        """Return the id that ``tracker`` gave this run before it was interrupted, None for a new run."""
+        file = self.folder / _RUN_IDS
+        return read_json(file).get(tracker) if file.is_file() else None
 
-    def remember(self, watcher: str, id: str) -> None:
-        """Keep the ``id`` of the run at ``watcher``, so that a resumed training goes on in the same one."""
-        file = self.run / _REMEMBERED
-        write_json(file, (read_json(file) if file.is_file() else {}) | {watcher: id})
+    def save_id(self, tracker: str, run_id: str) -> None:
+        """Keep the id that ``tracker`` gave this run, so that a resumed training goes on in the same one."""
+        file = self.folder / _RUN_IDS
+        write_json(file, (read_json(file) if file.is_file() else {}) | {tracker: run_id})
 
 
 class Tracker(Protocol):
-    """May raise: a watcher that fails is told of, and the training goes on."""
+    """Methods may raise: a tracker that fails is reported, and the training goes on."""
 
-    def begin(self, about: RunInfo) -> None:
-        """Before the first epoch, when the run folder is there."""
+    def begin(self, info: RunInfo) -> None:
+        """Start, before the first epoch, when the run folder exists."""
 
     def epoch(self, number: int, values: Mapping[str, float]) -> None:
-        """After each judged epoch; ``values`` are the line of metrics.jsonl, and ``seconds`` since the beginning."""
+        """Record a validated epoch: the line of metrics.jsonl, and ``seconds`` since the beginning."""
 
     def end(self, values: Mapping[str, float], *, finished: bool) -> None:
-        """Once: with the validation metrics of the best epoch, or not ``finished``, when something cut it off."""
+        """End once: with the validation metrics of the best epoch, or not ``finished``, if the training was cut off."""

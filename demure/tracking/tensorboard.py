@@ -14,9 +14,9 @@ FOLDER = "tensorboard"
 class TensorBoard:
     """Scalars per epoch, the recipe as text."""
 
-    def begin(self, about: RunInfo) -> None:
-        self.writer = SummaryWriter(str(about.run / FOLDER))
-        rows = [f"| {name} | {value} |" for name, value in {**about.facts, **about.recipe}.items()]
+    def begin(self, info: RunInfo) -> None:
+        self.writer = SummaryWriter(str(info.folder / FOLDER))
+        rows = [f"| {name} | {value} |" for name, value in {**info.facts, **info.recipe}.items()]
         self.writer.add_text("recipe", "\n".join(["| key | value |", "| --- | --- |", *rows]))
 
     def epoch(self, number: int, values: Mapping[str, float]) -> None:

@@ -13,16 +13,16 @@ from demure.tracking.protocol import RunInfo
 class Trackio:
     """Metrics per epoch; a resumed training goes on in the run of the same name."""
 
-    def begin(self, about: RunInfo) -> None:
-        name = about.remembered("trackio")
+    def begin(self, info: RunInfo) -> None:
+        name = info.load_id("trackio")
         self.run = trackio.init(
             project=os.environ.get("TRACKIO_PROJECT", "demure"),
-            name=name or about.name,
-            config={**about.facts, **about.recipe},
+            name=name or info.name,
+            config={**info.facts, **info.recipe},
             resume="allow" if name else "never",
             embed=False,
         )
-        about.remember("trackio", self.run.name)
+        info.save_id("trackio", self.run.name)
 
     def epoch(self, number: int, values: Mapping[str, float]) -> None:
         self.run.log(dict(values), step=number)

@@ -13,17 +13,17 @@ from demure.tracking.protocol import RunInfo
 class WeightsAndBiases:
     """Metrics per epoch; a resumed training goes on in the same run."""
 
-    def begin(self, about: RunInfo) -> None:
+    def begin(self, info: RunInfo) -> None:
         self.run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", "demure"),
-            name=about.name,
-            dir=str(about.run),
-            config={**about.facts, **about.recipe},
-            id=about.remembered("wandb"),
+            name=info.name,
+            dir=str(info.folder),
+            config={**info.facts, **info.recipe},
+            id=info.load_id("wandb"),
             resume="allow",
             settings=wandb.Settings(console="off", silent=True),
         )
-        about.remember("wandb", self.run.id)
+        info.save_id("wandb", self.run.id)
 
     def epoch(self, number: int, values: Mapping[str, float]) -> None:
         self.run.log(dict(values), step=number)

@@ -1,4 +1,4 @@
-"""The loop of the baselines that learn: the same for all, stopped by recall on validation."""
+"""Train a baseline with weights: the same loop for all, stopped by recall on validation."""
 
 from __future__ import annotations
 
@@ -10,96 +10,98 @@ import torch
 from demure.baselines.learned import Learned, Task
 from demure.evaluation.ranking import evaluate, mean_of
 from demure.progress import Progress
-from demure.training.checkpoint import TrainingContext, CheckpointManager, TrainingLog
+from demure.training.checkpoint import CheckpointManager, TrainingContext, TrainingLog
 from demure.training.optimizer import Optimizer
 
 if TYPE_CHECKING:
-    from demure.compute.process_group import Team
+    from demure.compute.process_group import ProcessGroup
     from demure.data.histories import Histories
 
-METRIC = "recall@20"
-_SCORES = 2_000_000_000  # users x items ranked at a judgement
-_FEWEST = 100
+METRICS = ("recall@20", "ndcg@20")
+"""Measured on validation; the first one decides."""
+_MAX_SCORES = 2_000_000_000  # users x items ranked at a validation
+_MIN_USERS = 100
 
 
-def train_baseline(module: Learned, valid: Histories, task: Task, *, seed: int, signature: str, care: TrainingContext) -> TrainingLog:
-    """Train until ``METRIC`` on ``valid`` stops improving; leave ``module`` at its best epoch.
+def train_baseline(
+    module: Learned, valid: Histories, task: Task, *, seed: int, signature: str, context: TrainingContext
+) -> TrainingLog:
+    """Train until recall@20 on ``valid`` stops improving; leave ``module`` at its best epoch.
 
-    Where there is no validation part the last epoch is kept. Where users times items are more than two thousand
-    million, a sample of the users is judged. Checkpoints as in ``demure.training.denoiser_loop.fit``. Raises
-    ``RunError`` when a loss is not finite.
+    Without a validation part the last epoch is kept. Where users times items are more than ``_MAX_SCORES``, a sample of
+    the users is validated. Checkpoints as in :func:`demure.training.denoiser_loop.train_denoiser`. Raises ``RunError``
+    when a loss is not finite.
     """
     options = module.options
-    descent = Optimizer([{"params": list(module.parameters()), "lr": options.learning_rate}], module.rowwise(), care.team)
+    groups = [{"params": list(module.parameters()), "lr": options.learning_rate}]
+    optimizer = Optimizer(groups, module.rowwise(), context.processes)
     generator = torch.Generator().manual_seed(seed)
-    judged = bool(len(valid.items))
-    watched = _sample(valid, task.n_items, seed)
-    keeper = CheckpointManager(care, signature, module, descent, generator, TrainingLog(metric=METRIC if judged else "epoch"))
-    log = keeper.log
-    with keeper.watching():
+    validated = bool(len(valid.items))
+    sample = _sample_users(valid, task.n_items, seed)
+    log = TrainingLog(metric=METRICS[0] if validated else "epoch")
+    checkpoints = CheckpointManager(context, signature, module, optimizer, generator, log)
+    log = checkpoints.log
+    with checkpoints.handle_signals():
         while not log.epochs or (
             log.epochs[-1]["epoch"] < options.epochs and len(log.epochs) - 1 - log.best < options.patience
         ):
             last = int(log.epochs[-1]["epoch"]) if log.epochs else 0
             until = min(last + options.every, options.epochs) if log.epochs else 0
-            while last + keeper.place.epochs < until:
-                _epoch(module, descent, generator, keeper, seed, last + keeper.place.epochs + 1)
+            while last + checkpoints.state.epochs < until:
+                train_epoch(module, checkpoints, seed, last + checkpoints.state.epochs + 1)
             entry: dict[str, float] = {"epoch": until}
-            if judged:
-                entry |= _means(module, watched, task, care.team)
-            losses = keeper.place.losses
-            keeper.note({**entry, "loss": float(np.mean(losses))} if losses else entry)
-        return keeper.finish()
+            if validated:
+                entry |= _validate(module, sample, task, context.processes)
+            losses = checkpoints.state.losses
+            checkpoints.record({**entry, "loss": float(np.mean(losses))} if losses else entry)
+        return checkpoints.finish()
 
 
-def _epoch(
-    module: Learned, descent: Optimizer, generator: torch.Generator, keeper: CheckpointManager, seed: int, epoch: int
-) -> None:
-    """One epoch, or the rest of one that was cut off."""
-    place = keeper.place
-    if place.began is None:
-        with keeper.whole():
+def train_epoch(module: Learned, checkpoints: CheckpointManager, seed: int, epoch: int) -> None:
+    """Train one epoch, or the rest of an interrupted one."""
+    state, generator = checkpoints.state, checkpoints.generator
+    if state.began is None:
+        with checkpoints.uninterrupted():
             torch.manual_seed(seed * 1_000_003 + epoch)  # dropout draws from here
-            place.began = generator.get_state()
+            state.began = generator.get_state()
             batches = module.batches(generator)
-    else:  # the same batches again, and then the random numbers where they were
+    else:  # draw the same batches again, then go on with the random numbers of the interruption
         now = generator.get_state()
-        generator.set_state(place.began)
+        generator.set_state(state.began)
         batches = module.batches(generator)
         generator.set_state(now)
     module.train()
-    for batch in batches[place.steps :]:
-        with keeper.whole():
-            loss = module.loss_of(batch, generator, keeper.care.team.own)
-            place.losses.append(descent.step(loss, f"epoch {epoch}", "baseline.learning_rate"))
-            place.steps += 1
-        keeper.tick()
-    with keeper.whole():
-        place.epochs, place.steps, place.began = place.epochs + 1, 0, None
-    told: dict[str, float | str] = {"epoch": epoch, "loss": place.losses[-1] if place.losses else 0.0}
-    keeper.care.listener(Progress("train", epoch, module.options.epochs, told))
+    for batch in batches[state.steps :]:
+        with checkpoints.uninterrupted():
+            loss = module.loss_of(batch, generator, checkpoints.context.processes.own_part)
+            state.losses.append(checkpoints.optimizer.step(loss, f"epoch {epoch}", "baseline.learning_rate"))
+            state.steps += 1
+        checkpoints.save_if_due()
+    with checkpoints.uninterrupted():
+        state.epochs, state.steps, state.began = state.epochs + 1, 0, None
+    fields: dict[str, float | str] = {"epoch": epoch, "loss": state.losses[-1] if state.losses else 0.0}
+    checkpoints.context.listener(Progress("train", epoch, module.options.epochs, fields))
 
 
-def _means(module: Learned, valid: Histories, task: Task, team: Team) -> dict[str, float]:
-    """recall@20 and ndcg@20, each process of the team ranking for its part of the users."""
-    length = valid.lengths
-    own = valid if team.size == 1 else valid.mask_users(np.arange(len(length)) % team.size == team.rank)
-    found = evaluate(module.scorer(task.train), own, task.train, (20,), task.n_items)
-    values = torch.zeros(3, len(length), dtype=torch.float64)
-    values[:, found.users] = torch.from_numpy(
-        np.stack([np.ones(len(found.users)), *(found.per_user[name] for name in (METRIC, "ndcg@20"))])
-    )
-    values = team.sum_of(values)
-    users = values[0].numpy() > 0
-    return {name: mean_of(values[k].numpy()[users]) for k, name in enumerate((METRIC, "ndcg@20"), start=1)}
+def _validate(module: Learned, valid: Histories, task: Task, processes: ProcessGroup) -> dict[str, float]:
+    """Return the means of ``METRICS``; each process ranks for its part of the users."""
+    n_users = len(valid.lengths)
+    own = valid if processes.size == 1 else valid.mask_users(np.arange(n_users) % processes.size == processes.rank)
+    evaluation = evaluate(module.scorer(task.train), own, task.train, (20,), task.n_items)
+    values = torch.zeros(1 + len(METRICS), n_users, dtype=torch.float64)  # first row: whether the user is ranked
+    columns = [np.ones(len(evaluation.users)), *(evaluation.per_user[name] for name in METRICS)]
+    values[:, evaluation.users] = torch.from_numpy(np.stack(columns))
+    values = processes.sum(values)
+    ranked = values[0].numpy() > 0
+    return {name: mean_of(values[k].numpy()[ranked]) for k, name in enumerate(METRICS, start=1)}
 
 
-def _sample(valid: Histories, n_items: int, seed: int) -> Histories:
-    """``valid`` with so few users that all items can be ranked for them after every few epochs."""
+def _sample_users(valid: Histories, n_items: int, seed: int) -> Histories:
+    """Return ``valid`` with so few users that all items can be ranked for them at every validation."""
     users = np.flatnonzero(valid.lengths)
-    most = max(_FEWEST, _SCORES // n_items)
-    if len(users) <= most:
+    max_users = max(_MIN_USERS, _MAX_SCORES // n_items)
+    if len(users) <= max_users:
         return valid
     kept = np.zeros(len(valid.indptr) - 1, bool)
-    kept[np.random.default_rng(seed).choice(users, most, replace=False)] = True
+    kept[np.random.default_rng(seed).choice(users, max_users, replace=False)] = True
     return valid.mask_users(kept)

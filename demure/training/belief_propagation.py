@@ -1,10 +1,12 @@
-"""What an item's users say of its themes, beside its features.
+"""Belief propagation between items and their choices: what the users of an item imply about its clusters.
 
-Features are noisy: that users with an interest in a theme chose an item says that it belongs there. Choices, items and
-users make a graph, and the messages are those of belief propagation on it (Pearl 1988, ch. 4): a choice tells its item
-the likelihood of each theme, ``Channel.says``; an item's memberships are its features' times what all its choices
-told; and what a user hears of an item leaves out what the user told of it (the cavity), so that no choice is evidence
-for itself.
+Features are noisy; that users with an interest in a cluster chose an item is evidence that the item belongs there.
+Choices, items and users make a graph, and the messages are those of belief propagation on it (Pearl 1988, ch. 4): a
+choice sends its item the likelihood of each cluster; an item's memberships are those of its features times the messages
+of all its choices; and for the user of a choice the message of that choice is left out of them (the cavity), so that no
+choice is evidence for itself.
+
+Shape suffixes: N training interactions, I items, C clusters, B users of a batch, T positions.
 """
 
 from __future__ import annotations
@@ -17,9 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from demure.model.batch import Context
-from demure.model.denoiser import Denoiser, Inferred
-from demure.model.modality import View
+from demure.model.batch import HistoryBatch
+from demure.model.denoiser import Denoiser, Inference
+from demure.model.modality import CatalogueView
 from demure.training.batches import gather_messages
 
 if TYPE_CHECKING:
@@ -27,78 +29,89 @@ if TYPE_CHECKING:
     from demure.training.rivals import Rivals
     from demure.training.validation import Validation
 
-_CELLS = 1_500_000
-_NUMBERS = 400_000_000  # interactions x themes, all modalities: 1.6 GB
+_MAX_CELLS = 1_500_000  # users x longest x longest of a block
+_MAX_NUMBERS = 400_000_000  # interactions x clusters of all modalities: 1.6 GB of messages
 
 
 @dataclass(frozen=True)
-class Block:
-    """Users of similar history length, ``users``: their interactions' numbers ``at_BT``, -1 after the end, what was
-    found of them, and under which views."""
+class InferredBlock:
+    """Users of similar history length with the posterior of their interactions.
+
+    ``users`` (B,) numbers of the histories; ``positions_BT`` the numbers of their interactions, -1 after the end;
+    ``inferred`` the posterior of ``batch`` under ``views``.
+    """
 
     users: np.ndarray
-    at_BT: np.ndarray
-    context: Context
-    views: list[View]
-    found: Inferred
+    positions_BT: np.ndarray
+    batch: HistoryBatch
+    views: list[CatalogueView]
+    inferred: Inference
 
 
-def finished(
+def infer_blocks(
     denoiser: Denoiser,
     train: Histories,
-    told: list[Tensor] | None,
+    messages: list[Tensor] | None,
     rivals: Rivals,
     only: np.ndarray | None = None,
-) -> Iterator[Block]:
-    """Leave-one-out over whole histories, users in blocks; cut long ones :func:`in_parts` before. ``told`` by
-    :func:`propagate_beliefs`."""
+) -> Iterator[InferredBlock]:
+    """Yield the leave-one-out posterior of whole histories, in blocks of users.
+
+    Long histories are to be split before (``Histories.split_long``). ``messages`` as :func:`propagate_beliefs` returns
+    them; ``only`` these numbers of histories (all where None).
+    """
     views = denoiser.views()
     device = denoiser.popularity_I.device
-    length = train.lengths
-    chosen = np.flatnonzero(length) if only is None else only[length[only] > 0]
-    for users in train.group_by_length(chosen, _CELLS, int(length.max(initial=0))):
-        at_BT = train.positions(users)
-        own = None if told is None else gather_messages(told, at_BT, device)
-        beside = rivals.beside(at_BT, device)
-        context = denoiser.context(torch.as_tensor(train.padded(users)).to(device), beside=beside)
-        yield Block(users, at_BT, context, views, denoiser.infer(context, views, own))
+    lengths = train.lengths
+    users = np.flatnonzero(lengths) if only is None else only[lengths[only] > 0]
+    for block in train.group_by_length(users, _MAX_CELLS, int(lengths.max(initial=0))):
+        positions_BT = train.positions(block)
+        own = None if messages is None else gather_messages(messages, positions_BT, device)
+        side = rivals.side_information(positions_BT, device)
+        batch = denoiser.make_batch(torch.as_tensor(train.padded(block)).to(device), side_information=side)
+        yield InferredBlock(block, positions_BT, batch, views, denoiser.infer(batch, views, own))
 
 
 @torch.no_grad()
-def propagate_beliefs(denoiser: Denoiser, watch: Validation, passes: int) -> list[Tensor] | None:
-    """Let the items hear their choices, ``passes`` times at most, as long as the validation likelihood gains.
+def propagate_beliefs(
+    denoiser: Denoiser, validation: Validation, max_passes: int, max_numbers: int = _MAX_NUMBERS
+) -> list[Tensor] | None:
+    """Add to each item's cluster memberships the messages of its choices, as long as the validation likelihood gains.
 
-    Leaves the sums with the items (``Themes.offset_IC``) and returns what each training interaction told, (N, C) for
-    each modality; None if nothing was gained, or the catalogue or the histories are too large to hold it. Users that
-    the watch keeps from training tell nothing; long histories speak in parts as long as those it learned from.
+    At most ``max_passes`` passes. The sums of the messages stay with the items (``ClusterExpert.offset_IC``). Returns
+    the message of each training interaction, (N, C) for each modality; None if no pass was a gain, if the catalogue is
+    large, or if all messages are more than ``max_numbers`` numbers. Users whom validation keeps from training send no
+    messages; histories longer than those of training are split.
     """
-    train = watch.train
-    themes = [channel.themes for channel in denoiser.experts()]
-    if not passes or denoiser.large or len(train.items) * sum(len(one.bias) for one in themes) > _NUMBERS:
+    train = validation.train
+    experts = [channel.clusters for channel in denoiser.experts()]
+    n_numbers = len(train.items) * sum(len(expert.bias) for expert in experts)
+    if not max_passes or denoiser.large or n_numbers > max_numbers:
         return None
-    parts = train.split_long(watch.longest)
-    told, best = None, watch.log_likelihood(denoiser)
+    parts = train.split_long(validation.longest)
+    messages, best = None, validation.log_likelihood(denoiser)
     items_N = torch.as_tensor(train.items)
-    speaks_N = torch.as_tensor(np.repeat(np.isin(np.arange(len(train.indptr) - 1), watch.kept), train.lengths))
-    for _ in range(passes):
-        before = [one.offset_IC.clone() for one in themes]
-        saying = [said_NC * speaks_N[:, None] for said_NC in _said(denoiser, parts, told, watch.rivals)]
-        for one, said_NC in zip(themes, saying, strict=True):
-            one.offset_IC.copy_(torch.zeros(one.offset_IC.shape).index_add_(0, items_N, said_NC))
-        value = watch.log_likelihood(denoiser, saying)
+    sends_N1 = torch.as_tensor(np.isin(train.owners, validation.kept))[:, None]
+    for _ in range(max_passes):
+        before = [expert.offset_IC.clone() for expert in experts]
+        new = [message_NC * sends_N1 for message_NC in _messages(denoiser, parts, messages, validation.rivals)]
+        for expert, message_NC in zip(experts, new, strict=True):
+            expert.offset_IC.copy_(torch.zeros(expert.offset_IC.shape).index_add_(0, items_N, message_NC))
+        value = validation.log_likelihood(denoiser, new)
         if value <= best:
-            for one, offset_IC in zip(themes, before, strict=True):
-                one.offset_IC.copy_(offset_IC)
+            for expert, offset_IC in zip(experts, before, strict=True):
+                expert.offset_IC.copy_(offset_IC)
             break
-        told, best = saying, value
-    return told
+        messages, best = new, value
+    return messages
 
 
-def _said(denoiser: Denoiser, train: Histories, told: list[Tensor] | None, rivals: Rivals) -> list[Tensor]:
-    saying = [torch.zeros(len(train.items), len(channel.themes.bias)) for channel in denoiser.experts()]
-    for block in finished(denoiser, train, told, rivals):
-        at_BT = torch.as_tensor(block.at_BT)
-        valid_BT = at_BT >= 0
-        for said_NC, said_BTC in zip(saying, denoiser.says(block.found, block.views), strict=True):
-            said_NC[at_BT[valid_BT]] = said_BTC.cpu()[valid_BT]
-    return saying
+def _messages(denoiser: Denoiser, train: Histories, previous: list[Tensor] | None, rivals: Rivals) -> list[Tensor]:
+    """Return the messages (N, C) of one pass for each modality, given those of the ``previous`` pass."""
+    messages = [torch.zeros(len(train.items), len(channel.clusters.bias)) for channel in denoiser.experts()]
+    for block in infer_blocks(denoiser, train, previous, rivals):
+        positions_BT = torch.as_tensor(block.positions_BT)
+        valid_BT = positions_BT >= 0
+        for message_NC, block_BTC in zip(messages, denoiser.messages(block.inferred, block.views), strict=True):
+            message_NC[positions_BT[valid_BT]] = block_BTC.cpu()[valid_BT]
+    return messages

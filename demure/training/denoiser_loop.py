@@ -1,8 +1,12 @@
-"""The loop: contrastive learning of the denoiser on hidden interactions, with checkpoints that resume exactly."""
+"""Train the denoiser by contrastive learning on hidden interactions, with checkpoints that resume exactly.
+
+Shape suffixes: B users of a batch, T positions.
+"""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,171 +16,222 @@ from demure.errors import RunError
 from demure.model.denoiser import Denoiser
 from demure.progress import Progress
 from demure.recipe.schema import TrainingRecipe
-from demure.training.batches import hide, pieces, shorter
-from demure.training.checkpoint import TrainingContext, CheckpointManager, TrainingLog
+from demure.training.batches import draw_pieces, group_similar_lengths, hide
+from demure.training.checkpoint import CheckpointManager, TrainingContext, TrainingLog
 from demure.training.optimizer import Optimizer
 from demure.training.validation import Validation
 
 if TYPE_CHECKING:
-    from demure.compute.process_group import Team
+    from demure.compute.process_group import ProcessGroup
+    from demure.data.histories import Histories
     from demure.training.rivals import Rivals
 
-FITTED = "rivals.safetensors"
-_CLIP = 1.0
+RIVALS_FILE = "rivals.safetensors"
+_CLIP = 1.0  # of the gradient's length
 
 
 def train_denoiser(
     denoiser: Denoiser,
     rivals: Rivals,
-    watch: Validation,
+    validation: Validation,
     recipe: TrainingRecipe,
     *,
     seed: int,
     signature: str,
-    care: TrainingContext,
+    context: TrainingContext,
 ) -> TrainingLog:
-    """Train the content against popularity until validation stops improving, fit the ``rivals`` beside it and train on
-    against them; then hold all that and learn where single items differ from their features, until it stops again.
-    Leaves ``denoiser`` at its best epoch.
+    """Train in three stages, each until validation stops improving; leave ``denoiser`` at its best epoch.
 
-    After every epoch, and every ``care.minutes``, ``care.folder`` holds metrics.jsonl and a checkpoint; resumed,
-    training goes on from it and ends as if it had never stopped. ``signature`` names what the checkpoint belongs to.
-    Where no user has two interactions nothing is learned; where the catalogue is large, no offsets are. Raises
-    ``RunError`` for a checkpoint of something else, and when the loss is not finite.
+    First the content alone against popularity; then, after the ``rivals`` were fitted beside it, the content against
+    them; then, all else fixed, the offsets of single items from their features. Where no user has two interactions
+    nothing is trained; where the catalogue is large, no offsets are.
+
+    After every epoch, and every ``context.minutes``, ``context.folder`` holds metrics.jsonl and a checkpoint; a resumed
+    training goes on from the checkpoint and ends as if it had never stopped. ``signature`` names what the checkpoint
+    belongs to. Raises ``RunError`` for a checkpoint of something else, and when the loss is not finite.
     """
-    train = rivals.train
-    descent = Optimizer(_groups(denoiser, recipe), (), care.team)
+    optimizer = Optimizer(parameter_groups(denoiser, recipe), (), context.processes)
     generator = torch.Generator().manual_seed(seed)
-    keeper = CheckpointManager(care, signature, denoiser, descent, generator, TrainingLog(metric="valid_log_likelihood"))
-    log = keeper.log
+    log = TrainingLog(metric="valid_log_likelihood")
+    checkpoints = CheckpointManager(context, signature, denoiser, optimizer, generator, log)
+    stages = _Stages(denoiser, rivals, validation, recipe, checkpoints)
+    with checkpoints.handle_signals():
+        stages.validate_untrained()
+        stages.train_alone()
+        if denoiser.settings.rivals:
+            stages.fit_rivals()
+            stages.train_against_rivals()
+        stages.train_offsets()
+        return checkpoints.finish()
 
-    def judge(mark: str | None = None, *, anew: bool = False) -> None:
-        value = watch.log_likelihood(denoiser)
-        losses = keeper.place.losses
-        epoch_number = sum("loss" in entry for entry in log.epochs) + bool(losses)  # the rivals' fit is no epoch
+
+@dataclass(frozen=True)
+class _Stages:
+    """The stages of one training, each of which a resumed training skips or goes on with, by its log and state."""
+
+    denoiser: Denoiser
+    rivals: Rivals
+    validation: Validation
+    recipe: TrainingRecipe
+    checkpoints: CheckpointManager
+
+    @property
+    def log(self) -> TrainingLog:
+        return self.checkpoints.log
+
+    @property
+    def max_epochs(self) -> int:
+        """Epochs before the offsets; 0 where each user has one interaction, so that none can be hidden."""
+        return self.recipe.epochs if len(self.validation.kept) else 0
+
+    @property
+    def max_epochs_alone(self) -> int:
+        if not self.denoiser.settings.rivals:  # then there is nothing to train against but popularity
+            return self.max_epochs
+        return min(self.recipe.popularity_only_epochs, self.max_epochs)
+
+    def validate_untrained(self) -> None:
+        if not self.log.epochs:
+            self._validate()
+
+    def train_alone(self) -> None:
+        if not self.checkpoints.state.phase:
+            self._run_epochs(1, self.max_epochs_alone)
+            self.checkpoints.start_phase()
+
+    def fit_rivals(self) -> None:
+        context = self.checkpoints.context
+        if self._first_entry("rivals") is not None:
+            self.rivals.load(context.folder / RIVALS_FILE)
+            return
+        context.listener(Progress("fit the rivals of content", 0))
+        self.rivals.fit(self.denoiser)
+        if context.processes.is_first:
+            self.rivals.save(context.folder / RIVALS_FILE)
+        self._validate("rivals", restart_best=True)
+
+    def train_against_rivals(self) -> None:
+        if self.checkpoints.state.phase == 1:
+            first = (self._first_entry("rivals") or 0) + 1
+            self._run_epochs(first, self.max_epochs - self.max_epochs_alone, "rivals")
+            self.checkpoints.start_phase()
+
+    def train_offsets(self) -> None:
+        if self.max_epochs and self.recipe.offset_epochs and not self.denoiser.large:
+            self.denoiser.train_offsets_only()
+            first = self._first_entry("offsets")
+            self._run_epochs(len(self.log.epochs) if first is None else first, self.recipe.offset_epochs, "offsets")
+
+    def _run_epochs(self, first: int, limit: int, mark: str | None = None) -> None:
+        """Train at most ``limit`` epochs from entry ``first`` of the log on, until validation stops improving."""
+        log, patience = self.log, self.recipe.patience
+        while len(log.epochs) < first + limit and len(log.epochs) - max(log.best + 1, first) < patience:
+            train_epoch(self.denoiser, self.rivals, self.validation.kept, self.recipe, self.checkpoints)
+            self._validate(mark)
+
+    def _validate(self, mark: str | None = None, *, restart_best: bool = False) -> None:
+        """Add an entry to the log, with the key ``mark``. Raises ``RunError`` if the likelihood is not finite."""
+        value = self.validation.log_likelihood(self.denoiser)
+        losses = self.checkpoints.state.losses
+        # An entry without a loss is no epoch: the untrained model, and the fit of the rivals.
+        epoch = sum("loss" in entry for entry in self.log.epochs) + bool(losses)
         if not math.isfinite(value):
             raise RunError(
-                f"the validation likelihood is {value} after epoch {epoch_number}",
-                where=care.folder,
+                f"the validation likelihood is {value} after epoch {epoch}",
+                where=self.checkpoints.context.folder,
                 remedy="the last good epoch is kept; lower the learning rates and start again",
             )
-        mean = {"loss": sum(losses) / len(losses), "prior": prior()} if losses else {}
-        marked = {} if mark is None else {mark: 1.0}
-        keeper.note({"epoch": epoch_number, "valid_log_likelihood": value, **mean, **marked}, anew=anew)
+        entry: dict[str, float] = {"epoch": epoch, "valid_log_likelihood": value}
+        if losses:
+            entry |= {"loss": sum(losses) / len(losses), "prior": self._prior()}
+        if mark is not None:
+            entry[mark] = 1.0
+        self.checkpoints.record(entry, restart_best=restart_best)
 
     @torch.no_grad()
-    def prior() -> float:
-        """The part of the loss that is the prior's."""
-        return float(denoiser.surprise(len(train.items)))
+    def _prior(self) -> float:
+        """The part of the loss that is due to the prior."""
+        return float(self.denoiser.negative_log_prior(len(self.rivals.train.items)))
 
-    def epoch() -> None:
-        _epoch(denoiser, descent, rivals, watch.kept, recipe, generator, keeper)
-
-    def stage(first: int, limit: int, mark: str | None = None) -> None:
-        """At most ``limit`` epochs from entry ``first`` of the log on, until validation stops improving."""
-        while len(log.epochs) < first + limit and len(log.epochs) - max(log.best + 1, first) < recipe.patience:
-            epoch()
-            judge(mark)
-
-    epochs = recipe.epochs if len(watch.kept) else 0  # one interaction each: none to tell from the others
-    alone = min(recipe.alone_epochs, epochs) if denoiser.shape.rivals else epochs
-    with keeper.watching():
-        if not log.epochs:
-            judge()
-        if not keeper.place.phase:
-            stage(1, alone)
-            keeper.begin_again()
-        if denoiser.shape.rivals:
-            if _first(log, "rivals") is None:
-                care.listener(Progress("fit the rivals of content", 0))
-                rivals.fit(denoiser)
-                if care.team.leads:
-                    rivals.save(care.folder / FITTED)
-                judge("rivals", anew=True)
-            else:
-                rivals.load(care.folder / FITTED)
-            if keeper.place.phase == 1:
-                stage((_first(log, "rivals") or 0) + 1, epochs - alone, "rivals")
-                keeper.begin_again()
-        if epochs and recipe.offset_epochs and not denoiser.large:
-            denoiser.learn_offsets()
-            first = _first(log, "offsets")
-            stage(len(log.epochs) if first is None else first, recipe.offset_epochs, "offsets")
-        return keeper.finish()
+    def _first_entry(self, mark: str) -> int | None:
+        """The first entry of the log with the key ``mark``."""
+        return next((number for number, entry in enumerate(self.log.epochs) if mark in entry), None)
 
 
-def _first(log: TrainingLog, mark: str) -> int | None:
-    """The first entry of the log with ``mark``."""
-    return next((at for at, entry in enumerate(log.epochs) if mark in entry), None)
-
-
-def _epoch(
-    denoiser: Denoiser,
-    descent: Optimizer,
-    rivals: Rivals,
-    users: np.ndarray,
-    recipe: TrainingRecipe,
-    generator: torch.Generator,
-    keeper: CheckpointManager,
+def train_epoch(
+    denoiser: Denoiser, rivals: Rivals, users: np.ndarray, recipe: TrainingRecipe, checkpoints: CheckpointManager
 ) -> None:
-    """One epoch of ``epoch_steps`` steps over ``users``, or the rest of one; losses in nats per hidden interaction."""
-    epoch, place = int(keeper.log.epochs[-1]["epoch"]) + 1, keeper.place
+    """Train one epoch of ``epoch_steps`` steps on ``users``, or the rest of an interrupted one."""
+    state, context = checkpoints.state, checkpoints.context
+    epoch = int(checkpoints.log.epochs[-1]["epoch"]) + 1
     total = (recipe.epochs + recipe.offset_epochs) * recipe.epoch_steps
-    while place.steps < recipe.epoch_steps:
-        with keeper.whole():
-            # Long histories make small batches: a step costs users x history x history.
-            chosen = torch.randint(len(users), (recipe.batch_users,), generator=generator).numpy()
-            at = pieces(rivals.train, users[chosen], recipe.history, generator)
-            at = at[: max(1, recipe.batch_cells // at.shape[1] ** 2)]
-            at = at[:, : max(int((at >= 0).sum(1).max()), 1)]
-            known = hide(at, recipe.held_out, generator)
-            loss = loss_of(denoiser, rivals, at, known, generator, keeper.care.team)
-            where = f"epoch {epoch}, step {place.steps + 1}"
-            place.losses.append(descent.step(loss, where, "the learning rates", clip=_CLIP))
-            place.steps += 1
-        keeper.tick()
-        done = (epoch - 1) * recipe.epoch_steps + place.steps
-        keeper.care.listener(Progress("train", done, total, {"epoch": epoch, "loss": place.losses[-1]}))
+    while state.steps < recipe.epoch_steps:
+        with checkpoints.uninterrupted():
+            positions_BT = draw_batch(rivals.train, users, recipe, checkpoints.generator)
+            observed_BT = hide(positions_BT, recipe.held_out, checkpoints.generator)
+            loss = batch_loss(denoiser, rivals, positions_BT, observed_BT, checkpoints.generator, context.processes)
+            where = f"epoch {epoch}, step {state.steps + 1}"
+            state.losses.append(checkpoints.optimizer.step(loss, where, "the learning rates", clip=_CLIP))
+            state.steps += 1
+        checkpoints.save_if_due()
+        done = (epoch - 1) * recipe.epoch_steps + state.steps
+        context.listener(Progress("train", done, total, {"epoch": epoch, "loss": state.losses[-1]}))
 
 
-def loss_of(
+def draw_batch(train: Histories, users: np.ndarray, recipe: TrainingRecipe, generator: torch.Generator) -> np.ndarray:
+    """Return a random piece of the history of each of some random ``users``: numbers of interactions (B, T), else -1.
+
+    At most ``batch_users`` users, fewer where pieces are long: a step costs B x T x T.
+    """
+    drawn = torch.randint(len(users), (recipe.batch_users,), generator=generator).numpy()
+    positions_BT = draw_pieces(train, users[drawn], recipe.history, generator)
+    positions_BT = positions_BT[: max(1, recipe.batch_pairs // positions_BT.shape[1] ** 2)]
+    return positions_BT[:, : max(int((positions_BT >= 0).sum(1).max()), 1)]
+
+
+def batch_loss(
     denoiser: Denoiser,
     rivals: Rivals,
-    at_BT: np.ndarray,
-    known_BT: torch.Tensor,
+    positions_BT: np.ndarray,
+    observed_BT: torch.Tensor,
     generator: torch.Generator,
-    team: Team,
+    processes: ProcessGroup,
 ) -> torch.Tensor:
-    """This process' part of the loss of a batch of training interactions, by their numbers ``at_BT``: the mean of
-    -log p(i)/p_t(i) over what is hidden, and the prior."""
-    device, interactions = denoiser.popularity_I.device, len(rivals.train.items)
-    items_BT = np.where(at_BT >= 0, rivals.train.items[at_BT], -1)
-    hidden = int(((items_BT >= 0) & ~known_BT.numpy()).sum())
-    views, items_BT = denoiser.views_for(items_BT, generator)
-    loss = denoiser.surprise(interactions) / team.size
-    own = team.own(torch.arange(len(items_BT))).numpy()
-    for rows in shorter(items_BT[own]):
-        longest = max(int((items_BT[own[rows]] >= 0).sum(1).max()), 1)
-        part = torch.as_tensor(items_BT[own[rows], :longest]).to(device)
-        beside = rivals.beside(at_BT[own[rows], :longest], device)
-        known = known_BT[own[rows], :longest].to(device)
-        found, _ = denoiser.log_likelihood(denoiser.context(part, known, beside), views)
-        loss = loss - found.sum() / hidden
+    """Return this process' part of the loss of a batch of training interactions.
+
+    The loss is the mean of -log p(i)/p_t(i) over the hidden interactions, in nats, plus the negative log prior per
+    interaction. ``positions_BT``: numbers of the interactions, -1 for padding; ``observed_BT``: False where hidden.
+    """
+    device = denoiser.popularity_I.device
+    items_BT = np.where(positions_BT >= 0, rivals.train.items[positions_BT], -1)
+    n_hidden = int(((items_BT >= 0) & ~observed_BT.numpy()).sum())
+    views, items_BT = denoiser.sampled_views(items_BT, generator)
+    loss = denoiser.negative_log_prior(len(rivals.train.items)) / processes.size
+    own = processes.own_part(torch.arange(len(items_BT))).numpy()
+    for group in group_similar_lengths(items_BT[own]):
+        rows = own[group]
+        longest = max(int((items_BT[rows] >= 0).sum(1).max()), 1)
+        side = rivals.side_information(positions_BT[rows, :longest], device)
+        part_BT = torch.as_tensor(items_BT[rows, :longest]).to(device)
+        batch = denoiser.make_batch(part_BT, observed_BT[rows, :longest].to(device), side)
+        log_likelihoods, _ = denoiser.log_likelihood(batch, views)
+        loss = loss - log_likelihoods.sum() / n_hidden
     return loss
 
 
-def _groups(denoiser: Denoiser, recipe: TrainingRecipe) -> list[dict[str, Any]]:
-    """Parameters by learning rate: gates move fast; a metric barely, since the pretrained encoder had it right."""
+def parameter_groups(denoiser: Denoiser, recipe: TrainingRecipe) -> list[dict[str, Any]]:
+    """Return the parameters by learning rate."""
+    # Gates have to move fast; a metric barely, since the pretrained encoder has it almost right.
     rates = {
         "gate": recipe.gate_rate,
         "roundness": recipe.gate_rate,
         "log_metric": recipe.metric_rate,
-        "themes": recipe.theme_rate,
-        "offset_ID": recipe.point_offset_rate,
+        "themes": recipe.cluster_rate,
+        "offset_ID": recipe.offset_rate,
     }
     groups: dict[float, list[torch.nn.Parameter]] = {}
     for name, parameter in denoiser.named_parameters():
         kind = name.rsplit(".", 1)[-1]
-        kind = "themes" if ".themes." in name and kind in ("weight", "bias") else kind
+        kind = "themes" if ".clusters." in name and kind in ("weight", "bias") else kind
         groups.setdefault(rates.get(kind, recipe.learning_rate), []).append(parameter)
     return [{"params": parameters, "lr": rate} for rate, parameters in groups.items()]

@@ -1,11 +1,14 @@
-"""The finished diagnosis: for every training interaction and modality a probability, a verdict, and what spoke for it.
+"""The diagnosis of a finished training: a probability, an evidence and a verdict per training interaction and modality.
 
-Leave-one-out over the whole training history of each user: all the other interactions judge this one.
+Leave-one-out over the whole training history of each user: the posterior of an interaction rests on all the others.
+
+Shape suffixes: N training interactions, M modalities, R rivals, S supports, B users of a batch, T positions, U users.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,10 +18,10 @@ import pyarrow.parquet as pq
 import torch
 
 from demure.files import atomic_file
-from demure.model.batch import Context
-from demure.model.denoiser import RIVALS, Denoiser, Inferred
+from demure.model.batch import HistoryBatch
+from demure.model.denoiser import RIVALS, Denoiser, Inference
 from demure.progress import Listener, Progress
-from demure.training.belief_propagation import finished
+from demure.training.belief_propagation import infer_blocks
 
 if TYPE_CHECKING:
     from demure.data.dataset import Dataset
@@ -26,8 +29,25 @@ if TYPE_CHECKING:
     from demure.training.rivals import Rivals
 
 POI_FROM = 0.5
+"""Probability from which a modality is a point of interest, if its evidence is positive as well."""
 _SUPPORTS = 3
 _LONGEST = 2000
+
+
+@dataclass(frozen=True)
+class _Posterior:
+    """What the denoiser infers of all training interactions.
+
+    ``probability_NM`` that the modality was among the causes, ``evidence_NM`` nats, ``rival_NR`` probability of each
+    rival; ``support_NMS`` numbers of the interactions that gave most of a modality's density, -1 where there are fewer,
+    ``weight_NMS`` their shares of it.
+    """
+
+    probability_NM: np.ndarray
+    evidence_NM: np.ndarray
+    rival_NR: np.ndarray
+    support_NMS: np.ndarray
+    weight_NMS: np.ndarray
 
 
 def diagnose(
@@ -36,139 +56,162 @@ def diagnose(
     folder: Path,
     listener: Listener,
     rivals: Rivals,
-    told: list[torch.Tensor] | None = None,
+    messages: list[torch.Tensor] | None = None,
+    longest: int = _LONGEST,
 ) -> dict[str, float]:
     """Write diagnosis.parquet, supports.parquet and reliance.parquet (their columns: see docs/files.md) to ``folder``;
     return the mean share of each cause.
 
     ``poi_probability`` is the posterior that the modality was among the causes, ``evidence`` its log density ratio to
-    the popularity (nats), by the item's own content: without what its other users say of it. Verdict ``poi`` from a
-    probability of one half, else ``noise``; ``missing`` where the item does not have the modality: its probability is 0
-    and its evidence 0. A history of more than 2,000 interactions is cut into equal parts of at most so many, each
-    judged by itself. ``told`` as :func:`demure.training.belief_propagation.propagate_beliefs` returns it: what each choice told of
-    its item, left out of what judges it.
+    the popularity (nats) by the item's own content, without the messages of its other users. The verdict is ``poi``
+    from a probability of one half and a positive evidence, else ``noise``; ``missing`` where the item does not have the
+    modality: then probability and evidence are 0. A history of more than ``longest`` interactions is split into equal
+    parts, each diagnosed by itself. ``messages`` of belief propagation, as
+    :func:`demure.training.belief_propagation.propagate_beliefs` returns them.
     """
     train = dataset.histories("train")
-    M = len(denoiser.names)
-    N = len(train.items)
-    owner = train.owners
-    position = np.arange(N) - train.indptr[owner]
-    probability = np.zeros((N, M), np.float32)
-    evidence = np.zeros((N, M), np.float32)
-    rival = np.zeros((N, denoiser.n_rivals), np.float32)
-    support = np.full((N, M, _SUPPORTS), -1, np.int64)
-    weight = np.zeros((N, M, _SUPPORTS), np.float32)
-    parts = train.split_long(_LONGEST)
-    todo, done = int((parts.lengths > 0).sum()), 0
-    with torch.no_grad():
-        for block in finished(denoiser, parts, told, rivals):
-            at, found = block.at_BT, block.found
-            valid = at >= 0
-            rows = at[valid]
-            probability[rows] = found.r_BTM.cpu().numpy()[valid]
-            evidence[rows] = (
-                denoiser.by_content(found, block.views, block.context).clamp(min=1e-12).log().cpu().numpy()[valid]
-            )
-            rival[rows] = found.rival_BTR.cpu().numpy()[valid]
-            best, share = _supports(denoiser, found, block.context)
-            support[rows] = np.where(share > 0, at[np.arange(len(at))[:, None, None, None], best], -1)[valid]
-            weight[rows] = share[valid]
-            done += len(at)
-            listener(Progress("diagnose", done, todo))
-    present = np.stack([channel.present_I.cpu().numpy()[train.items] > 0 for channel in denoiser.experts()], 1)
-    probability = np.where(present, np.clip(probability, 0.0, 1.0), 0.0)
-    evidence = np.where(present, evidence, 0.0)
-    # What the content itself speaks against is no point of interest, whatever the user usually looks at.
-    poi = (probability >= POI_FROM) & (evidence > 0)
-    verdict = np.where(present, np.where(poi, "poi", "noise"), "missing")
-    user_ids, item_ids = dataset.user_ids[owner], dataset.item_ids[train.items]
-    names = np.array(denoiser.names, dtype=object)
-    base = {
-        "user_id": pa.array(np.repeat(user_ids, M), pa.string()),
-        "item_id": pa.array(np.repeat(item_ids, M), pa.string()),
-        "modality": pa.array(np.tile(names, N), pa.string()),
-    }
-    _write(
-        folder / "diagnosis.parquet",
-        base
-        | {
-            "poi_probability": probability.astype(np.float64).ravel(),
-            "evidence": evidence.astype(np.float64).ravel(),
-            "verdict": pa.array(verdict.ravel().tolist(), pa.string()),
-            "position": np.repeat(position, M),
-        },
-    )
-    kept = np.argwhere(support >= 0)
-    _write(
-        folder / "supports.parquet",
-        {
-            "user_id": pa.array(user_ids[kept[:, 0]], pa.string()),
-            "item_id": pa.array(item_ids[kept[:, 0]], pa.string()),
-            "position": position[kept[:, 0]],
-            "modality": pa.array(names[kept[:, 1]], pa.string()),
-            "support_rank": kept[:, 2] + 1,
-            "support_item_id": pa.array(item_ids[support[tuple(kept.T)]], pa.string()),
-            "weight": weight[tuple(kept.T)].astype(np.float64),
-        },
-    )
-    none = rival.sum(1)
-    _write(folder / "reliance.parquet", _reliance(dataset, denoiser, train, owner, probability, none))
-    return shares(denoiser.names, probability, rival)
+    posterior = _infer(denoiser, train, rivals, messages, longest, listener)
+    _write(folder / "diagnosis.parquet", _diagnosis_columns(dataset, denoiser, train, posterior))
+    _write(folder / "supports.parquet", _support_columns(dataset, denoiser, train, posterior))
+    _write(folder / "reliance.parquet", _reliance_columns(dataset, denoiser, train, posterior))
+    return mean_shares(denoiser.names, posterior.probability_NM, posterior.rival_NR)
 
 
-def shares(names: Sequence[str], probability_NM: np.ndarray, rival_NR: np.ndarray) -> dict[str, float]:
-    """Mean share of the choices that every cause has, summing to 1; two modalities at once divide the choice, and what
-    a modality that an item lacks might have caused is popularity's."""
-    whole = np.maximum(1 - rival_NR.sum(1, keepdims=True, dtype=np.float64), 0.0)
-    content = probability_NM / np.maximum(probability_NM.sum(1, keepdims=True), 1e-9) * whole
-    found = {name: float(value) for name, value in zip(names, content.mean(0), strict=True)}
-    found |= {name: float(value) for name, value in zip(RIVALS, rival_NR.mean(0, dtype=np.float64), strict=False)}
-    found[RIVALS[0]] += 1 - sum(found.values())
-    return found
-
-
-def _supports(denoiser: Denoiser, found: Inferred, context: Context) -> tuple[np.ndarray, np.ndarray]:
-    """Positions (B, T, M, 3) of the others that gave most of a channel's density, and their shares of it; share 0
-    where there is none."""
-    B, T = context.items_BT.shape
-    best = np.zeros((B, T, len(denoiser.names), _SUPPORTS), np.int64)
-    share = np.zeros(best.shape, np.float32)
-    weights = denoiser.weights(found)
-    for m, (channel, opened) in enumerate(zip(denoiser.experts(), found.opened, strict=True)):
-        parts = channel.contributions(opened, context, weights[..., m])
-        top = parts.topk(min(_SUPPORTS, T), dim=1)
-        size = top.values.shape[1]
-        best[:, :, m, :size] = top.indices.transpose(1, 2).cpu().numpy()
-        share[:, :, m, :size] = top.values.transpose(1, 2).cpu().numpy()
-    return best, share
-
-
-def _reliance(
-    dataset: Dataset,
+@torch.no_grad()
+def _infer(
     denoiser: Denoiser,
     train: Histories,
-    owner: np.ndarray,
-    probability: np.ndarray,
-    none: np.ndarray,
-) -> dict[str, object]:
-    """Per user the expected share of choices by each modality and by none that is known; sums to 1."""
-    M = len(denoiser.names)
-    judged = np.flatnonzero(train.lengths > 0)
-    sums = np.zeros((dataset.n_users, M + 1))
-    explained = probability / np.maximum(probability.sum(1, keepdims=True), 1e-9)
-    parts = np.concatenate([explained * (1 - none)[:, None], none[:, None]], axis=1)
-    parts[:, M] += 1 - parts.sum(1)
-    for m in range(M + 1):
-        sums[:, m] = np.bincount(owner, weights=parts[:, m], minlength=dataset.n_users)
-    shares = sums[judged] / train.lengths[judged, None]
-    names = np.array([*denoiser.names, "none"], dtype=object)
+    rivals: Rivals,
+    messages: list[torch.Tensor] | None,
+    longest: int,
+    listener: Listener,
+) -> _Posterior:
+    N, M = len(train.items), len(denoiser.names)
+    probability_NM, evidence_NM = np.zeros((N, M), np.float32), np.zeros((N, M), np.float32)
+    rival_NR = np.zeros((N, denoiser.n_rivals), np.float32)
+    support_NMS, weight_NMS = np.full((N, M, _SUPPORTS), -1, np.int64), np.zeros((N, M, _SUPPORTS), np.float32)
+    parts = train.split_long(longest)
+    total, done = int((parts.lengths > 0).sum()), 0
+    for block in infer_blocks(denoiser, parts, messages, rivals):
+        positions_BT, inferred = block.positions_BT, block.inferred
+        valid_BT = positions_BT >= 0
+        rows = positions_BT[valid_BT]
+        probability_NM[rows] = inferred.r_BTM.cpu().numpy()[valid_BT]
+        ratio_BTM = denoiser.ratio_by_features(inferred, block.views, block.batch)
+        evidence_NM[rows] = ratio_BTM.clamp(min=1e-12).log().cpu().numpy()[valid_BT]
+        rival_NR[rows] = inferred.rival_BTR.cpu().numpy()[valid_BT]
+        best_BTMS, share_BTMS = _supports(denoiser, inferred, block.batch)
+        user_B111 = np.arange(len(positions_BT))[:, None, None, None]
+        support_NMS[rows] = np.where(share_BTMS > 0, positions_BT[user_B111, best_BTMS], -1)[valid_BT]
+        weight_NMS[rows] = share_BTMS[valid_BT]
+        done += len(positions_BT)
+        listener(Progress("diagnose", done, total))
+    present_NM = _present(denoiser, train)
+    return _Posterior(
+        np.where(present_NM, np.clip(probability_NM, 0.0, 1.0), 0.0),
+        np.where(present_NM, evidence_NM, 0.0),
+        rival_NR,
+        support_NMS,
+        weight_NMS,
+    )
+
+
+def _supports(denoiser: Denoiser, inferred: Inference, batch: HistoryBatch) -> tuple[np.ndarray, np.ndarray]:
+    """Return the positions (B, T, M, S) in the history that gave most of a modality's density, and their shares.
+
+    The share is 0 where there are fewer.
+    """
+    B, T = batch.items_BT.shape
+    best_BTMS = np.zeros((B, T, len(denoiser.names), _SUPPORTS), np.int64)
+    share_BTMS = np.zeros(best_BTMS.shape, np.float32)
+    weights_BTM = denoiser.evidence_weights(inferred)
+    for m, (expert, state) in enumerate(zip(denoiser.experts(), inferred.states, strict=True)):
+        top = expert.contributions(state, batch, weights_BTM[..., m]).topk(min(_SUPPORTS, T), dim=1)
+        size = top.values.shape[1]
+        best_BTMS[:, :, m, :size] = top.indices.transpose(1, 2).cpu().numpy()
+        share_BTMS[:, :, m, :size] = top.values.transpose(1, 2).cpu().numpy()
+    return best_BTMS, share_BTMS
+
+
+def _present(denoiser: Denoiser, train: Histories) -> np.ndarray:
+    """Return whether the item of each interaction has the modality, (N, M)."""
+    return np.stack([expert.present_I.cpu().numpy()[train.items] > 0 for expert in denoiser.experts()], 1)
+
+
+def _diagnosis_columns(dataset: Dataset, denoiser: Denoiser, train: Histories, posterior: _Posterior) -> _Columns:
+    N, M = posterior.probability_NM.shape
+    # Content that contradicts a choice is no point of interest, whatever the user usually looks at: evidence > 0.
+    poi_NM = (posterior.probability_NM >= POI_FROM) & (posterior.evidence_NM > 0)
+    verdict_NM = np.where(_present(denoiser, train), np.where(poi_NM, "poi", "noise"), "missing")
     return {
-        "user_id": pa.array(np.repeat(dataset.user_ids[judged], M + 1), pa.string()),
-        "modality": pa.array(np.tile(names, len(judged)), pa.string()),
-        "reliance": shares.ravel(),
+        "user_id": pa.array(np.repeat(dataset.user_ids[train.owners], M), pa.string()),
+        "item_id": pa.array(np.repeat(dataset.item_ids[train.items], M), pa.string()),
+        "modality": pa.array(np.tile(np.array(denoiser.names, dtype=object), N), pa.string()),
+        "poi_probability": posterior.probability_NM.astype(np.float64).ravel(),
+        "evidence": posterior.evidence_NM.astype(np.float64).ravel(),
+        "verdict": pa.array(verdict_NM.ravel().tolist(), pa.string()),
+        "position": np.repeat(_position_in_history(train), M),
     }
 
 
-def _write(path: Path, columns: dict[str, object]) -> None:
+def _support_columns(dataset: Dataset, denoiser: Denoiser, train: Histories, posterior: _Posterior) -> _Columns:
+    entries = np.argwhere(posterior.support_NMS >= 0)
+    interaction, modality, rank = entries.T
+    supporting = posterior.support_NMS[interaction, modality, rank]
+    item_ids = dataset.item_ids[train.items]
+    return {
+        "user_id": pa.array(dataset.user_ids[train.owners[interaction]], pa.string()),
+        "item_id": pa.array(item_ids[interaction], pa.string()),
+        "position": _position_in_history(train)[interaction],
+        "modality": pa.array(np.array(denoiser.names, dtype=object)[modality], pa.string()),
+        "support_rank": rank + 1,
+        "support_item_id": pa.array(item_ids[supporting], pa.string()),
+        "weight": posterior.weight_NMS[interaction, modality, rank].astype(np.float64),
+    }
+
+
+def _reliance_columns(dataset: Dataset, denoiser: Denoiser, train: Histories, posterior: _Posterior) -> _Columns:
+    """Return the expected share of each user's choices by each modality and by ``none`` of them; sums to 1."""
+    M = posterior.probability_NM.shape[1]
+    users = np.flatnonzero(train.lengths > 0)
+    none_N = posterior.rival_NR.sum(1)
+    explained_NM = posterior.probability_NM / np.maximum(posterior.probability_NM.sum(1, keepdims=True), 1e-9)
+    parts = np.concatenate([explained_NM * (1 - none_N)[:, None], none_N[:, None]], axis=1)
+    parts[:, M] += 1 - parts.sum(1)
+    sums = np.zeros((dataset.n_users, M + 1))
+    for m in range(M + 1):
+        sums[:, m] = np.bincount(train.owners, weights=parts[:, m], minlength=dataset.n_users)
+    names = np.array([*denoiser.names, "none"], dtype=object)
+    return {
+        "user_id": pa.array(np.repeat(dataset.user_ids[users], M + 1), pa.string()),
+        "modality": pa.array(np.tile(names, len(users)), pa.string()),
+        "reliance": (sums[users] / train.lengths[users, None]).ravel(),
+    }
+
+
+def _position_in_history(train: Histories) -> np.ndarray:
+    """Return the position of each interaction in its user's history (N,), from 0."""
+    position_N: np.ndarray = np.arange(len(train.items)) - train.indptr[train.owners]
+    return position_N
+
+
+def mean_shares(names: Sequence[str], probability_NM: np.ndarray, rival_NR: np.ndarray) -> dict[str, float]:
+    """Return the mean share of the choices that each cause has, summing to 1.
+
+    Two modalities at once divide a choice between them. The share that a modality would have where the item lacks it
+    goes to popularity.
+    """
+    content_N1 = np.maximum(1 - rival_NR.sum(1, keepdims=True, dtype=np.float64), 0.0)
+    content_NM = probability_NM / np.maximum(probability_NM.sum(1, keepdims=True), 1e-9) * content_N1
+    shares = {name: float(value) for name, value in zip(names, content_NM.mean(0), strict=True)}
+    shares |= {name: float(value) for name, value in zip(RIVALS, rival_NR.mean(0, dtype=np.float64), strict=False)}
+    shares[RIVALS[0]] += 1 - sum(shares.values())
+    return shares
+
+
+_Columns = dict[str, "np.ndarray | pa.Array"]
+
+
+def _write(path: Path, columns: _Columns) -> None:
     with atomic_file(path) as part:
         pq.write_table(pa.table(columns), part)

@@ -1,42 +1,45 @@
-"""What a training reads: the histories of a dataset and the latent space of each modality."""
+"""Read the features of a dataset as latent spaces."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from demure.errors import FeatureError, RecipeError
 from demure.features import store
-from demure.features.normalize import robust
-from demure.features.select import by_default
+from demure.features.normalize import robust_scale
+from demure.features.select import default_modalities
 from demure.model.latent import Latent, fit_latent
-from demure.model.popularity import without_time
+from demure.model.popularity import remove_time_trend
+from demure.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from demure.data.dataset import Dataset
     from demure.data.histories import Histories
 
 
-def latents(dataset: Dataset, wanted: Sequence[str], max_dim: int, timed: Histories | None = None) -> dict[str, Latent]:
-    """The latent spaces of the ``wanted`` modalities, by name; see ``by_default`` where none is wanted.
+def build_latents(
+    dataset: Dataset, modalities: Sequence[str], max_dim: int, timed: Histories | None = None
+) -> dict[str, Latent]:
+    """Return the latent spaces of ``modalities`` by name, or where there are none, of the default ones.
 
-    Raises ``FeatureError`` if the dataset has no features yet, ``RecipeError`` for a modality that it does not have.
+    Of at most ``max_dim`` dimensions. With ``timed`` training histories, features lose what they reveal about the time
+    of choices. Raises ``FeatureError`` if the dataset has no features yet or hardly an item has them, ``RecipeError``
+    for a modality that the dataset does not have.
     """
-    known = store.names(dataset.path)
-    if not known:
+    available = store.names(dataset.path)
+    if not available:
         raise FeatureError(
-            "has no features to judge",
+            "has no features to diagnose",
             where=dataset.path,
             remedy=f"run `demure extract {dataset.path}`, or prepare it with --features NAME=FILE.npy",
         )
-    for name in wanted:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            remedy = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+    for name in modalities:
+        if name not in available:
+            remedy = did_you_mean(name, available) or f"known: {', '.join(available)}"
             raise RecipeError(f"the dataset has no modality {name!r}", where="modalities", remedy=remedy)
-    spaces = {}
-    for name in wanted or by_default(dataset.path)[0]:
+    latents = {}
+    for name in modalities or default_modalities(dataset.path)[0]:
         features = store.load(dataset.path, name)
         if features.present.sum() < 2:
             raise FeatureError(
@@ -44,8 +47,8 @@ def latents(dataset: Dataset, wanted: Sequence[str], max_dim: int, timed: Histor
                 where=dataset.path / "features" / name,
                 remedy="leave it out with --set modalities=[...]",
             )
-        vectors = robust(features)
+        vectors = robust_scale(features)
         if timed is not None:
-            vectors = without_time(vectors, features.present, timed)
-        spaces[name] = fit_latent(vectors, features.present, max_dim)
-    return spaces
+            vectors = remove_time_trend(vectors, features.present, timed)
+        latents[name] = fit_latent(vectors, features.present, max_dim)
+    return latents

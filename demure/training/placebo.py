@@ -1,10 +1,13 @@
-"""The placebo: the same diagnosis on features that are dealt among the items.
+"""The placebo test of a modality: the same diagnosis with the features permuted among the items.
 
-What a modality is called the cause of although its features belong to other items, it would be called whatever it
-showed. The excess over it is what its features explain. Nothing is trained anew: the model's parameters stay, the rows
-of one modality are dealt among the items that have it, several times, and users are diagnosed again.
+What a modality explains with the features of other items, it would explain whatever it showed; the excess over that is
+what its own features explain. Nothing is trained again: the parameters stay, the rows of one modality are permuted
+among the items that have it, several times, and the posterior is inferred anew.
 
-A modality is admitted if its features tell held-out choices better than dealt features do; else it explains nothing.
+A modality is admitted if held-out choices are likelier under its own features than under permuted ones; otherwise it is
+never a cause.
+
+Shape suffixes: D permutations, S users, B users of a batch, T positions, I items, M modalities.
 """
 
 from __future__ import annotations
@@ -18,27 +21,30 @@ import numpy as np
 import torch
 
 from demure.model.denoiser import Denoiser
-from demure.model.modality import Channel
-from demure.training.belief_propagation import finished
+from demure.model.modality import ModalityExpert
+from demure.training.belief_propagation import infer_blocks
 
 if TYPE_CHECKING:
     from demure.data.histories import Histories
     from demure.training.rivals import Rivals
     from demure.training.validation import Validation
 
-DEALS = 5
-_USERS = 1000
+PERMUTATIONS = 5
+_MAX_USERS = 1000
 _LONGEST = 2000
-_NORMAL = 1.96
-_LEAST = 0.002  # nats per held-out choice that features have to add to be admitted
+_NORMAL = 1.96  # quantile of the normal distribution for a 95 % interval
+_MIN_GAIN = 0.002  # nats per held-out choice that the features have to add for the modality to be admitted
 
 
 @dataclass(frozen=True)
 class Placebo:
-    """One modality against its placebo: ``mean_probability`` of a point of interest over the ``deals``, the ``excess``
-    of the real one with its 95 % interval ``low`` to ``high`` (over users and deals), ``gain`` nats per held-out choice
-    by which the features tell more than dealt ones, ``gain_low`` the lower end of its interval, and whether it is
-    ``admitted``."""
+    """One modality against its placebo; an entry of ``placebo`` in run.json.
+
+    ``deals``: number of permutations, 0 if not admitted. ``mean_probability`` of a point of interest with permuted
+    features; ``excess`` of the mean probability with its own features, with its 95 % interval ``low`` to ``high`` over
+    users and permutations. ``gain``: nats per held-out choice that its own features add to permuted ones, ``gain_low``
+    the lower end of its 95 % interval; ``admitted``: whether that is enough.
+    """
 
     deals: int
     mean_probability: float
@@ -50,109 +56,117 @@ class Placebo:
     admitted: bool
 
     def to_dict(self) -> dict[str, Any]:
-        """For run.json."""
+        """Return the entry of run.json."""
         return asdict(self)
 
 
 @torch.no_grad()
-def admit(denoiser: Denoiser, watch: Validation, seed: int) -> dict[str, tuple[float, float]]:
-    """For each modality, nats per held-out choice that its features tell more than dealt ones (mean, and lower end of
-    the 95 % interval). One that tells nothing is relied on no more."""
-    found: dict[str, tuple[float, float]] = {}
-    real = watch.log_likelihoods(denoiser)
-    for m, (name, channel) in enumerate(zip(denoiser.names, denoiser.experts(), strict=True)):
-        gains = []
-        for deal in range(DEALS):
-            with dealt(channel, np.random.default_rng([seed, m, deal])):
-                gains.append(real - watch.log_likelihoods(denoiser))
-        mean, low, _ = _interval(np.array(gains), np.ones(len(real)))
-        found[name] = (mean, low)
-    for m, (mean, low) in enumerate(found.values()):
-        if mean < _LEAST or low <= 0:
+def admit_modalities(denoiser: Denoiser, validation: Validation, seed: int) -> dict[str, tuple[float, float]]:
+    """Exclude the modalities whose features add too little to the likelihood of held-out choices.
+
+    Returns for each modality the gain over permuted features in nats per held-out choice: its mean, and the lower end
+    of its 95 % interval.
+    """
+    gains: dict[str, tuple[float, float]] = {}
+    own = validation.log_likelihoods(denoiser)
+    for m, (name, expert) in enumerate(zip(denoiser.names, denoiser.experts(), strict=True)):
+        differences = []
+        for number in range(PERMUTATIONS):
+            with permuted_features(expert, np.random.default_rng([seed, m, number])):
+                differences.append(own - validation.log_likelihoods(denoiser))
+        mean, low, _ = _interval(np.array(differences), np.ones(len(own)))
+        gains[name] = (mean, low)
+    # Only now: while one modality is tested, all the others are still possible causes.
+    for m, (mean, low) in enumerate(gains.values()):
+        if mean < _MIN_GAIN or low <= 0:
             denoiser.exclude(m)
-    return found
+    return gains
 
 
 @torch.no_grad()
-def measure(denoiser: Denoiser, rivals: Rivals, gains: dict[str, tuple[float, float]], seed: int) -> dict[str, Placebo]:
-    """The placebo of every modality, from at most ``_USERS`` users; ``gains`` of :func:`admit`."""
+def measure_placebos(
+    denoiser: Denoiser, rivals: Rivals, gains: dict[str, tuple[float, float]], seed: int
+) -> dict[str, Placebo]:
+    """Return the placebo of each modality, from at most ``_MAX_USERS`` users; ``gains`` of :func:`admit_modalities`."""
     train = rivals.train
     users = np.flatnonzero(train.lengths)
-    if len(users) > _USERS:
-        users = np.sort(np.random.default_rng(seed).choice(users, _USERS, replace=False))
-    real = _means(denoiser, rivals, users)
-    found = {}
-    for m, (name, channel) in enumerate(zip(denoiser.names, denoiser.experts(), strict=True)):
-        admitted = bool(denoiser.admitted_K()[denoiser.n_rivals + m])
-        shuffled = []
-        for deal in range(DEALS if admitted else 0):
-            with dealt(channel, np.random.default_rng([seed, m, deal])):
-                shuffled.append(_means(denoiser, rivals, users)[:, m])
-        if not admitted:
-            found[name] = Placebo(0, 0.0, 0.0, 0.0, 0.0, *gains[name], admitted)
+    if len(users) > _MAX_USERS:
+        users = np.sort(np.random.default_rng(seed).choice(users, _MAX_USERS, replace=False))
+    weights = train.lengths[users].astype(np.float64)
+    own_SM = _mean_probabilities(denoiser, rivals, users)
+    placebos = {}
+    for m, (name, expert) in enumerate(zip(denoiser.names, denoiser.experts(), strict=True)):
+        if not bool(denoiser.admitted_K()[denoiser.n_rivals + m]):
+            placebos[name] = Placebo(0, 0.0, 0.0, 0.0, 0.0, *gains[name], admitted=False)
             continue
-        weight = train.lengths[users].astype(np.float64)
-        excess, low, high = _interval(real[:, m] - np.array(shuffled), weight)
-        found[name] = Placebo(
-            DEALS, float(np.average(np.mean(shuffled, 0), weights=weight)), excess, low, high, *gains[name], admitted
-        )
-    return found
+        permuted = []
+        for number in range(PERMUTATIONS):
+            with permuted_features(expert, np.random.default_rng([seed, m, number])):
+                permuted.append(_mean_probabilities(denoiser, rivals, users)[:, m])
+        permuted_DS = np.array(permuted)
+        excess, low, high = _interval(own_SM[:, m] - permuted_DS, weights)
+        mean = float(np.average(permuted_DS.mean(0), weights=weights))
+        placebos[name] = Placebo(PERMUTATIONS, mean, excess, low, high, *gains[name], admitted=True)
+    return placebos
 
 
 @contextmanager
-def dealt(channel: Channel, random: np.random.Generator) -> Iterator[None]:
-    """Meanwhile the features of the items that have the modality are dealt among them, and what users told of single
-    items is forgotten."""
-    there = torch.nonzero(channel.present_I > 0)[:, 0].cpu()
-    order = torch.arange(len(channel.present_I))
-    order[there] = there[torch.as_tensor(random.permutation(len(there)))]
-    order = order.to(channel.present_I.device)
-    kept = {name: tensor.clone() for name, tensor in _of_items(channel).items()}
-    for name, tensor in _of_items(channel).items():
+def permuted_features(expert: ModalityExpert, random: np.random.Generator) -> Iterator[None]:
+    """Permute the features of a modality among the items that have it, for the duration of the context.
+
+    The items' learned offsets move with their features; the messages that users sent to single items are set to 0.
+    """
+    present = torch.nonzero(expert.present_I > 0)[:, 0].cpu()
+    order = torch.arange(len(expert.present_I))
+    order[present] = present[torch.as_tensor(random.permutation(len(present)))]
+    order = order.to(expert.present_I.device)
+    kept = {name: tensor.clone() for name, tensor in _item_tensors(expert).items()}
+    for name, tensor in _item_tensors(expert).items():
         tensor.copy_(torch.zeros_like(tensor) if name == "messages" else kept[name][order])
     try:
         yield
     finally:
-        for name, tensor in _of_items(channel).items():
+        for name, tensor in _item_tensors(expert).items():
             tensor.copy_(kept[name])
 
 
-def _of_items(channel: Channel) -> dict[str, torch.Tensor]:
+def _item_tensors(expert: ModalityExpert) -> dict[str, torch.Tensor]:
+    """All tensors of a modality expert that hold a row per item."""
     return {
-        "coordinates": channel.coordinates_ID,
-        "themes": channel.themes_ID,
-        "offsets": channel.points.offset_ID.data,
-        "messages": channel.themes.offset_IC,
+        "coordinates": expert.coordinates_ID,
+        "themes": expert.cluster_space_ID,
+        "offsets": expert.points.offset_ID.data,
+        "messages": expert.clusters.offset_IC,
     }
 
 
-def _means(denoiser: Denoiser, rivals: Rivals, users: np.ndarray) -> np.ndarray:
-    """Mean probability of a point of interest (users, M) of each of ``users``."""
-    parts, owner = _of_users(rivals.train, users)
-    sums = np.zeros((len(users), len(denoiser.names)))
-    for block in finished(denoiser, parts, None, rivals, only=np.flatnonzero(owner >= 0)):
-        r_BTM = block.found.r_BTM.cpu().numpy()
-        valid = block.at_BT >= 0
-        np.add.at(sums, owner[block.users], (r_BTM * valid[..., None]).sum(1))
-    return sums / np.maximum(rivals.train.lengths[users], 1)[:, None]
+def _mean_probabilities(denoiser: Denoiser, rivals: Rivals, users: np.ndarray) -> np.ndarray:
+    """Return the mean probability of a point of interest (S, M) over the history of each of ``users`` (S,)."""
+    parts, row = _split_users(rivals.train, users)
+    sums_SM = np.zeros((len(users), len(denoiser.names)))
+    for block in infer_blocks(denoiser, parts, None, rivals, only=np.flatnonzero(row >= 0)):
+        r_BTM = block.inferred.r_BTM.cpu().numpy()
+        valid_BT = block.positions_BT >= 0
+        np.add.at(sums_SM, row[block.users], (r_BTM * valid_BT[..., None]).sum(1))
+    return sums_SM / np.maximum(rivals.train.lengths[users], 1)[:, None]
 
 
-def _of_users(train: Histories, users: np.ndarray) -> tuple[Histories, np.ndarray]:
-    """The histories :func:`in_parts`, and for each part the place of its user among ``users``, -1 for others."""
+def _split_users(train: Histories, users: np.ndarray) -> tuple[Histories, np.ndarray]:
+    """Return the histories with long ones split, and for each part the row of its user in ``users``, else -1."""
     parts = train.split_long(_LONGEST)
     user = np.searchsorted(train.indptr, parts.indptr[:-1], side="right") - 1
-    at = np.full(len(train.indptr), -1)
-    at[users] = np.arange(len(users))
-    return parts, at[user]
+    row = np.full(len(train.indptr), -1)
+    row[users] = np.arange(len(users))
+    return parts, row[user]
 
 
-def _interval(differences: np.ndarray, weight: np.ndarray) -> tuple[float, float, float]:
-    """Mean of ``differences`` (deals, users) and its 95 % interval, by the spread over users and over deals."""
-    share = weight / weight.sum()
-    by_user = differences.mean(0)
-    mean = float(share @ by_user)
-    variance = float(share**2 @ (by_user - mean) ** 2)
-    by_deal = differences @ share
-    if len(by_deal) > 1:
-        variance += float(by_deal.var(ddof=1)) / len(by_deal)
+def _interval(differences_DS: np.ndarray, weights_S: np.ndarray) -> tuple[float, float, float]:
+    """Return the weighted mean of the differences and its 95 % interval, by the spread over users and permutations."""
+    share_S = weights_S / weights_S.sum()
+    by_user_S = differences_DS.mean(0)
+    mean = float(share_S @ by_user_S)
+    variance = float(share_S**2 @ (by_user_S - mean) ** 2)
+    by_permutation_D = differences_DS @ share_S
+    if len(by_permutation_D) > 1:
+        variance += float(by_permutation_D.var(ddof=1)) / len(by_permutation_D)
     return mean, mean - _NORMAL * variance**0.5, mean + _NORMAL * variance**0.5

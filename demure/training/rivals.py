@@ -1,186 +1,208 @@
-"""Rivals of content, fitted: what popularity, the choices before, and hidden taste tell of every choice.
+"""Fit the rivals of content: popularity, transitions and hidden taste as causes of the training interactions.
 
-EM: the responsibilities of all causes weigh the rivals' counts, the counts give the rivals' density ratios, and these
-the responsibilities. The content's ratios stand still meanwhile and come first, so that a rival learns what the content
-leaves. Counts fit the choices that they are made of far too well; therefore every user's ratios come from counts over
-other users (cross-fitting, in ``_FOLDS`` parts), also those that tell the users' validation choices.
+EM: the responsibilities of all causes weigh the counts of the rivals, the counts give the rivals' density ratios, and
+the ratios give new responsibilities. The ratios of the content stay fixed meanwhile and come first, so that a rival
+learns what the content leaves. Counts fit the choices that they are made of far too well; therefore the taste ratios of
+each user come from clusters of other users (cross-fitting in ``_FOLDS`` parts), also those of the validation choices.
+
+Shape suffixes: N training interactions, B users of a batch, T positions, U users, I items, G periods, R rivals
+(popularity, transition, taste), M modalities, K = R + M causes, C taste clusters, W previous items.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy.sparse as sparse
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from demure.errors import RunError
-from demure.model.batch import Beside
+from demure.model.batch import SideInformation
 from demure.model.denoiser import RIVALS, Denoiser
-from demure.model.popularity import Periods, Popularity, by_period
+from demure.model.popularity import Periods, Popularity, fit_periods
 from demure.model.taste import Taste
 from demure.model.transition import WINDOW, Transition
-from demure.training.checkpoint import under, write_tensors
+from demure.training.checkpoint import strip_prefix, write_tensors
 
 if TYPE_CHECKING:
     from demure.data.histories import Histories
 
 _FOLDS = 3
-_FIRST, _STEPS, _APART = 10, 40, 12
+_FIRST_STEPS, _STEPS, _FOLD_STEPS = 10, 40, 12  # of EM: without rivals, with all, and again for the taste of each fold
 _CLUSTERS = 24
-_CELLS = 1_500_000
+_MAX_CELLS = 1_500_000  # users x longest x longest of a batch
 _LONGEST = 2000
 
 
-class Rivals:
-    """Periods of time and the rivals' density ratios of the training interactions ``train``.
+@dataclass
+class _Models:
+    """One model of each rival; ``fold_tastes`` are learned from all users but those of the fold."""
 
-    ``period_N`` int64, ``ratio_NR`` float32 (popularity, transition, taste), None before :meth:`fit`.
+    popularity: Popularity
+    transition: Transition
+    taste: Taste
+    fold_tastes: list[Taste]
+
+    def all(self) -> list[Popularity | Transition | Taste]:
+        """Return the models in the order in which they are numbered in the file."""
+        return [self.popularity, self.transition, self.taste, *self.fold_tastes]
+
+
+class Rivals:
+    """The rivals of content on the training interactions ``train``, and the periods of time these fall in.
+
+    ``period_N`` int64; ``ratio_NR`` float32 density ratios, None before :meth:`fit`.
     """
 
     def __init__(self, train: Histories, n_items: int, seed: int) -> None:
         self.train, self.n_items, self._seed = train, n_items, seed
         self.n_users = len(train.indptr) - 1
-        self.periods: Periods = by_period(train.items, train.times, n_items)
-        self.period_N = self.periods.of(train.times, len(train.items))
+        self.periods: Periods = fit_periods(train.items, train.times, n_items)
+        self.period_N = self.periods.assign(train.times, len(train.items))
         self.ratio_NR: np.ndarray | None = None
         self._user_N = train.owners
-        rows = np.arange(len(train.items))
-        self._by_user = sparse.csr_array((np.ones(len(rows)), (self._user_N, rows)), (self.n_users, len(rows)))
         self._fold_U = np.random.default_rng(seed).integers(_FOLDS, size=self.n_users)
-        self._models: list[Any] | None = None
+        self._models: _Models | None = None
         self._r_NK = np.zeros((0, 0))
 
-    def beside(self, at_BT: np.ndarray, device: torch.device | str = "cpu") -> Beside:
-        """What is known of the training interactions with the numbers ``at_BT``, -1 for none."""
-        at = np.maximum(at_BT, 0)
-        period = torch.as_tensor(np.where(at_BT >= 0, self.period_N[at], 0)).to(device)
-        return Beside(period, None if self.ratio_NR is None else torch.as_tensor(self.ratio_NR[at]).to(device))
+    def side_information(self, positions_BT: np.ndarray, device: torch.device | str = "cpu") -> SideInformation:
+        """Return periods and rival ratios of the training interactions with these numbers, -1 for padding."""
+        clipped_BT = np.maximum(positions_BT, 0)
+        period_BT = torch.as_tensor(np.where(positions_BT >= 0, self.period_N[clipped_BT], 0)).to(device)
+        if self.ratio_NR is None:
+            return SideInformation(period_BT, None)
+        return SideInformation(period_BT, torch.as_tensor(self.ratio_NR[clipped_BT]).to(device))
 
-    def beside_next(
+    def side_information_with_next(
         self,
-        at_BT: np.ndarray,
+        positions_BT: np.ndarray,
         users_B: np.ndarray,
         items_B: np.ndarray,
         times_B: np.ndarray | None,
         device: torch.device | str = "cpu",
-    ) -> Beside:
-        """The same (B, T + 1) with one more choice at the end of each history: ``items_B`` of ``users_B``."""
-        before = self.beside(at_BT)
-        length = (at_BT >= 0).sum(1)
-        rows = np.arange(len(at_BT))
-        period = np.concatenate([before.period_BT.numpy(), np.zeros((len(rows), 1), np.int64)], 1)
-        period_B = self.periods.of(times_B, len(rows))
-        period[rows, length] = period_B
+    ) -> SideInformation:
+        """Return the same (B, T + 1) with one more choice at the end of each history: ``items_B`` of ``users_B``."""
+        before = self.side_information(positions_BT)
+        length_B = (positions_BT >= 0).sum(1)
+        rows = np.arange(len(positions_BT))
+        period_BT = np.concatenate([before.period_BT.numpy(), np.zeros((len(rows), 1), np.int64)], 1)
+        period_B = self.periods.assign(times_B, len(rows))
+        period_BT[rows, length_B] = period_B
         if self._models is None or before.rival_BTR is None:
-            return Beside(torch.as_tensor(period).to(device), None)
-        ratio = np.concatenate([before.rival_BTR.numpy(), np.ones((len(rows), 1, 3), np.float32)], 1)
-        last = np.full((len(rows), WINDOW), -1)
+            return SideInformation(torch.as_tensor(period_BT).to(device), None)
+        ratio_BTR = np.concatenate([before.rival_BTR.numpy(), np.ones((len(rows), 1, len(RIVALS)), np.float32)], 1)
+        previous_BW = np.full((len(rows), WINDOW), -1)
         for gap in range(WINDOW):
-            there = length > gap
-            last[there, gap] = self.train.items[at_BT[rows[there], length[there] - 1 - gap]]
+            long = length_B > gap
+            previous_BW[long, gap] = self.train.items[positions_BT[rows[long], length_B[long] - 1 - gap]]
         factor_B = self.periods.factor_IG[items_B, period_B]
-        popularity, transition, _, *tastes = self._models
         taste_B = np.ones(len(rows))
-        for number, taste in enumerate(tastes):
-            mine = self._fold_U[users_B] == number
-            taste_B[mine] = taste.after(users_B[mine], items_B[mine])
-        told = popularity.after(items_B, period_B), transition.after(last, items_B, factor_B), taste_B
-        ratio[rows, length] = np.stack(told, 1)
-        return Beside(torch.as_tensor(period).to(device), torch.as_tensor(ratio).to(device))
+        for fold, taste in enumerate(self._models.fold_tastes):
+            own = self._fold_U[users_B] == fold
+            taste_B[own] = taste.next_ratio(users_B[own], items_B[own])
+        popularity_B = self._models.popularity.next_ratio(items_B, period_B)
+        transition_B = self._models.transition.next_ratio(previous_BW, items_B, factor_B)
+        ratio_BTR[rows, length_B] = np.stack([popularity_B, transition_B, taste_B], 1)
+        return SideInformation(torch.as_tensor(period_BT).to(device), torch.as_tensor(ratio_BTR).to(device))
 
     def fit(self, denoiser: Denoiser) -> None:
-        """Fit the rivals beside the content as ``denoiser`` knows it."""
-        ratio_NM = self._content(denoiser)
+        """Fit the rivals beside the content as ``denoiser`` has learned it; fitted again, go on from the last fit."""
+        ratio_NM = self._content_ratios(denoiser)
         shape = (len(ratio_NM), len(RIVALS))
         if self._models is None:
-            self._models = self._start()
+            self._models = self._build_models()
             self._r_NK = np.zeros((shape[0], shape[1] + ratio_NM.shape[1]))
-            for _ in range(_FIRST):
+            for _ in range(_FIRST_STEPS):
                 self._r_NK = self._expect(self._r_NK, np.ones(shape), ratio_NM, denoiser)
-        taste = self._models[2]
-        everyone = np.ones(shape[0])
+        models = self._models
+        everyone_N = np.ones(shape[0])
         for _ in range(_STEPS):
-            density_NR = self._tell(self._r_NK, taste, everyone)
+            density_NR = self._maximise(models, models.taste, self._r_NK, everyone_N)
             self._r_NK = self._expect(self._r_NK, density_NR, ratio_NM, denoiser)
         ratio_NR = density_NR.astype(np.float32)
-        for number, apart in enumerate(self._models[3:]):
-            r_NK, apart.part_NC = self._r_NK, taste.part_NC
-            learn_N = (self._fold_U[self._user_N] != number).astype(np.float64)
-            for _ in range(_APART):
-                density_NR = self._tell(r_NK, apart, learn_N)
+        for fold, taste in enumerate(models.fold_tastes):
+            r_NK, taste.part_NC = self._r_NK, models.taste.part_NC
+            others_N = (self._fold_U[self._user_N] != fold).astype(np.float64)
+            for _ in range(_FOLD_STEPS):
+                density_NR = self._maximise(models, taste, r_NK, others_N)
                 r_NK = self._expect(r_NK, density_NR, ratio_NM, denoiser)
-            mine = learn_N == 0
-            ratio_NR[mine] = density_NR[mine]
+            own_N = others_N == 0
+            ratio_NR[own_N] = density_NR[own_N]
         self.ratio_NR = ratio_NR
 
-    def _tell(self, r_NK: np.ndarray, taste: Taste, learn_N: np.ndarray) -> np.ndarray:
-        """Density ratios (N, R) from the responsibilities."""
-        assert self._models is not None
-        popularity, transition, *_ = self._models
-        # A pair of choices would be its own witness if what it tells weighed it: what the content leaves does.
+    @staticmethod
+    def _maximise(models: _Models, taste: Taste, r_NK: np.ndarray, learned_N: np.ndarray) -> np.ndarray:
+        """Update the counts by the responsibilities and return the density ratios (N, R).
+
+        ``taste`` learns its clusters from the interactions where ``learned_N`` is 1.
+        """
+        # A pair of choices would confirm itself if its own responsibility weighed it: weigh by what the content leaves.
         left_N = 1 - r_NK[:, 3:].sum(1) / np.maximum(1 - r_NK[:, 1], 1e-6)
-        told = popularity.update(r_NK[:, 0]), transition.update(left_N), taste.update(r_NK[:, 2], learn_N)
-        return np.stack(told, 1)
+        popularity_N = models.popularity.update(r_NK[:, 0])
+        transition_N = models.transition.update(left_N)
+        return np.stack([popularity_N, transition_N, taste.update(r_NK[:, 2], learned_N)], 1)
 
     def save(self, path: Path) -> None:
-        """Write what was fitted, for a training that is taken up again."""
+        """Write the fit to ``path``, for a training that is resumed."""
         assert self._models is not None
         tensors = {"responsibilities": self._r_NK, "ratio": self.ratio_NR}
-        for number, model in enumerate(self._models):
+        for number, model in enumerate(self._models.all()):
             tensors |= {f"{number}.{name}": array for name, array in model.state().items()}
         write_tensors(path, {name: torch.as_tensor(array) for name, array in tensors.items()})
 
     def load(self, path: Path) -> None:
-        """Take up what :meth:`save` wrote. Raises ``RunError`` where it cannot be read."""
+        """Restore what :meth:`save` wrote. Raises ``RunError`` where it cannot be read."""
         try:
             arrays = {name: tensor.numpy() for name, tensor in load_file(path).items()}
         except (OSError, SafetensorError) as error:
             raise RunError(f"cannot be read ({error})", where=path, remedy="train again with --overwrite") from error
         self._r_NK, self.ratio_NR = arrays["responsibilities"], arrays["ratio"]
-        self._models = self._start()
-        for number, model in enumerate(self._models):
-            model.restore(under(arrays, f"{number}."))
+        self._models = self._build_models()
+        for number, model in enumerate(self._models.all()):
+            model.restore(strip_prefix(arrays, f"{number}."))
 
-    def _start(self) -> list[Any]:
-        """Popularity, transition, taste, and the taste of all users but those of each fold."""
+    def _build_models(self) -> _Models:
         train, factor_IG = self.train, self.periods.factor_IG
         factor_N = factor_IG[train.items, self.period_N]
-        shape = (self.n_users, self.n_items)
-        return [
+        shape_UI = (self.n_users, self.n_items)
+        taste = Taste(self._user_N, train.items, shape_UI, self.period_N, factor_IG, _CLUSTERS, self._seed)
+        return _Models(
             Popularity(train.items, self.period_N, self.periods),
             Transition(train, self._user_N, self.n_items, factor_N),
-            *(
-                Taste(self._user_N, train.items, shape, self.period_N, factor_IG, _CLUSTERS, self._seed)
-                for _ in range(1 + _FOLDS)
-            ),
-        ]
+            taste,
+            [taste.unfitted() for _ in range(_FOLDS)],
+        )
 
     @torch.no_grad()
-    def _content(self, denoiser: Denoiser) -> np.ndarray:
-        """Density ratios of the modalities (N, M) as ``denoiser`` knows them."""
+    def _content_ratios(self, denoiser: Denoiser) -> np.ndarray:
+        """Return the density ratios of the modalities (N, M) under ``denoiser``."""
         views, device = denoiser.views(), denoiser.popularity_I.device
         ratio_NM = np.ones((len(self.train.items), len(denoiser.names)))
-        for users in self.train.group_by_length(np.flatnonzero(self.train.lengths), _CELLS, _LONGEST):
-            at_BT = self.train.positions(users, _LONGEST)
-            items = torch.as_tensor(self.train.padded(users, _LONGEST)).to(device)
-            found = denoiser.infer(denoiser.context(items, beside=self.beside(at_BT, device)), views)
-            valid = at_BT >= 0
-            ratio_NM[at_BT[valid]] = found.ratio_BTM.cpu().numpy()[valid]
+        for users in self.train.group_by_length(np.flatnonzero(self.train.lengths), _MAX_CELLS, _LONGEST):
+            positions_BT = self.train.positions(users, _LONGEST)
+            items_BT = torch.as_tensor(self.train.padded(users, _LONGEST)).to(device)
+            batch = denoiser.make_batch(items_BT, side_information=self.side_information(positions_BT, device))
+            inferred = denoiser.infer(batch, views)
+            valid_BT = positions_BT >= 0
+            ratio_NM[positions_BT[valid_BT]] = inferred.ratio_BTM.cpu().numpy()[valid_BT]
         return ratio_NM
 
     @torch.no_grad()
     def _expect(self, r_NK: np.ndarray, rival_NR: np.ndarray, ratio_NM: np.ndarray, denoiser: Denoiser) -> np.ndarray:
-        """Responsibilities (N, K) of single causes, one step of the fixed point; two causes at once are left to the
-        denoiser."""
+        """Return new responsibilities (N, K) of single causes, one step of the fixed point.
+
+        Two causes at once are left to the denoiser.
+        """
+        assert self._models is not None
         counts_NK = np.zeros_like(r_NK)
-        if denoiser.shape.denoise and denoiser.shape.reliance:
-            counts_NK = (self._by_user @ r_NK)[self._user_N] - r_NK
+        if denoiser.settings.denoise and denoiser.settings.reliance:
+            counts_NK = (self._models.taste.by_user_UN @ r_NK)[self._user_N] - r_NK
         device = denoiser.log_reliance.device
-        reliance_NK = denoiser.smoothed(torch.as_tensor(counts_NK).to(device)).cpu().numpy()
+        reliance_NK = denoiser.reliance_from_counts(torch.as_tensor(counts_NK).to(device)).cpu().numpy()
         joint_NK = reliance_NK * np.concatenate([rival_NR, ratio_NM], 1)
-        found: np.ndarray = joint_NK / joint_NK.sum(1, keepdims=True)
-        return found
+        responsibilities_NK: np.ndarray = joint_NK / joint_NK.sum(1, keepdims=True)
+        return responsibilities_NK

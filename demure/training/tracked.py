@@ -1,4 +1,4 @@
-"""A training that is watched: by TensorBoard and its like, and by a profiler; and the seed that repeats a run."""
+"""A training with experiment trackers and a profiler, and with the seed that repeats a run."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ from typing import Any
 
 from demure import __version__
 from demure.baselines.registry import BASELINES
-from demure.compute.launcher import leads
+from demure.compute.launcher import is_first_process
 from demure.errors import DemureError
 from demure.files import read_json
 from demure.progress import Listener, silent
 from demure.recipe.load import load_recipe
 from demure.recipe.schema import Recipe
-from demure.runs.folder import MANIFEST
+from demure.runs.folder import MANIFEST, RECIPE
 from demure.tracking.listener import TrackingListener
 from demure.tracking.profile import Profile, Profiler
 from demure.tracking.protocol import RunInfo
 from demure.tracking.trackers import open_trackers
+from demure.training.checkpoint import CHECKPOINT_MINUTES
 from demure.training.run import TrainReport, train
 
 
 @dataclass(frozen=True)
 class TrackedReport(TrainReport):
-    """``seed`` that the training had; ``notes`` on what did not work beside it; ``profile`` where one was asked for."""
+    """``seed`` of the training; ``notes`` on trackers that failed; ``profile`` where one was asked for."""
 
     seed: int = 0
     notes: list[str] = field(default_factory=list)
@@ -39,58 +40,70 @@ def train_tracked(
     recipe: str | Path = "default",
     overrides: Sequence[str] = (),
     seed: int | None = None,
-    watch: Sequence[str] = (),
+    device: str = "auto",
+    resume: bool = False,
+    overwrite: bool = False,
+    checkpoint_minutes: float = CHECKPOINT_MINUTES,
+    track: Sequence[str] = (),
     profile: bool = False,
     listener: Listener = silent,
-    **options: Any,
 ) -> TrackedReport:
-    """``demure.training.run.train`` with the watchers named in ``watch``, and a trace with ``profile``.
+    """Train as ``demure.training.run.train`` does, with the trackers named in ``track``, and a trace with ``profile``.
 
-    Without a ``seed`` that of the run is taken whose recipe.yaml ``recipe`` is, or 0. ``options`` are those of
-    ``train``. Raises what it raises, and before it ``DemureError`` for a watcher that cannot be had here, and for a
-    profile of a model without training steps; whatever a watcher does later only makes a note.
+    Without a ``seed``, that of the run whose recipe.yaml ``recipe`` is, or 0. Raises as ``train``, and before it
+    ``DemureError`` for a tracker that is not available and for a profile of a model without training steps; a tracker
+    that fails later only adds a note.
     """
     resolved = load_recipe(recipe, overrides)
-    seed = seed_of(recipe) if seed is None else seed
-    alone = leads()  # of several processes the first is watched
-    watchers = open_trackers(watch) if alone else {}
+    seed = read_seed(recipe) if seed is None else seed
+    is_first = is_first_process()
+    trackers = open_trackers(track) if is_first else {}
     if profile and resolved.model in BASELINES:
         remedy = "leave --profile out"
         raise DemureError(f"{resolved.model!r} has no training steps to trace", where="--profile", remedy=remedy)
     facts = {"dataset": str(Path(dataset).absolute()), "seed": seed, "demure_version": __version__}
-    watched = TrackingListener(watchers, RunInfo(Path(out), _flat(resolved), facts), listener)
-    profiler = Profiler(watched) if profile and alone else None
-    metrics: dict[str, float] = {}
+    tracking = TrackingListener(trackers, RunInfo(Path(out), _flatten(resolved), facts), listener)
+    profiler = Profiler(tracking) if profile and is_first else None
+    valid: dict[str, float] = {}
     finished = False
     try:
         report = train(
-            dataset, out, recipe=recipe, overrides=overrides, seed=seed, listener=profiler or watched, **options
+            dataset,
+            out,
+            recipe=recipe,
+            overrides=overrides,
+            seed=seed,
+            device=device,
+            resume=resume,
+            overwrite=overwrite,
+            checkpoint_minutes=checkpoint_minutes,
+            listener=profiler or tracking,
         )
-        metrics, finished = report.valid, True
+        valid, finished = report.valid, True
     finally:
         if profiler is not None:
             profiler.stop()
-        watched.end(metrics, finished=finished)
-    told = profiler.finish(Path(out)) if profiler is not None else None
-    return TrackedReport(**vars(report), seed=seed, notes=list(watched.failures.values()), profile=told)
+        tracking.end(valid, finished=finished)
+    measured = profiler.finish(Path(out)) if profiler is not None else None
+    return TrackedReport(**vars(report), seed=seed, notes=list(tracking.failures.values()), profile=measured)
 
 
-def seed_of(recipe: str | Path) -> int:
-    """The seed of the run whose recipe.yaml ``recipe`` is; 0 for every other recipe."""
-    manifest = Path(recipe).parent / MANIFEST
-    if Path(recipe).name != "recipe.yaml" or not manifest.is_file():
+def read_seed(recipe: str | Path) -> int:
+    """Return the seed of the run whose recipe.yaml ``recipe`` is; 0 for every other recipe."""
+    path = Path(recipe).parent / MANIFEST
+    if Path(recipe).name != RECIPE or not path.is_file():
         return 0
-    told = read_json(manifest)
-    seed = told.get("seed", 0) if isinstance(told, dict) else 0
+    manifest = read_json(path)
+    seed = manifest.get("seed", 0) if isinstance(manifest, dict) else 0
     return seed if isinstance(seed, int) else 0
 
 
-def _flat(recipe: Recipe) -> dict[str, Any]:
-    """Keys by whole name; of the sections, those of the recipe's own model."""
+def _flatten(recipe: Recipe) -> dict[str, Any]:
+    """Return the recipe with whole names of keys; of the sections only those of its own model."""
     flat: dict[str, Any] = {}
     for name, value in asdict(recipe).items():
         if not isinstance(value, dict):
             flat[name] = list(value) if isinstance(value, tuple) else value
         elif (name == "baseline") != (recipe.model == "demure"):
-            flat |= {f"{name}.{key}": one for key, one in value.items()}
+            flat |= {f"{name}.{key}": number for key, number in value.items()}
     return flat

@@ -1,8 +1,11 @@
-"""Choose, on the validation split, how the ``id`` channel walks, how far to trust it, and how far the content."""
+"""Choose the parameters of the item-item model and the weights of the fusion on the validation split.
+
+Shape suffixes: S users of the validation split, I items.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import product
@@ -11,13 +14,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from demure.evaluation.ranking import Evaluation, evaluate
-from demure.model.item_item import Neighbours, Pairs, Walk, count_pairs, linear_model, neighbours_of
-from demure.model.recommender import Pool, Recommender
+from demure.model.fusion import FusionWeights
+from demure.model.item_item import ItemItemModel, Pairs, build_item_item, count_pairs, linear_model
+from demure.model.item_item_density import ItemItemParameters
+from demure.model.recommender import Recommender
 
 if TYPE_CHECKING:
     from demure.data.histories import Histories
 
-WALKS = {
+ITEM_ITEM_GRID = {
     "nearness": (1.0, 0.5, 0.0),
     "fading": (1.0, 0.0, 0.5, 1.3),
     "shared": (0.0, 1.0),
@@ -32,110 +37,140 @@ SCARCE = (0.0, 0.5, 1.0, 1.5)
 LINEAR_ITEMS = 10_000
 """Most items for a linear model: its fit is cubic in them (a quarter of a minute for 7,000 on one core)."""
 _ROUNDS = 2
-_CELLS = 2_000_000
-_USERS = 2000
-_PAIRS = 50_000_000  # listed pairs up to which histories with an order are walked several steps
-_SCORES = 50_000_000  # users x items held at once
+_MAX_CELLS = 2_000_000  # users x longest x longest of a block
+_MAX_USERS = 2000
+_MAX_PAIRS = 50_000_000  # listed pairs up to which ordered histories are tried with walks of several steps
+_MAX_SCORES = 50_000_000  # users x items held at once
 
 
 def tune_fusion(
-    recommender: Recommender, train: Histories, valid: Histories, window: int | None, *, seed: int
+    recommender: Recommender,
+    train: Histories,
+    valid: Histories,
+    window: int | None,
+    *,
+    seed: int,
+    max_users: int = _MAX_USERS,
 ) -> dict[str, float]:
-    """Give ``recommender`` the ``id`` channel (unless ``window`` is None) and the pool with the highest mean of
-    recall@20 and NDCG@20 on (at most 2,000 users of) the validation split; return its metrics there.
+    """Build the item-item model of ``recommender`` and choose its fusion weights; return the metrics on validation.
 
-    First the walk, alone, one number at a time; then the weights of both channels, together; then how much more
-    content the items that few took get, with the content's weight again, where that gains more than its standard error
-    over users. Ties go to more content for all. Without a validation split there is nothing to choose by: the defaults
-    stay, and no metrics are returned.
+    The goal is the mean of recall@20 and NDCG@20 on at most ``max_users`` users of the validation split. First the
+    parameters of the item-item model, alone, one at a time; then the weights of the item-item model and of the content,
+    together; then the additional content for items that few users chose, with the content's weight again, if that gains
+    more than its standard error over users. Ties go to more content. ``window``: see ``count_pairs``; None leaves the
+    item-item model out. Without a validation split the defaults stay, and no metrics are returned.
     """
-    n_items = len(recommender.log_popularity)
-    popularity = recommender.taken_I
-    ordered = recommender.denoiser.ordered
-    walk = Walk() if ordered else Walk(nearness=0.0, fading=0.0)
+    parameters = ItemItemParameters() if recommender.denoiser.ordered else ItemItemParameters(nearness=0.0, fading=0.0)
     users = np.flatnonzero(valid.lengths > 0)
     if not len(users):
         if window is not None:
-            recommender.neighbours = neighbours_of(train, popularity, walk, window)
-            recommender.pool = Pool()
+            recommender.item_item = build_item_item(train, recommender.train_counts_I, parameters, window)
+            recommender.fusion = FusionWeights()
         return {}
-    most = max(1, min(_USERS, _SCORES // n_items))
-    if len(users) > most:
-        users = np.sort(np.random.default_rng(seed).choice(users, most, replace=False))
-    relevant, seen = valid.select_users(users), train.select_users(users)
-    share = recommender.log_popularity
-
-    def judge(scores: np.ndarray) -> Evaluation:
-        return evaluate(lambda chosen: scores[chosen], relevant, seen, (20,), n_items)
-
-    def score(items: np.ndarray) -> np.ndarray:
-        return recommender.collaborative(items) + share
-
+    max_users = max(1, min(max_users, _MAX_SCORES // len(recommender.log_popularity)))
+    if len(users) > max_users:
+        users = np.sort(np.random.default_rng(seed).choice(users, max_users, replace=False))
+    tuner = _Tuner(recommender, train, valid, users)
     if window is not None:
-        linear_II = linear_model(train, n_items) if n_items <= LINEAR_ITEMS else None
+        recommender.item_item = tuner.tune_item_item(parameters, window)
+    recommender.fusion, evaluation = tuner.tune_weights()
+    return evaluation.means()
 
-        @lru_cache(maxsize=1)  # most walks that are tried one after the other count alike
+
+class _Tuner:
+    """Scores histories of ``users`` (S,) with parts of a recommender, on the validation split."""
+
+    def __init__(self, recommender: Recommender, train: Histories, valid: Histories, users: np.ndarray) -> None:
+        self.recommender, self.train, self.users = recommender, train, users
+        self.n_items = len(recommender.log_popularity)
+        self._relevant, self._past = valid.select_users(users), train.select_users(users)
+
+    def tune_item_item(self, start: ItemItemParameters, window: int) -> ItemItemModel:
+        """Return the item-item model with the best parameters of the grid, alone with the popularity."""
+        train, recommender, ordered = self.train, self.recommender, self.recommender.denoiser.ordered
+        linear_II = linear_model(train, self.n_items) if self.n_items <= LINEAR_ITEMS else None
+
+        @lru_cache(maxsize=1)  # most models tried one after the other need the same counts
         def pairs(nearness: float, shared: float) -> Pairs:
-            return count_pairs(train.indptr, train.items, n_items, window, nearness=nearness, shared=shared)
+            return count_pairs(train.indptr, train.items, self.n_items, window, nearness=nearness, shared=shared)
 
-        def neighbours(one: Walk) -> Neighbours:
-            return Neighbours(pairs(one.nearness, one.shared), popularity, one, linear_II)
+        def build(parameters: ItemItemParameters) -> ItemItemModel:
+            counts = pairs(parameters.nearness, parameters.shared)
+            return ItemItemModel(counts, recommender.train_counts_I, parameters, linear_II)
 
-        def walked(one: Walk) -> float:
-            recommender.neighbours = neighbours(one)
-            return _goal(judge(_blocks(score, train, users, n_items)))
+        def goal(parameters: ItemItemParameters) -> float:
+            recommender.item_item = build(parameters)
+            return _goal(self._evaluate(self._scores(self._collaborative)))
 
-        refused = [*(() if ordered else NEED_ORDER), *(() if linear_II is not None else ("linear",))]
-        if ordered and len(train.items) * window > _PAIRS:
-            refused.append("further")
-        walk = _line_searches(walk, {name: grid for name, grid in WALKS.items() if name not in refused}, walked)
-        recommender.neighbours = neighbours(walk)
-    collaborative = _blocks(recommender.collaborative, train, users, n_items)
-    content = _blocks(lambda items: recommender.content(items)[0], train, users, n_items)
-    known: dict[Pool, Evaluation] = {}
+        fixed = [*(() if ordered else NEED_ORDER), *(() if linear_II is not None else ("linear",))]
+        if ordered and len(train.items) * window > _MAX_PAIRS:
+            fixed.append("further")
+        grid = {name: values for name, values in ITEM_ITEM_GRID.items() if name not in fixed}
+        return build(_search_lines(start, grid, goal))
 
-    def best(pools: list[Pool]) -> Pool:
-        for one in pools:
-            weight = one.content_of(popularity)
-            known[one] = judge(one.collaborative * collaborative + weight * content + share.astype(np.float32))
-        return max(pools, key=lambda one: (_goal(known[one]), -one.scarce, one.content))
+    def tune_weights(self) -> tuple[FusionWeights, Evaluation]:
+        """Return the best fusion weights of the grid, and what they reach."""
+        recommender = self.recommender
+        denoiser, has_item_item = recommender.denoiser, recommender.item_item is not None
+        collaborative_SI = self._scores(recommender.collaborative)
+        content_SI = self._scores(lambda items_BT: recommender.content(items_BT)[0])
+        popularity_I = recommender.log_popularity.astype(np.float32)
+        evaluations: dict[FusionWeights, Evaluation] = {}
 
-    weights = CONTENT if recommender.denoiser.admitted_K()[recommender.denoiser.n_rivals :].any() else (0.0,)
-    pool = best([Pool(v, w) for v, w in product(COLLABORATIVE if window is not None else (0.0,), weights)])
-    if window is not None and len(weights) > 1:
-        other = best([Pool(pool.collaborative, w, s) for w, s in product(weights, SCARCE[1:])])
-        gain = _goals(known[other]) - _goals(known[pool])
-        if gain.mean() > gain.std() / np.sqrt(len(gain)):
-            pool = other
-    recommender.pool = pool
-    return known[pool].means()
+        def best(candidates: Sequence[FusionWeights]) -> FusionWeights:
+            for weights in candidates:
+                content_weight_I = weights.content_weights(recommender.train_counts_I)
+                scores_SI = weights.collaborative * collaborative_SI + content_weight_I * content_SI + popularity_I
+                evaluations[weights] = self._evaluate(scores_SI)
+            return max(candidates, key=lambda weights: (_goal(evaluations[weights]), -weights.scarce, weights.content))
+
+        admitted = denoiser.admitted_K()[denoiser.n_rivals :].any()
+        contents = CONTENT if admitted else (0.0,)
+        collaboratives = COLLABORATIVE if has_item_item else (0.0,)
+        chosen = best([FusionWeights(v, w) for v, w in product(collaboratives, contents)])
+        if has_item_item and len(contents) > 1:
+            scarce = best([FusionWeights(chosen.collaborative, w, s) for w, s in product(contents, SCARCE[1:])])
+            gain = _goals(evaluations[scarce]) - _goals(evaluations[chosen])
+            if gain.mean() > gain.std() / np.sqrt(len(gain)):
+                chosen = scarce
+        return chosen, evaluations[chosen]
+
+    def _collaborative(self, items_BT: np.ndarray) -> np.ndarray:
+        return self.recommender.collaborative(items_BT) + self.recommender.log_popularity
+
+    def _evaluate(self, scores_SI: np.ndarray) -> Evaluation:
+        return evaluate(lambda rows: scores_SI[rows], self._relevant, self._past, (20,), self.n_items)
+
+    def _scores(self, score: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """Return the scores (S, I) float32 of the users' histories, in blocks of similar length."""
+        scores_SI = np.empty((len(self.users), self.n_items), np.float32)
+        row = {int(user): k for k, user in enumerate(self.users)}
+        for block in self.train.group_by_length(self.users, _MAX_CELLS, 500, max_users=64):
+            scores_SI[[row[int(user)] for user in block]] = score(self.train.padded(block))
+        return scores_SI
 
 
-def _goals(found: Evaluation) -> np.ndarray:
-    values: np.ndarray = (found.per_user["recall@20"] + found.per_user["ndcg@20"]) / 2
+def _goals(evaluation: Evaluation) -> np.ndarray:
+    """Return the goal of each user."""
+    values: np.ndarray = (evaluation.per_user["recall@20"] + evaluation.per_user["ndcg@20"]) / 2
     return values
 
 
-def _goal(found: Evaluation) -> float:
-    return round(float(_goals(found).mean()), 6)
+def _goal(evaluation: Evaluation) -> float:
+    return round(float(_goals(evaluation).mean()), 6)
 
 
-def _line_searches(walk: Walk, grid: dict[str, tuple[float, ...]], goal: Callable[[Walk], float]) -> Walk:
-    """The best walk found by trying each number's values in turn, twice over; ties go to the earlier value."""
-    known: dict[Walk, float] = {}
+def _search_lines(
+    start: ItemItemParameters, grid: dict[str, tuple[float, ...]], goal: Callable[[ItemItemParameters], float]
+) -> ItemItemParameters:
+    """Return the best parameters found by trying the values of each in turn, twice; ties go to the earlier value."""
+    goals: dict[ItemItemParameters, float] = {}
+    best = start
     for _ in range(_ROUNDS):
         for name, values in grid.items():
-            for one in [walk, *(replace(walk, **{name: value}) for value in values)]:
-                if one not in known:
-                    known[one] = goal(one)
-            walk = max([walk, *(replace(walk, **{name: value}) for value in values)], key=known.__getitem__)
-    return walk
-
-
-def _blocks(score: Callable[[np.ndarray], np.ndarray], train: Histories, users: np.ndarray, n_items: int) -> np.ndarray:
-    """Scores (len(users), I) float32 of histories, in blocks of users with histories of similar length."""
-    out = np.empty((len(users), n_items), np.float32)
-    row = {int(user): k for k, user in enumerate(users)}
-    for block in train.group_by_length(users, _CELLS, 500, max_users=64):
-        out[[row[int(user)] for user in block]] = score(train.padded(block))
-    return out
+            candidates = [best, *(replace(best, **{name: value}) for value in values)]
+            for parameters in candidates:
+                if parameters not in goals:
+                    goals[parameters] = goal(parameters)
+            best = max(candidates, key=goals.__getitem__)
+    return best

@@ -1,4 +1,7 @@
-"""What is watched while training: the likelihood of interactions that training never sees."""
+"""Validation of the denoiser during a training: the likelihood of interactions that training never reads.
+
+Shape suffixes: N training interactions, B users of a batch, T positions, C clusters.
+"""
 
 from __future__ import annotations
 
@@ -8,24 +11,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from demure.compute.process_group import Team
+from demure.compute.process_group import ProcessGroup
 from demure.model.denoiser import Denoiser
-from demure.training.batches import append, hide, gather_messages
+from demure.training.batches import append_targets, gather_messages, hide
 
 if TYPE_CHECKING:
     from demure.data.histories import Histories
     from demure.training.rivals import Rivals
 
-_CELLS = 2_000_000
+_MAX_CELLS = 2_000_000  # users x longest x longest of a batch
 _SHARE_WITHOUT_SPLIT = 0.1
 
 
 class Validation:
-    """Held-out targets of at most ``most`` users. ``kept`` users may be trained on.
+    """Held-out targets of at most ``most`` users; the users ``kept`` may be trained on.
 
-    With a validation split, each watched user's first validation interaction is told from the training history.
-    Without one, a tenth of the users is kept from training and a part of their history is told from the rest. Each
-    process of the ``team`` does its part.
+    With a validation split, the target of a user is the first validation interaction, given the training history.
+    Without one, a tenth of the users is kept from training, and the targets are a share ``held_out`` of their history,
+    given the rest. Histories are cut to their last ``longest`` interactions. Each of the ``processes`` does its part.
     """
 
     def __init__(
@@ -37,16 +40,15 @@ class Validation:
         longest: int,
         held_out: float,
         seed: int,
-        team: Team | None = None,
+        processes: ProcessGroup | None = None,
     ) -> None:
         train = rivals.train
         rng = np.random.default_rng(seed)
-        lengths, valid_lengths = train.lengths, valid.lengths
         self.rivals, self.train, self.valid, self.longest = rivals, train, valid, longest
-        trainable = np.flatnonzero(lengths >= 2)
-        users = np.flatnonzero((valid_lengths > 0) & (lengths > 0))
+        self.held_out, self.seed, self.processes = held_out, seed, processes or ProcessGroup()
+        trainable = np.flatnonzero(train.lengths >= 2)
+        users = np.flatnonzero((valid.lengths > 0) & (train.lengths > 0))
         self.by_split = len(users) > 0
-        self.held_out, self.seed, self.team = held_out, seed, team or Team()
         if self.by_split:
             self.users = np.sort(rng.choice(users, min(most, len(users)), replace=False))
             self.kept = trainable
@@ -55,38 +57,43 @@ class Validation:
             self.users = np.sort(rng.choice(trainable, size, replace=False))
             self.kept = np.setdiff1d(trainable, self.users)
 
-    def log_likelihood(self, denoiser: Denoiser, told: list[Tensor] | None = None) -> float:
-        """Mean of :meth:`log_likelihoods` over the targets of all processes."""
-        found = self.log_likelihoods(denoiser, told)
-        total, count = self.team.sum_of(torch.tensor([found.sum(), len(found)], dtype=torch.float64)).tolist()
+    def log_likelihood(self, denoiser: Denoiser, messages: list[Tensor] | None = None) -> float:
+        """Return the mean of :meth:`log_likelihoods` over the targets of all processes."""
+        values = self.log_likelihoods(denoiser, messages)
+        total, count = self.processes.sum(torch.tensor([values.sum(), len(values)], dtype=torch.float64)).tolist()
         return total / max(count, 1)
 
     @torch.no_grad()
-    def log_likelihoods(self, denoiser: Denoiser, told: list[Tensor] | None = None) -> np.ndarray:
-        """log p(i)/p_t(i) of this process' watched targets, nats; above 0: the model tells more than popularity.
-        ``told`` (N, C) for each modality: what the training interactions told of their items' themes, left out of what
-        their users hear; users that are kept from training are thought to have told nothing."""
+    def log_likelihoods(self, denoiser: Denoiser, messages: list[Tensor] | None = None) -> np.ndarray:
+        """Return log p(i)/p_t(i) of the targets of this process, in nats; above 0 the model beats popularity.
+
+        ``messages`` of belief propagation, (N, C) for each modality: those of a user's own interactions are left out of
+        the items' cluster memberships. Users kept from training have sent none.
+        """
         device = denoiser.popularity_I.device
         views = denoiser.views()
         generator = torch.Generator().manual_seed(self.seed)
-        parts = [np.zeros(0)]
-        for at, users in enumerate(self.train.group_by_length(self.users, _CELLS, self.longest)):
-            items, own = self.train.padded(users, self.longest), None
-            places = self.train.positions(users, self.longest)
+        values = [np.zeros(0)]
+        for number, users in enumerate(self.train.group_by_length(self.users, _MAX_CELLS, self.longest)):
+            items_BT, own = self.train.padded(users, self.longest), None
+            positions_BT = self.train.positions(users, self.longest)
             if self.by_split:
-                if told is not None:
-                    own = gather_messages(told, np.pad(places, ((0, 0), (0, 1)), constant_values=-1), device)
+                if messages is not None:
+                    with_target_BT = np.pad(positions_BT, ((0, 0), (0, 1)), constant_values=-1)
+                    own = gather_messages(messages, with_target_BT, device)
                 first = self.valid.indptr[users]
-                times = None if self.valid.times is None else self.valid.times[first]
-                beside = self.rivals.beside_next(places, users, self.valid.items[first], times, device)
-                items, mask = append(items, self.valid.items[first])
-                known = torch.as_tensor(mask)
+                targets_B = self.valid.items[first]
+                times_B = None if self.valid.times is None else self.valid.times[first]
+                side = self.rivals.side_information_with_next(positions_BT, users, targets_B, times_B, device)
+                items_BT, mask_BT = append_targets(items_BT, targets_B)
+                observed_BT = torch.as_tensor(mask_BT)
             else:
-                beside = self.rivals.beside(places, device)
-                known = hide(items, self.held_out, generator)
-            if at % self.team.size != self.team.rank:
+                side = self.rivals.side_information(positions_BT, device)
+                observed_BT = hide(items_BT, self.held_out, generator)
+            # Only here: every process draws the same random numbers for all groups.
+            if number % self.processes.size != self.processes.rank:
                 continue
-            context = denoiser.context(torch.as_tensor(items).to(device), known.to(device), beside)
-            found, _ = denoiser.log_likelihood(context, views, own)
-            parts.append(found.double().cpu().numpy())
-        return np.concatenate(parts)
+            batch = denoiser.make_batch(torch.as_tensor(items_BT).to(device), observed_BT.to(device), side)
+            log_ratios, _ = denoiser.log_likelihood(batch, views, own)
+            values.append(log_ratios.double().cpu().numpy())
+        return np.concatenate(values)

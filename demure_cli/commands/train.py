@@ -40,10 +40,13 @@ def train(
         float, typer.Option(metavar="N", help="Write a checkpoint every N minutes, besides that of every epoch.")
     ] = 5.0,
     overwrite: Annotated[bool, flag("--overwrite", help="Replace the run folder if it exists.")] = False,
-    watch: Annotated[
+    track: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME", help="Also write metrics to tensorboard, wandb, mlflow or trackio; several by comma."
+            "--track",
+            "--watch",  # the name of the first release
+            metavar="NAME",
+            help="Also write metrics to tensorboard, wandb, mlflow or trackio; several by comma.",
         ),
     ] = None,
     profile: Annotated[
@@ -66,7 +69,7 @@ def train(
             resume=resume,
             overwrite=overwrite,
             checkpoint_minutes=checkpoint_minutes,
-            watch=[name.strip() for one in watch or [] for name in one.split(",") if name.strip()],
+            track=[name.strip() for names in track or [] for name in names.split(",") if name.strip()],
             profile=profile,
             listener=listener,
         )

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from demure.data.histories import Histories
+from demure.runs.manifest import DatasetReference, RunManifest
 from demure_cli.app import main
 
 ITEMS = np.array(["a", "b", "c", "d"], dtype=object)
@@ -43,7 +44,8 @@ class HandMadeRun:
 
     @property
     def manifest(self):
-        return {"recipe": self.recipe, "seed": self.seed, "dataset": {"identity": self.dataset.identity}}
+        dataset = DatasetReference(str(self.dataset.path), self.dataset.identity)
+        return RunManifest(recipe=self.recipe, seed=self.seed, dataset=dataset)
 
     def scorer(self, split):
         return lambda users: np.tile(np.array(self.scores, np.float32), (len(users), 1))
@@ -264,7 +266,7 @@ def test_refusals(capsys, runs, arguments, said):
     ("wanted", "users"), [(["--all"], ["u", "v", "w"]), (["--user", "v", "--user", "u"], ["v", "u"])]
 )
 def test_recommend(capsys, runs, tmp_path, monkeypatch, wanted, users):
-    monkeypatch.setattr("demure.runs.folder.read_manifest", lambda folder: {})
+    monkeypatch.setattr("demure.runs.manifest.read_manifest", lambda folder: RunManifest())
     out = tmp_path / "top.parquet"
     assert main(["recommend", "best", *wanted, "--k", "3", "--out", str(out), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["rows"] == 3 * len(users)

@@ -209,4 +209,4 @@ def test_a_changed_dataset_is_noticed(shop, capsys, tmp_path):
     run(capsys, "train", tmp_path / "data", "--out", tmp_path / "run", *QUICK)
     run(capsys, "prepare", *given, "--k-core", 6, "--overwrite")
     for arguments in (["eval"], ["inspect"], ["recommend", "--all", "--out", tmp_path / "x.parquet"]):
-        assert "is not what" in refused(capsys, arguments[0], tmp_path / "run", *arguments[1:])
+        assert "is not the dataset" in refused(capsys, arguments[0], tmp_path / "run", *arguments[1:])

@@ -99,7 +99,7 @@ def test_a_run_refuses_another_dataset(timed, run, tmp_path):
         load_run(tmp_path / "run")
     other = dataset_folder(tmp_path / "other", dataclasses.replace(SMALL, seed=5))
     shutil.copytree(other, copy)
-    with pytest.raises(DatasetError, match=r"is not what .* was made from \(interactions"):
+    with pytest.raises(DatasetError, match=r"is not the dataset that .* was made from \(interactions"):
         load_run(tmp_path / "run")
 
 

@@ -1,12 +1,14 @@
-from demure.runs.replicates import methods_of
+from demure.runs.manifest import RunManifest
+from demure.runs.replicates import group_replicates
 
 
 def manifest(recipe="default", seed=0, **more):
-    return {"recipe": recipe, "seed": seed, "model": "demure", "modalities": ["text"], "demure_version": "1", **more}
+    facts = {"model": "demure", "modalities": ["text"], "demure_version": "1", **more}
+    return RunManifest(recipe=recipe, seed=seed, **facts)
 
 
 def test_runs_that_differ_in_their_seed_alone_are_one_method():
-    methods = methods_of({"a": manifest(seed=0), "b": manifest("knn"), "c": manifest(seed=1)})
+    methods = group_replicates({"a": manifest(seed=0), "b": manifest("knn"), "c": manifest(seed=1)})
     assert methods == {"default": ["a", "c"], "b": ["b"]}
 
 
@@ -14,7 +16,7 @@ def test_what_else_differs_keeps_runs_apart():
     features = {"text": {"features_sha256": "x"}}
     for other in (manifest(seed=1, modalities=["image"]), manifest(seed=1, demure_version="2"),
                   manifest(seed=1, features=features)):  # fmt: skip
-        assert methods_of({"a": manifest(), "b": other}) == {"a": ["a"], "b": ["b"]}
+        assert group_replicates({"a": manifest(), "b": other}) == {"a": ["a"], "b": ["b"]}
 
 
 def test_a_change_of_the_recipe_that_kept_its_name_is_seen(tmp_path):
@@ -23,14 +25,18 @@ def test_a_change_of_the_recipe_that_kept_its_name_is_seen(tmp_path):
         (tmp_path / name / "recipe.yaml").write_text(recipe)
     runs = {str(tmp_path / name): manifest(seed=seed) for seed, name in enumerate("abc")}
     a, b, c = runs
-    assert methods_of(runs) == {"default": [a, c], b: [b]}
+    assert group_replicates(runs) == {"default": [a, c], b: [b]}
 
 
 def test_twice_the_same_seed_is_no_second_draw():
-    assert methods_of({"a": manifest(), "b": manifest(), "c": manifest(seed=1)}) == {"a": ["a"], "b": ["b"], "c": ["c"]}
+    assert group_replicates({"a": manifest(), "b": manifest(), "c": manifest(seed=1)}) == {
+        "a": ["a"],
+        "b": ["b"],
+        "c": ["c"],
+    }
 
 
 def test_names_that_are_taken_are_numbered():
     two = {"default": manifest("x"), "a": manifest(), "b": manifest(seed=1)}
     two |= {"c": manifest(seed=0, modalities=[]), "d": manifest(seed=1, modalities=[])}
-    assert list(methods_of(two)) == ["default", "default #2", "default #3"]
+    assert list(group_replicates(two)) == ["default", "default #2", "default #3"]

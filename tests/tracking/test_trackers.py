@@ -12,7 +12,7 @@ from demure.tracking import trackers
 from demure.tracking.listener import TrackingListener
 from demure.tracking.protocol import RunInfo
 from demure.training.run import train
-from demure.training.tracked import seed_of, train_tracked
+from demure.training.tracked import read_seed, train_tracked
 
 
 def go(dataset, out, **options):
@@ -127,7 +127,7 @@ def test_the_best_epoch_is_told_with_each(timed, tmp_path):
     report = go(timed, tmp_path / "run", listener=lambda p: judged.append(p) if isinstance(p, ValidatedEpoch) else None)
     values = [one.fields["valid_log_likelihood"] for one in judged]
     assert [one.best for one in judged] == [max(values[: k + 1]) for k in range(len(values))]
-    assert judged[-1].best_at == report.best_epoch
+    assert judged[-1].best_epoch == report.best_epoch
 
 
 def test_standard_output_is_not_the_watchers(tmp_path, capsys):
@@ -233,10 +233,10 @@ def test_a_run_repeats_itself_with_its_seed(timed, tmp_path, recipe):
 
 def test_a_recipe_beside_no_run_has_seed_0(tmp_path):
     (tmp_path / "recipe.yaml").write_text("name: mine\n")
-    assert seed_of(tmp_path / "recipe.yaml") == seed_of("default") == 0
+    assert read_seed(tmp_path / "recipe.yaml") == read_seed("default") == 0
     (tmp_path / "run.json").write_text('{"seed": 4}')
-    assert seed_of(tmp_path / "recipe.yaml") == 4
-    assert seed_of(tmp_path / "other.yaml") == 0
+    assert read_seed(tmp_path / "recipe.yaml") == 4
+    assert read_seed(tmp_path / "other.yaml") == 0
 
 
 @pytest.mark.parametrize("recipe", ["default", "bpr"])

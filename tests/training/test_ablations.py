@@ -11,7 +11,7 @@ from demure.training.run import train
 def test_without_reliance_users_do_not_differ():
     denoiser = small_denoiser(reliance=False)
     found, others = torch.rand(4, 8, 2), torch.rand(4, 8, 3)
-    shares = denoiser.reliance(found, others, denoiser.context(small_histories([8] * 4)))
+    shares = denoiser.reliance(found, others, denoiser.make_batch(small_histories([8] * 4)))
     assert torch.allclose(shares, shares[:1, :1].expand_as(shares))
     assert torch.allclose(shares.sum(-1), torch.ones(4, 8))
     interactions = inferred(denoiser, small_histories([8] * 4))["r"]
@@ -31,10 +31,10 @@ def test_exclusive_causes_sum_to_one_at_most():
 def test_hard_evidence_is_all_or_nothing():
     denoiser = small_denoiser(hard=True)
     items = small_histories([9, 5, 7])
-    found = denoiser.infer(denoiser.context(items), denoiser.views())
-    weights = denoiser.weights(found)
+    found = denoiser.infer(denoiser.make_batch(items), denoiser.views())
+    weights = denoiser.evidence_weights(found)
     assert set(weights.unique().tolist()) <= {0.0, 1.0}
-    there = torch.stack([state.present_BT for state in found.opened], -1)
+    there = torch.stack([state.present_BT for state in found.states], -1)
     assert (weights <= there).all()
     assert (weights.sum(-1)[(there.sum(-1) > 0) & (found.r_BTM.sum(-1) > 0)] >= 1).all()
     assert torch.equal(weights.argmax(-1)[there.sum(-1) == 2], found.r_BTM.argmax(-1)[there.sum(-1) == 2])

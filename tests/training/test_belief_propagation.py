@@ -14,7 +14,7 @@ from support.small_sets import dataset_folder
 from demure.demo.planted import Knobs
 from demure.diagnosis.calibration import score_diagnosis
 from demure.training import belief_propagation
-from demure.training.belief_propagation import finished, propagate_beliefs
+from demure.training.belief_propagation import infer_blocks, propagate_beliefs
 from demure.training.rivals import Rivals
 from demure.training.run import train
 from demure.training.validation import Validation
@@ -149,7 +149,7 @@ def test_validation_leaves_out_what_the_watched_users_told():
         channel.clusters.offset_IC.index_add_(0, torch.as_tensor(train_part.items), said)
     before = untold.views()  # what all items are in the mean is held as it was
     heard = [replace(was, q_IC=now.q_IC) for was, now in zip(before, denoiser.views(), strict=True)]
-    denoiser._meeting = untold._meeting = lambda views: []
+    denoiser._inverse_lifts = untold._inverse_lifts = lambda views: []
     untold_value = by_views(untold, watched, before)
     assert by_views(denoiser, watched, heard, own) == pytest.approx(untold_value, abs=1e-5)
     assert by_views(denoiser, watched, heard) != pytest.approx(untold_value, abs=1e-4)
@@ -183,7 +183,7 @@ def test_on_noisy_features_it_helps(tmp_path: Path):
             "training.epochs=2",
             "training.offset_epochs=0",
             "collaborative.enabled=false",
-            f"training.hearings={times}",
+            f"training.belief_passes={times}",
         )
         train(dataset, out, overrides=few, device="cpu")
         scores[times] = score_diagnosis(truth, pd.read_parquet(out / "diagnosis.parquet"))

@@ -12,7 +12,7 @@ from support.small_sets import SMALL, prepared
 from demure.demo.planted import plant
 from demure.files import read_json
 from demure.training import placebo as module
-from demure.training.placebo import dealt
+from demure.training.placebo import permuted_features
 from demure.training.run import train
 
 CLEAR = dataclasses.replace(SMALL, users=200, items=100, length=(8, 14), p_none=0.1, missing=0.0)
@@ -28,7 +28,7 @@ def test_afterwards_everything_is_as_it_was(fails):
     before = copied(denoiser)
     channel = denoiser.experts()[0]
     try:
-        with dealt(channel, np.random.default_rng(0)):
+        with permuted_features(channel, np.random.default_rng(0)):
             assert not torch.equal(channel.coordinates_ID, before["channels.m0.coordinates_ID"])
             if fails:
                 raise RuntimeError
@@ -44,11 +44,11 @@ def test_items_that_have_the_modality_change_places_and_the_others_do_not():
     before = copied(denoiser)
     channel, other = denoiser.experts()
     there = channel.present_I > 0
-    with dealt(channel, np.random.default_rng(0)):
+    with permuted_features(channel, np.random.default_rng(0)):
         assert torch.equal(channel.present_I > 0, there)
-        assert (channel.themes.offset_IC == 0).all()
+        assert (channel.clusters.offset_IC == 0).all()
         was = torch.cat([before["channels.m0.coordinates_ID"], before["channels.m0.points.offset_ID"]], 1)[there]
-        now = torch.cat([channel.coordinates_ID, channel.points.offset_ID], 1)[there]
+        now = torch.cat([channel.coordinates_ID, channel.kernel.offset_ID], 1)[there]
         assert not torch.equal(now, was)
         assert sorted(map(tuple, now.tolist())) == sorted(map(tuple, was.tolist()))
         assert torch.equal(channel.coordinates_ID[~there], before["channels.m0.coordinates_ID"][~there])
@@ -58,8 +58,8 @@ def test_items_that_have_the_modality_change_places_and_the_others_do_not():
 def test_a_deal_is_of_its_seed():
     denoiser, found = small_denoiser(), []
     for seed in (0, 0, 1):
-        with dealt(denoiser.experts()[0], np.random.default_rng(seed)):
-            context = denoiser.context(small_histories([8]))
+        with permuted_features(denoiser.experts()[0], np.random.default_rng(seed)):
+            context = denoiser.make_batch(small_histories([8]))
             found.append(denoiser.infer(context, denoiser.views()).r_BTM)
     assert torch.equal(found[0], found[1])
     assert not torch.equal(found[0], found[2])
@@ -81,7 +81,12 @@ def measured(tmp_path_factory):
     noise = np.random.default_rng(5).normal(size=(CLEAR.items, 12)).astype(np.float32)
     dataclasses.replace(planted, features={**planted.features, "text": noise}).write(folder / "raw")
     dataset = prepared(folder / "raw", folder / "dataset")
-    asked = ("training.epochs=4", "training.alone_epochs=2", "training.offset_epochs=1", "training.epoch_steps=6")
+    asked = (
+        "training.epochs=4",
+        "training.popularity_only_epochs=2",
+        "training.offset_epochs=1",
+        "training.epoch_steps=6",
+    )
     train(dataset, folder / "run", overrides=asked, device="cpu")
     return folder / "run", read_json(folder / "run" / "run.json")
 
@@ -90,7 +95,7 @@ def test_what_chose_tells_more_than_its_placebo(measured):
     _, manifest = measured
     image = manifest["placebo"]["image"]
     assert image["admitted"]
-    assert image["deals"] == module.DEALS
+    assert image["deals"] == module.PERMUTATIONS
     assert 0 < image["gain_low"] < image["gain"]
     assert 0 < image["low"] < image["excess"] < image["high"]
     assert manifest["causes"]["image"] > 0.3

@@ -79,7 +79,7 @@ def test_the_tables_say_what_the_model_says(timed, tmp_path, monkeypatch, rivals
         return real(denoiser, dataset, folder, listener, rivals, messages)
 
     monkeypatch.setattr("demure.training.run.diagnose", diagnose)
-    asked = (*QUICK, "training.hearings=0", f"denoiser.rivals={str(rivals).lower()}")
+    asked = (*QUICK, "training.belief_passes=0", f"denoiser.rivals={str(rivals).lower()}")
     train(timed, tmp_path / "run", overrides=asked, device="cpu")
     diagnosis = pd.read_parquet(tmp_path / "run" / "diagnosis.parquet")
     ((denoiser, fitted),) = known
@@ -87,7 +87,9 @@ def test_the_tables_say_what_the_model_says(timed, tmp_path, monkeypatch, rivals
     views, train_part = denoiser.views(), dataset.histories("train")
     for user in (0, 7, 31):
         at = train_part.positions(np.array([user]))
-        context = denoiser.make_batch(torch.as_tensor(train_part.items[at]), side_information=fitted.side_information(at))
+        context = denoiser.make_batch(
+            torch.as_tensor(train_part.items[at]), side_information=fitted.side_information(at)
+        )
         with torch.no_grad():
             inferred = denoiser.infer(context, views)
         mine = diagnosis[diagnosis["user_id"] == dataset.user_ids[user]]

@@ -154,7 +154,9 @@ def test_items_that_come_and_go_have_periods_and_a_choice_is_of_its_own():
     assert rivals.period_N.min() == 1
     found = rivals.side_information(np.array([[0, 1, -1]])).period_BT[0].tolist()
     assert found == [*rivals.period_N[:2], 0]
-    late = rivals.side_information_with_next(np.array([[0, 1]]), np.array([0]), np.array([3]), np.array([1e9])).period_BT
+    late = rivals.side_information_with_next(
+        np.array([[0, 1]]), np.array([0]), np.array([3]), np.array([1e9])
+    ).period_BT
     assert late[0].tolist() == [*rivals.period_N[:2], len(rivals.periods.starts)]
 
 

@@ -12,7 +12,7 @@ from demure.errors import RunError
 from demure.files import read_json
 from demure.model.denoiser import Denoiser
 from demure.runs.folder import CHECKPOINT
-from demure.training.denoiser_loop import FITTED
+from demure.training.denoiser_loop import RIVALS_FILE
 from demure.training.run import train
 
 MADE = (
@@ -65,7 +65,7 @@ def test_resumed_equals_uninterrupted(timed, run, tmp_path, stage, done):
         assert (out / name).read_bytes() == (run / name).read_bytes(), name
     assert read_json(out / "run.json") == read_json(run / "run.json")
     assert not (out / CHECKPOINT).exists()
-    assert not (out / FITTED).exists()
+    assert not (out / RIVALS_FILE).exists()
 
 
 def test_without_rivals_there_is_one_stage_before_the_offsets(timed, tmp_path):
@@ -82,8 +82,8 @@ def test_what_the_rivals_know_is_needed_to_go_on(timed, tmp_path):
     out = tmp_path / "run"
     with pytest.raises(CutOff):
         go(timed, out, listener=cut_off_at("train", 6))
-    whole = (out / FITTED).read_bytes()
-    for damage in (lambda: (out / FITTED).write_bytes(whole[:100]), lambda: (out / FITTED).unlink()):
+    whole = (out / RIVALS_FILE).read_bytes()
+    for damage in (lambda: (out / RIVALS_FILE).write_bytes(whole[:100]), lambda: (out / RIVALS_FILE).unlink()):
         damage()
         with pytest.raises(RunError, match=r"cannot be read.*--overwrite"):
             go(timed, out, resume=True)
@@ -164,7 +164,7 @@ def test_a_loss_that_is_no_number_leaves_the_last_good_epoch(timed, run, tmp_pat
 
 def test_a_likelihood_that_is_no_number_is_told(timed, tmp_path, monkeypatch):
     def failing(self, context, views, own=None):
-        held = (context.valid_BT > 0) & (context.known_BT == 0)
+        held = (context.valid_BT > 0) & (context.observed_BT == 0)
         return torch.full((int(held.sum()),), float("nan")), held
 
     monkeypatch.setattr(Denoiser, "log_likelihood", failing)
@@ -175,7 +175,7 @@ def test_a_likelihood_that_is_no_number_is_told(timed, tmp_path, monkeypatch):
 
 def test_patience_ends_a_training_and_the_best_epoch_stays(timed, tmp_path, monkeypatch):
     """Likelihoods are dictated: the third epoch is the best, two worse ones end it."""
-    ends = ("denoiser.rivals=false", "training.patience=2", "training.offset_epochs=0", "training.hearings=0")
+    ends = ("denoiser.rivals=false", "training.patience=2", "training.offset_epochs=0", "training.belief_passes=0")
     dictated = iter([0.1, 0.2, 0.15, 0.3, 0.25, 0.2, 0.9])
     monkeypatch.setattr("demure.training.validation.Validation.log_likelihood", lambda self, denoiser: next(dictated))
     report = go(timed, tmp_path / "run", "training.epochs=50", *ends)
@@ -196,7 +196,12 @@ def test_against_the_rivals_the_best_is_looked_for_anew(timed, tmp_path, monkeyp
     values = [0.1, 0.2, 0.3, 0.25, 0.05, 0.07, 0.06]
     dictated = iter(values)
     monkeypatch.setattr("demure.training.validation.Validation.log_likelihood", lambda self, denoiser: next(dictated))
-    ends = ("training.patience=1", "training.offset_epochs=0", "training.hearings=0", "training.alone_epochs=10")
+    ends = (
+        "training.patience=1",
+        "training.offset_epochs=0",
+        "training.belief_passes=0",
+        "training.popularity_only_epochs=10",
+    )
     go(timed, tmp_path / "run", "training.epochs=50", *ends)
     entries = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").open()]
     assert [entry["valid_log_likelihood"] for entry in entries] == values
@@ -213,7 +218,7 @@ def test_offsets_come_last_and_alone_and_only_where_they_help(timed, tmp_path, m
         "denoiser.rivals=false",
         "training.epochs=2",
         "training.offset_epochs=0",
-        "training.hearings=0",
+        "training.belief_passes=0",
     )
     without = load_file(tmp_path / "without" / "model.safetensors")
     asked = (
@@ -221,7 +226,7 @@ def test_offsets_come_last_and_alone_and_only_where_they_help(timed, tmp_path, m
         "training.epochs=50",
         "training.offset_epochs=9",
         "training.patience=1",
-        "training.hearings=0",
+        "training.belief_passes=0",
     )
     for name, values in {"good": [0.1, 0.2, 0.3, 0.25, 0.4, 0.35], "bad": [0.1, 0.2, 0.3, 0.25, 0.2]}.items():
         dictated = iter(values)

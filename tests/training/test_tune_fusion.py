@@ -8,7 +8,8 @@ from support.small_sets import QUICK
 
 from demure.data.dataset import Dataset
 from demure.evaluation.ranking import evaluate
-from demure.model.recommender import Pool, Recommender
+from demure.model.fusion import FusionWeights
+from demure.model.recommender import Recommender
 from demure.runs.load import load_run
 from demure.training import tune_fusion as module
 from demure.training.run import train
@@ -27,7 +28,9 @@ def goal(scores, data):
 
 def chosen(fitted, window, seed=0):
     data = fitted.dataset
-    model = Recommender(fitted.recommender.denoiser, None, Pool(0.0, 1.0), fitted.recommender.taken_I, longest=100)
+    model = Recommender(
+        fitted.recommender.denoiser, None, FusionWeights(0.0, 1.0), fitted.recommender.train_counts_I, max_history=100
+    )
     means = module.tune_fusion(model, data.histories("train"), data.histories("valid"), window, seed=seed)
     return model, means
 
@@ -44,12 +47,12 @@ def test_the_weights_are_the_best_of_the_grid(fitted, window):
         for v, w in product(module.COLLABORATIVE if window else (0.0,), module.CONTENT)
     }
     assert min(tried.values()) < reached - 0.01
-    if model.pool.scarce:  # chosen only for a gain beyond its standard error
+    if model.fusion.scarce:  # chosen only for a gain beyond its standard error
         assert reached > max(tried.values())
         return
     assert reached == pytest.approx(max(tried.values()), abs=1e-5)
     as_good = [pool for pool, value in tried.items() if value > reached - 1e-6]
-    assert (model.pool.collaborative, model.pool.content) == max((v, w) for v, w in as_good)
+    assert (model.fusion.collaborative, model.fusion.content) == max((v, w) for v, w in as_good)
 
 
 def test_no_single_change_of_the_walk_does_better(fitted):
@@ -61,10 +64,10 @@ def test_no_single_change_of_the_walk_does_better(fitted):
     histories = train_part.padded(np.arange(data.n_users))
 
     def value(walk):
-        density = module.neighbours_of(train_part, popularity, walk, 50).density(histories)
+        density = module.build_item_item(train_part, popularity, walk, 50).density(histories)
         return goal(np.log(density), data)
 
-    walk = model.neighbours.walk
+    walk = model.item_item.parameters
     start = value(type(walk)())
     assert value(walk) >= start - 1e-6
     last = list(module.WALKS)[-1]
@@ -76,11 +79,13 @@ def test_without_a_validation_split_the_defaults_stay(fitted):
     data = fitted.dataset
     nothing = data.histories()
     for window in (50, None):
-        start = Pool(0.0, 1.0)
-        model = Recommender(fitted.recommender.denoiser, None, start, fitted.recommender.taken_I, longest=100)
+        start = FusionWeights(0.0, 1.0)
+        model = Recommender(
+            fitted.recommender.denoiser, None, start, fitted.recommender.train_counts_I, max_history=100
+        )
         assert module.tune_fusion(model, data.histories("train"), nothing, window, seed=0) == {}
-        assert model.pool == (Pool() if window else start)
-        assert (model.neighbours is None) == (window is None)
+        assert model.fusion == (FusionWeights() if window else start)
+        assert (model.item_item is None) == (window is None)
 
 
 def test_the_seed_draws_the_users_where_there_are_many(fitted, monkeypatch):
@@ -91,6 +96,6 @@ def test_the_seed_draws_the_users_where_there_are_many(fitted, monkeypatch):
 
 def test_what_has_no_order_is_not_searched_for_order(untimed, tmp_path):
     train(untimed, tmp_path / "run", overrides=QUICK, device="cpu")
-    walk = load_run(tmp_path / "run").recommender.neighbours.walk
+    walk = load_run(tmp_path / "run").recommender.item_item.parameters
     assert not Dataset.load(untimed).has_time
     assert (walk.nearness, walk.fading) == (0, 0)

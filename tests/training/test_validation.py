@@ -16,7 +16,9 @@ def histories(users, seed=0, shortest=3):
 
 
 def watch(train, valid, **changes):
-    return Validation(Rivals(train, ITEMS, 0), valid, **{"most": 100, "longest": 50, "held_out": 0.3, "seed": 0, **changes})
+    return Validation(
+        Rivals(train, ITEMS, 0), valid, **{"most": 100, "longest": 50, "held_out": 0.3, "seed": 0, **changes}
+    )
 
 
 def test_the_first_validation_interaction_is_told_from_the_history():
