@@ -113,9 +113,10 @@ def images(arguments: argparse.Namespace) -> None:
     root = arguments.posters if (arguments.posters / items["image"].iloc[0]).is_file() else root
     items = items.head(arguments.images)[["item_id", "image"]].reset_index(drop=True)
     encoder = ClipImage(str(big_clip(arguments.scratch / "vit-b-32")), None, "cpu")
-    from demure.extraction.inputs import images as read
 
-    found = read(items, root)
+    from demure.extraction.images import image_inputs
+
+    found = image_inputs(items, root)
     ready = np.stack([np.asarray(encoder.prepare(found.load(k))) for k in range(len(found.keys))])
 
     def bare() -> int:
@@ -151,9 +152,10 @@ def texts(arguments: argparse.Namespace) -> None:
     torch.set_num_threads(arguments.threads)
     items = pd.read_csv(arguments.posters / "items.csv", dtype=str).drop(columns="image").head(arguments.texts)
     encoder = Sentence("sentence-transformers/all-MiniLM-L6-v2", None, "cpu")
-    from demure.extraction.inputs import texts as read
 
-    found = read(items, [name for name in items.columns if name != "item_id"])
+    from demure.extraction.inputs import text_inputs
+
+    found = text_inputs(items, [name for name in items.columns if name != "item_id"])
     every = [found.load(k) for k in range(len(found.keys))]
     every.sort(key=len, reverse=True)
     groups = [every[start : start + encoder.batch] for start in range(0, len(every), encoder.batch)]

@@ -74,9 +74,9 @@ def _measure(dataset: Dataset, number: str, options: str) -> str:
     """The cells of one line; an empty ``number`` is TF-IDF without truncation."""
     from demure_extractors.builtin import Tfidf
 
-    from demure.extraction.inputs import texts
+    from demure.extraction.inputs import text_inputs
 
-    found = texts(dataset.items, dataset.text_columns)
+    found = text_inputs(dataset.items, dataset.text_columns)
     distinct = [found.load(k) for k in range(len(found.keys))]
     began = time.perf_counter()
     encoder = Tfidf(",".join(one for one in (number, options) if one))
@@ -84,10 +84,10 @@ def _measure(dataset: Dataset, number: str, options: str) -> str:
         encoder.fit(distinct)
         vectors = encoder.encode(distinct)
     else:
-        vectors = encoder.count(distinct)
+        vectors = encoder.count_words(distinct)
     seconds = time.perf_counter() - began
     by_item = vectors[np.maximum(found.index, 0)]
-    cells = [f"{len(distinct):,}", f"{len(encoder.words.vocabulary_):,}", f"{recall(dataset, by_item):.4f}", "-"]
+    cells = [f"{len(distinct):,}", f"{len(encoder.vectorizer.vocabulary_):,}", f"{recall(dataset, by_item):.4f}", "-"]
     if number:
         centred = by_item - by_item.mean(axis=0)
         cells[-1] = f"{recall(dataset, centred / np.linalg.norm(centred, axis=1, keepdims=True).clip(1e-9)):.4f}"

@@ -1,1 +1,1 @@
-"""Encoders, loaded by name from the table in demure_extractors.table."""
+"""Encoders of texts, images and attributes; ``demure.extraction.protocol`` describes what an encoder is."""

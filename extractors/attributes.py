@@ -1,4 +1,7 @@
-"""The built-in encoder of attributes: categories and numbers, every column with the same weight."""
+"""The built-in encoder of attributes: categories and numbers, every column with the same weight.
+
+Shapes: n items, D dimensions, width of a column's part of the vector.
+"""
 
 from __future__ import annotations
 
@@ -11,39 +14,39 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from demure.extraction.columns import is_numeric, number, values
+from demure.extraction.columns import is_numeric, parse_number, split_categories
 
 ONE_HOT = 256
 """Columns with more values than this are hashed, into as many places."""
 _PLACES = 4  # of a hashed value: two values share all four about once in 10^8 pairs, so that nearly all are orthogonal
-_RARE = 2
-_FEW_ITEMS = 50  # below it values of one item are kept, as tfidf keeps words of one text
-_LIMIT = 2.0
-_SKEWED = 2.0
+_MIN_ITEMS = 2  # that have a value; rarer values are left out
+_FEW_ITEMS = 50  # in a catalogue below this size all values are kept, as tfidf keeps words of one text
+_LIMIT = 2.0  # spreads from the median, where the angle reaches 90 degrees
+_SKEWED = 2.0  # times as far above the median as below: amounts are taken as logarithms
 _EXAMPLES, _SHOWN = 5, 40
 Row = dict[str, str | None]
 
 
-class _Block(Protocol):
-    """One column: ``width`` places of the vector."""
+class _ColumnEncoding(Protocol):
+    """The encoding of one column, in ``width`` places of the vector."""
 
     width: int
 
-    def fill(self, cell: str, out: np.ndarray) -> None:
-        """Write a vector of length 1 into ``out`` (width,) of zeros, or leave it zero for what is not known."""
+    def fill(self, value: str, out: np.ndarray) -> None:
+        """Write a vector of length 1 into ``out`` (width,), which is zero, or leave it zero for an unknown value."""
         ...
 
     def facts(self) -> dict[str, Any]:
-        """For the manifest."""
+        """Return what the manifest records."""
         ...
 
 
 @dataclass(frozen=True)
-class Number:
-    """An angle between -90 and 90 degrees: 0 at the median, 45 at a ``spread`` above, 90 at two spreads and beyond.
+class NumberEncoding:
+    """A number as an angle from -90 to 90 degrees: 0 at the median, 45 a ``spread`` above it, 90 from two spreads on.
 
     The vector (cosine, sine) has length 1 everywhere, so that a missing number, zero, differs from a typical one.
-    ``log`` says that median and spread are those of the logarithm (of 1 + x where there are zeros).
+    ``log`` is ``"log"`` or ``"log1p"`` (where there are zeros) if median and spread are of the logarithm, else empty.
     """
 
     median: float
@@ -51,11 +54,11 @@ class Number:
     log: str
     width: int = 2
 
-    def fill(self, cell: str, out: np.ndarray) -> None:
-        value = number(cell)
-        if value is None or not math.isfinite(value):
+    def fill(self, value: str, out: np.ndarray) -> None:
+        number = parse_number(value)
+        if number is None or not math.isfinite(number):
             return
-        z = float(np.clip((_logged(value, self.log) - self.median) / self.spread, -_LIMIT, _LIMIT))
+        z = float(np.clip((_logarithm(number, self.log) - self.median) / self.spread, -_LIMIT, _LIMIT))
         out[:] = math.cos(z * math.pi / 4), math.sin(z * math.pi / 4)
 
     def facts(self) -> dict[str, Any]:
@@ -63,8 +66,8 @@ class Number:
 
 
 @dataclass(frozen=True)
-class Categories:
-    """A place per value; the k values of a cell have 1 / sqrt(k) each."""
+class OneHotEncoding:
+    """A place per category; the k categories of one item have 1 / sqrt(k) each."""
 
     places: dict[str, int]
 
@@ -72,84 +75,90 @@ class Categories:
     def width(self) -> int:
         return len(self.places)
 
-    def fill(self, cell: str, out: np.ndarray) -> None:
-        there = [self.places[value] for value in values(cell) if value in self.places]
-        if there:
-            out[there] = 1 / math.sqrt(len(there))
+    def fill(self, value: str, out: np.ndarray) -> None:
+        places = [self.places[category] for category in split_categories(value) if category in self.places]
+        if places:
+            out[places] = 1 / math.sqrt(len(places))
 
     def facts(self) -> dict[str, Any]:
         return {"as": "categories", "values": len(self.places)}
 
 
 @dataclass(frozen=True)
-class Hashed:
-    """Categories of more values than ``ONE_HOT``: four places each, of +0.5 or -0.5, by the hash of the value."""
+class HashedEncoding:
+    """More categories than ``ONE_HOT``: four places each, of +0.5 or -0.5, by the hash of the category."""
 
-    known: frozenset[str]
+    categories: frozenset[str]
     width: int = ONE_HOT
 
-    def fill(self, cell: str, out: np.ndarray) -> None:
-        for value in values(cell):
-            if value in self.known:
-                for place, sign in hashed(value):
+    def fill(self, value: str, out: np.ndarray) -> None:
+        for category in split_categories(value):
+            if category in self.categories:
+                for place, sign in hash_places(category):
                     out[place] += sign / math.sqrt(_PLACES)
         length = float(np.linalg.norm(out))
         if length > 0:
             out /= length
 
     def facts(self) -> dict[str, Any]:
-        return {"as": "hashed categories", "values": len(self.known)}
+        return {"as": "hashed categories", "values": len(self.categories)}
 
 
 class Attributes:
-    """Categories and numbers side by side; a column that is missing is zero, and an item with all has length 1.
+    """An attribute encoder (``demure.extraction.protocol``): categories and numbers side by side.
 
-    A column is of numbers where most of its cells are (``demure.extraction.columns.is_numeric``), else of categories.
-    Columns of one value are left out, and so are values that one item alone has, once there are 50 items.
+    A column holds numbers if most of its values are numbers (``demure.extraction.columns.is_numeric``), else
+    categories. A missing value is zero, and an item with all columns has length 1. Columns of one value are left out,
+    and so are categories of a single item, once there are 50 items.
+
+    Attributes:
+        blocks: column -> its encoding, in the order of the vector.
+        alone: (column, category) of a single item, which are left out.
+        constant: columns of one value, which are left out.
     """
 
     batch = 512
 
     def __init__(self) -> None:
-        self.blocks: dict[str, _Block] = {}
+        self.blocks: dict[str, _ColumnEncoding] = {}
         self.alone: list[tuple[str, str]] = []
         self.constant: list[str] = []
         self.dim = 0
 
     def fit(self, rows: Sequence[Row]) -> None:
-        """Learn the columns from the rows of all items that have an attribute."""
+        """Choose the encoding of each column from the rows of all items that have an attribute."""
         self.blocks, self.alone, self.constant = {}, [], []
         for column in rows[0] if rows else ():
-            cells = [cell for cell in (row[column] for row in rows) if cell is not None]
-            block = _number(column, cells) or self._categories(column, cells, len(rows))
+            values = [value for value in (row[column] for row in rows) if value is not None]
+            block = _number_encoding(column, values) or self._category_encoding(values, column, len(rows))
             if block is None:
                 self.constant.append(column)
             else:
                 self.blocks[column] = block
         self.dim = max(1, sum(block.width for block in self.blocks.values()))
 
-    def _categories(self, column: str, cells: list[str], items: int) -> _Block | None:
-        counts = Counter(value for cell in cells for value in values(cell))
-        least = _RARE if items >= _FEW_ITEMS else 1
-        known = sorted(value for value, times in counts.items() if times >= least)
-        self.alone += [(column, value) for value in sorted(set(counts) - set(known))]
-        if not known or (len(counts) == 1 and counts[known[0]] == items):
+    def _category_encoding(self, values: list[str], column: str, items: int) -> _ColumnEncoding | None:
+        counts = Counter(category for value in values for category in split_categories(value))
+        least = _MIN_ITEMS if items >= _FEW_ITEMS else 1
+        frequent = sorted(category for category, count in counts.items() if count >= least)
+        self.alone += [(column, category) for category in sorted(set(counts) - set(frequent))]
+        if not frequent or (len(counts) == 1 and counts[frequent[0]] == items):
             return None
-        if len(known) > ONE_HOT:
-            return Hashed(frozenset(known))
-        return Categories({value: place for place, value in enumerate(known)})
+        if len(frequent) > ONE_HOT:
+            return HashedEncoding(frozenset(frequent))
+        return OneHotEncoding({category: place for place, category in enumerate(frequent)})
 
     def encode(self, rows: Sequence[Row]) -> np.ndarray:
-        """(n, d) float32; zero for an item none of whose values another item has."""
-        made = np.zeros((len(rows), self.dim))
-        at = 0
+        """Return (n, D) float32; zero for an item that shares no value with another item."""
+        vectors = np.zeros((len(rows), self.dim))
+        start = 0
         for column, block in self.blocks.items():
             for k, row in enumerate(rows):
-                cell = row[column]
-                if cell is not None:
-                    block.fill(cell, made[k, at : at + block.width])
-            at += block.width
-        return (made / math.sqrt(max(1, len(self.blocks)))).astype(np.float32)
+                value = row[column]
+                if value is not None:
+                    block.fill(value, vectors[k, start : start + block.width])
+            start += block.width
+        return (vectors / math.sqrt(max(1, len(self.blocks)))).astype(np.float32)
 
     def identity(self) -> dict[str, Any]:
         return {
@@ -169,36 +178,35 @@ class Attributes:
         }
 
 
-def hashed(value: str) -> list[tuple[int, int]]:
-    """The places of a value, distinct, and their signs."""
-    digest = hashlib.sha256(value.encode()).digest()
-    found: dict[int, int] = {}
+def hash_places(category: str) -> list[tuple[int, int]]:
+    """Return the places of a category, all different, each with its sign."""
+    digest = hashlib.sha256(category.encode()).digest()
+    places: dict[int, int] = {}
     for k in range(0, len(digest), 2):
-        if len(found) < _PLACES:
-            found.setdefault(digest[k] % ONE_HOT, 1 if digest[k + 1] & 1 else -1)
-    return list(found.items())
+        if len(places) < _PLACES:
+            places.setdefault(digest[k] % ONE_HOT, 1 if digest[k + 1] & 1 else -1)
+    return list(places.items())
 
 
-def _number(column: str, cells: list[str]) -> Number | None:
-    """Median and spread (half the range of the middle 68 %) of a column of numbers; None if it is not one.
+def _number_encoding(column: str, values: list[str]) -> NumberEncoding | None:
+    """Return the encoding by median and spread, half the range of the middle 68 %; None if the column is not numeric.
 
-    A column is taken as its logarithm where it has no negative value and reaches twice as far above its median as
-    below.
+    Numbers are taken as logarithms if none is negative and they reach twice as far above their median as below.
     """
-    if not cells or not is_numeric(column, cells):
+    if not values or not is_numeric(column, values):
         return None
-    read = np.array([value for value in map(number, cells) if value is not None and math.isfinite(value)])
-    low, median, high = np.percentile(read, [16, 50, 84])
+    numbers = np.array([number for number in map(parse_number, values) if number is not None and math.isfinite(number)])
+    low, median, high = np.percentile(numbers, [16, 50, 84])
     log = ""
-    if read.min() >= 0 and high - median > _SKEWED * (median - low):
-        log = "log" if read.min() > 0 else "log1p"
-        read = np.array([_logged(float(value), log) for value in read])
-        low, median, high = np.percentile(read, [16, 50, 84])
-    spread = (high - low) / 2 or float(read.std())
-    return Number(float(median), float(spread), log)
+    if numbers.min() >= 0 and high - median > _SKEWED * (median - low):
+        log = "log" if numbers.min() > 0 else "log1p"
+        numbers = np.array([_logarithm(float(number), log) for number in numbers])
+        low, median, high = np.percentile(numbers, [16, 50, 84])
+    spread = (high - low) / 2 or float(numbers.std())
+    return NumberEncoding(float(median), float(spread), log)
 
 
-def _logged(value: float, log: str) -> float:
+def _logarithm(number: float, log: str) -> float:
     if log == "log":
-        return math.log(max(value, 1e-12))
-    return math.log1p(max(value, 0.0)) if log == "log1p" else value
+        return math.log(max(number, 1e-12))
+    return math.log1p(max(number, 0.0)) if log == "log1p" else number

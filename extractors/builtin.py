@@ -1,4 +1,7 @@
-"""The encoders that need no download: ``tfidf`` for texts, ``color`` for images."""
+"""The encoders that need no download: ``tfidf`` for texts, ``color`` for images.
+
+Shapes: n inputs, D dimensions.
+"""
 
 from __future__ import annotations
 
@@ -18,50 +21,58 @@ KEEP_NUMBERS = "keep-numbers"
 class Tfidf:
     """Latent semantic analysis: TF-IDF with logarithmic counts, truncated SVD, rows of length 1.
 
-    ``options`` is what stands after ``tfidf:``, a number of dimensions, ``keep-numbers``, or both with a comma between.
-    Without a number d is at most 512 (benchmarks/tfidf_dimensions.py measures what fewer cost), and one for 12 texts:
-    more directions than that fit the words of single items. Directions are those of at most 50,000 texts.
-    Years, ids and model numbers are left out unless ``keep-numbers`` is given; see ``demure_extractors.words``.
-    Raises ``ExtractorError`` for options of another kind.
+    A text encoder (``demure.extraction.protocol``) that is fitted on the catalogue. Years, ids and model numbers are
+    left out (``demure_extractors.words``) unless ``keep-numbers`` is given. Directions are fitted on at most ``sample``
+    texts.
     """
 
     batch = 512
     sample = 50_000
 
-    def __init__(self, options: str = "", most: int = 512, texts_per_dimension: int = 12) -> None:
-        self.most, self.texts_per_dimension = most, texts_per_dimension
+    def __init__(self, options: str = "", max_dimensions: int = 512, texts_per_dimension: int = 12) -> None:
+        """Read the options.
+
+        Args:
+            options: the text after ``tfidf:``: a number of dimensions, ``keep-numbers``, or both with a comma between.
+            max_dimensions: limit without a number; benchmarks/tfidf_dimensions.py measures what fewer cost.
+            texts_per_dimension: texts for each dimension without a number; more dimensions fit the words of single
+                items.
+
+        Raises ``ExtractorError`` for other options.
+        """
+        self.max_dimensions, self.texts_per_dimension = max_dimensions, texts_per_dimension
         self.dimensions, keep = _tfidf_options(options)
         self.filter = None if keep else WordFilter()
         self.dim = 0
-        self.words: Any = None
+        self.vectorizer: Any = None
         self.svd: Any = None
 
     def fit(self, texts: Sequence[str]) -> None:
-        """Learn the vocabulary, the weights of its words and the directions from the distinct texts."""
+        """Fit the vocabulary, the weights of its words and the directions on the distinct texts."""
         from sklearn.decomposition import TruncatedSVD
 
-        counted = self.count(texts)
-        if counted is None:
-            # No word is left by the limits (or there is none at all): every text is then empty to this encoder.
-            self.words, self.dim = None, 1
+        counts = self.count_words(texts)
+        if counts is None:
+            # No word is within the limits: every text is then empty to this encoder.
+            self.vectorizer, self.dim = None, 1
             return
-        if counted.shape[1] < 3:
-            self.svd, self.dim = None, counted.shape[1]
+        if counts.shape[1] < 3:
+            self.svd, self.dim = None, counts.shape[1]
             return
-        sample = counted
+        sample = counts
         if len(texts) > self.sample:
-            sample = counted[np.sort(np.random.default_rng(0).choice(len(texts), self.sample, replace=False))]
-        wanted = self.dimensions or min(self.most, max(2, len(texts) // self.texts_per_dimension))
+            sample = counts[np.sort(np.random.default_rng(0).choice(len(texts), self.sample, replace=False))]
+        wanted = self.dimensions or min(self.max_dimensions, max(2, len(texts) // self.texts_per_dimension))
         self.dim = max(1, min(wanted, *(side - 1 for side in sample.shape)))
         self.svd = TruncatedSVD(self.dim, algorithm="randomized", n_iter=4, random_state=0)
         self.svd.fit(sample)
 
-    def count(self, texts: Sequence[str]) -> Any:
-        """(n, words) sparse TF-IDF of the texts that the vocabulary is learned from; None if no word is left."""
+    def count_words(self, texts: Sequence[str]) -> Any:
+        """Fit the vocabulary and return the texts' TF-IDF, sparse (n, words); None if no word is within the limits."""
         from sklearn.feature_extraction.text import TfidfVectorizer
 
         n = len(texts)
-        self.words = TfidfVectorizer(
+        self.vectorizer = TfidfVectorizer(
             tokenizer=self.filter or words,
             token_pattern=None,
             strip_accents="unicode",
@@ -74,7 +85,7 @@ class Tfidf:
             self.filter.labels.clear()
             self.filter.counting = True
         try:
-            return self.words.fit_transform(texts)
+            return self.vectorizer.fit_transform(texts)
         except ValueError:
             return None
         finally:
@@ -82,11 +93,11 @@ class Tfidf:
                 self.filter.counting = False
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
-        """(n, d) float32; zero where no word of the vocabulary occurs."""
-        if self.words is None:
+        """Return (n, D) float32 of length 1; zero for a text without a word of the vocabulary."""
+        if self.vectorizer is None:
             return np.zeros((len(texts), self.dim), dtype=np.float32)
-        counted = self.words.transform(texts)
-        dense = counted.toarray() if self.svd is None else self.svd.transform(counted)
+        counts = self.vectorizer.transform(texts)
+        dense = counts.toarray() if self.svd is None else self.svd.transform(counts)
         lengths = np.linalg.norm(dense, axis=1, keepdims=True)
         return np.where(lengths > 1e-9, dense / np.maximum(lengths, 1e-9), 0).astype(np.float32)
 
@@ -105,17 +116,17 @@ class Tfidf:
 
 
 def _tfidf_options(options: str) -> tuple[int | None, bool]:
-    """Number of dimensions, or None for the default, and whether numbers are kept."""
+    """Return the number of dimensions, None for the default, and whether numbers are kept."""
     dimensions, keep = None, False
-    for one in options.split(",") if options else []:
-        word = one.strip()
+    for option in options.split(",") if options else []:
+        word = option.strip()
         if word == KEEP_NUMBERS and not keep:
             keep = True
         elif re.fullmatch(r"[1-9]\d{0,4}", word) and dimensions is None:
             dimensions = int(word)
         else:
             raise ExtractorError(
-                f"{one!r} is not an option of tfidf",
+                f"{option!r} is not an option of tfidf",
                 where=f"tfidf:{options}",
                 remedy=f"write a number of dimensions up to 99999, {KEEP_NUMBERS}, or both: tfidf:256,{KEEP_NUMBERS}",
             )
@@ -123,7 +134,7 @@ def _tfidf_options(options: str) -> tuple[int | None, bool]:
 
 
 class Color:
-    """A visual descriptor: which colours, where they are, and which way edges run.
+    """A visual descriptor of colours, their places, and the directions of edges; an image encoder.
 
     Four blocks of equal weight, each of length 1: a joint Lab histogram (5 x 5 x 5 bins, soft), hue and lightness
     histograms on a 3 x 3 grid, an 8 x 8 Lab thumbnail, and edge orientations on a 4 x 4 grid. Histograms enter as
@@ -138,18 +149,18 @@ class Color:
         return {"version": 1, "preprocessing": f"squashed to {self.side} x {self.side}, box filter, D65 Lab"}
 
     def prepare(self, image: Image.Image) -> np.ndarray:
-        """(64, 64, 3) uint8."""
+        """Return (64, 64, 3) uint8."""
         return np.asarray(image.convert("RGB").resize((self.side, self.side), Image.Resampling.BOX))
 
     def encode(self, prepared: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
-        """(n, d) float32."""
+        """Return (n, D) float32."""
         lab = _lab(np.stack(prepared).astype(np.float32) / 255)
         blocks = [_joint(lab), _grid(lab), _thumbnail(lab), _edges(lab[..., 0])]
         return np.concatenate([_unit(block) for block in blocks], axis=1).astype(np.float32) / 2
 
 
 def _lab(rgb: np.ndarray) -> np.ndarray:
-    """(..., 3) sRGB in [0, 1] to CIE Lab (D65), scaled to about [0, 1] and [-1, 1]."""
+    """Convert (..., 3) sRGB in [0, 1] to CIE Lab (D65), scaled to about [0, 1] and [-1, 1]."""
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     matrix = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]], dtype=np.float32)
     xyz = linear @ (matrix / matrix.sum(axis=1, keepdims=True)).T
@@ -160,46 +171,49 @@ def _lab(rgb: np.ndarray) -> np.ndarray:
     )
 
 
-def _soft(values: np.ndarray, low: float, high: float, bins: int) -> np.ndarray:
-    """(..., bins): each value shared by its two nearest bin centres."""
+def _soft_bins(values: np.ndarray, low: float, high: float, bins: int) -> np.ndarray:
+    """Return (..., bins): each value is shared by its two nearest bin centres."""
     place = np.clip((values - low) / (high - low), 0, 1) * (bins - 1)
     return np.maximum(1 - np.abs(place[..., None] - np.arange(bins, dtype=np.float32)), 0)
 
 
 def _joint(lab: np.ndarray) -> np.ndarray:
+    """Return the joint histogram of lightness and chroma over every second pixel, (n, 125)."""
     n = len(lab)
     pixels = lab[:, ::2, ::2].reshape(n, -1, 3)
     lightness, a, b = (
-        _soft(pixels[..., 0], 0, 1, 5),
-        _soft(pixels[..., 1], -0.6, 0.6, 5),
-        _soft(pixels[..., 2], -0.6, 0.6, 5),
+        _soft_bins(pixels[..., 0], 0, 1, 5),
+        _soft_bins(pixels[..., 1], -0.6, 0.6, 5),
+        _soft_bins(pixels[..., 2], -0.6, 0.6, 5),
     )
     chroma = (a[..., :, None] * b[..., None, :]).reshape(n, -1, 25)
     return np.sqrt(np.matmul(lightness.transpose(0, 2, 1), chroma).reshape(n, 125) / pixels.shape[1])
 
 
 def _grid(lab: np.ndarray) -> np.ndarray:
+    """Return histograms of hue (8 bins) and lightness (4 bins) on a 3 x 3 grid, (n, 108)."""
     n = len(lab)
     chroma = np.hypot(lab[..., 1], lab[..., 2])
     turn = (np.arctan2(lab[..., 2], lab[..., 1]) / (2 * np.pi)) % 1 * 8
     away = np.abs(turn[..., None] - np.arange(8, dtype=np.float32))
     hue = np.maximum(1 - np.minimum(away, 8 - away), 0) * chroma[..., None]
-    both = np.concatenate([hue, _soft(lab[..., 0], 0, 1, 4)], axis=-1)
+    both = np.concatenate([hue, _soft_bins(lab[..., 0], 0, 1, 4)], axis=-1)
     edges = np.linspace(0, lab.shape[1], 4).astype(int)
-    cells = [
+    fields = [
         both[:, edges[r] : edges[r + 1], edges[c] : edges[c + 1]].mean(axis=(1, 2)) for r in range(3) for c in range(3)
     ]
-    return np.sqrt(np.stack(cells, axis=1).reshape(n, -1))
+    return np.sqrt(np.stack(fields, axis=1).reshape(n, -1))
 
 
 def _thumbnail(lab: np.ndarray) -> np.ndarray:
+    """Return an 8 x 8 thumbnail, (n, 192)."""
     n, side = len(lab), lab.shape[1] // 8
     small = lab.reshape(n, 8, side, 8, side, 3).mean(axis=(2, 4))
     return (small - np.array([0.5, 0, 0], dtype=np.float32)).reshape(n, -1)
 
 
 def _edges(lightness: np.ndarray) -> np.ndarray:
-    """Gradient strength by direction (8 bins of half a turn) on a 4 x 4 grid, and a bin for no edge at all."""
+    """Return edge strength by direction (8 bins of half a turn) and a bin for no edge, on a 4 x 4 grid, (n, 144)."""
     n, side = len(lightness), lightness.shape[1] // 4
     down, right = np.gradient(lightness, axis=(1, 2))
     strength = np.hypot(down, right)
@@ -207,8 +221,8 @@ def _edges(lightness: np.ndarray) -> np.ndarray:
     away = np.abs(turn[..., None] - np.arange(8, dtype=np.float32))
     oriented = np.maximum(1 - np.minimum(away, 8 - away), 0) * strength[..., None]
     flat = np.full((*strength.shape, 1), 0.02, dtype=np.float32)
-    cells = np.concatenate([oriented, flat], axis=-1).reshape(n, 4, side, 4, side, 9).mean(axis=(2, 4))
-    return np.sqrt(cells / cells.sum(axis=-1, keepdims=True)).reshape(n, -1)
+    fields = np.concatenate([oriented, flat], axis=-1).reshape(n, 4, side, 4, side, 9).mean(axis=(2, 4))
+    return np.sqrt(fields / fields.sum(axis=-1, keepdims=True)).reshape(n, -1)
 
 
 def _unit(block: np.ndarray) -> np.ndarray:

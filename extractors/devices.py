@@ -1,4 +1,4 @@
-"""Where a torch encoder runs, and in which precision."""
+"""How a torch encoder computes: device, precision, batches."""
 
 from __future__ import annotations
 
@@ -9,26 +9,40 @@ from typing import Any
 import numpy as np
 import torch
 
+from demure.compute.device import pick_device
 from demure.errors import MachineError
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def device(name: str) -> torch.device:
-    """``auto`` is CUDA, else MPS, else the CPU. Raises ``MachineError`` for a device that is not here."""
-    if name == "auto":
-        best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-        return torch.device(best)
-    try:
-        chosen = torch.device(name)
-        torch.zeros(1, device=chosen)
-    except (RuntimeError, AssertionError) as error:
-        raise MachineError(f"device {name!r} is not here", where="--device", remedy="use auto or cpu") from error
-    return chosen
+class TorchSettings:
+    """The ``device``, the ``precision``, and the ``batch`` size that a torch encoder computes with."""
+
+    def __init__(self, device: str, precision: str) -> None:
+        """Read the values of ``--device`` and ``--precision``. Raises ``MachineError`` for what this machine lacks."""
+        self.device = pick_device(device, mps=True)
+        self.precision = _precision(precision, self.device)
+        # The fastest sizes, see benchmarks/LOG.md.
+        self.batch = 32 if self.device.type == "cpu" else 256
+
+    @contextlib.contextmanager
+    def inference(self) -> Iterator[None]:
+        """Compute without gradients, matrix products in ``precision``, weights as they are."""
+        with torch.inference_mode(), contextlib.ExitStack() as stack:
+            if self.precision != "float32":
+                stack.enter_context(torch.autocast(self.device.type, PRECISIONS[self.precision]))
+            yield
+
+    def to_batch(self, prepared: Sequence[Any] | np.ndarray) -> torch.Tensor:
+        """Return prepared images as one batch on the device."""
+        batch = torch.from_numpy(prepared) if isinstance(prepared, np.ndarray) else torch.stack(list(prepared))
+        if self.device.type == "cuda":
+            batch = batch.pin_memory()
+        return batch.to(self.device, non_blocking=True)
 
 
-def precision(name: str, device: torch.device) -> str:
-    """``auto`` is float32, on CUDA bfloat16 (float16 where the card has none). Raises ``MachineError`` for another."""
+def _precision(name: str, device: torch.device) -> str:
+    """Return one of ``PRECISIONS``; ``auto`` is bfloat16 on CUDA (float16 where the card lacks it), else float32."""
     if name == "auto":
         if device.type != "cuda":
             return "float32"
@@ -38,25 +52,3 @@ def precision(name: str, device: torch.device) -> str:
             f"unknown precision {name!r}", where="--precision", remedy=f"use auto, {', '.join(PRECISIONS)}"
         )
     return name
-
-
-@contextlib.contextmanager
-def computing(device: torch.device, precision: str) -> Iterator[None]:
-    """No gradients; matrix products in ``precision``, weights as they are."""
-    with torch.inference_mode(), contextlib.ExitStack() as stack:
-        if precision != "float32":
-            stack.enter_context(torch.autocast(device.type, PRECISIONS[precision]))
-        yield
-
-
-def stacked(prepared: Sequence[Any] | np.ndarray, device: torch.device) -> torch.Tensor:
-    """One batch on ``device``."""
-    batch = torch.from_numpy(prepared) if isinstance(prepared, np.ndarray) else torch.stack(list(prepared))
-    if device.type == "cuda":
-        batch = batch.pin_memory()
-    return batch.to(device, non_blocking=True)
-
-
-def batch_size(device: torch.device, cpu: int, accelerator: int) -> int:
-    """Inputs to encode at a time: what was fastest, see benchmarks/LOG.md."""
-    return cpu if device.type == "cpu" else accelerator

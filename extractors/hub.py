@@ -1,4 +1,4 @@
-"""A model's folder: a local one, one from the hub's cache, or a download. Only safetensors weights; no long waits."""
+"""Find a model's folder: a local one, one in the hub's cache, or a download; only safetensors, and no long waits."""
 
 from __future__ import annotations
 
@@ -14,64 +14,75 @@ from typing import Any
 from demure.errors import ExtractorError
 from demure.suggest import nearest
 
-PATIENCE = 20.0
+HUB_SECONDS = 20.0  # time limit for an answer of the hub
 FILES = ["*.json", "*.txt", "*.model", "*.safetensors", "*.jinja"]
 NOT_FILES = ["onnx/*", "openvino/*", "*.fp16.*", "*.bf16.*", "original/*", "metal/*"]
 
 
 @dataclass(frozen=True)
-class Source:
-    """Where a model's files are, and how to say so in a manifest."""
+class ModelFiles:
+    """The ``folder`` of a model's files, and the ``facts`` that a manifest records about them."""
 
     folder: Path
     facts: dict[str, Any]
 
 
-def find(model: str, revision: str | None, family: str, known: Sequence[str] = (), asked: str = "") -> Source:
-    """The files of ``model``, a folder or a hub name; ``asked`` is what the user called it, where that differs.
+def find_model(
+    model: str, revision: str | None, family: str, suggestions: Sequence[str] = (), alias: str = ""
+) -> ModelFiles:
+    """Return the files of a model.
 
-    Raises ``ExtractorError``, one line with what was tried and how to fetch the model, if it cannot be had.
+    Args:
+        model: a folder, or a name on the hub.
+        revision: a revision on the hub, or None.
+        family: the family of encoders, for messages.
+        suggestions: names to suggest where ``model`` is unknown.
+        alias: the user's name for the model, where it differs.
+
+    Raises ``ExtractorError`` with what was tried and how to fetch the model.
     """
     folder = Path(model)
     if folder.exists():
         if not folder.is_dir():
             raise ExtractorError(f"{model!r} is a file", where=family, remedy="give the folder of the model's files")
-        return Source(folder, {"model": folder.name, "from": "local folder"})
-    where = f"{family}:{asked or model}" + (f" ({model} on the hub)" if asked else "")
+        return ModelFiles(folder, {"model": folder.name, "from": "local folder"})
+    where = f"{family}:{alias or model}" + (f" ({model} on the hub)" if alias else "")
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", model):
         raise ExtractorError(
-            "is neither a folder here nor a hub name", where=where, remedy=f"{near(model, known)}write owner/model"
+            "is neither a folder here nor a hub name",
+            where=where,
+            remedy=f"{suggestion(model, suggestions)}write owner/model",
         )
-    here = cached(model, revision) or _download(model, revision, where, known)
-    return Source(here, {"model": model, "revision": here.name, "from": "hub"})
+    snapshot = cached(model, revision) or _download(model, revision, where, suggestions)
+    return ModelFiles(snapshot, {"model": model, "revision": snapshot.name, "from": "hub"})
 
 
-def near(name: str, known: Sequence[str]) -> str:
-    """``"did you mean 'x'? "``, or nothing. Compares with the names and with their last parts."""
-    by_last = {one.rpartition("/")[2].lower(): one for one in known} | {one.lower(): one for one in known}
+def suggestion(name: str, names: Sequence[str]) -> str:
+    """Return ``"did you mean 'x'? "``, or nothing; compares with the names and with their last parts."""
+    by_last = {other.rpartition("/")[2].lower(): other for other in names} | {other.lower(): other for other in names}
     similar = nearest(name.lower(), by_last) or nearest(name.rpartition("/")[2].lower(), by_last)
     return f"did you mean {by_last[similar]!r}? " if similar else ""
 
 
 def weights(folder: Path) -> list[Path]:
-    """The safetensors files at the top of a model's folder."""
+    """Return the safetensors files at the top of a model's folder."""
     return sorted(folder.glob("*.safetensors"))
 
 
-def require_weights(source: Source, where: str) -> None:
-    """Raise ``ExtractorError`` if the folder has no safetensors weights."""
-    if weights(source.folder):
+def require_weights(folder: Path, where: str) -> None:
+    """Raise ``ExtractorError`` if a model's folder has no safetensors weights."""
+    if weights(folder):
         return
-    pickled = sorted(p.name for p in source.folder.iterdir() if p.suffix in {".bin", ".pt", ".pth", ".ckpt"})
+    pickled = sorted(p.name for p in folder.iterdir() if p.suffix in {".bin", ".pt", ".pth", ".ckpt"})
     raise ExtractorError(
-        f"no safetensors weights in {source.folder}" + (f", only pickled ones ({pickled[0]})" if pickled else ""),
+        f"no safetensors weights in {folder}" + (f", only pickled ones ({pickled[0]})" if pickled else ""),
         where=where,
         remedy="convert them to safetensors" if pickled else "give the folder that holds model.safetensors",
     )
 
 
 def fingerprint(folder: Path, extra: Sequence[str] = ()) -> str:
-    """Hex digest of the weights and of all small configuration files in a model's folder."""
+    """Return the hex digest of the weights and of all small configuration files in a model's folder."""
     files = [*weights(folder), *folder.glob("*.json"), *folder.glob("*/config.json"), *folder.glob("*.txt")]
     digest = hashlib.sha256()
     for path in sorted({*files, *(folder / name for name in extra)}):
@@ -81,8 +92,8 @@ def fingerprint(folder: Path, extra: Sequence[str] = ()) -> str:
     return digest.hexdigest()
 
 
-def read(path: Path, where: str) -> Any:
-    """A JSON file of a model; ``ExtractorError`` if it is damaged."""
+def read_json_file(path: Path, where: str) -> Any:
+    """Return the content of a model's JSON file. Raises ``ExtractorError`` if it is damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -90,7 +101,7 @@ def read(path: Path, where: str) -> Any:
 
 
 def cached(model: str, revision: str | None) -> Path | None:
-    """The snapshot of a hub model in the local cache, or None if it is not whole."""
+    """Return the snapshot of a hub model in the local cache, or None if it is incomplete."""
     from huggingface_hub import snapshot_download
 
     try:
@@ -101,16 +112,18 @@ def cached(model: str, revision: str | None) -> Path | None:
     return folder if weights(folder) and any(folder.glob("*config.json")) else None
 
 
-def _download(model: str, revision: str | None, where: str, known: Sequence[str]) -> Path:
+def _download(model: str, revision: str | None, where: str, suggestions: Sequence[str]) -> Path:
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub import errors as hub
 
-    hint = "" if model in known else near(model, known)
+    hint = "" if model in suggestions else suggestion(model, suggestions)
     fetch = f"hf download {model}" + (f" --revision {revision}" if revision else "")
     remedy = f"{hint}fetch it where there is a network ({fetch}) or give a local folder"
     try:
-        info = within(PATIENCE, lambda: HfApi().model_info(model, revision=revision, timeout=PATIENCE / 2))
-        names = [one.rfilename for one in info.siblings or []]
+        info = run_with_timeout(
+            HUB_SECONDS, lambda: HfApi().model_info(model, revision=revision, timeout=HUB_SECONDS / 2)
+        )
+        names = [file.rfilename for file in info.siblings or []]
         if not any(name.endswith(".safetensors") for name in names):
             raise ExtractorError("the hub has no safetensors weights of it", where=where, remedy="use another model")
         return Path(snapshot_download(model, revision=info.sha, allow_patterns=FILES, ignore_patterns=NOT_FILES))
@@ -131,22 +144,22 @@ def _download(model: str, revision: str | None, where: str, known: Sequence[str]
         ) from error
 
 
-def within(seconds: float, work: Callable[[], Any]) -> Any:
-    """Result of ``work()``, or ``TimeoutError``; a name server that does not answer must not hold us for minutes."""
-    box: list[Any] = []
+def run_with_timeout(seconds: float, work: Callable[[], Any]) -> Any:
+    """Return the result of ``work()``. Raises ``TimeoutError``, as a dead name server would block for minutes."""
+    results: list[tuple[bool, Any]] = []
 
     def run() -> None:
         try:
-            box.append((True, work()))
-        except Exception as error:  # handed over to the caller's thread
-            box.append((False, error))
+            results.append((True, work()))
+        except Exception as error:  # raised in the caller's thread
+            results.append((False, error))
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     thread.join(seconds)
-    if not box:
+    if not results:
         raise TimeoutError(f"no answer in {seconds:.0f} s")
-    good, value = box[0]
-    if not good:
+    succeeded, value = results[0]
+    if not succeeded:
         raise value
     return value

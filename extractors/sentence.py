@@ -1,4 +1,7 @@
-"""``sentence:``, transformers text models with the pooling and normalisation that their own files ask for."""
+"""The encoder ``sentence``: transformers text models with the pooling and normalisation that their own files state.
+
+Shapes: n texts, T tokens, D dimensions.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
-from demure_extractors import devices, hub
+from demure_extractors import hub
+from demure_extractors.devices import TorchSettings
 from demure_extractors.table import FAMILIES
 from demure_extractors.weights import load_model
 
@@ -30,8 +34,18 @@ MODES = ("mean", "cls", "lasttoken")
 
 
 @dataclass(frozen=True)
-class Layout:
-    """What a model's own files say: where the transformer is, how its tokens become one vector, what goes before."""
+class SentenceLayout:
+    """What a model's own files state.
+
+    Attributes:
+        transformer: folder of the transformer.
+        pooling: one of ``MODES``: how token states become one vector.
+        normalize: whether vectors are scaled to length 1.
+        max_tokens: where texts are cut; None if it is not stated.
+        lower: whether texts are turned into lower case.
+        prompt: text that is put before each text.
+        assumed: what the files do not state.
+    """
 
     transformer: Path
     pooling: str
@@ -43,16 +57,15 @@ class Layout:
 
 
 class Sentence:
-    """One text, one vector."""
+    """A text encoder: a transformer, and a pooling of its token states."""
 
     def __init__(self, model: str, revision: str | None, device: str, precision: str = "auto") -> None:
         self.where = f"sentence:{model}"
         source = _source(model, revision)
         layout = read_layout(source.folder, self.where)
-        hub.require_weights(hub.Source(layout.transformer, {}), self.where)
-        self.device = devices.device(device)
-        self.precision = devices.precision(precision, self.device)
-        self.batch = devices.batch_size(self.device, 32, 256)
+        hub.require_weights(layout.transformer, self.where)
+        self.settings = TorchSettings(device, precision)
+        self.device, self.batch = self.settings.device, self.settings.batch
         self.layout = layout
         self.tokenizer = transformers.AutoTokenizer.from_pretrained(layout.transformer, local_files_only=True)
         # Right padding, so that the first token is token 0 of every row.
@@ -74,19 +87,19 @@ class Sentence:
             assumed.append(f"texts cut at {self.max_tokens} tokens")
         self.facts = {
             "library": f"transformers {transformers.__version__}",
-            "precision": self.precision,
+            "precision": self.settings.precision,
             **source.facts,
             "files_sha256": hub.fingerprint(source.folder),
             "assumed": assumed,
         }
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
-        """(n, d) float32."""
-        ready = [self.layout.prompt + (text.lower() if self.layout.lower else text) for text in texts]
+        """Return (n, D) float32."""
+        prompted = [self.layout.prompt + (text.lower() if self.layout.lower else text) for text in texts]
         tokens = self.tokenizer(
-            ready, padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt"
+            prompted, padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt"
         ).to(self.device)
-        with devices.computing(self.device, self.precision):
+        with self.settings.inference():
             states = self.model(**tokens).last_hidden_state.float()
             pooled = pool(states, tokens["attention_mask"], self.layout.pooling)
             if self.layout.normalize:
@@ -106,7 +119,7 @@ class Sentence:
 
 
 def pool(states: torch.Tensor, mask: torch.Tensor, mode: str) -> torch.Tensor:
-    """(n, T, d) token states and their (n, T) mask, padded on the right, to (n, d)."""
+    """Pool token states (n, T, D) with their mask (n, T), padded on the right, to (n, D)."""
     if mode == "cls":
         return states[:, 0]
     if mode == "lasttoken":
@@ -116,8 +129,8 @@ def pool(states: torch.Tensor, mask: torch.Tensor, mode: str) -> torch.Tensor:
     return (states * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1e-9)
 
 
-def read_layout(folder: Path, where: str) -> Layout:
-    """Read sentence-transformers' files; without them, mean pooling and length 1 are assumed, and said to be.
+def read_layout(folder: Path, where: str) -> SentenceLayout:
+    """Read sentence-transformers' files; without them, mean pooling and length 1 are assumed and recorded.
 
     Raises ``ExtractorError`` for modules and pooling modes that demure does not know.
     """
@@ -126,14 +139,14 @@ def read_layout(folder: Path, where: str) -> Layout:
         if not (folder / "config.json").is_file():
             raise ExtractorError(f"no config.json in {folder}", where=where, remedy="give a transformers model")
         assumed = ["mean of the token states (the model has no modules.json)", "vectors scaled to length 1"]
-        return Layout(folder, "mean", True, None, False, "", assumed)
+        return SentenceLayout(folder, "mean", True, None, False, "", assumed)
     transformer, pooling, normalize = folder, "", False
-    for module in hub.read(modules, where):
+    for module in hub.read_json_file(modules, where):
         kind, path = str(module.get("type", "")).rpartition(".")[2], str(module.get("path", ""))
         if kind == "Transformer":
             transformer = folder / path
         elif kind == "Pooling":
-            pooling = _pooling(hub.read(folder / path / "config.json", where), where)
+            pooling = _pooling(hub.read_json_file(folder / path / "config.json", where), where)
         elif kind == "Normalize":
             normalize = True
         elif kind != "Dropout":
@@ -141,11 +154,11 @@ def read_layout(folder: Path, where: str) -> Layout:
     assumed = []
     if not pooling:
         pooling, assumed = "mean", ["mean of the token states (modules.json has no Pooling)"]
-    own = transformer / "sentence_bert_config.json"
-    limits = hub.read(own, where) if own.is_file() else {}
+    limits_file = transformer / "sentence_bert_config.json"
+    limits = hub.read_json_file(limits_file, where) if limits_file.is_file() else {}
     file = folder / "config_sentence_transformers.json"
-    prompt = _prompt(hub.read(file, where) if file.is_file() else {})
-    return Layout(
+    prompt = _prompt(hub.read_json_file(file, where) if file.is_file() else {})
+    return SentenceLayout(
         transformer,
         pooling,
         normalize,
@@ -157,7 +170,7 @@ def read_layout(folder: Path, where: str) -> Layout:
 
 
 def _prompt(config: dict[str, Any]) -> str:
-    """What sentence-transformers' ``encode_document`` puts before a text: items are found, they do not ask."""
+    """Return the prompt of sentence-transformers' ``encode_document``: items are documents, not queries."""
     prompts = config.get("prompts") or {}
     names = [
         *(name for name in ("document", "passage", "corpus") if name in prompts),
@@ -178,11 +191,11 @@ def _pooling(config: dict[str, Any], where: str) -> str:
     return modes[0]
 
 
-def _source(model: str, revision: str | None) -> hub.Source:
-    """The installed package stands in for a model that the hub's cache lacks; its short name works as well."""
+def _source(model: str, revision: str | None) -> hub.ModelFiles:
+    """Find the model; an installed package replaces a model that the hub's cache lacks, also by its short name."""
     family = FAMILIES["sentence"]
     if revision or Path(model).exists():
-        return hub.find(model, revision, "sentence", family.known)
+        return hub.find_model(model, revision, "sentence", family.model_names)
     short = model.rpartition("/")[2].lower()
     name, package = next(
         (
@@ -192,8 +205,8 @@ def _source(model: str, revision: str | None) -> hub.Source:
         ),
         (model, ""),
     )
-    found = importlib.util.find_spec(package) if package else None
-    if found is None or not found.origin or hub.cached(name, None) is not None:
-        return hub.find(name, None, "sentence", family.known)
+    spec = importlib.util.find_spec(package) if package else None
+    if spec is None or not spec.origin or hub.cached(name, None) is not None:
+        return hub.find_model(name, None, "sentence", family.model_names)
     facts = {"model": name, "from": f"installed package {package.replace('_', '-')}"}
-    return hub.Source(Path(found.origin).parent / "model", facts)
+    return hub.ModelFiles(Path(spec.origin).parent / "model", facts)

@@ -1,4 +1,7 @@
-"""``vision:``, transformers image models with the image processor that their own files describe."""
+"""The encoder ``vision``: transformers image models with the image processor that their own files describe.
+
+Shapes: n images, D dimensions.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
-from demure_extractors import devices, hub
+from demure_extractors import hub
+from demure_extractors.devices import TorchSettings
 from demure_extractors.table import FAMILIES
 from demure_extractors.weights import load_model
 from PIL import Image
@@ -18,47 +22,49 @@ from demure.errors import ExtractorError
 
 
 class Vision:
-    """One image, one vector: the model's own pooled output, or its first token where it has none that was trained."""
+    """An image encoder: the model's pooled output, or its first token where the model has no trained pooler."""
 
     def __init__(self, model: str, revision: str | None, device: str, precision: str = "auto") -> None:
         where = f"vision:{model}"
-        source = hub.find(model, revision, "vision", FAMILIES["vision"].known)
+        source = hub.find_model(model, revision, "vision", FAMILIES["vision"].model_names)
         for name in ("config.json", "preprocessor_config.json"):
             if not (source.folder / name).is_file():
                 raise ExtractorError(
                     f"no {name} in {source.folder}", where=where, remedy="give a transformers image model, whole"
                 )
-        hub.require_weights(source, where)
-        self.device = devices.device(device)
-        self.precision = devices.precision(precision, self.device)
-        self.batch = devices.batch_size(self.device, 32, 256)
+        hub.require_weights(source.folder, where)
+        self.settings = TorchSettings(device, precision)
+        self.device, self.batch = self.settings.device, self.settings.batch
         self.processor = transformers.AutoImageProcessor.from_pretrained(source.folder, local_files_only=True)
-        self.model, empty = load_model(transformers.AutoModel, source.folder, where, unused=("pooler",))
+        self.model, untrained = load_model(transformers.AutoModel, source.folder, where, unused=("pooler",))
         self.model.to(self.device)
-        self.tower = "image features" if hasattr(self.model, "get_image_features") else "first token" if empty else ""
+        self.tower = (
+            "image features" if hasattr(self.model, "get_image_features") else "first token" if untrained else ""
+        )
         blank = self.prepare(Image.new("RGB", (64, 64), "grey"))
-        with devices.computing(self.device, self.precision):
+        with self.settings.inference():
             self.dim = self._forward(blank[None].to(self.device)).shape[1]
         self.facts = {
             "library": f"transformers {transformers.__version__}",
-            "precision": self.precision,
+            "precision": self.settings.precision,
             **source.facts,
             "files_sha256": hub.fingerprint(source.folder),
         }
 
     def prepare(self, image: Image.Image) -> torch.Tensor:
-        """(3, height, width) float32, as the model's own processor makes it."""
+        """Return (3, height, width) float32, as the model's own processor makes it."""
         return self.processor(images=image, return_tensors="pt")["pixel_values"][0]
 
     def encode(self, prepared: Sequence[torch.Tensor] | np.ndarray) -> np.ndarray:
-        """(n, d) float32."""
-        with devices.computing(self.device, self.precision):
-            return self._forward(devices.stacked(prepared, self.device)).float().cpu().numpy()
+        """Return (n, D) float32."""
+        with self.settings.inference():
+            return self._forward(self.settings.to_batch(prepared)).float().cpu().numpy()
 
     def _forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Return (n, D) from (n, 3, height, width), and set ``tower`` to the output that was taken."""
         if self.tower == "image features":
-            found = self.model.get_image_features(pixel_values=pixels)
-            return found if isinstance(found, torch.Tensor) else found.pooler_output
+            features = self.model.get_image_features(pixel_values=pixels)
+            return features if isinstance(features, torch.Tensor) else features.pooler_output
         out = self.model(pixel_values=pixels)
         pooled = getattr(out, "pooler_output", None)
         if self.tower == "first token" or pooled is None:

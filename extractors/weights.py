@@ -1,4 +1,4 @@
-"""Loading transformers models whole: a weight that is not in the files would be random."""
+"""Load transformers models, and refuse files that lack a weight, as it would be random."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from demure.errors import ExtractorError
 
 
 def load_model(kind: Any, folder: Path, where: str, *, unused: tuple[str, ...] = ()) -> tuple[Any, set[str]]:
-    """A model of class ``kind`` in float32 and evaluation mode, and which of its ``unused`` parts have no weights.
+    """Return a model of class ``kind``, in float32 and evaluation mode, and its ``unused`` parts that have no weights.
 
     Raises ``ExtractorError`` if weights of any other part are missing.
     """
@@ -25,12 +25,12 @@ def load_model(kind: Any, folder: Path, where: str, *, unused: tuple[str, ...] =
     finally:
         transformers.logging.set_verbosity(before)
     absent = set(facts["missing_keys"])
-    empty = {part for part in unused if any(part in name.split(".") for name in absent)}
-    needed = sorted(name for name in absent if not empty & set(name.split(".")))
+    untrained = {part for part in unused if any(part in name.split(".") for name in absent)}
+    needed = sorted(name for name in absent if not untrained & set(name.split(".")))
     if needed:
         raise ExtractorError(
             f"{len(needed)} weights of the model are not in its files ({needed[0]}, ...)",
             where=where,
             remedy="the files are of another architecture than config.json says",
         )
-    return model.eval(), empty
+    return model.eval(), untrained

@@ -1,4 +1,4 @@
-"""The words of a text for ``tfidf``, and the tokens that are not content: years, ids and model numbers."""
+"""Split a text into words for ``tfidf``, without tokens that are not content: years, ids and model numbers."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ RULE = "years from 1900 to 2099, numbers of 5 digits or more, tokens of letters 
 
 
 def words(text: str) -> list[str]:
-    """All tokens of a text that is in lower case."""
+    """Return all tokens of a text in lower case."""
     return _WORDS.findall(text)
 
 
 def is_label(token: str) -> bool:
-    """Whether ``token`` tells when an item came or which one it is, rather than what it is like; see ``RULE``."""
+    """Return whether ``token`` dates or identifies an item rather than describes it; see ``RULE``."""
     if not any(character.isdigit() for character in token):
         return False
     if token.isdigit():
@@ -32,14 +32,14 @@ def is_label(token: str) -> bool:
 
 
 class WordFilter:
-    """Tokens without labels (``is_label``). While ``counting``, the labels are counted."""
+    """A tokenizer that leaves out labels (``is_label``), and counts them while ``counting``."""
 
     def __init__(self) -> None:
         self.counting = False
         self.labels: Counter[str] = Counter()
 
     def __call__(self, text: str) -> list[str]:
-        """The content words of a text that is in lower case."""
+        """Return the content words of a text in lower case."""
         kept = []
         for token in words(text):
             if not is_label(token):
@@ -49,7 +49,7 @@ class WordFilter:
         return kept
 
     def facts(self) -> dict[str, Any]:
-        """How many distinct tokens were left out, how often they occur, and the most frequent of them."""
+        """Return how many distinct tokens were left out, how often they occur, and the most frequent of them."""
         ranked = sorted(self.labels.items(), key=lambda pair: (-pair[1], pair[0]))
         return {
             "what": "words that are years, ids or model numbers",

@@ -1,1 +1,1 @@
-"""From item texts and images to vectors: encoders, their inputs, shards that survive a kill."""
+"""From the items' texts, images and attributes to vectors: encoders, their inputs, and shards that survive a kill."""

@@ -1,4 +1,4 @@
-"""Item texts as an encoder can read them: without markup, control characters and broken characters."""
+"""Clean item texts for an encoder: remove markup, control characters and broken characters."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _ENTITY = re.compile(r"&(?:#\d{1,7}|#x[0-9a-f]{1,6}|[a-z][a-z0-9]{1,31});", re.I
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ufeff\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _BROKEN = re.compile(r"[\ud800-\udfff]")
 _INLINE = {"a", "abbr", "b", "code", "em", "font", "i", "s", "small", "span", "strike", "strong", "sub", "sup", "u"}
-_UNREAD = {"script", "style", "head", "iframe"}
+_HIDDEN = {"script", "style", "head", "iframe"}
 
 
 def clean(text: str) -> str:
-    """``text`` in one line; see ``POLICY``."""
+    """Return ``text`` cleaned by ``POLICY``, as one line."""
     if "<" in text and _TAG.search(text):
         text = _without_tags(text)
     elif "&" in text and _ENTITY.search(text):
@@ -40,26 +40,26 @@ def _without_tags(text: str) -> str:
 
 
 class _Reader(HTMLParser):
-    """Collects what a browser would show, with a space where a block begins or ends."""
+    """Collects the text that a browser would show, with a space where a block begins or ends."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
         self.parts: list[str] = []
-        self.unread = 0
+        self.hidden = 0
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.unread += tag in _UNREAD
+        self.hidden += tag in _HIDDEN
         self._border(tag)
 
     def handle_endtag(self, tag: str) -> None:
-        self.unread = max(0, self.unread - (tag in _UNREAD))
+        self.hidden = max(0, self.hidden - (tag in _HIDDEN))
         self._border(tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self._border(tag)
 
     def handle_data(self, data: str) -> None:
-        if not self.unread:
+        if not self.hidden:
             self.parts.append(data)
 
     def _border(self, tag: str) -> None:

@@ -1,26 +1,36 @@
-"""Which of the items' columns an encoder reads: those that are named, or by default all texts or all attributes."""
+"""Choose the columns of the items that an encoder reads: named columns, or by default all texts or all attributes."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from demure.data.nested import LISTS, simple
+from demure.data.nested import LISTS, normalize_name
 from demure.errors import ExtractorError
 from demure.extraction import cleaning
-from demure.prepare.reading.columns import DATES, OF_BEHAVIOUR, TEXTS
+from demure.prepare.reading.columns import BEHAVIOUR_NAMES, DATE_NAMES, TEXT_NAMES
 from demure.suggest import nearest
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_PROSE = {*TEXTS["title"], *TEXTS["description"], "text", "plot", "overview", "summary", "caption", "review", "url"}
+_PROSE = {
+    *TEXT_NAMES["title"],
+    *TEXT_NAMES["description"],
+    "text",
+    "plot",
+    "overview",
+    "summary",
+    "caption",
+    "review",
+    "url",
+}
 _REPEATED = {*LISTS, "brand", "author", "artist"}
-_LONGEST = 60
-# Words in a column's name that say its cells tell items or product lines apart, and not what they are like.
-_CODES = {
+_LONGEST = 60  # characters of a category on average; longer values are prose
+# Words in a column's name by which its values identify items or product lines rather than describe them.
+_CODE_WORDS = {
     "id",
     "ids",
     "code",
@@ -42,62 +52,70 @@ _THOUSANDS = re.compile(r"[-+]?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 NUMERIC_SHARE = 0.9
 
 
-def known_columns(items: pd.DataFrame) -> list[str]:
-    """All columns that an encoder can be given, in the order of the items file."""
+def encodable_columns(items: pd.DataFrame) -> list[str]:
+    """Return all columns that an encoder can read, in the order of the items file."""
     return [str(name) for name in items.columns if name not in ("item_id", "image")]
 
 
-def cells(items: pd.DataFrame, column: str) -> list[str | None]:
-    """(I,) a column's cells, cleaned as texts are; None where nothing is given."""
-    found = (None if _is_missing(value) else cleaning.clean(str(value)) for value in items[column])
-    return [cell or None for cell in found]
+def cleaned_values(items: pd.DataFrame, column: str) -> list[str | None]:
+    """Return the values of a column, one per item, cleaned as texts are; None where an item has no value."""
+    values = (None if is_missing(value) else cleaning.clean(str(value)) for value in items[column])
+    return [value or None for value in values]
 
 
-def _is_missing(value: Any) -> bool:
+def is_missing(value: Any) -> bool:
+    """Return whether a value of the items table is None or NaN."""
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
-def pick(wanted: Sequence[str], items: pd.DataFrame, where: str) -> list[str]:
-    """The ``wanted`` columns in the order of the items file. Raises ``ExtractorError`` for one that is not there."""
-    known = known_columns(items)
+def select_columns(wanted: Sequence[str], items: pd.DataFrame, where: str) -> list[str]:
+    """Return the ``wanted`` columns in the order of the items file.
+
+    Raises ``ExtractorError`` at ``where``, an option of the command line, for a column that does not exist.
+    """
+    available = encodable_columns(items)
     for column in wanted:
-        if column not in known:
-            near = nearest(column, known)
+        if column not in available:
+            near = nearest(column, available)
             hint = f"did you mean {near!r}? " if near else ""
             raise ExtractorError(
                 f"the items have no column {column!r}",
                 where=where,
-                remedy=f"{hint}there are: {', '.join(known)}" if known else "prepare with --items",
+                remedy=f"{hint}there are: {', '.join(available)}" if available else "prepare with --items",
             )
-    return [column for column in known if column in wanted]
+    return [column for column in available if column in wanted]
 
 
 def attribute_columns(items: pd.DataFrame, where: str = "--attributes") -> list[str]:
-    """The columns that are attributes by default, in the order of the items file.
+    """Return the columns that are attributes by default, in the order of the items file.
 
-    They are those of numbers, and those of categories: values that recur. Prose (title, description), dates, ids and
-    codes are not among them. Raises ``ExtractorError`` if there is none.
+    These are columns of numbers, and columns of categories, whose values recur. Prose (title, description), dates, ids
+    and codes are not among them. Raises ``ExtractorError`` if no column is an attribute.
     """
-    known = known_columns(items)
-    found = [name for name in known if _is_attribute(name, [cell for cell in cells(items, name) if cell is not None])]
-    if not found:
-        named = f"name columns: --attributes {known[0]}" if known else "prepare with --items"
-        raise ExtractorError("no column of the items holds attributes", where=where, remedy=named)
-    return found
+    available = encodable_columns(items)
+    attributes = []
+    for name in available:
+        values = [value for value in cleaned_values(items, name) if value is not None]
+        if _is_attribute(name, values):
+            attributes.append(name)
+    if not attributes:
+        remedy = f"name columns: --attributes {available[0]}" if available else "prepare with --items"
+        raise ExtractorError("no column of the items holds attributes", where=where, remedy=remedy)
+    return attributes
 
 
 def is_code(name: str) -> bool:
-    """Whether a column's name says that its cells are ids or codes: ``colour_code``, ``productId``, ``ean``."""
+    """Return whether a column holds ids or codes by its name: ``colour_code``, ``productId``, ``ean``."""
     parts = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
-    return bool(_CODES & set(parts))
+    return bool(_CODE_WORDS & set(parts))
 
 
-def number(cell: str) -> float | None:
-    """The number that a cell is, without currency and per cent signs; None if it is not one.
+def parse_number(value: str) -> float | None:
+    """Parse a number, without its currency or per cent sign; return None if the value is not a number.
 
-    A comma before groups of three digits separates thousands, any other a decimal part.
+    A comma before groups of three digits separates thousands, any other comma a decimal part.
     """
-    text = cell.strip().strip("$€£¥% \u00a0")
+    text = value.strip().strip("$€£¥% \u00a0")
     if not _NUMBER.fullmatch(text):
         return None
     if _THOUSANDS.fullmatch(text):
@@ -110,33 +128,31 @@ def number(cell: str) -> float | None:
         return None
 
 
-def is_numeric(name: str, cells: Sequence[str]) -> bool:
-    """Whether the cells of a column are amounts: numbers (most of them), of three values or more, without leading zeros
-    and not codes by the column's ``name``."""
-    if is_code(name) or any(re.match(r"0\d", cell) for cell in cells):
+def is_numeric(name: str, values: Sequence[str]) -> bool:
+    """Return whether a column holds amounts.
+
+    At least ``NUMERIC_SHARE`` of the values must be numbers, three or more of them different, none with a leading zero;
+    and the column's ``name`` must not be the name of a code.
+    """
+    if is_code(name) or any(re.match(r"0\d", value) for value in values):
         return False
-    read = [number(cell) for cell in cells]
-    numbers = [value for value in read if value is not None]
-    return len(numbers) >= NUMERIC_SHARE * len(cells) and len(set(numbers)) > 2
+    numbers = [number for number in map(parse_number, values) if number is not None]
+    return len(numbers) >= NUMERIC_SHARE * len(values) and len(set(numbers)) > 2
 
 
-def values(cell: str) -> list[str]:
-    """The distinct values of a cell of categories, ``|`` between them; compared without case and outer spaces."""
-    return list(dict.fromkeys(value for value in (part.strip().casefold() for part in cell.split("|")) if value))
+def split_categories(value: str) -> list[str]:
+    """Return the distinct categories in ``"Drama|Comedy"``, without case and outer spaces."""
+    categories = (part.strip().casefold() for part in value.split("|"))
+    return list(dict.fromkeys(category for category in categories if category))
 
 
-def _is_attribute(name: str, cells: Sequence[str]) -> bool:
-    word = simple(name)
-    if not cells or word in _PROSE or word in DATES or word in OF_BEHAVIOUR or is_code(name):
+def _is_attribute(name: str, values: Sequence[str]) -> bool:
+    word = normalize_name(name)
+    if not values or word in _PROSE or word in DATE_NAMES or word in BEHAVIOUR_NAMES or is_code(name):
         return False
-    distinct = set(cells)
+    distinct = set(values)
     if len(distinct) < 2:
         return False
-    if word in _REPEATED or is_numeric(name, cells):
+    if word in _REPEATED or is_numeric(name, values):
         return True
-    return 2 * len(distinct) <= len(cells) and _mean(len(cell) for cell in distinct) <= _LONGEST
-
-
-def _mean(numbers: Iterable[int]) -> float:
-    read = list(numbers)
-    return sum(read) / len(read)
+    return 2 * len(distinct) <= len(values) and sum(map(len, distinct)) / len(distinct) <= _LONGEST

@@ -1,4 +1,7 @@
-"""Image files of any kind as upright RGB, or the reason why not."""
+"""Decode image files of any format into upright RGB, or say why a file is unusable.
+
+The path of an image: extract -> inputs -> workers, which call this module -> encoding -> shards -> assemble -> store.
+"""
 
 from __future__ import annotations
 
@@ -9,43 +12,43 @@ import numpy as np
 from PIL import Image, ImageOps
 
 POLICY = {"orientation": "EXIF", "alpha": "on white", "frame": "first", "decoder": 1}
-MOST_PIXELS = 89_000_000
-# EPS and PDF, for instance, would run other programs.
+MAX_PIXELS = 89_000_000
+# Formats such as EPS and PDF are left out: Pillow would run other programs for them.
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM", "ICO", "TGA")
 
 
-class Unusable(Exception):
-    """An input that cannot be encoded: a short kind to count by, and what exactly."""
+class UnusableInput(Exception):
+    """An input that cannot be encoded: a short ``kind``, by which problems are counted, and the exact ``value``."""
 
     def __init__(self, kind: str, value: str = "") -> None:
         self.kind, self.value = kind, value
         super().__init__(kind)
 
 
-def decode(data: bytes) -> Image.Image:
-    """The first frame as upright RGB, whatever the file's suffix says; raises ``Unusable``."""
+def decode_image(data: bytes) -> Image.Image:
+    """Decode the first frame as upright RGB, whatever the file's suffix is. Raises ``UnusableInput``."""
     try:
         image = Image.open(io.BytesIO(data), formats=_formats())
-        if image.width * image.height > MOST_PIXELS:
-            raise Unusable("too many pixels", f"{image.width} x {image.height}")
+        if image.width * image.height > MAX_PIXELS:
+            raise UnusableInput("too many pixels", f"{image.width} x {image.height}")
         image.load()
         return _rgb(ImageOps.exif_transpose(image))
-    except Unusable:
+    except UnusableInput:
         raise
     except Image.DecompressionBombError as error:
-        raise Unusable("too many pixels", str(error)) from error
+        raise UnusableInput("too many pixels", str(error)) from error
     except Image.UnidentifiedImageError as error:
-        raise Unusable("not an image", f"starts with {data[:12]!r}") from error
+        raise UnusableInput("not an image", f"starts with {data[:12]!r}") from error
     except Exception as error:  # decoders of damaged files raise nearly anything
         kind = "truncated image" if "truncated" in str(error).lower() else "damaged image"
-        raise Unusable(kind, " ".join(str(error).split())[:200]) from error
+        raise UnusableInput(kind, " ".join(str(error).split())[:200]) from error
 
 
 @functools.cache
 def _formats() -> tuple[str, ...]:
-    """Those of ``FORMATS`` that this Pillow was built with."""
+    """Return the ``FORMATS`` that this Pillow was built with."""
     Image.init()
-    return tuple(one for one in FORMATS if one in Image.OPEN)
+    return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 def _rgb(image: Image.Image) -> Image.Image:
@@ -54,8 +57,9 @@ def _rgb(image: Image.Image) -> Image.Image:
         top = max(float(levels.max(initial=0)), 1e-12)
         if image.mode.startswith("I;16"):
             white = 65535.0
-        else:  # 32 bits do not say what white is: the least usual white that nothing exceeds
-            white = next((one for one in ((1.0,) if image.mode == "F" else ()) + (255.0, 65535.0) if top <= one), top)
+        else:  # a file of 32 bits does not state its white: take the least usual value that no pixel exceeds
+            usual = ((1.0,) if image.mode == "F" else ()) + (255.0, 65535.0)
+            white = next((value for value in usual if top <= value), top)
         return Image.fromarray(np.clip(levels * (255 / white), 0, 255).astype(np.uint8)).convert("RGB")
     if image.mode in {"RGBA", "LA", "PA", "RGBa", "La"} or "transparency" in image.info:
         image = image.convert("RGBA")

@@ -1,21 +1,32 @@
-"""What `demure extract` calls: encoders by name, over the texts and images of a dataset folder."""
+"""`demure extract`: turn the texts, images and attributes of a dataset folder into features.
+
+The path of one image from file to vector: extract (this module: which encoder reads which content) -> inputs (distinct
+files, by hash) -> workers (decode and prepare, beside the encoder) -> encoding (batches through the encoder) -> shards
+(unfinished work on disk) -> assemble (vectors by item) -> ``demure.features.store``.
+"""
 
 from __future__ import annotations
 
-import csv
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from demure.compute.launcher import ranks
+from demure.compute.launcher import process_ranks
 from demure.errors import ExtractorError, NothingUsable
-from demure.extraction.assemble import PROBLEMS
-from demure.extraction.encoding import Encoded, How, encode_modality
-from demure.extraction.inputs import Inputs
-from demure.extraction.loading import choose, load_encoder
-from demure.extraction.sources import Named, columns_of, made_by_another, read, requested
+from demure.extraction.encoding import ExecutionOptions, encode_modality
+from demure.extraction.inputs import EncodingTask, Inputs
+from demure.extraction.loading import load_encoder, resolve_encoder
+from demure.extraction.sources import (
+    EncoderNames,
+    Request,
+    columns_of,
+    made_by_another,
+    read_inputs,
+    requested_modalities,
+)
+from demure.extraction.summary import ExtractedModality, ExtractReport, summarize
 from demure.features import store
 from demure.features.kinds import BUILT_IN, plural
 from demure.progress import Listener, Progress, silent
@@ -25,49 +36,16 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Extracted:
-    """What became of one modality, made from items' ``kind`` text or image. ``problems``: kind -> items; ``first``: an
-    item of each kind, id and value.
-
-    ``encoded`` of the ``distinct`` inputs went through the encoder now, ``resumed`` had been before, or did in another
-    process; ``kept`` says why nothing was done at all; ``assumed`` what the model's files leave open. ``columns`` are
-    those of the items that were encoded; ``notes`` say what of their content the encoder left out.
-    """
-
-    name: str
-    encoder: str
-    dim: int
-    items: int
-    present: int
-    missing: int
-    distinct: int
-    encoded: int
-    resumed: int
-    problems: dict[str, int]
-    first: list[dict[str, str]]
-    seconds: float
-    folder: Path
-    assumed: list[str] = field(default_factory=list)
-    kept: str | None = None
-    kind: str | None = None
-    columns: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class ExtractReport:
-    """Result of ``extract``. ``left_out``: what the items seemed to have, and why it could not be used."""
-
-    dataset: Path
-    modalities: list[Extracted]
-    left_out: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
 class ExtractOptions:
-    """``device`` and ``precision`` ("auto": 16 bits where an accelerator computes, float32 on a CPU) of the encoders;
-    ``resume`` whether to go on where an earlier call stopped; ``workers`` processes that decode images (None: as many
-    as help); ``image_seconds`` what one image may take before it is given up."""
+    """Options of ``extract``.
+
+    Attributes:
+        device: where the encoders compute; ``"auto"`` prefers an accelerator.
+        precision: ``"auto"`` (16 bits on CUDA, else float32), ``"float32"``, ``"bfloat16"`` or ``"float16"``.
+        resume: use the results of earlier runs.
+        workers: processes that decode images; None chooses by the device and the cores.
+        image_seconds: time limit for one image; an image that takes longer is given up.
+    """
 
     device: str = "auto"
     precision: str = "auto"
@@ -78,24 +56,39 @@ class ExtractOptions:
 
 def extract(
     dataset_path: Path,
-    text: Named = None,
-    image: Named = None,
+    text: EncoderNames = None,
+    image: EncoderNames = None,
     listener: Listener = silent,
     *,
-    attributes: Named = None,
-    **options: Any,
+    attributes: EncoderNames = None,
+    device: str = "auto",
+    precision: str = "auto",
+    resume: bool = True,
+    workers: int | None = None,
+    image_seconds: float = 20.0,
 ) -> ExtractReport:
     """Turn item texts, images and attributes into features in the dataset folder.
 
-    ``text`` and ``image`` name encoders, ``family:model[@revision]``, whose features are called ``text`` and ``image``;
-    ``NAME=family:model`` calls them otherwise, so that several can be there, and ``family:model[title,description]``
-    reads only these columns. ``attributes`` are columns of categories and numbers, ``"brand,price"`` or
-    ``"NAME=brand,price"``; ``"all"`` takes those that ``demure.extraction.columns.attribute_columns`` finds. Where all
-    three are None the built-in encoders run on the dataset's texts and images, and leave alone features that were
-    imported or made by another encoder. What cannot be encoded is missing, and listed in
-    ``features/NAME/problems.csv``. With ``resume``, what an interrupted run or one on other items made with the same
-    encoder is used, and features that are up to date are kept. ``options`` are those of ``ExtractOptions``. Raises
-    ``DatasetError``, ``ExtractorError``, ``MachineError``, ``FeatureError``; ``KeyboardInterrupt`` says what is kept.
+    An encoder is ``family:model[@revision]``; ``family:model[title,description]`` reads only these columns. Its
+    features are called ``text`` or ``image``; ``NAME=family:model`` gives them another name, so that there can be
+    several. Without ``text``, ``image`` and ``attributes`` the built-in encoders run on the texts and images that the
+    dataset has, and leave features alone that were imported or made by another encoder.
+
+    Content that cannot be encoded is missing, and listed in ``features/NAME/problems.csv``.
+
+    Args:
+        dataset_path: the dataset folder.
+        text: encoders for texts.
+        image: encoders for images.
+        listener: receives progress.
+        attributes: columns of categories and numbers, ``"brand,price"`` or ``"NAME=brand,price"``; ``"all"`` takes the
+            columns that ``demure.extraction.columns.attribute_columns`` returns.
+        device, precision, resume, workers, image_seconds: see ``ExtractOptions``. With ``resume``, the vectors of an
+            interrupted run, or of a run on other items with the same encoder, are reused, and features that are up to
+            date are kept.
+
+    Raises ``DatasetError``, ``ExtractorError``, ``MachineError`` or ``FeatureError``; ``KeyboardInterrupt`` with the
+    number of inputs that are kept.
     """
     from demure.data.dataset import Dataset
 
@@ -106,7 +99,7 @@ def extract(
         dataset.text_columns,
         dataset.images_root,
         {"text": text, "image": image, "attributes": attributes},
-        ExtractOptions(**options),
+        ExtractOptions(device, precision, resume, workers, image_seconds),
         listener,
     )
 
@@ -116,117 +109,85 @@ def extract_items(
     items: pd.DataFrame,
     text_columns: Sequence[str],
     images_root: Path | None,
-    given: Mapping[str, Named],
+    encoders: Mapping[str, EncoderNames],
     options: ExtractOptions = ExtractOptions(),
     listener: Listener = silent,
 ) -> ExtractReport:
-    """``extract`` for items in memory: row k of ``items`` is item k of ``folder``, ``given`` kind -> encoders."""
-    together = ranks()
-    if together.world > 1 and not options.resume:
+    """Do the work of ``extract`` for items in memory.
+
+    Args:
+        folder: the dataset folder; row k of ``items`` is its item k.
+        items: the items table, with ``item_id``.
+        text_columns: columns that a text encoder reads by default.
+        images_root: folder of the image files, or None.
+        encoders: ``"text"``, ``"image"`` and ``"attributes"`` -> values of the option.
+        options: see ``ExtractOptions``.
+        listener: receives progress.
+    """
+    ranks = process_ranks()
+    if ranks.world > 1 and not options.resume:
         raise ExtractorError(
-            f"{together.world} processes cannot all start over",
+            f"{ranks.world} processes cannot all start over",
             where="--no-resume",
             remedy="use one process, or resume",
         )
-    asked = chosen = requested(given)
-    if not asked:
-        has = {"text": bool(text_columns), "image": images_root is not None and "image" in items.columns}
-        chosen = [(kind, kind, BUILT_IN[kind]) for kind, is_there in has.items() if is_there]
-    there = [] if chosen else store.names(folder)
-    if not chosen and not there:
+    requested = requested_modalities(encoders)
+    requests = requested or _built_in_requests(items, text_columns, images_root)
+    if not requests:
+        return _nothing_to_extract(folder)
+    # All names are understood before any work begins.
+    resolved = [(request, *resolve_encoder(request.encoder, request.kind)) for request in requests]
+    columns = {
+        request.name: columns_of(request.kind, request.name, spec, items, text_columns) for request, spec, _ in resolved
+    }
+    ids = items["item_id"].tolist()
+    execution = ExecutionOptions(options.resume, ranks, options.workers, options.image_seconds)
+    inputs: dict[tuple[str, ...], Inputs] = {}  # by kind and columns: read once for all encoders that share them
+    modalities: list[ExtractedModality] = []
+    left_out: list[NothingUsable] = []
+    for (kind, name, _), spec, family in resolved:
+        other = None if requested else made_by_another(folder, name, spec, columns[name])
+        if other is not None:
+            kept = f"kept, made by {other}; say --{kind} {spec} to replace it"
+            modalities.append(summarize(folder, name, kept=kept))
+            continue
+        started = time.perf_counter()
+        source = (kind, *columns[name])
+        if source not in inputs:
+            listener(Progress(f"reading {plural(kind)}", 0, len(items)))
+            inputs[source] = read_inputs(kind, items, columns[name], text_columns, folder, images_root)
+        device = options.device if family.built_in else ranks.device(options.device)
+        encoder = load_encoder(spec, family, kind, device, options.precision)
+        task = EncodingTask(folder, ids, name, kind, str(spec), inputs[source])
+        try:
+            result = encode_modality(task, encoder, execution, listener)
+        except NothingUsable as error:
+            if requested:
+                raise
+            left_out.append(error)
+            continue
+        del encoder  # frees its memory before the next one is loaded
+        seconds = time.perf_counter() - started
+        modalities.append(summarize(folder, name, result, seconds, "up to date" if result.up_to_date else None))
+    if left_out and not modalities:
+        raise left_out[0]
+    return ExtractReport(Path(folder), modalities, [str(error) for error in left_out])
+
+
+def _built_in_requests(items: pd.DataFrame, text_columns: Sequence[str], images_root: Path | None) -> list[Request]:
+    """Return the built-in encoders for the texts and images that the items have."""
+    available = {"text": bool(text_columns), "image": images_root is not None and "image" in items.columns}
+    return [Request(kind, kind, BUILT_IN[kind]) for kind, is_available in available.items() if is_available]
+
+
+def _nothing_to_extract(folder: Path) -> ExtractReport:
+    """Return the report on features that exist already. Raises ``ExtractorError`` if there are none."""
+    names = store.names(folder)
+    if not names:
         raise ExtractorError(
             "the items have neither texts nor images",
             where=folder,
             remedy="prepare with --items, or with --features NAME=FILE.npy",
         )
-    # All names are understood before any work begins.
-    resolved = [(kind, name, *choose(encoder, kind)) for kind, name, encoder in chosen]
-    columns = {name: columns_of(kind, name, spec, items, text_columns) for kind, name, spec, _ in resolved}
-    done = [_summary(folder, name, Encoded(), 0.0, "kept, the items have nothing to extract from") for name in there]
-    ids = items["item_id"].tolist()
-    how = How(options.resume, together, options.workers, options.image_seconds)
-    found: dict[tuple[str, ...], Inputs] = {}
-    left_out: list[NothingUsable] = []
-    for kind, name, spec, family in resolved:
-        other = None if asked else made_by_another(folder, name, spec, columns[name])
-        if other is not None:
-            kept = f"kept, made by {other}; say --{kind} {spec} to replace it"
-            done.append(_summary(folder, kind, Encoded(), 0.0, kept))
-            continue
-        started = time.perf_counter()
-        source = (kind, *columns[name])
-        if source not in found:
-            listener(Progress(f"reading {plural(kind)}", 0, len(items)))
-            found[source] = read(kind, items, columns[name], text_columns, folder, images_root)
-        device = options.device if family.built_in else together.device(options.device)
-        encoder = load_encoder(spec, family, kind, device, options.precision)
-        try:
-            made = encode_modality(folder, ids, name, kind, spec, found[source], encoder, how, listener)
-        except NothingUsable as error:
-            if asked:
-                raise
-            left_out.append(error)
-            continue
-        del encoder
-        seconds = time.perf_counter() - started
-        done.append(_summary(folder, name, made, seconds, "up to date" if made.up_to_date else None))
-    if left_out and not done:
-        raise left_out[0]
-    return ExtractReport(Path(folder), done, [str(error) for error in left_out])
-
-
-def _summary(folder: Path, name: str, made: Encoded, seconds: float, kept: str | None) -> Extracted:
-    facts, where = store.manifest(folder, name), Path(folder) / "features" / name
-    provenance: dict[str, Any] = facts["provenance"]
-    return Extracted(
-        name=name,
-        encoder=str(provenance.get("encoder")),
-        dim=facts["dim"],
-        items=facts["items"],
-        present=facts["present"],
-        missing=facts["missing"],
-        distinct=provenance.get("distinct_inputs", facts["present"]),
-        encoded=made.encoded,
-        resumed=made.resumed,
-        problems=provenance.get("problems", {}),
-        first=_first(where / PROBLEMS),
-        seconds=round(seconds, 3),
-        folder=where,
-        assumed=list(provenance.get("assumed", [])),
-        kept=kept,
-        kind=provenance.get("kind"),
-        columns=list(provenance.get("input", {}).get("columns", [])),
-        notes=[*_left_out(provenance.get("left_out")), *_shared(folder, provenance)],
-    )
-
-
-def _shared(folder: Path, provenance: dict[str, Any]) -> list[str]:
-    """A line for each text that reads columns which are also attributes, as one content would then count twice."""
-    columns, found = provenance.get("input", {}).get("columns", []), []
-    for other in store.names(folder) if provenance.get("kind") == "attributes" else []:
-        facts = store.manifest(folder, other)["provenance"]
-        both = [one for one in columns if one in facts.get("input", {}).get("columns", [])]
-        if facts.get("kind") == "text" and both:
-            name = "" if other == "text" else f"{other}="
-            remedy = f"--text '{name}{facts['encoder']}[COLUMNS]' with other columns keeps them apart"
-            found.append(f"also read by {other}, so that they count twice: {', '.join(both)}; {remedy}")
-    return found
-
-
-def _left_out(left_out: dict[str, Any] | None) -> list[str]:
-    """A line on what the encoder left out of the texts or attributes."""
-    if not left_out or not left_out["distinct"]:
-        return []
-    shown = ", ".join(left_out["examples"]) + (", ..." if left_out["distinct"] > len(left_out["examples"]) else "")
-    line = f"left out as no content: {left_out['distinct']:,} {left_out['what']} ({shown})"
-    return [f"{line}; {left_out['remedy']}" if left_out["remedy"] else line]
-
-
-def _first(listed: Path) -> list[dict[str, str]]:
-    if not listed.is_file():
-        return []
-    first: dict[str, dict[str, str]] = {}
-    with open(listed, encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            first.setdefault(row["problem"], row)
-    return list(first.values())
+    kept = "kept, the items have nothing to extract from"
+    return ExtractReport(Path(folder), [summarize(folder, name, kept=kept) for name in names])

@@ -1,4 +1,4 @@
-"""Which image files were read before and have not changed since, told by name, size, time and inode."""
+"""Remember the hashes of image files, so that a file with the same name, size, time and inode is not read again."""
 
 from __future__ import annotations
 
@@ -8,62 +8,70 @@ from typing import Any
 
 import numpy as np
 
+from demure.extraction.hashing import HASH_BYTES
 from demure.files import atomic_file
 
-_COLUMNS = ("size", "mtime_ns", "inode")
+_STAT_COLUMNS = ("size", "mtime_ns", "inode")
 
 
-class Seen:
-    """``same`` (I,) bool: the items whose file is as it was; ``keys`` (I, 16) uint8: the hashes of those."""
+class ImageHashCache:
+    """The hashes that an earlier run stored, for I items whose image cells are ``names``.
 
-    def __init__(self, file: Path | None, root: Path, cells: list[Any]) -> None:
-        self.file, self.root, self.cells = file, root, cells
-        self.same = np.zeros(len(cells), dtype=bool)
-        self.keys = np.zeros((len(cells), 16), dtype=np.uint8)
-        self.stats = np.zeros((len(cells), 3), dtype=np.int64)
+    Attributes:
+        unchanged: (I,) bool, items whose file is as it was when its hash was stored.
+        hashes: (I, 16) uint8, the hashes of these files; the caller fills in the others before ``store``.
+    """
+
+    def __init__(self, file: Path | None, root: Path, names: list[Any]) -> None:
+        """``file`` holds the cache (None: no cache); ``root`` is the images folder, resolved."""
+        self.file, self.root, self.names = file, root, names
+        self.unchanged = np.zeros(len(names), dtype=bool)
+        self.hashes = np.zeros((len(names), HASH_BYTES), dtype=np.uint8)
+        self._stats = np.zeros((len(names), 3), dtype=np.int64)
         if file is None:
             return
-        for item, cell in enumerate(cells):
-            if isinstance(cell, str) and cell:
+        for item, name in enumerate(names):
+            if isinstance(name, str) and name:
                 try:
-                    found = os.stat(os.path.join(root, cell))
-                    self.stats[item] = found.st_size, found.st_mtime_ns, found.st_ino
+                    status = os.stat(os.path.join(root, name))
+                    self._stats[item] = status.st_size, status.st_mtime_ns, status.st_ino
                 except (OSError, ValueError):
                     continue
-        self._recall()
+        self._load(file)
 
-    def _recall(self) -> None:
+    def _load(self, file: Path) -> None:
+        """Read the stored hashes. A cache that is absent, damaged or of another folder is ignored."""
         import pandas as pd
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         try:
-            table = pq.read_table(self.file)
+            table = pq.read_table(file)
             if (table.schema.metadata or {}).get(b"root") != os.fsencode(self.root):
                 return
-            stats = np.stack([table[name].to_numpy() for name in _COLUMNS], axis=1)
-            keys = np.frombuffer(b"".join(table["key"].to_pylist()), dtype=np.uint8).reshape(-1, 16)
-            row = pd.Index(table["image"].to_pylist()).get_indexer(pd.Index(self.cells))
+            stats = np.stack([table[name].to_numpy() for name in _STAT_COLUMNS], axis=1)
+            hashes = np.frombuffer(b"".join(table["key"].to_pylist()), dtype=np.uint8).reshape(-1, HASH_BYTES)
+            row = pd.Index(table["image"].to_pylist()).get_indexer(pd.Index(self.names))
         except (OSError, KeyError, ValueError, TypeError, pa.ArrowException, pd.errors.InvalidIndexError):
             return
-        self.same = (row >= 0) & (self.stats == stats[row]).all(axis=1) & (self.stats[:, 0] > 0)
-        self.keys[self.same] = keys[row[self.same]]
+        self.unchanged = (row >= 0) & (self._stats == stats[row]).all(axis=1) & (self._stats[:, 0] > 0)
+        self.hashes[self.unchanged] = hashes[row[self.unchanged]]
 
-    def remember(self, usable: np.ndarray) -> None:
-        """Write down the items that are ``usable`` (I,), if there is something new among them."""
+    def store(self, usable: np.ndarray) -> None:
+        """Write the hashes of the items that are ``usable`` (I,), if any of them is new."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        usable = usable & (self.stats[:, 0] > 0)
-        if self.file is None or not (usable & ~self.same).any():
+        usable = usable & (self._stats[:, 0] > 0)
+        if self.file is None or not (usable & ~self.unchanged).any():
             return
-        rows: dict[str, int] = {}
+        item_of: dict[str, int] = {}
         for item in np.flatnonzero(usable).tolist():
-            rows.setdefault(self.cells[item], item)
-        at = np.fromiter(rows.values(), dtype=np.int64)
-        columns: dict[str, Any] = {"image": list(rows)}
-        columns |= {name: self.stats[at, k] for k, name in enumerate(_COLUMNS)}
-        columns["key"] = pa.array([self.keys[item].tobytes() for item in at.tolist()], pa.binary(16))
+            item_of.setdefault(self.names[item], item)
+        items = np.fromiter(item_of.values(), dtype=np.int64)
+        columns: dict[str, Any] = {"image": list(item_of)}
+        columns |= {name: self._stats[items, k] for k, name in enumerate(_STAT_COLUMNS)}
+        columns["key"] = pa.array([self.hashes[item].tobytes() for item in items.tolist()], pa.binary(HASH_BYTES))
         table = pa.table(columns).replace_schema_metadata({"root": os.fsencode(self.root)})
         with atomic_file(self.file) as part:
             pq.write_table(table, part)

@@ -1,4 +1,4 @@
-"""From an encoder's name to the encoder: the table in ``demure_extractors``, and what may go wrong on the way."""
+"""From an encoder's name to the encoder: the table in ``demure_extractors``, and one line for each way to fail."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from demure.errors import DemureError, ExtractorError, MachineError
-from demure.extraction.protocol import Family, Spec, parse
+from demure.extraction.protocol import EncoderFamily, EncoderSpec, parse_encoder
 from demure.features import store
 from demure.features.kinds import BUILT_IN, plural
 from demure.suggest import nearest
@@ -17,19 +17,22 @@ from demure.suggest import nearest
 ALL = "all"
 
 
-def families() -> dict[str, Family]:
-    """Name -> family, in the order of the table."""
-    return cast("dict[str, Family]", importlib.import_module("demure_extractors.table").FAMILIES)
+def encoder_families() -> dict[str, EncoderFamily]:
+    """Return name -> family, in the order of the table."""
+    return cast("dict[str, EncoderFamily]", importlib.import_module("demure_extractors.table").FAMILIES)
 
 
-def choose(text: str, kind: str) -> tuple[Spec, Family]:
-    """Read an encoder's name for a ``kind`` of ``BUILT_IN``; raise ``ExtractorError`` if none is meant."""
-    known, spec = families(), parse(text)
-    family = known.get(spec.family)
+def resolve_encoder(text: str, kind: str) -> tuple[EncoderSpec, EncoderFamily]:
+    """Parse an encoder's name and find its family.
+
+    ``kind`` is one of ``BUILT_IN``. Raises ``ExtractorError`` if no family of this kind is meant.
+    """
+    families, spec = encoder_families(), parse_encoder(text)
+    family = families.get(spec.family)
     where = f"--{kind}"
-    fitting = [one.name for one in known.values() if one.target(kind)]
+    fitting = [candidate.name for candidate in families.values() if candidate.target(kind)]
     if family is None:
-        near = nearest(spec.family, known, cutoff=0.5)
+        near = nearest(spec.family, families, cutoff=0.5)
         hint = f"did you mean {near!r}? " if near else ""
         raise ExtractorError(
             f"unknown encoder {text!r}",
@@ -45,47 +48,53 @@ def choose(text: str, kind: str) -> tuple[Spec, Family]:
             f"{text!r} names columns, and images have only one", where=where, remedy=f"write {where} {spec}"
         )
     if family.built_in and (spec.revision or (spec.model and not family.options)):
-        given = f"model, got {spec.model!r}" if spec.model and not spec.revision else f"revision, got {spec.revision!r}"
-        raise ExtractorError(f"{spec.family!r} takes no {given}", where=where, remedy=spec.family)
+        refused = f"revision, got {spec.revision!r}" if spec.revision else f"model, got {spec.model!r}"
+        raise ExtractorError(f"{spec.family!r} takes no {refused}", where=where, remedy=spec.family)
     if family.built_in and spec.model:
-        load_encoder(spec, family, kind, "cpu")  # understands the options, and does nothing else yet
+        load_encoder(spec, family, kind, "cpu")  # checks the options, and does nothing else yet
     if not family.built_in and not spec.model:
         raise ExtractorError(f"{text!r} names no model", where=where, remedy=f"for example {family.example}")
     return spec, family
 
 
-def named(kind: str, given: str | Sequence[str]) -> dict[str, str]:
-    """Modality -> encoder, from what ``--text`` or ``--image`` was given: ``ENCODER``, which makes the modality called
-    ``kind``, or ``NAME=ENCODER``. Raises ``ExtractorError`` for names that do not go together."""
-    found: dict[str, str] = {}
-    for one in [given] if isinstance(given, str) else given:
-        match = re.fullmatch(r"\s*([^=:/\\\s]+)=(.*)", one, re.DOTALL)
-        name, encoder = match.groups() if match else (kind, one)
+def parse_encoder_options(kind: str, values: str | Sequence[str]) -> dict[str, str]:
+    """Return modality -> encoder from the values of ``--text`` or ``--image``.
+
+    ``ENCODER`` makes the modality called ``kind``, ``NAME=ENCODER`` the modality ``NAME``. Raises ``ExtractorError`` if
+    two encoders would make one modality.
+    """
+    encoders: dict[str, str] = {}
+    for value in [values] if isinstance(values, str) else values:
+        match = re.fullmatch(r"\s*([^=:/\\\s]+)=(.*)", value, re.DOTALL)
+        name, encoder = match.groups() if match else (kind, value)
         store.check_name(name)
         if name in BUILT_IN and name != kind:
             raise ExtractorError(f"{name!r} would name features of a {kind}", where=f"--{kind}", remedy="another name")
-        if name in found:
+        if name in encoders:
             other = f"{kind}-{encoder.partition(':')[0]}"
             raise ExtractorError(
-                f"two encoders would both make {name!r}: {found[name]} and {encoder}",
+                f"two encoders would both make {name!r}: {encoders[name]} and {encoder}",
                 where=f"--{kind}",
                 remedy=f"name one of them: --{kind} {other}={encoder}",
             )
-        found[name] = encoder
-    return found
+        encoders[name] = encoder
+    return encoders
 
 
-def named_attributes(given: str | Sequence[str]) -> dict[str, str]:
-    """Modality -> encoder, from what ``--attributes`` was given: ``COLUMN,COLUMN`` or ``all``, with or without
-    ``NAME=``. Raises ``ExtractorError`` for names that do not go together."""
-    found: dict[str, str] = {}
-    for one in [given] if isinstance(given, str) else given:
-        name, equals, columns = one.rpartition("=")
+def parse_attribute_options(values: str | Sequence[str]) -> dict[str, str]:
+    """Return modality -> encoder from the values of ``--attributes``.
+
+    A value is ``COLUMN,COLUMN`` or ``all``, with or without ``NAME=``. Raises ``ExtractorError`` if two values would
+    make one modality, or if a value is not a list of columns.
+    """
+    encoders: dict[str, str] = {}
+    for value in [values] if isinstance(values, str) else values:
+        name, equals, columns = value.rpartition("=")
         name, columns = name.strip() if equals else "attributes", columns.strip()
         store.check_name(name)
         if name in BUILT_IN and name != "attributes":
             raise ExtractorError(f"{name!r} would name attributes", where="--attributes", remedy="another name")
-        if name in found:
+        if name in encoders:
             raise ExtractorError(
                 f"two lists of columns would both make {name!r}",
                 where="--attributes",
@@ -93,42 +102,45 @@ def named_attributes(given: str | Sequence[str]) -> dict[str, str]:
             )
         if not columns or any(mark in columns for mark in "[]"):
             raise ExtractorError(
-                f"{one!r} is not a list of columns",
+                f"{value!r} is not a list of columns",
                 where="--attributes",
                 remedy="write brand,colour or NAME=brand,colour",
             )
-        found[name] = BUILT_IN["attributes"] if columns == ALL else f"{BUILT_IN['attributes']}[{columns}]"
-    return found
+        encoders[name] = BUILT_IN["attributes"] if columns == ALL else f"{BUILT_IN['attributes']}[{columns}]"
+    return encoders
 
 
-def load_encoder(spec: Spec, family: Family, kind: str, device: str, precision: str = "auto") -> Any:
-    """The encoder, ready. Raises ``ExtractorError`` if it cannot be had, ``MachineError`` for broken packages."""
+def load_encoder(spec: EncoderSpec, family: EncoderFamily, kind: str, device: str, precision: str = "auto") -> Any:
+    """Return the encoder, ready to encode.
+
+    Raises ``ExtractorError`` if it cannot be loaded, ``MachineError`` if packages are absent or do not fit together.
+    """
     module, _, name = (family.target(kind) or "").partition(":")
     try:
+        make = getattr(importlib.import_module(module), name)
         if family.built_in:
-            make = getattr(importlib.import_module(module), name)
             return make(spec.model) if spec.model else make()
-        return getattr(importlib.import_module(module), name)(spec.model, spec.revision, device, precision)
+        return make(spec.model, spec.revision, device, precision)
     except DemureError:
         raise
     except Exception as error:
-        raise understood(error, spec) from error
+        raise loading_error(error, spec) from error
 
 
-def understood(error: Exception, spec: Spec) -> DemureError:
-    """One line for whatever loading raised."""
+def loading_error(error: Exception, spec: EncoderSpec) -> DemureError:
+    """Return an error of one line for any exception that loading raised."""
     text = " ".join(str(error).split())
     if "torchvision::" in text or ("torchvision" in text and "undefined symbol" in text):
-        found = " and ".join(f"{name} {_version(name)}" for name in ("torch", "torchvision"))
+        versions = " and ".join(f"{name} {_version(name)}" for name in ("torch", "torchvision"))
         return MachineError(
-            f"{found} do not fit together",
+            f"{versions} do not fit together",
             where=str(spec),
             remedy="install a matching pair: pip install --upgrade --force-reinstall torch torchvision",
         )
     if isinstance(error, ImportError):
         package = (error.name or "").split(".")[0]
-        what = f"package {package!r} is not installed" if package else f"an import failed ({text[:200]})"
-        return MachineError(what, where=str(spec), remedy="pip install 'demure' again, with all it depends on")
+        problem = f"package {package!r} is not installed" if package else f"an import failed ({text[:200]})"
+        return MachineError(problem, where=str(spec), remedy="pip install 'demure' again, with all it depends on")
     return ExtractorError(
         f"cannot be loaded: {type(error).__name__}: {text[:300]}", where=str(spec), remedy="check the model's files"
     )

@@ -1,4 +1,4 @@
-"""Batches that fit: an encoder that runs out of memory is given half as much at a time from then on."""
+"""Halve batches that do not fit into memory: an encoder that runs out of memory gets smaller batches from then on."""
 
 from __future__ import annotations
 
@@ -10,47 +10,47 @@ from typing import Any
 import numpy as np
 
 
-class Careful:
-    """An encoder whose ``encode`` takes any number of inputs, in as many steps as memory asks for."""
+class HalvingEncoder:
+    """An encoder whose ``encode`` takes any number of inputs and splits them into batches that fit into memory."""
 
     def __init__(self, encoder: Any) -> None:
         self.encoder = encoder
         self.batch: int = encoder.batch
-        self.most = sys.maxsize
+        self.limit = sys.maxsize
 
     def prepare(self, image: Any) -> Any:
-        """The encoder's own."""
+        """Return what the encoder's own ``prepare`` returns."""
         return self.encoder.prepare(image)
 
     def encode(self, inputs: Sequence[Any]) -> np.ndarray:
-        """(n, d) float32. Raises what the encoder raises if even one input is too much."""
-        made = []
-        at = 0
-        while at < len(inputs):
-            some = inputs[at : at + self.most]
+        """Return (n, D) float32. Raises the encoder's own error if even one input does not fit."""
+        vectors = []
+        start = 0
+        while start < len(inputs):
+            batch = inputs[start : start + self.limit]
             try:
-                made.append(self.encoder.encode(some))
+                vectors.append(self.encoder.encode(batch))
             except Exception as error:
-                if len(some) == 1 or not _too_much(error):
+                if len(batch) == 1 or not _is_out_of_memory(error):
                     raise
-                self.most = max(1, len(some) // 2)
+                self.limit = max(1, len(batch) // 2)
             else:
-                at += len(some)
+                start += len(batch)
                 continue
-            _let_go()  # outside of the handler: the error holds on to the tensors
-        return made[0] if len(made) == 1 else np.concatenate(made)
+            _free_memory()  # outside of the handler: the error holds on to the tensors
+        return vectors[0] if len(vectors) == 1 else np.concatenate(vectors)
 
 
-def _too_much(error: Exception) -> bool:
+def _is_out_of_memory(error: Exception) -> bool:
     text = str(error).lower()
     return (
         isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"  # torch's, known without importing torch
+        or type(error).__name__ == "OutOfMemoryError"  # torch's class, recognised without importing torch
         or (isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text))
     )
 
 
-def _let_go() -> None:
+def _free_memory() -> None:
     gc.collect()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():

@@ -1,4 +1,26 @@
-"""What an encoder is, how a family of encoders is listed, and how a name such as ``clip:ViT-B-32/openai`` is read."""
+"""What an encoder is, how a family of encoders is listed, and how a name such as ``clip:ViT-B-32/openai`` is read.
+
+To add an encoder, write a class with the methods of ``TextEncoder``, ``ImageEncoder`` or ``AttributeEncoder`` (no base
+class is needed), and name it in ``FAMILIES`` of ``extractors/table.py`` as ``"module:Class"``. For example::
+
+    class Letters:
+        dim = 26  # length of a vector
+        batch = 512  # inputs that one call of encode() should get
+
+        def __init__(self, model: str, revision: str | None, device: str, precision: str) -> None: ...
+
+        def identity(self) -> dict[str, Any]:
+            return {"version": 1}  # raise the number when the vectors of the same text change
+
+        def encode(self, texts: Sequence[str]) -> np.ndarray:
+            counts = [[text.count(letter) for letter in string.ascii_lowercase] for text in texts]
+            return np.array(counts, dtype=np.float32)
+
+A class of a family with a model is called with ``(model, revision, device, precision)``; a built-in class is called
+without arguments, or with the options that stand after the colon. An encoder raises ``ExtractorError`` for a model that
+it cannot load. It need not care for batches that are too large (``oom``), for interruptions (``shards``) or for inputs
+that occur twice (``inputs``). Its vectors need no scale: training scales all features robustly.
+"""
 
 from __future__ import annotations
 
@@ -15,56 +37,61 @@ from demure.errors import ExtractorError
 
 
 class Encoder(Protocol):
-    """Common to all: ``dim`` is d, ``batch`` how many inputs one call to ``encode`` should have."""
+    """What all encoders have: ``dim``, the length D of a vector, and ``batch``, the inputs of one ``encode`` call."""
 
     dim: int
     batch: int
 
     def identity(self) -> dict[str, Any]:
-        """JSON-able facts that decide the vectors: weights, revision, preprocessing, pooling, what was assumed."""
+        """Return what decides the vectors, as JSON: weights, revision, preprocessing, pooling, assumptions.
+
+        Vectors of an earlier run are reused only if it is equal. Keys with a meaning: ``files_sha256`` (the weights, by
+        content: the model may then be moved), ``assumed`` (list of sentences, printed), and ``left_out`` (content that
+        the encoder ignores: ``what``, ``remedy``, ``distinct``, ``examples``).
+        """
         ...
 
 
 class TextEncoder(Encoder, Protocol):
-    """Texts to vectors."""
+    """Encodes texts."""
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
-        """(n, d) float32. A row of zeros says that the text has nothing the encoder knows."""
+        """Return (n, D) float32; a row of zeros means that the encoder can use nothing in the text."""
         ...
 
 
 @runtime_checkable
 class FittedEncoder(Protocol):
-    """An encoder that looks at the whole catalogue first (TF-IDF, attributes); ``dim`` is known after ``fit``."""
+    """An encoder that is fitted on the whole catalogue first (TF-IDF, attributes); ``dim`` is valid after ``fit``."""
 
     def fit(self, inputs: Sequence[Any]) -> None:
-        """``inputs`` are the catalogue's distinct texts, or the attributes of all items with any, in item order."""
+        """Fit on the catalogue's distinct texts, or on the attributes of all items that have any, in item order."""
         ...
 
 
 class AttributeEncoder(Encoder, Protocol):
-    """Attributes to vectors; also a ``FittedEncoder``."""
+    """Encodes attributes; also a ``FittedEncoder``."""
 
     def encode(self, rows: Sequence[dict[str, str | None]]) -> np.ndarray:
-        """(n, d) float32 from the cells of n items by column, None where nothing is given."""
+        """Return (n, D) float32 from n items' values by column, None where the item has no value."""
         ...
 
 
 class ImageEncoder(Encoder, Protocol):
-    """Images to vectors, in two halves, so that decoding and preprocessing overlap with the encoder."""
+    """Encodes images in two steps, so that preprocessing overlaps with the encoder's computation."""
 
     def prepare(self, image: Image.Image) -> Any:
-        """An RGB image as an array of one shape for all images. Runs in processes that are forked from this one."""
+        """Return an RGB image as an array; all images give one shape. Runs in forked worker processes."""
         ...
 
     def encode(self, prepared: Sequence[Any]) -> np.ndarray:
-        """(n, d) float32 from n results of ``prepare``, also as one array (n, ...)."""
+        """Return (n, D) float32 from n results of ``prepare``, which may come as one array (n, ...)."""
         ...
 
 
 @dataclass(frozen=True)
-class Model:
-    """``dim`` of its vectors, and about how many ``megabytes`` a download of its weights takes."""
+class KnownModel:
+    """A model worth a download: ``dim`` of its vectors, and about how many ``megabytes`` its weights are."""
 
     name: str
     dim: int
@@ -72,13 +99,20 @@ class Model:
 
 
 @dataclass(frozen=True)
-class Family:
-    """One line of ``demure extractors``. ``text``, ``image`` and ``attributes`` are ``"module:Class"`` or None.
+class EncoderFamily:
+    """One line of ``demure extractors``.
 
-    A class takes ``(model, revision, device, precision)``; ``needs`` are the packages it imports, ``models`` some that
-    are worth trying, ``packaged`` pairs of a model and an installable package that carries its weights; ``built_in``
-    families take no model, and have vectors of ``dim``. Where ``options`` says how they are written, a built-in class
-    takes the options that stand in the model's place.
+    Attributes:
+        name: the part of an encoder's name before the colon.
+        about: a phrase for the list.
+        example: a complete encoder name.
+        text, image, attributes: the class that encodes this kind, ``"module:Class"``, or None.
+        needs: packages that the classes import.
+        models: models that are worth a download.
+        packaged: (model, installable package that holds its weights).
+        built_in: whether the family works without a model.
+        dim: length of a built-in family's vectors, where it is fixed.
+        options: how the options of a built-in family are written; empty if it has none.
     """
 
     name: str
@@ -87,7 +121,7 @@ class Family:
     text: str | None = None
     image: str | None = None
     needs: tuple[str, ...] = ()
-    models: tuple[Model, ...] = ()
+    models: tuple[KnownModel, ...] = ()
     packaged: tuple[tuple[str, str], ...] = ()
     built_in: bool = False
     dim: int | None = None
@@ -95,20 +129,20 @@ class Family:
     options: str = ""
 
     @property
-    def known(self) -> list[str]:
-        """The names of its ``models``, to correct typing errors by."""
+    def model_names(self) -> list[str]:
+        """The names of ``models``, for suggestions."""
         return [model.name for model in self.models]
 
     def target(self, kind: str) -> str | None:
-        """``"module:Class"`` for ``kind`` ``"text"``, ``"image"`` or ``"attributes"``."""
+        """Return ``"module:Class"`` for ``kind`` ``"text"``, ``"image"`` or ``"attributes"``, or None."""
         return {"text": self.text, "image": self.image, "attributes": self.attributes}[kind]
 
 
 @dataclass(frozen=True)
-class Spec:
-    """``family:model@revision[columns]``, taken apart; no ``columns`` are all that there are.
+class EncoderSpec:
+    """The parts of ``family:model@revision[columns]``; empty ``columns`` mean all columns.
 
-    The text of a ``Spec`` is the encoder's name alone: the same encoder reads any columns.
+    ``str`` leaves out the columns: the same encoder can read any columns.
     """
 
     family: str
@@ -121,11 +155,11 @@ class Spec:
         return f"{name}@{self.revision}" if self.revision else name
 
 
-def parse(text: str) -> Spec:
-    """Read ``family[:model[@revision]]``, and ``[column,column]`` after it. A model that is a path here may itself hold
-    colons, ``@`` and brackets.
+def parse_encoder(text: str) -> EncoderSpec:
+    """Parse ``family[:model[@revision]]``, which ``[column,column]`` may follow.
 
-    Raises ``ExtractorError`` for an empty part, for a path that is not there and for a revision of a local folder.
+    A model that is an existing path may itself contain colons, ``@`` and brackets. Raises ``ExtractorError`` for an
+    empty part, for a path that does not exist and for a revision of a local folder.
     """
     bare, columns = _split_columns(text.strip())
     return replace(_parse(bare, text), columns=columns)
@@ -136,21 +170,21 @@ def _split_columns(text: str) -> tuple[str, tuple[str, ...]]:
     model = text.partition(":")[2]
     if match is None or (model and Path(model).expanduser().exists()):
         return text, ()
-    columns = tuple(dict.fromkeys(one.strip() for one in match[2].split(",")))
+    columns = tuple(dict.fromkeys(column.strip() for column in match[2].split(",")))
     if "" in columns:
         raise _malformed(text)
     return match[1], columns
 
 
-def _parse(bare: str, text: str) -> Spec:
+def _parse(bare: str, text: str) -> EncoderSpec:
     family, colon, model = bare.partition(":")
     if not family or (colon and not model):
         raise _malformed(text)
     path = Path(model).expanduser()
     if not model or path.exists():
-        return Spec(family, str(path) if model else "")
-    name, at, revision = model.rpartition("@")
-    if at and name and Path(name).expanduser().exists():
+        return EncoderSpec(family, str(path) if model else "")
+    name, separator, revision = model.rpartition("@")
+    if separator and name and Path(name).expanduser().exists():
         raise ExtractorError(
             f"{model!r} asks for revision {revision!r} of a local folder, which has none",
             where=family,
@@ -158,9 +192,9 @@ def _parse(bare: str, text: str) -> Spec:
         )
     if model.startswith(("/", "./", "../", "~")):
         raise ExtractorError(f"{model!r} is not there", where=family, remedy="give an existing file or folder")
-    if at and not (name and revision):
+    if separator and not (name and revision):
         raise _malformed(text)
-    return Spec(family, name, revision) if at else Spec(family, model)
+    return EncoderSpec(family, name, revision) if separator else EncoderSpec(family, model)
 
 
 def _malformed(text: str) -> ExtractorError:

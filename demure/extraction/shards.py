@@ -1,7 +1,9 @@
-"""Unfinished extraction: shards in ``features/.work-NAME/``, each whole or absent, so that a killed run goes on.
+"""Store unfinished work in shards in ``features/.work-NAME/``, each whole or absent, so that a killed run goes on.
 
-Several processes may work on one modality, on machines that share the folder: a shard belongs to whoever holds the lock
-on it, and the lock goes with its holder.
+Encoding writes the shards and assemble reads them. Several processes may work on one modality, on machines that share
+the folder: a shard belongs to the process that holds the lock on it, and a lock ends with its process.
+
+Shapes: n inputs of a shard, D dimensions.
 """
 
 from __future__ import annotations
@@ -24,11 +26,19 @@ try:
 except ImportError:  # Windows: one process at a time
     fcntl = None  # type: ignore[assignment]
 
+_MANIFEST = "work.json"
+
 
 @dataclass(frozen=True)
 class Shard:
-    """Vectors (n, d) float32 of n distinct inputs with ``keys`` (n, 16), which of them there are, and (row, kind,
-    value) of the others."""
+    """The vectors of n distinct inputs.
+
+    Attributes:
+        keys: (n, 16) uint8, the hash of each input.
+        vectors: (n, D) float32.
+        present: (n,) bool, which inputs have a vector.
+        problems: why the others have none; ``number`` is the row.
+    """
 
     keys: np.ndarray
     vectors: np.ndarray
@@ -36,22 +46,26 @@ class Shard:
     problems: list[Problem]
 
 
-class Work:
-    """The shards of one modality. ``key`` is the hash of all that decides the files, ``encoder`` of what decides the
-    vector of an input: shards of another key and the same encoder are ``earlier`` ones, whose vectors still hold."""
+class ShardFolder:
+    """The shards of one modality.
 
-    def __init__(self, dataset_path: Path, name: str, key: str, encoder: str, *, resume: bool) -> None:
+    ``result_hash`` is the hash of everything that decides the features; shards are named by it. ``vector_hash`` is the
+    hash of what decides the vector of one input: shards of another result with the same vector hash remain reusable.
+    """
+
+    def __init__(self, dataset_path: Path, name: str, result_hash: str, vector_hash: str, *, resume: bool) -> None:
+        """Open the folder; delete its shards if their vectors are of another encoder, or unless ``resume``."""
         self.folder = _folder(dataset_path, name)
-        self.key = key
+        self.result_hash = result_hash
         with self._opened():
             try:
-                known = read_json(self.folder / "work.json").get("encoder") if resume else None
+                previous = read_json(self.folder / _MANIFEST).get("encoder") if resume else None
             except (DemureError, AttributeError):
-                known = None
-            if known != encoder:
+                previous = None
+            if previous != vector_hash:
                 for path in self.folder.glob("shard-*"):
                     path.unlink(missing_ok=True)
-            write_json(self.folder / "work.json", {"key": key, "encoder": encoder})
+            write_json(self.folder / _MANIFEST, {"key": result_hash, "encoder": vector_hash})
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[None]:
@@ -60,14 +74,14 @@ class Work:
                 self.folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise cannot_write(self.folder, error) from error
-            with self.locked("work", wait=True) as held:
-                if held and self.folder.is_dir():  # it may have gone with a process that finished just now
+            with self.lock("work", wait=True) as held:
+                if held and self.folder.is_dir():  # a process that has just finished may have deleted it
                     yield
                     return
 
     @contextlib.contextmanager
-    def locked(self, name: str, *, wait: bool = False) -> Iterator[bool]:
-        """Hold lock ``name`` as long as the block runs; false if another process has it, or the folder is gone."""
+    def lock(self, name: str, *, wait: bool = False) -> Iterator[bool]:
+        """Hold lock ``name`` while the block runs; yield False if another process holds it or the folder is deleted."""
         if fcntl is None:
             yield True
             return
@@ -86,28 +100,29 @@ class Work:
                 return
             yield True
 
-    def earlier(self) -> list[Path]:
-        """Shards that were made for other inputs of the same encoder."""
-        return [path for path in sorted(self.folder.glob("shard-*.safetensors")) if self.key[:12] not in path.name]
+    def reusable_shards(self) -> list[Path]:
+        """Return the shards that the same encoder made for other inputs."""
+        paths = sorted(self.folder.glob("shard-*.safetensors"))
+        return [path for path in paths if self.result_hash[:12] not in path.name]
 
     def has(self, number: int) -> bool:
-        """Whether shard ``number`` is there."""
+        """Return whether the file of shard ``number`` exists."""
         return self._path(number).is_file()
 
     def load(self, number: int, keys: np.ndarray) -> Shard | None:
-        """Shard ``number``, or None if it is still to be made: absent, damaged, or of other inputs than ``keys``."""
-        shard = read(self._path(number))
+        """Return shard ``number``, or None if it is absent, damaged, or of other inputs than ``keys``."""
+        shard = read_shard(self._path(number))
         return shard if shard is not None and np.array_equal(shard.keys, keys) else None
 
     def usable(self, number: int, keys: np.ndarray) -> bool:
-        """Whether ``load`` gives something; what is there but cannot be used is deleted."""
+        """Return whether ``load`` returns a shard; delete a file that it cannot use."""
         if not self.has(number) or self.load(number, keys) is not None:
             return self.has(number)
         self._path(number).unlink(missing_ok=True)
         return False
 
     def save(self, number: int, shard: Shard) -> None:
-        """Keep shard ``number``. Raises ``DemureError`` if it cannot be written."""
+        """Write shard ``number``. Raises ``DemureError`` if it cannot be written."""
         from safetensors.numpy import save_file
 
         arrays = {
@@ -123,11 +138,11 @@ class Work:
                 raise cannot_write(path, OSError(str(error))) from error
 
     def _path(self, number: int) -> Path:
-        return self.folder / f"shard-{self.key[:12]}-{number:06d}.safetensors"
+        return self.folder / f"shard-{self.result_hash[:12]}-{number:06d}.safetensors"
 
 
-def read(path: Path) -> Shard | None:
-    """A shard, or None if it is absent or damaged."""
+def read_shard(path: Path) -> Shard | None:
+    """Return a shard, or None if it is absent or damaged."""
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
@@ -136,17 +151,18 @@ def read(path: Path) -> Shard | None:
         with safe_open(str(path), framework="numpy") as file:
             problems = json.loads(file.metadata()["problems"])
             keys, vectors, present = (file.get_tensor(name) for name in ("keys", "vectors", "present"))
-        return Shard(keys, vectors, present.astype(bool), [(k, kind, value) for k, kind, value in problems])
+        return Shard(keys, vectors, present.astype(bool), [Problem(*problem) for problem in problems])
     except (SafetensorError, OSError, KeyError, ValueError, TypeError):
         return None
 
 
-def forget(dataset_path: Path, name: str) -> None:
-    """Delete all shards of a modality, and what a process that was killed while it renamed folders left of it."""
+def delete_shards(dataset_path: Path, name: str) -> None:
+    """Delete all shards of a modality, and the remains of a process that was killed while it renamed folders."""
     folder = _folder(dataset_path, name)
-    left = [path for path in folder.parent.glob(f".{name}.*") if path.suffix in {".part", ".old"}]
-    left = [path for path in left if "." not in path.stem.removeprefix(f".{name}.")]
-    for path in (folder, *left):
+    remains = [path for path in folder.parent.glob(f".{name}.*") if path.suffix in {".part", ".old"}]
+    # Of modality "a", not of a modality "a.b": mkdtemp's middle part has no dot.
+    remains = [path for path in remains if "." not in path.stem.removeprefix(f".{name}.")]
+    for path in (folder, *remains):
         shutil.rmtree(path, ignore_errors=True)
 
 

@@ -1,65 +1,76 @@
-"""What ``extract`` was asked for, as modalities, encoders and columns; and the inputs that each of them reads."""
+"""Turn the options of ``extract`` into modalities, encoders and columns, and read the inputs of each."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from demure.errors import ExtractorError
-from demure.extraction import inputs
-from demure.extraction.columns import attribute_columns, pick
-from demure.extraction.inputs import Inputs
-from demure.extraction.loading import named, named_attributes
-from demure.extraction.protocol import Spec
+from demure.extraction.columns import attribute_columns, select_columns
+from demure.extraction.images import image_inputs
+from demure.extraction.inputs import Inputs, attribute_inputs, text_inputs
+from demure.extraction.loading import parse_attribute_options, parse_encoder_options
+from demure.extraction.protocol import EncoderSpec
 from demure.features import store
 from demure.features.kinds import BUILT_IN, plural
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Named = str | Sequence[str] | None
-# What is known of the image files; it can be deleted at any time.
-MEMORY = ".images.parquet"
+EncoderNames = str | Sequence[str] | None
+"""The values of ``--text``, ``--image`` or ``--attributes``: one, several, or none."""
+IMAGE_CACHE = ".images.parquet"
+"""File in ``features/`` with the hashes of image files; it can be deleted at any time."""
 
 
-def requested(given: Mapping[str, Named]) -> list[tuple[str, str, str]]:
-    """(kind, modality, encoder) of all that is ``given`` by kind. Raises ``ExtractorError`` where two would make one
-    modality."""
-    found: list[tuple[str, str, str]] = []
-    taken: dict[str, str] = {}
+class Request(NamedTuple):
+    """One modality that is to be made, its kind of content, and its encoder."""
+
+    kind: str
+    name: str
+    encoder: str
+
+
+def requested_modalities(encoders: Mapping[str, EncoderNames]) -> list[Request]:
+    """Return the modalities that the user asked for; ``encoders`` are kind -> values of the option.
+
+    Raises ``ExtractorError`` if two encoders would make one modality.
+    """
+    requests: list[Request] = []
+    kind_of: dict[str, str] = {}
     for kind in BUILT_IN:
-        value = given.get(kind)
-        if not value:
+        values = encoders.get(kind)
+        if not values:
             continue
-        encoders = named_attributes(value) if kind == "attributes" else named(kind, value)
-        for name, encoder in encoders.items():
-            if name in taken:
+        by_name = parse_attribute_options(values) if kind == "attributes" else parse_encoder_options(kind, values)
+        for name, encoder in by_name.items():
+            if name in kind_of:
                 raise ExtractorError(
-                    f"{plural(taken[name])} and {plural(kind)} would both make {name!r}",
+                    f"{plural(kind_of[name])} and {plural(kind)} would both make {name!r}",
                     where=f"--{kind}",
                     remedy="give one of them another name",
                 )
-            taken[name] = kind
-            found.append((kind, name, encoder))
-    return found
+            kind_of[name] = kind
+            requests.append(Request(kind, name, encoder))
+    return requests
 
 
-def columns_of(kind: str, name: str, spec: Spec, items: pd.DataFrame, text_columns: Sequence[str]) -> list[str]:
-    """The columns that an encoder reads, in the order of the items file; none for images.
+def columns_of(kind: str, name: str, spec: EncoderSpec, items: pd.DataFrame, text_columns: Sequence[str]) -> list[str]:
+    """Return the columns that an encoder reads, in the order of the items file; none for images.
 
-    Raises ``ExtractorError`` for a column that is not there, or if no column holds attributes.
+    Raises ``ExtractorError`` for a column that does not exist, or if no column holds attributes.
     """
     if kind == "image":
         return []
     if not spec.columns:
         return list(text_columns) if kind == "text" else attribute_columns(items)
     columns = ",".join(spec.columns)
-    written = f"{spec}[{columns}]" if kind == "text" else columns
-    return pick(spec.columns, items, f"--{kind} {written if name == kind else f'{name}={written}'}")
+    value = f"{spec}[{columns}]" if kind == "text" else columns
+    return select_columns(spec.columns, items, f"--{kind} {value if name == kind else f'{name}={value}'}")
 
 
-def read(
+def read_inputs(
     kind: str,
     items: pd.DataFrame,
     columns: list[str],
@@ -67,20 +78,19 @@ def read(
     folder: Path,
     images_root: Path | None,
 ) -> Inputs:
-    """The distinct inputs of one kind. Raises ``ExtractorError`` if the items have nothing of it."""
+    """Return the distinct inputs of one kind. Raises ``ExtractorError`` if the items have no such content."""
     if kind == "image":
-        return inputs.images(items, images_root, Path(folder) / "features" / MEMORY)
+        return image_inputs(items, images_root, Path(folder) / "features" / IMAGE_CACHE)
     if kind == "attributes":
-        return inputs.attributes(items, columns)
-    return inputs.texts(items, columns, chosen=columns != list(text_columns))
+        return attribute_inputs(items, columns)
+    return text_inputs(items, columns, chosen=columns != list(text_columns))
 
 
-def made_by_another(folder: Path, name: str, spec: Spec, columns: list[str]) -> str | None:
-    """What made the features that are there, if it is another encoder or read other ``columns``."""
+def made_by_another(folder: Path, name: str, spec: EncoderSpec, columns: list[str]) -> str | None:
+    """Return the encoder that made the stored features, if it is not ``spec`` on these ``columns``."""
     if name not in store.names(folder):
         return None
-    provenance = store.manifest(folder, name)["provenance"]
-    encoder, used = str(provenance.get("encoder")), list(provenance.get("input", {}).get("columns", []))
-    if encoder != str(spec):
-        return encoder
-    return None if used == columns else f"{encoder}[{','.join(used)}]"
+    manifest = store.read_manifest(folder, name)
+    if manifest.encoder != str(spec):
+        return manifest.encoder
+    return None if manifest.columns == columns else f"{manifest.encoder}[{','.join(manifest.columns)}]"

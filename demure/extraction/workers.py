@@ -1,4 +1,8 @@
-"""Images decoded and prepared beside the encoder, by processes that can be killed: no file can hang or crash a run."""
+"""Decode and prepare images in worker processes beside the encoder; no file can hang or crash a run.
+
+The path of an image: extract -> inputs -> workers (this module), which call ``decoding`` and the encoder's ``prepare``
+-> encoding -> shards -> assemble -> store.
+"""
 
 from __future__ import annotations
 
@@ -16,23 +20,36 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from demure.extraction.decoding import Unusable
+from demure.extraction.decoding import UnusableInput
+from demure.extraction.inputs import Problem
 
-AHEAD = 2
-TRIES = 2
-Group = tuple[Any, Sequence[int]]
-Made = tuple[Any, list[int], Any, list[tuple[int, str, str]]]
+AHEAD = 2  # batches that are decoded while the encoder works on one
+TRIES = 2  # of an input that kills its process or takes too long
+Batch = tuple[Any, Sequence[int]]
+"""A tag of the caller, and the inputs of a batch."""
+
+
+class DecodedBatch(NamedTuple):
+    """A batch for the encoder.
+
+    ``tag`` is the caller's; ``arrays`` (n, ...) belong to the usable ``inputs`` (n,), ``problems`` to the other inputs.
+    """
+
+    tag: Any
+    inputs: list[int]
+    arrays: Any
+    problems: list[Problem]
 
 
 @dataclass
 class _Task:
-    """Input ``k`` of group ``turn`` goes to ``slot``."""
+    """Input ``k`` of batch number ``batch`` is to be decoded into ``slot`` of the shared memory."""
 
-    turn: int
+    batch: int
     slot: int
     k: int
     tries: int = 0
@@ -45,53 +62,62 @@ class _Worker:
     tasks: deque[_Task] = field(default_factory=deque)
 
 
-class Decoders:
-    """``run`` gives, for groups of inputs, what ``make`` gives for each, as one array per group.
+class DecoderPool:
+    """Worker processes that decode batches of inputs into shared memory.
 
-    ``make(k)`` is called in ``count`` processes that are forked from this one, and returns arrays like ``like`` or
-    raises ``Unusable``. A process that dies or takes more than ``seconds`` for one input is replaced; an input that did
-    so twice is given up.
+    A process that dies or takes more than ``seconds`` for one input is replaced; an input to which this happens twice
+    is given up.
     """
 
-    def __init__(self, make: Callable[[int], Any], like: np.ndarray, size: int, count: int, seconds: float) -> None:
-        self.make, self.like, self.size, self.seconds = make, like, size, seconds
+    def __init__(
+        self, decode: Callable[[int], Any], template: np.ndarray, size: int, count: int, seconds: float
+    ) -> None:
+        """Fork the workers.
+
+        Args:
+            decode: returns input k as an array, or raises ``UnusableInput``; called in the workers.
+            template: an array of the shape and type that ``decode`` returns.
+            size: most inputs of a batch.
+            count: number of processes.
+            seconds: time limit for one input.
+        """
+        self.decode, self.template, self.size, self.seconds = decode, template, size, seconds
+        # A ring of AHEAD + 1 batches: one with the encoder, the others being filled.
         slots = (AHEAD + 1) * size
-        self.memory = mmap.mmap(-1, max(1, slots * like.nbytes))
-        self.slots: np.ndarray = np.frombuffer(self.memory, like.dtype, slots * like.size).reshape(slots, *like.shape)
-        # When each worker began what it is at, on the machine's monotonic clock; 0 where it waits.
+        self.memory = mmap.mmap(-1, max(1, slots * template.nbytes))
+        flat = np.frombuffer(self.memory, template.dtype, slots * template.size)
+        self.slots: np.ndarray = flat.reshape(slots, *template.shape)
+        # When each worker began its current input, on the machine's monotonic clock; 0 where it waits.
         self.since: np.ndarray = np.frombuffer(mmap.mmap(-1, 8 * count), np.float64)
         self.context = multiprocessing.get_context("fork")
         self.workers = [self._start(w) for w in range(count)]
-        self.turns = 0
-        self.left: dict[int, int] = {}
+        self.sent = 0
+        self.remaining: dict[int, int] = {}
         self.problems: dict[int, dict[int, tuple[str, str]]] = {}
 
-    def run(self, groups: Iterator[Group]) -> Generator[Made, None, None]:
-        """(tag, inputs that can be used, their array, (input, kind, value) of the others) of each (tag, inputs).
-
-        The array is overwritten when the next one is asked for.
-        """
-        sent: deque[tuple[int, Group]] = deque()
+    def run(self, batches: Iterator[Batch]) -> Generator[DecodedBatch, None, None]:
+        """Yield each batch decoded, in order. Its arrays are overwritten when the next batch is asked for."""
+        queue: deque[tuple[int, Batch]] = deque()
         try:
             while True:
-                while len(sent) <= AHEAD:
-                    group = next(groups, None)
-                    if group is None:
+                while len(queue) <= AHEAD:
+                    batch = next(batches, None)
+                    if batch is None:
                         break
-                    sent.append((self._send(group[1]), group))
-                if not sent:
+                    queue.append((self._send(batch[1]), batch))
+                if not queue:
                     return
-                turn, (tag, inputs) = sent.popleft()
-                self._await(turn)
-                bad = self.problems.pop(turn)
-                good = [row for row, k in enumerate(inputs) if k not in bad]
-                first = turn % (AHEAD + 1) * self.size
-                array = self.slots[first : first + len(inputs)]
-                yield (
+                number, (tag, inputs) = queue.popleft()
+                self._await(number)
+                problems = self.problems.pop(number)
+                usable = [row for row, k in enumerate(inputs) if k not in problems]
+                first = number % (AHEAD + 1) * self.size
+                arrays = self.slots[first : first + len(inputs)]
+                yield DecodedBatch(
                     tag,
-                    [inputs[row] for row in good],
-                    array if not bad else array[good],
-                    [(k, *bad[k]) for k in inputs if k in bad],
+                    [inputs[row] for row in usable],
+                    arrays if not problems else arrays[usable],
+                    [Problem(k, *problems[k]) for k in inputs if k in problems],
                 )
         finally:
             self.close()
@@ -106,58 +132,62 @@ class Decoders:
         self.workers = []
 
     def _send(self, inputs: Sequence[int]) -> int:
-        turn, self.turns = self.turns, self.turns + 1
-        self.left[turn], self.problems[turn] = len(inputs), {}
-        first = turn % (AHEAD + 1) * self.size
-        tasks = [_Task(turn, first + row, k) for row, k in enumerate(inputs)]
+        """Distribute the inputs of a batch among the workers; return the number of the batch."""
+        number, self.sent = self.sent, self.sent + 1
+        self.remaining[number], self.problems[number] = len(inputs), {}
+        first = number % (AHEAD + 1) * self.size
+        tasks = [_Task(number, first + row, k) for row, k in enumerate(inputs)]
         for w, worker in enumerate(self.workers):
-            self._give(worker, tasks[w :: len(self.workers)])
-        return turn
+            self._assign(worker, tasks[w :: len(self.workers)])
+        return number
 
-    def _give(self, worker: _Worker, tasks: list[_Task]) -> None:
+    def _assign(self, worker: _Worker, tasks: list[_Task]) -> None:
         worker.tasks.extend(tasks)
-        # One that has just died: its tasks go to the next when that is noticed.
+        # A worker that has just died raises: its tasks go to its successor when the death is noticed.
         with contextlib.suppress(OSError):
             worker.pipe.send_bytes(json.dumps([(task.slot, task.k) for task in tasks]).encode())
 
-    def _await(self, turn: int) -> None:
-        while self.left[turn]:
+    def _await(self, number: int) -> None:
+        """Wait until batch ``number`` is decoded; replace workers that died or take too long."""
+        while self.remaining[number]:
             ready = wait([worker.pipe for worker in self.workers], timeout=min(0.2, self.seconds))
             for w, worker in enumerate(self.workers):
-                if worker.pipe in ready and not self._take(worker):
+                if worker.pipe in ready and not self._receive(worker):
                     self._replace(w, "the decoder crashed", f"with status {worker.process.exitcode}")
                 elif 0 < self.since[w] < time.monotonic() - self.seconds:
                     self._replace(w, "takes too long", f"more than {self.seconds:g} s")
-        del self.left[turn]
+        del self.remaining[number]
 
-    def _take(self, worker: _Worker) -> bool:
+    def _receive(self, worker: _Worker) -> bool:
+        """Receive the result of one task; return False if the worker is dead."""
         try:
             problem = json.loads(worker.pipe.recv_bytes())
         except (EOFError, OSError):
             worker.process.join()
             return False
         task = worker.tasks.popleft()
-        self._done(task, problem)
+        self._finish(task, problem)
         return True
 
-    def _done(self, task: _Task, problem: list[str] | None) -> None:
+    def _finish(self, task: _Task, problem: list[str] | None) -> None:
         if problem:
-            self.problems[task.turn][task.k] = (problem[0], problem[1])
-        self.left[task.turn] -= 1
+            self.problems[task.batch][task.k] = (problem[0], problem[1])
+        self.remaining[task.batch] -= 1
 
     def _replace(self, w: int, kind: str, value: str) -> None:
+        """Replace worker ``w`` by a new process with its tasks, without the first if that has had its ``TRIES``."""
         worker = self.workers[w]
         worker.process.kill()
-        while self._take(worker):  # what it had finished before
+        while self._receive(worker):  # results that it had sent before
             pass
         worker.pipe.close()
         tasks = list(worker.tasks)
         if tasks:
             tasks[0].tries += 1
             if tasks[0].tries >= TRIES:
-                self._done(tasks.pop(0), [kind, value])
+                self._finish(tasks.pop(0), [kind, value])
         self.workers[w] = self._start(w)
-        self._give(self.workers[w], tasks)
+        self._assign(self.workers[w], tasks)
 
     def _start(self, w: int) -> _Worker:
         ours, theirs = self.context.Pipe()
@@ -169,16 +199,16 @@ class Decoders:
         return _Worker(process, ours)
 
     def _work(self, w: int, pipe: Connection, others: list[Connection]) -> None:
-        """In the child: answer until there is nobody left to ask."""
+        """Run in the child: decode inputs until the parent closes the pipe."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        if sys.platform == "linux":  # to be killed when the parent is
+        if sys.platform == "linux":  # end this process when the parent is killed
             ctypes.CDLL(None).prctl(1, signal.SIGKILL)
         gc.freeze()  # a collection would copy the pages that are shared with the parent
         for other in others:
             other.close()
-        with open(os.devnull, "w") as nowhere:  # decoders written in C talk
-            os.dup2(nowhere.fileno(), 2)
+        with open(os.devnull, "w") as null:  # decoders written in C print warnings
+            os.dup2(null.fileno(), 2)
         torch = sys.modules.get("torch")
         if torch is not None:
             torch.set_num_threads(1)
@@ -192,46 +222,49 @@ class Decoders:
         os._exit(0)
 
     def _fill(self, slot: int, k: int) -> list[str] | None:
+        """Decode input k into ``slot``; return the kind and value of a problem, or None."""
         try:
-            made = np.asarray(self.make(k))
-            if made.shape != self.like.shape:
-                return ["cannot be prepared", f"becomes {made.shape}, others {self.like.shape}"]
-            self.slots[slot] = made
-        except Unusable as problem:
+            array = np.asarray(self.decode(k))
+            if array.shape != self.template.shape:
+                return ["cannot be prepared", f"becomes {array.shape}, others {self.template.shape}"]
+            self.slots[slot] = array
+        except UnusableInput as problem:
             return [problem.kind, problem.value]
         except MemoryError:
             return ["takes too much memory", ""]
-        except Exception as error:  # a process that ends would cost its other inputs another try
+        except Exception as error:  # if the process ended, its other inputs would lose a try
             return ["cannot be prepared", f"{type(error).__name__}: {error}"[:200]]
         return None
 
 
-class Alone:
-    """``Decoders`` where processes cannot be forked: everything in this process, and nobody to stop it."""
+class SerialDecoder:
+    """Decodes in this process, without time limit, where ``DecoderPool`` cannot fork processes."""
 
-    def __init__(self, make: Callable[[int], Any]) -> None:
-        self.make = make
+    def __init__(self, decode: Callable[[int], Any]) -> None:
+        self.decode = decode
 
-    def run(self, groups: Iterator[Group]) -> Generator[Made, None, None]:
-        """See ``Decoders.run``."""
-        for tag, inputs in groups:
-            good, made, bad = [], [], []
+    def run(self, batches: Iterator[Batch]) -> Generator[DecodedBatch, None, None]:
+        """Yield each batch decoded, in order."""
+        for tag, inputs in batches:
+            usable, arrays, problems = [], [], []
             for k in inputs:
                 try:
-                    made.append(np.asarray(self.make(k)))
-                    good.append(k)
-                except Unusable as problem:
-                    bad.append((k, problem.kind, problem.value))
-            yield tag, good, np.stack(made) if made else [], bad
+                    arrays.append(np.asarray(self.decode(k)))
+                    usable.append(k)
+                except UnusableInput as problem:
+                    problems.append(Problem(k, problem.kind, problem.value))
+            yield DecodedBatch(tag, usable, np.stack(arrays) if arrays else [], problems)
 
 
-def decoders(make: Callable[[int], Any], like: np.ndarray, size: int, count: int, seconds: float) -> Decoders | Alone:
-    """``Decoders``, or what can stand in for them here."""
+def open_decoders(
+    decode: Callable[[int], Any], template: np.ndarray, size: int, count: int, seconds: float
+) -> DecoderPool | SerialDecoder:
+    """Return a ``DecoderPool`` with these arguments on Linux, elsewhere a ``SerialDecoder``."""
     if sys.platform == "linux":
-        return Decoders(make, like, size, count, seconds)
-    return Alone(make)
+        return DecoderPool(decode, template, size, count, seconds)
+    return SerialDecoder(decode)
 
 
-def cores() -> int:
-    """How many this process may use."""
+def usable_cores() -> int:
+    """Return how many CPU cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

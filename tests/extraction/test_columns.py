@@ -7,11 +7,18 @@ from demure_extractors.attributes import Attributes
 
 from demure.errors import DemureError, ExtractorError, FeatureError
 from demure.extraction import encoding
-from demure.extraction.columns import attribute_columns, is_code, is_numeric, number, pick, values
+from demure.extraction.columns import (
+    attribute_columns,
+    is_code,
+    is_numeric,
+    parse_number,
+    select_columns,
+    split_categories,
+)
 from demure.extraction.extract import ExtractOptions, extract_items
-from demure.extraction.loading import named_attributes
+from demure.extraction.loading import parse_attribute_options
 from demure.features import store
-from demure.features.select import by_default
+from demure.features.select import default_modalities
 from demure.features.store import Features
 
 N = 60
@@ -82,7 +89,7 @@ def test_text_of_chosen_columns_is_kept_where_nothing_is_asked_for(extract):
     extract(text="tfidf[title]")
     kept = extract().modalities[0].kept
     assert kept == "kept, made by tfidf[title]; say --text tfidf to replace it"
-    assert store.manifest(extract.folder, "text")["provenance"]["input"]["columns"] == ["title"]
+    assert store.read_manifest(extract.folder, "text").columns == ["title"]
 
 
 def test_a_number_can_be_read_as_text(extract):
@@ -123,7 +130,7 @@ def test_attributes_of_the_items_and_what_is_missing(extract, items):
     assert (make.name, make.present, make.problems) == ("make", 40, {"no attribute given": 20})
     brand = store.load(extract.folder, "make").vectors
     np.testing.assert_array_equal(brand[:3], [[1, 0], [0, 1], [0, 0]])
-    facts = store.manifest(extract.folder, "attributes")["provenance"]
+    facts = store.read_manifest(extract.folder, "attributes").provenance
     assert facts["columns"]["brand"] == {"as": "categories", "values": 2}
     assert facts["columns"]["price"]["as"] == "number"
     assert extract(attributes="all").modalities[0].kept == "up to date"
@@ -132,7 +139,7 @@ def test_attributes_of_the_items_and_what_is_missing(extract, items):
 
 
 def test_interrupted_attributes_go_on_to_the_same_files(extract, monkeypatch):
-    monkeypatch.setattr(encoding, "SHARD", 8)
+    monkeypatch.setattr(encoding, "SHARD_SIZE", 8)
     monkeypatch.setattr(Attributes, "batch", 8)
     real, calls = Attributes.encode, []
 
@@ -199,7 +206,7 @@ def test_attributes_by_default_are_categories_and_amounts(items):
         }
     )
     assert attribute_columns(other) == ["genres", "mood", "weight"]
-    assert pick(["weight", "genres"], other, "--attributes") == ["genres", "weight"]
+    assert select_columns(["weight", "genres"], other, "--attributes") == ["genres", "weight"]
 
 
 @pytest.mark.parametrize(
@@ -211,7 +218,7 @@ def test_attributes_by_default_are_categories_and_amounts(items):
     ],
 )  # fmt: skip
 def test_numbers_as_people_write_them(cell, read):
-    assert number(cell) == read
+    assert parse_number(cell) == read
 
 
 def test_codes_are_no_amounts():
@@ -224,12 +231,12 @@ def test_codes_are_no_amounts():
 
 
 def test_values_of_a_cell():
-    assert values("Red| blue |red||") == ["red", "blue"]
+    assert split_categories("Red| blue |red||") == ["red", "blue"]
 
 
 def test_lists_of_columns_have_names():
-    assert named_attributes("all") == {"attributes": "attributes"}
-    assert named_attributes(["brand,price", "look=colour"]) == {
+    assert parse_attribute_options("all") == {"attributes": "attributes"}
+    assert parse_attribute_options(["brand,price", "look=colour"]) == {
         "attributes": "attributes[brand,price]",
         "look": "attributes[colour]",
     }
@@ -246,7 +253,7 @@ def test_encodings_of_different_columns_are_all_taken(tmp_path):
     put(tmp_path, "blurb", "text", "description", "subtitle")
     put(tmp_path, "look", "attributes", "colour")
     put(tmp_path, "make", "attributes", "brand")
-    assert by_default(tmp_path) == (["blurb", "look", "make", "title"], [])
+    assert default_modalities(tmp_path) == (["blurb", "look", "make", "title"], [])
 
 
 def test_of_encodings_that_share_a_column_one_is_taken(tmp_path):
@@ -254,7 +261,7 @@ def test_of_encodings_that_share_a_column_one_is_taken(tmp_path):
     put(tmp_path, "title", "text", "title")
     put(tmp_path, "blurb", "text", "description")
     put(tmp_path, "city", "text", "city")
-    assert by_default(tmp_path) == (["city", "text"], ["blurb", "title"])
+    assert default_modalities(tmp_path) == (["city", "text"], ["blurb", "title"])
 
 
 def test_columns_may_be_shared_through_a_third_encoding(tmp_path):
@@ -263,11 +270,11 @@ def test_columns_may_be_shared_through_a_third_encoding(tmp_path):
     put(tmp_path, "c", "text", "title", "description")
     put(tmp_path, "d", "text", "city")
     with pytest.raises(FeatureError, match=r"encoded 3 times \(a, b, c\); choose: --set modalities=\[a, d\]"):
-        by_default(tmp_path)
+        default_modalities(tmp_path)
 
 
 def test_imported_texts_may_be_of_any_column(tmp_path):
     put(tmp_path, "title", "text", "title")
     put(tmp_path, "blurb", "text", "description")
     store.save(tmp_path, Features("text", np.eye(3), np.ones(3, bool), {"encoder": "import"}))
-    assert by_default(tmp_path) == (["text"], ["blurb", "title"])
+    assert default_modalities(tmp_path) == (["text"], ["blurb", "title"])

@@ -15,7 +15,7 @@ from PIL import Image
 from demure.errors import ExtractorError
 from demure.extraction import encoding, extract
 from demure.extraction.extract import ExtractOptions, extract_items
-from demure.extraction.protocol import Family
+from demure.extraction.protocol import EncoderFamily
 from demure.features import store
 
 
@@ -66,11 +66,11 @@ def use(monkeypatch):
         monkeypatch.setattr(extract, "load_encoder", lambda *_: encoder)
         return encoder
 
-    monkeypatch.setattr(encoding, "SHARD", 8)
+    monkeypatch.setattr(encoding, "SHARD_SIZE", 8)
     monkeypatch.setattr(
-        "demure.extraction.loading.families",
+        "demure.extraction.loading.encoder_families",
         lambda: {
-            name: Family(name, "", name, text="x:X", image="x:X", built_in=name != "f")
+            name: EncoderFamily(name, "", name, text="x:X", image="x:X", built_in=name != "f")
             for name in ["f", "tfidf", "color"]
         },
     )
@@ -218,7 +218,7 @@ def test_a_killed_process_goes_on_and_ends_with_the_same_files(tmp_path):
             from demure.extraction import encoding
             from demure.extraction import inputs
             from demure.extraction.extract import ExtractOptions, extract_items
-            encoding.SHARD = 8
+            encoding.SHARD_SIZE = 8
             folder, root, kill = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] == "kill"
             def listener(progress):
                 if kill and progress.stage.startswith("encoding") and progress.done >= 20:

@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 from demure.errors import ExtractorError
-from demure.extraction.decoding import Unusable, decode
-from demure.extraction.inputs import images, texts
+from demure.extraction.decoding import UnusableInput, decode_image
+from demure.extraction.images import image_inputs
+from demure.extraction.inputs import text_inputs
 
 
 def encoded(image, kind="PNG", **options):
@@ -30,38 +31,40 @@ def close(image, color, atol=6):
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"])
 def test_formats(kind):
-    assert decode(encoded(RED, kind)).size == (8, 6)
-    assert close(decode(encoded(RED, kind)), (200, 20, 20))
+    assert decode_image(encoded(RED, kind)).size == (8, 6)
+    assert close(decode_image(encoded(RED, kind)), (200, 20, 20))
 
 
 def test_cmyk_palette_and_grey():
-    assert close(decode(encoded(RED.convert("CMYK"), "JPEG", quality=95)), (200, 20, 20))
-    assert close(decode(encoded(RED.convert("P", palette=Image.Palette.ADAPTIVE))), (200, 20, 20))
-    assert close(decode(encoded(Image.new("L", (4, 4), 77))), (77, 77, 77))
-    assert close(decode(encoded(Image.new("1", (4, 4), 1))), (255, 255, 255))
+    assert close(decode_image(encoded(RED.convert("CMYK"), "JPEG", quality=95)), (200, 20, 20))
+    assert close(decode_image(encoded(RED.convert("P", palette=Image.Palette.ADAPTIVE))), (200, 20, 20))
+    assert close(decode_image(encoded(Image.new("L", (4, 4), 77))), (77, 77, 77))
+    assert close(decode_image(encoded(Image.new("1", (4, 4), 1))), (255, 255, 255))
 
 
 def test_sixteen_bits_become_eight():
     levels = np.full((4, 4), 128 * 257, dtype=np.uint16)
-    assert close(decode(encoded(Image.fromarray(levels))), (128, 128, 128), atol=1)
-    assert close(decode(encoded(Image.fromarray(np.full((4, 4), 40, dtype=np.uint16)))), (0, 0, 0), atol=1)
-    assert close(decode(encoded(Image.fromarray(np.full((4, 4), 0.5, dtype=np.float32)), "TIFF")), (128, 128, 128), 1)
+    assert close(decode_image(encoded(Image.fromarray(levels))), (128, 128, 128), atol=1)
+    assert close(decode_image(encoded(Image.fromarray(np.full((4, 4), 40, dtype=np.uint16)))), (0, 0, 0), atol=1)
+    assert close(
+        decode_image(encoded(Image.fromarray(np.full((4, 4), 0.5, dtype=np.float32)), "TIFF")), (128, 128, 128), 1
+    )
 
 
 def test_what_is_transparent_is_white():
     clear = Image.new("RGBA", (4, 4), (255, 0, 0, 0))
-    assert close(decode(encoded(clear)), (255, 255, 255))
+    assert close(decode_image(encoded(clear)), (255, 255, 255))
     half = Image.new("RGBA", (4, 4), (0, 0, 0, 128))
-    assert close(decode(encoded(half)), (127, 127, 127), atol=1)
+    assert close(decode_image(encoded(half)), (127, 127, 127), atol=1)
     palette = Image.new("P", (4, 4), 0)
     palette.putpalette([255, 0, 0])
-    assert close(decode(encoded(palette, transparency=0)), (255, 255, 255))
+    assert close(decode_image(encoded(palette, transparency=0)), (255, 255, 255))
 
 
 def test_the_first_frame_of_an_animation():
     frames = [Image.new("RGB", (4, 4), color) for color in ("red", "blue")]
     data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
-    assert close(decode(data), (255, 0, 0))
+    assert close(decode_image(data), (255, 0, 0))
 
 
 def test_pictures_are_turned_upright():
@@ -69,7 +72,7 @@ def test_pictures_are_turned_upright():
     exif[0x0112] = 6  # to be turned by a quarter, clockwise
     wide = Image.new("RGB", (8, 4), "black")
     wide.paste("white", (0, 0, 4, 4))
-    upright = decode(encoded(wide, "JPEG", exif=exif.tobytes(), quality=95))
+    upright = decode_image(encoded(wide, "JPEG", exif=exif.tobytes(), quality=95))
     assert upright.size == (4, 8)
     assert close(upright.crop((0, 0, 4, 3)), (255, 255, 255))
 
@@ -94,8 +97,8 @@ def bomb():
     ],
 )
 def test_what_cannot_be_decoded_says_why(data, kind):
-    with pytest.raises(Unusable) as problem:
-        decode(data)
+    with pytest.raises(UnusableInput) as problem:
+        decode_image(data)
     assert kind in problem.value.kind
 
 
@@ -134,7 +137,7 @@ def test_which_item_has_which_picture(folder):
         "sub": "not a file",
         "empty.png": "empty file",
     }
-    found = images(pd.DataFrame({"image": list(cells)}), folder)
+    found = image_inputs(pd.DataFrame({"image": list(cells)}), folder)
     assert len(found.keys) == 2  # red.png and its copy under another suffix are one; the JPEG is another
     assert found.index[:4].tolist() == [0, 0, 1, 0]
     assert found.load(1).size == (8, 6)
@@ -143,17 +146,17 @@ def test_which_item_has_which_picture(folder):
 
 
 def test_a_picture_that_turns_out_bad_names_its_file(folder):
-    found = images(pd.DataFrame({"image": ["cut.jpg"]}), folder)
-    with pytest.raises(Unusable) as problem:
+    found = image_inputs(pd.DataFrame({"image": ["cut.jpg"]}), folder)
+    with pytest.raises(UnusableInput) as problem:
         found.load(0)
     assert problem.value.value.startswith("cut.jpg: ")
 
 
 def test_no_pictures_at_all(tmp_path):
     with pytest.raises(ExtractorError, match="the items have no images"):
-        images(pd.DataFrame({"title": ["a"]}), tmp_path)
+        image_inputs(pd.DataFrame({"title": ["a"]}), tmp_path)
     with pytest.raises(ExtractorError, match="not there any more"):
-        images(pd.DataFrame({"image": ["a"]}), tmp_path / "gone")
+        image_inputs(pd.DataFrame({"image": ["a"]}), tmp_path / "gone")
 
 
 def test_texts_are_all_columns_in_their_order():
@@ -164,45 +167,47 @@ def test_texts_are_all_columns_in_their_order():
             "note": ["", None, "two\n lines", "", ""],
         }
     )
-    found = texts(items, ["title", "genres", "note"])
+    found = text_inputs(items, ["title", "genres", "note"])
     assert [found.load(k) for k in range(len(found.keys))] == ["Heat\nAction, Crime", "two lines", "x|y"]
     assert found.index.tolist() == [0, 0, 1, -1, 2]
     assert found.problems == [(3, "empty text", "")]
     with pytest.raises(ExtractorError, match="the items have no text"):
-        texts(items, [])
+        text_inputs(items, [])
 
 
 def test_files_that_have_not_changed_are_not_read_again(folder, tmp_path, monkeypatch):
     (folder / "other.png").write_bytes(encoded(Image.new("RGB", (5, 5), "blue")))
     items = pd.DataFrame({"image": ["red.png", "again.jpg", "other.png", None, "nowhere.png", "link.png"]})
-    first = images(items, folder, tmp_path / "seen.parquet")
+    first = image_inputs(items, folder, tmp_path / "seen.parquet")
     read = []
     real = Path.read_bytes
     monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path.name) or real(path))
-    second = images(items, folder, tmp_path / "seen.parquet")
+    second = image_inputs(items, folder, tmp_path / "seen.parquet")
     assert read == []
     assert np.array_equal(first.keys, second.keys)
     assert first.index.tolist() == second.index.tolist()
     assert first.problems == second.problems
     (folder / "other.png").write_bytes(encoded(Image.new("RGB", (5, 5), "green")))
-    third = images(items.iloc[::-1], folder, tmp_path / "seen.parquet")
+    third = image_inputs(items.iloc[::-1], folder, tmp_path / "seen.parquet")
     assert read == ["other.png"]
     assert third.index.tolist() == [-1, -1, -1, 0, 1, 1]
     assert not np.array_equal(third.keys[0], second.keys[1])
     (tmp_path / "seen.parquet").write_bytes(b"damaged")
-    assert np.array_equal(images(items.iloc[::-1], folder, tmp_path / "seen.parquet").keys, third.keys)
+    assert np.array_equal(image_inputs(items.iloc[::-1], folder, tmp_path / "seen.parquet").keys, third.keys)
 
 
 def test_a_file_that_became_a_link_to_the_outside_is_found_out(folder, tmp_path):
     items = pd.DataFrame({"image": ["red.png"]})
-    images(items, folder, tmp_path / "seen.parquet")
+    image_inputs(items, folder, tmp_path / "seen.parquet")
     (folder / "red.png").unlink()
     (folder / "red.png").symlink_to(tmp_path / "secret.png")
-    assert images(items, folder, tmp_path / "seen.parquet").problems == [(0, "outside the images folder", "red.png")]
+    assert image_inputs(items, folder, tmp_path / "seen.parquet").problems == [
+        (0, "outside the images folder", "red.png")
+    ]
 
 
 def test_a_picture_that_changes_meanwhile_is_not_taken_for_the_old_one(folder):
-    found = images(pd.DataFrame({"image": ["red.png"]}), folder)
+    found = image_inputs(pd.DataFrame({"image": ["red.png"]}), folder)
     (folder / "red.png").write_bytes(encoded(Image.new("RGB", (8, 6), "blue")))
-    with pytest.raises(Unusable, match="changed while it was being encoded"):
+    with pytest.raises(UnusableInput, match="changed while it was being encoded"):
         found.load(0)

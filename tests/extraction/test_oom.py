@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from demure.extraction.oom import Careful
+from demure.extraction.oom import HalvingEncoder
 
 
 class Full:
@@ -26,20 +26,20 @@ class OutOfMemoryError(RuntimeError):
 @pytest.mark.parametrize("error", [MemoryError(), OutOfMemoryError("x"), RuntimeError("can't allocate memory: 9 GB")])
 def test_batches_are_halved_until_they_fit(error):
     encoder = Full(5, error)
-    careful = Careful(encoder)
-    np.testing.assert_array_equal(careful.encode(list(range(16)))[:, 0], range(16))
+    halving = HalvingEncoder(encoder)
+    np.testing.assert_array_equal(halving.encode(list(range(16)))[:, 0], range(16))
     assert encoder.asked == [16, 8, 4, 4, 4, 4]
-    careful.encode(list(range(16)))
+    halving.encode(list(range(16)))
     assert encoder.asked[6:] == [4, 4, 4, 4]
 
 
 def test_what_does_not_fit_alone_is_an_error():
     with pytest.raises(MemoryError):
-        Careful(Full(0, MemoryError())).encode([1, 2])
+        HalvingEncoder(Full(0, MemoryError())).encode([1, 2])
 
 
 def test_other_errors_are_not_swallowed():
     encoder = Full(5, RuntimeError("shape mismatch"))
     with pytest.raises(RuntimeError, match="shape"):
-        Careful(encoder).encode(list(range(16)))
+        HalvingEncoder(encoder).encode(list(range(16)))
     assert encoder.asked == [16]

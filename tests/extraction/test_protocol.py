@@ -6,57 +6,61 @@ import types
 import pytest
 
 from demure.errors import ExtractorError, MachineError
-from demure.extraction.catalogue import list_extractors
-from demure.extraction.loading import choose, families, load_encoder
-from demure.extraction.protocol import Family, Spec, parse
+from demure.extraction.available import list_extractors
+from demure.extraction.loading import encoder_families, load_encoder, resolve_encoder
+from demure.extraction.protocol import EncoderFamily, EncoderSpec, parse_encoder
 
 
 @pytest.mark.parametrize(
     ("text", "spec"),
     [
-        ("tfidf", Spec("tfidf")),
-        ("clip:ViT-B-32/laion2b_s34b_b79k", Spec("clip", "ViT-B-32/laion2b_s34b_b79k")),
-        ("vision:facebook/dinov2-small@4a1b", Spec("vision", "facebook/dinov2-small", "4a1b")),
-        ("sentence:a/b@refs/pr/1", Spec("sentence", "a/b", "refs/pr/1")),
-        ("tfidf:256,keep-numbers", Spec("tfidf", "256,keep-numbers")),
+        ("tfidf", EncoderSpec("tfidf")),
+        ("clip:ViT-B-32/laion2b_s34b_b79k", EncoderSpec("clip", "ViT-B-32/laion2b_s34b_b79k")),
+        ("vision:facebook/dinov2-small@4a1b", EncoderSpec("vision", "facebook/dinov2-small", "4a1b")),
+        ("sentence:a/b@refs/pr/1", EncoderSpec("sentence", "a/b", "refs/pr/1")),
+        ("tfidf:256,keep-numbers", EncoderSpec("tfidf", "256,keep-numbers")),
     ],
 )
 def test_names_are_taken_apart_and_put_together(text, spec):
-    assert parse(text) == spec
+    assert parse_encoder(text) == spec
     assert str(spec) == text
 
 
 def test_a_path_may_hold_colons_and_ats(tmp_path, monkeypatch):
     for name in ("C:model", "me@home", "a:b@c:d@e"):
         (tmp_path / name).mkdir()
-        assert parse(f"clip:{tmp_path / name}") == Spec("clip", str(tmp_path / name))
+        assert parse_encoder(f"clip:{tmp_path / name}") == EncoderSpec("clip", str(tmp_path / name))
     monkeypatch.chdir(tmp_path)
-    assert parse("clip:me@home") == Spec("clip", "me@home")
+    assert parse_encoder("clip:me@home") == EncoderSpec("clip", "me@home")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert parse("clip:~/me@home") == Spec("clip", str(tmp_path / "me@home"))
+    assert parse_encoder("clip:~/me@home") == EncoderSpec("clip", str(tmp_path / "me@home"))
 
 
 def test_columns_stand_in_brackets_after_everything_else(tmp_path):
-    assert parse("tfidf[title]") == Spec("tfidf", columns=("title",))
-    assert parse("tfidf:256[title, product type]") == Spec("tfidf", "256", None, ("title", "product type"))
-    assert parse("sentence:a/b@v1[title,title]") == Spec("sentence", "a/b", "v1", ("title",))
-    assert str(parse("sentence:a/b@v1[title]")) == "sentence:a/b@v1"
+    assert parse_encoder("tfidf[title]") == EncoderSpec("tfidf", columns=("title",))
+    assert parse_encoder("tfidf:256[title, product type]") == EncoderSpec(
+        "tfidf", "256", None, ("title", "product type")
+    )
+    assert parse_encoder("sentence:a/b@v1[title,title]") == EncoderSpec("sentence", "a/b", "v1", ("title",))
+    assert str(parse_encoder("sentence:a/b@v1[title]")) == "sentence:a/b@v1"
     (tmp_path / "plain").mkdir()
     (tmp_path / "with[1]").mkdir()
-    assert parse(f"clip:{tmp_path}/plain[title]") == Spec("clip", f"{tmp_path}/plain", None, ("title",))
-    assert parse(f"clip:{tmp_path}/with[1]") == Spec("clip", f"{tmp_path}/with[1]")
-    assert parse(f"clip:{tmp_path}/with[1][title]") == Spec("clip", f"{tmp_path}/with[1]", None, ("title",))
+    assert parse_encoder(f"clip:{tmp_path}/plain[title]") == EncoderSpec("clip", f"{tmp_path}/plain", None, ("title",))
+    assert parse_encoder(f"clip:{tmp_path}/with[1]") == EncoderSpec("clip", f"{tmp_path}/with[1]")
+    assert parse_encoder(f"clip:{tmp_path}/with[1][title]") == EncoderSpec(
+        "clip", f"{tmp_path}/with[1]", None, ("title",)
+    )
 
 
 def test_a_local_folder_has_no_revision(tmp_path):
     with pytest.raises(ExtractorError, match="revision 'v1' of a local folder"):
-        parse(f"clip:{tmp_path}@v1")
+        parse_encoder(f"clip:{tmp_path}@v1")
 
 
 @pytest.mark.parametrize("text", ["", ":", "clip:", ":model", "clip:@v1", "clip:model@", "tfidf[]", "tfidf[a,]", "[a]"])
 def test_what_is_no_name(text):
     with pytest.raises(ExtractorError, match="is not an encoder"):
-        parse(text)
+        parse_encoder(text)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +83,7 @@ def test_what_is_no_name(text):
 )
 def test_refusals_say_what_there_is(name, kind, says):
     with pytest.raises(ExtractorError) as error:
-        choose(name, kind)
+        resolve_encoder(name, kind)
     assert says in str(error.value)
 
 
@@ -91,7 +95,7 @@ def encoder_that(monkeypatch, raises):
 
     module.Encoder = make
     monkeypatch.setitem(sys.modules, "an_encoder", module)
-    return load_encoder(Spec("x", "y"), Family("x", "", "x:y", text="an_encoder:Encoder"), "text", "cpu")
+    return load_encoder(EncoderSpec("x", "y"), EncoderFamily("x", "", "x:y", text="an_encoder:Encoder"), "text", "cpu")
 
 
 @pytest.mark.parametrize("kind", [RuntimeError, ImportError])
@@ -119,7 +123,7 @@ def test_every_family_can_be_imported_and_the_built_in_ones_run_here():
     pytest.importorskip("torch")
     import importlib
 
-    for family in families().values():
+    for family in encoder_families().values():
         for kind in ("text", "image"):
             if family.target(kind):
                 module, _, name = family.target(kind).partition(":")

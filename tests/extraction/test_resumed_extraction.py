@@ -26,10 +26,10 @@ import numpy as np
 import pandas as pd
 from demure.extraction import encoding
 from demure.extraction import extract
-from demure.extraction.protocol import Family, Spec
+from demure.extraction.protocol import EncoderFamily, EncoderSpec
 
-encoding.SHARD = 16
-extract.choose = lambda name, kind: (Spec(name), Family(name, "", "", built_in=True))
+encoding.SHARD_SIZE = 16
+extract.resolve_encoder = lambda name, kind: (EncoderSpec(name), EncoderFamily(name, "", "", built_in=True))
 
 class Slow:
     dim, batch = 3, 4
@@ -153,7 +153,7 @@ class Numbers:
 @pytest.fixture
 def numbers(monkeypatch):
     monkeypatch.setattr("demure.extraction.extract.load_encoder", lambda *_: Numbers())
-    monkeypatch.setattr(encoding, "SHARD", 16)
+    monkeypatch.setattr(encoding, "SHARD_SIZE", 16)
 
 
 def run(folder):

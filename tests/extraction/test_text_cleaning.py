@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from demure.extraction.cleaning import clean
-from demure.extraction.inputs import texts
+from demure.extraction.inputs import text_inputs
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_any_text_becomes_one_line_that_can_be_written_down(text):
 
 
 def test_texts_that_are_the_same_once_cleaned_are_one_input():
-    found = texts(pd.DataFrame({"title": ["<b>Heat</b>", "Heat", "He\0at", "<p> </p>"]}), ["title"])
+    found = text_inputs(pd.DataFrame({"title": ["<b>Heat</b>", "Heat", "He\0at", "<p> </p>"]}), ["title"])
     assert found.index.tolist() == [0, 0, 1, -1]
     assert found.problems == [(3, "empty text", "")]
 

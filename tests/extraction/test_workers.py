@@ -9,8 +9,8 @@ import time
 import numpy as np
 import pytest
 
-from demure.extraction.decoding import Unusable
-from demure.extraction.workers import Alone, Decoders, cores
+from demure.extraction.decoding import UnusableInput
+from demure.extraction.workers import DecoderPool, SerialDecoder, usable_cores
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux only")
 LIKE = np.zeros((2, 3), dtype=np.float32)
@@ -21,7 +21,7 @@ def square(k):
 
 
 def ran(make, groups, *, size=4, count=2, seconds=5.0):
-    pool = Decoders(make, LIKE, size, count, seconds)
+    pool = DecoderPool(make, LIKE, size, count, seconds)
     return [(tag, good, np.array(array), bad) for tag, good, array, bad in pool.run(iter(groups))]
 
 
@@ -35,7 +35,7 @@ def test_every_group_comes_in_order_with_its_own():
 def test_what_cannot_be_used_is_told_and_the_others_are_there():
     def make(k):
         if k % 3 == 0:
-            raise Unusable("bad", f"number {k}")
+            raise UnusableInput("bad", f"number {k}")
         return np.zeros(7, dtype=np.float32) if k == 4 else square(k)
 
     [(_, good, array, bad)] = ran(make, [("a", [0, 1, 3, 4])])
@@ -82,7 +82,7 @@ def test_an_input_that_kills_its_process_is_given_up_after_a_second_try(tmp_path
 
 
 def test_no_process_is_left_when_the_work_is_dropped():
-    pool = Decoders(square, LIKE, 4, 2, 5.0)
+    pool = DecoderPool(square, LIKE, 4, 2, 5.0)
     processes = [worker.process for worker in pool.workers]
     run = pool.run(iter([(k, [k]) for k in range(100)]))
     next(run)
@@ -93,14 +93,14 @@ def test_no_process_is_left_when_the_work_is_dropped():
 def test_alone_gives_the_same():
     def make(k):
         if k == 1:
-            raise Unusable("bad")
+            raise UnusableInput("bad")
         return square(k)
 
     groups = [("a", [0, 1, 2]), ("b", [3])]
-    for (_, good, array, bad), alone in zip(ran(make, groups), Alone(make).run(iter(groups)), strict=True):
+    for (_, good, array, bad), alone in zip(ran(make, groups), SerialDecoder(make).run(iter(groups)), strict=True):
         assert (good, bad) == (alone[1], alone[3])
         np.testing.assert_array_equal(array, alone[2])
 
 
 def test_at_least_one_core():
-    assert cores() >= 1
+    assert usable_cores() >= 1

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 from demure_extractors import attributes
-from demure_extractors.attributes import Attributes, hashed
+from demure_extractors.attributes import Attributes, hash_places
 
 HALF = math.sqrt(0.5)
 
@@ -100,7 +100,7 @@ def test_many_values_are_hashed_and_stay_apart():
     assert vectors.shape == (600, attributes.ONE_HOT)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
     expected = np.zeros(attributes.ONE_HOT)
-    for place, sign in hashed("brand 7"):
+    for place, sign in hash_places("brand 7"):
         expected[place] = sign / 2
     np.testing.assert_array_equal(vectors[14], expected)
     cosines = vectors[::2] @ vectors[::2].T
@@ -110,5 +110,5 @@ def test_many_values_are_hashed_and_stay_apart():
 
 
 def test_hashed_places_are_distinct_and_the_same_every_time():
-    assert hashed("x") == hashed("x")
-    assert all(len({place for place, _ in hashed(str(k))}) == 4 for k in range(200))
+    assert hash_places("x") == hash_places("x")
+    assert all(len({place for place, _ in hash_places(str(k))}) == 4 for k in range(200))

@@ -68,7 +68,7 @@ def test_years_ids_and_model_numbers_are_left_out_and_counted():
     texts = [f"red chair ({1990 + k % 2}) sku00{100 + k}" for k in range(4)] + ["blue cup 500ml 1990"]
     encoder = Tfidf()
     encoder.fit(texts)
-    assert sorted(encoder.words.vocabulary_) == ["500ml", "blue", "chair", "cup", "red"]
+    assert sorted(encoder.vectorizer.vocabulary_) == ["500ml", "blue", "chair", "cup", "red"]
     left_out = encoder.identity()["left_out"]
     assert left_out["distinct"] == 6
     assert left_out["occurrences"] == 9
@@ -80,7 +80,7 @@ def test_years_ids_and_model_numbers_are_left_out_and_counted():
 def test_numbers_can_be_kept():
     encoder = Tfidf("keep-numbers")
     encoder.fit(["red chair 1990", "red cup 1991"])
-    assert {"1990", "1991"} <= set(encoder.words.vocabulary_)
+    assert {"1990", "1991"} <= set(encoder.vectorizer.vocabulary_)
     assert "left_out" not in encoder.identity()
 
 

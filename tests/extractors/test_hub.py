@@ -34,7 +34,7 @@ def ask(monkeypatch, answer, name="facebook/dinov2-smal", revision=None):
     monkeypatch.setattr(Hub, "answer", answer)
     monkeypatch.setattr(huggingface_hub, "HfApi", Hub)
     with pytest.raises(ExtractorError) as error:
-        hub.find(name, revision, "vision", KNOWN)
+        hub.find_model(name, revision, "vision", KNOWN)
     line = str(error.value)
     assert "\n" not in line
     return line
@@ -48,7 +48,7 @@ def test_offline_says_what_was_tried_the_nearest_name_and_how_to_fetch(monkeypat
 
 
 def test_a_hub_that_never_answers_is_given_up(monkeypatch):
-    monkeypatch.setattr(hub, "PATIENCE", 0.2)
+    monkeypatch.setattr(hub, "HUB_SECONDS", 0.2)
     before = time.monotonic()
     line = ask(monkeypatch, staticmethod(lambda: time.sleep(5)), "facebook/dinov2-small")
     assert time.monotonic() - before < 3
@@ -96,10 +96,10 @@ def test_an_interrupted_download_is_not_a_model(tmp_path):
 
 def test_a_name_that_is_no_name(tmp_path):
     with pytest.raises(ExtractorError, match="neither a folder here nor a hub name"):
-        hub.find("what is this?", None, "vision", KNOWN)
+        hub.find_model("what is this?", None, "vision", KNOWN)
     (tmp_path / "file").write_text("")
     with pytest.raises(ExtractorError, match="is a file"):
-        hub.find(str(tmp_path / "file"), None, "vision", KNOWN)
+        hub.find_model(str(tmp_path / "file"), None, "vision", KNOWN)
 
 
 def test_the_fingerprint_changes_with_weights_and_configuration(tmp_path):

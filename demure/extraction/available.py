@@ -1,4 +1,4 @@
-"""The result of `demure extractors`: the families, and what of each runs here without a download."""
+"""The result of `demure extractors`: the families of encoders, and which models of each run here without a download."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from demure.extraction.loading import families
-from demure.extraction.protocol import Family
+from demure.extraction.loading import encoder_families
+from demure.extraction.protocol import EncoderFamily
 from demure.features.kinds import BUILT_IN
 
 
 @dataclass(frozen=True)
 class ListedModel:
-    """A model as ``--text`` or ``--image`` names it. ``where`` it is: "built in", "package", "cache", or "download";
-    ``bytes`` of its weights, which are ``approximate`` for a download."""
+    """A model, with the ``name`` that ``--text`` or ``--image`` takes.
+
+    ``where`` is "built in", "package", "cache", or "download"; ``bytes`` is the size of its weights, ``approximate``
+    for a download.
+    """
 
     name: str
     where: str
@@ -28,9 +31,14 @@ class ListedModel:
 
 
 @dataclass(frozen=True)
-class Listed:
-    """``here`` are encoders that run here without a download; ``missing`` packages that the family needs; ``models``
-    those that are here, and some that are worth a download."""
+class ListedFamily:
+    """A family of encoders.
+
+    Attributes:
+        here: names of the encoders that run here without a download.
+        missing: packages that the family needs and that are not installed.
+        models: the models that are here, and some that are worth a download.
+    """
 
     family: str
     about: str
@@ -50,16 +58,16 @@ class Listed:
         return "built in" if self.here == [self.family] else f"{len(self.here)} here without a download"
 
 
-def list_extractors() -> list[Listed]:
-    """Every family, in the order of the table. Imports no encoder and asks no network."""
-    cached = _cached()
-    found = []
-    for family in families().values():
+def list_extractors() -> list[ListedFamily]:
+    """Return every family, in the order of the table. Imports no encoder and uses no network."""
+    cached = _cached_models()
+    listed = []
+    for family in encoder_families().values():
         missing = [package for package in family.needs if importlib.util.find_spec(package) is None]
         models = list(_models(family, cached.get(family.name, {})))
         here = [model.name for model in models if model.where != "download" and not missing]
-        found.append(
-            Listed(
+        listed.append(
+            ListedFamily(
                 family=family.name,
                 about=family.about,
                 encodes=[kind for kind in BUILT_IN if family.target(kind)],
@@ -69,34 +77,35 @@ def list_extractors() -> list[Listed]:
                 models=models,
             )
         )
-    return found
+    return listed
 
 
-def _models(family: Family, cached: dict[str, Path]) -> Iterator[ListedModel]:
+def _models(family: EncoderFamily, cached: dict[str, Path]) -> Iterator[ListedModel]:
     if family.built_in:
         yield ListedModel(family.name, "built in", family.dim, 0)
         return
-    seen = set()
+    listed = set()
     for model, package in family.packaged:
         spec = importlib.util.find_spec(package)
         if spec is not None and spec.origin is not None and model not in cached:
-            seen.add(model)
-            yield _there(f"{family.name}:{model}", "package", Path(spec.origin).parent / "model")
+            listed.add(model)
+            yield _local_model(f"{family.name}:{model}", "package", Path(spec.origin).parent / "model")
     for model, folder in cached.items():
-        seen.add(model)
-        yield _there(f"{family.name}:{model}", "cache", folder)
-    for known in family.models:
-        if known.name not in seen:
-            yield ListedModel(f"{family.name}:{known.name}", "download", known.dim, known.megabytes * 10**6, True)
+        listed.add(model)
+        yield _local_model(f"{family.name}:{model}", "cache", folder)
+    for download in family.models:
+        if download.name not in listed:
+            name, size = f"{family.name}:{download.name}", download.megabytes * 10**6
+            yield ListedModel(name, "download", download.dim, size, approximate=True)
 
 
-def _there(name: str, where: str, folder: Path) -> ListedModel:
+def _local_model(name: str, where: str, folder: Path) -> ListedModel:
     size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
     return ListedModel(name, where, _dim(folder), size)
 
 
 def _dim(folder: Path) -> int | None:
-    """What the model's own files say; None where they do not."""
+    """Return the dimension that the model's own files state, or None."""
     for file, path in (
         ("open_clip_config.json", ("model_cfg", "embed_dim")),
         ("config.json", ("hidden_size",)),
@@ -112,14 +121,17 @@ def _dim(folder: Path) -> int | None:
     return None
 
 
-def _cached() -> dict[str, dict[str, Path]]:
-    """Family -> models in the hub's cache -> folder, told apart by the files they have; the hub's package is not
-    imported."""
+def _cached_models() -> dict[str, dict[str, Path]]:
+    """Return family -> model in the hub's cache -> folder; the family is recognised by the files of the folder.
+
+    The hub's package is not imported, as that takes long.
+    """
     home = os.environ.get("HF_HOME") or str(Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "huggingface")
     root = Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub").expanduser()
-    found: dict[str, dict[str, Path]] = {}
+    models: dict[str, dict[str, Path]] = {}
     for folder in sorted(root.glob("models--*")):
-        snapshot = next((one for one in sorted(folder.glob("snapshots/*")) if any(one.glob("*.safetensors"))), None)
+        snapshots = (path for path in sorted(folder.glob("snapshots/*")) if any(path.glob("*.safetensors")))
+        snapshot = next(snapshots, None)
         if snapshot is None:
             continue
         model = folder.name.removeprefix("models--").replace("--", "/")
@@ -129,5 +141,5 @@ def _cached() -> dict[str, dict[str, Path]]:
             ("vision", "preprocessor_config.json"),
         ):
             if (snapshot / file).is_file():
-                found.setdefault(family, {})[model] = snapshot
-    return found
+                models.setdefault(family, {})[model] = snapshot
+    return models

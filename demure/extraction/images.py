@@ -1,0 +1,125 @@
+"""Collect the distinct image files of the items, each with its hash; they are decoded later, by worker processes.
+
+The path of an image: extract -> inputs (this module) -> workers, which decode -> encoding -> shards -> assemble ->
+store.
+
+Shapes: I items, D distinct images.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from demure.errors import ExtractorError
+from demure.extraction import decoding
+from demure.extraction.columns import is_missing
+from demure.extraction.decoding import UnusableInput, decode_image
+from demure.extraction.hashing import hash_input, stack_hashes
+from demure.extraction.image_cache import ImageHashCache
+from demure.extraction.inputs import Inputs, Problem
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_READERS = 4  # threads that read and hash files
+
+
+def image_inputs(items: pd.DataFrame, root: Path | None, cache_file: Path | None = None) -> Inputs:
+    """Return every item's image file, by the bytes of the file.
+
+    ``root`` is the images folder; ``cache_file`` keeps the hashes, so that unchanged files are not read again. Raises
+    ``ExtractorError`` if the dataset has no images.
+    """
+    if "image" not in items.columns or root is None:
+        raise ExtractorError(
+            "the items have no images", where="--image", remedy="give an items file with a column image, and --images"
+        )
+    if not Path(root).is_dir():
+        raise ExtractorError(
+            "the images folder is not there any more", where=root, remedy="prepare again with --images"
+        )
+    real_root = Path(root).resolve()
+    names = items["image"].tolist()
+    cache = ImageHashCache(cache_file, real_root, names)
+
+    def read(item: int) -> tuple[bytes, str] | UnusableInput:
+        return _hash_file(real_root, names[item])
+
+    changed = np.flatnonzero(~cache.unchanged).tolist()
+    with ThreadPoolExecutor(_READERS) as threads:
+        results = dict(zip(changed, threads.map(read, changed), strict=True))
+    numbers: dict[bytes, int] = {}
+    paths: list[str] = []
+    index = np.full(len(items), -1, dtype=np.int64)
+    problems = []
+    for item in range(len(names)):
+        result = results.get(item)
+        if isinstance(result, UnusableInput):
+            problems.append(Problem(item, result.kind, result.value))
+            continue
+        if result is None:
+            key, path = cache.hashes[item].tobytes(), os.path.join(real_root, names[item])
+        else:
+            key, path = result
+            cache.hashes[item] = np.frombuffer(key, dtype=np.uint8)
+        if key not in numbers:
+            numbers[key] = len(paths)
+            paths.append(path)
+        index[item] = numbers[key]
+    cache.store(index >= 0)
+    keys = stack_hashes(list(numbers))
+    return Inputs(keys, index, problems, _loader(paths, keys, real_root), {"column": "image", **decoding.POLICY})
+
+
+def _hash_file(root: Path, name: Any) -> tuple[bytes, str] | UnusableInput:
+    """Return the hash and path of an image file, or why it cannot be used."""
+    try:
+        path = locate_image(root, name)
+        data = path.read_bytes()
+    except OSError as error:
+        return UnusableInput("cannot be read", f"{name}: {error.strerror or error}")
+    except UnusableInput as problem:
+        return problem
+    return (hash_input(data), str(path)) if data else UnusableInput("empty file", str(name))
+
+
+def _loader(paths: list[str], keys: np.ndarray, root: Path) -> Callable[[int], Image.Image]:
+    """Return the function that decodes distinct image k, and refuses a file that has changed since it was hashed."""
+
+    def load(k: int) -> Image.Image:
+        name = os.path.relpath(paths[k], root)
+        try:
+            data = Path(paths[k]).read_bytes()
+            if hash_input(data) != keys[k].tobytes():
+                raise UnusableInput("changed while it was being encoded", "run again")
+            return decode_image(data)
+        except OSError as error:
+            raise UnusableInput("cannot be read", f"{name}: {error}") from error
+        except UnusableInput as problem:
+            raise UnusableInput(problem.kind, f"{name}: {problem.value}") from problem
+
+    return load
+
+
+def locate_image(root: Path, value: Any) -> Path:
+    """Return the file that an ``image`` value names inside ``root``, which is resolved. Raises ``UnusableInput``."""
+    if is_missing(value) or not str(value).strip():
+        raise UnusableInput("no image given")
+    name = str(value)
+    if "://" in name or name.startswith("data:"):
+        raise UnusableInput("a URL, not a file", name[:200])
+    if "\0" in name:
+        raise UnusableInput("no such file", repr(name[:200]))
+    path = (root / name).resolve()
+    if not path.is_relative_to(root):
+        raise UnusableInput("outside the images folder", name)
+    if not path.is_file():
+        raise UnusableInput("no such file" if not path.exists() else "not a file", name)
+    return path

@@ -1,0 +1,177 @@
+"""Run the encoder over the pending inputs of one modality, and write the shards that no other process writes.
+
+Encoding calls this module; ``workers`` decodes and prepares its images, ``oom`` halves batches, ``shards`` stores.
+
+Shapes: n inputs of a shard, D dimensions.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import time
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from demure.compute.launcher import ProcessRanks
+from demure.extraction.decoding import UnusableInput
+from demure.extraction.inputs import Problem
+from demure.extraction.oom import HalvingEncoder
+from demure.extraction.reuse import EncodingPlan
+from demure.extraction.shards import Shard, ShardFolder
+from demure.extraction.workers import DecodedBatch, open_decoders, usable_cores
+from demure.features.kinds import plural
+from demure.progress import Listener, Progress
+
+Batches = Generator[DecodedBatch, None, None]
+
+
+@dataclass
+class _OpenShard:
+    """A shard in the making: ``remaining`` inputs are still to come; ``lock`` is held until it is closed."""
+
+    shard: Shard
+    row_of: dict[int, int]
+    remaining: int
+    lock: contextlib.ExitStack
+
+
+class ShardEncoder:
+    """The shards that this process makes of an ``EncodingPlan``.
+
+    Attributes:
+        encoded: inputs that went through the encoder in this process.
+        done: numbers of the shards that are finished, by any process.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        plan: EncodingPlan,
+        folder: ShardFolder,
+        encoder: Any,
+        listener: Listener,
+        *,
+        ranks: ProcessRanks,
+        workers: int | None,
+        image_seconds: float,
+    ) -> None:
+        self.kind, self.plan, self.folder, self.listener = kind, plan, folder, listener
+        self.ranks, self.workers, self.image_seconds = ranks, workers, image_seconds
+        self.encoder = HalvingEncoder(encoder)
+        self.encoded = 0
+        self.open: dict[int, _OpenShard] = {}
+        self.done = {n for n in range(plan.shards) if folder.usable(n, plan.shard_keys(n))}
+        self.kept_before = self.kept
+        self.started = time.perf_counter()
+
+    def finished(self) -> bool:
+        """Return whether all shards exist, made by this or another process."""
+        self.done |= {n for n in range(self.plan.shards) if n not in self.done and self.folder.has(n)}
+        return len(self.done) == self.plan.shards
+
+    def encode_shards(self) -> None:
+        """Make the shards that no other process is making."""
+        batches = self._image_batches() if self.kind == "image" else self._loaded_batches()
+        with contextlib.closing(batches):
+            for number, inputs, batch, problems in batches:
+                self._add(number, inputs, self.encoder.encode(batch) if len(inputs) else None, problems)
+
+    @property
+    def kept(self) -> int:
+        """How many inputs an interrupted run would find again."""
+        return sum(len(self.plan.shard_inputs(n)) for n in self.done) + self.plan.reused
+
+    def close(self) -> None:
+        """Release the locks on shards that were not finished."""
+        for shard in self.open.values():
+            shard.lock.close()
+
+    def _claimed_batches(self) -> Generator[tuple[int, list[int]], None, None]:
+        """Yield (shard, inputs of a batch) for the shards that are still to be made.
+
+        A shard is claimed when its first batch is asked for. Every rank begins at another shard.
+        """
+        first = self.ranks.rank * self.plan.shards // self.ranks.world
+        for number in [*range(first, self.plan.shards), *range(first)]:
+            if number in self.done:
+                continue
+            with contextlib.ExitStack() as stack:
+                if not stack.enter_context(self.folder.lock(f"{number:06d}")) or self.folder.has(number):
+                    continue
+                inputs = self.plan.shard_inputs(number).tolist()
+                vectors = np.zeros((len(inputs), self.plan.dim), dtype=np.float32)
+                shard = Shard(self.plan.shard_keys(number), vectors, np.zeros(len(inputs), dtype=bool), [])
+                row_of = {k: row for row, k in enumerate(inputs)}
+                self.open[number] = _OpenShard(shard, row_of, len(inputs), stack.pop_all())
+            for start in range(0, len(inputs), self.encoder.batch):
+                yield number, inputs[start : start + self.encoder.batch]
+
+    def _loaded_batches(self) -> Batches:
+        load = self.plan.inputs.load
+        for number, inputs in self._claimed_batches():
+            yield DecodedBatch(number, inputs, [load(k) for k in inputs], [])
+
+    def _image_batches(self) -> Batches:
+        from PIL import Image
+
+        prepare, load = self.encoder.prepare, self.plan.inputs.load
+
+        def decode(k: int) -> Any:
+            image = load(k)
+            try:
+                return prepare(image)
+            except Exception as error:
+                raise UnusableInput("cannot be prepared", f"{image.width} x {image.height}: {error}"[:200]) from error
+
+        batches = self._claimed_batches()
+        first = next(batches, None)
+        if first is None:  # nothing to do: no workers are started
+            return
+        template = np.asarray(prepare(Image.new("RGB", (64, 64), "grey")))
+        workers = self.workers or self._default_workers()
+        decoders = open_decoders(decode, template, self.encoder.batch, workers, self.image_seconds)
+        with contextlib.closing(decoders.run(itertools.chain([first], batches))) as decoded:
+            yield from decoded
+
+    def _default_workers(self) -> int:
+        """Return 2 where the encoder computes on the same cores; an accelerator waits for decoding, so up to 16."""
+        device = getattr(self.encoder.encoder, "device", None)
+        most = 2 if getattr(device, "type", "cpu") == "cpu" else 16
+        return max(1, min(most, usable_cores()))
+
+    def _add(self, number: int, inputs: list[int], vectors: np.ndarray | None, problems: list[Problem]) -> None:
+        """Put the vectors of ``inputs`` into shard ``number``, and write the shard if it is complete."""
+        target = self.open[number]
+        if vectors is not None:
+            target.shard.vectors[[target.row_of[k] for k in inputs]] = vectors
+        target.shard.problems.extend(problem._replace(number=target.row_of[problem.number]) for problem in problems)
+        target.remaining -= len(inputs) + len(problems)
+        self.encoded += len(inputs) + len(problems)
+        if not target.remaining:
+            self.folder.save(number, _with_presence(target.shard))
+            self.done.add(number)
+            del self.open[number]
+            target.lock.close()
+        total = len(self.plan.inputs.keys)
+        rate = self.encoded / max(time.perf_counter() - self.started, 1e-9)
+        done = min(self.kept_before + self.encoded, total)
+        self.listener(Progress(f"encoding {plural(self.kind)}", done, total, {"per second": round(rate, 1)}))
+
+
+def _with_presence(shard: Shard) -> Shard:
+    """Return the shard with the marks of present vectors, and a problem for every input without one."""
+    finite = np.all(np.isfinite(shard.vectors), axis=1)
+    present = np.logical_and(finite, np.any(shard.vectors, axis=1))
+    explained = {problem.number for problem in shard.problems}
+    problems = list(shard.problems)
+    for row in np.flatnonzero(~present).tolist():
+        if row not in explained:
+            # Kinds of problems are part of the files: their wording stays.
+            kind = "the encoder knows nothing in it" if finite[row] else "the encoder's vector is not finite"
+            problems.append(Problem(row, kind, ""))
+    shard.vectors[~present] = 0
+    return Shard(shard.keys, shard.vectors, present, sorted(problems))
