@@ -134,8 +134,8 @@ def _item_tensors(expert: ModalityExpert) -> dict[str, torch.Tensor]:
     """All tensors of a modality expert that hold a row per item."""
     return {
         "coordinates": expert.coordinates_ID,
-        "themes": expert.cluster_space_ID,
-        "offsets": expert.points.offset_ID.data,
+        "clusters": expert.cluster_space_ID,
+        "offsets": expert.kernel.offset_ID.data,
         "messages": expert.clusters.offset_IC,
     }
 

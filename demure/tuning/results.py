@@ -1,4 +1,4 @@
-"""What a study found: its trials, the best, which numbers mattered, and a page that shows it."""
+"""The results of a study: its trials, the best one, the importance of each key, and a page of charts."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from demure.files import atomic_file
+from demure.tuning.space import Value
 
 if TYPE_CHECKING:
     import optuna
 
-_LEAST_FOR_IMPORTANCE = 4
+_MIN_TRIALS_FOR_IMPORTANCE = 4
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Trial:
     number: int
     state: str
     value: float | None
-    params: dict[str, Any]
+    params: dict[str, Value]
     epochs: int | None
     seconds: float
     error: str | None = None
@@ -31,8 +32,12 @@ class Trial:
 
 @dataclass(frozen=True)
 class TuneReport:
-    """What `demure tune` found. ``trials`` in their order, the first being the recipe as it was; ``importance``: key ->
-    its share of the variance of the value; ``written``: the best recipe; ``left`` trials that time did not allow."""
+    """The result of `demure tune`.
+
+    ``space``: key -> its values in words; ``trials`` in their order, the first being the unchanged recipe;
+    ``importance``: key -> its share of the variance of the value; ``written``: file of the best recipe; ``page``: file
+    of the charts; ``left``: trials that the time limit did not allow.
+    """
 
     study: str
     dataset: str
@@ -49,57 +54,59 @@ class TuneReport:
     seconds: float
 
 
-def rows_of(study: optuna.Study, keys: Sequence[str]) -> list[Trial]:
-    """The finished trials."""
-    rows = []
-    for one in study.get_trials(deepcopy=False):
-        if not one.state.is_finished():
+def finished_trials(study: optuna.Study, keys: Sequence[str]) -> list[Trial]:
+    """Return the finished trials of the study with their values of ``keys``."""
+    trials = []
+    for frozen in study.get_trials(deepcopy=False):
+        if not frozen.state.is_finished():
             continue
-        state = {"COMPLETE": "complete", "PRUNED": "pruned"}.get(one.state.name, "failed")
-        told = one.user_attrs
-        params = {key: told.get("params", one.params).get(key) for key in keys}
-        value = one.value if state == "complete" else None
-        rows.append(
-            Trial(one.number, state, value, params, told.get("epochs"), told.get("seconds", 0.0), told.get("failed"))
-        )
-    return rows
+        state = {"COMPLETE": "complete", "PRUNED": "pruned"}.get(frozen.state.name, "failed")
+        facts = frozen.user_attrs
+        params = {key: facts.get("params", frozen.params).get(key) for key in keys}
+        value = frozen.value if state == "complete" else None
+        seconds, error = facts.get("seconds", 0.0), facts.get("failed")
+        trials.append(Trial(frozen.number, state, value, params, facts.get("epochs"), seconds, error))
+    return trials
 
 
-def best_of(trials: Sequence[Trial]) -> Trial | None:
-    """The highest value, the earliest of equals."""
-    complete = [one for one in trials if one.value is not None]
-    return max(complete, key=lambda one: (one.value, -one.number)) if complete else None
+def best_trial(trials: Sequence[Trial]) -> Trial | None:
+    """Return the trial with the highest value, the earliest of equals; None if none is complete."""
+    complete = [(trial.value, -trial.number, trial) for trial in trials if trial.value is not None]
+    return max(complete, key=lambda entry: entry[:2])[2] if complete else None
 
 
-def importance_of(study: optuna.Study, seed: int) -> dict[str, float]:
-    """fANOVA's share of each key (Hutter et al., ICML 2014), the largest first; empty where there are too few trials to
-    say, or all have one value."""
+def key_importance(study: optuna.Study, seed: int) -> dict[str, float]:
+    """Return fANOVA's share of each key (Hutter et al., ICML 2014), the largest first.
+
+    Empty where there are too few trials, or all have one value.
+    """
     import optuna
 
-    values = [one.value for one in study.get_trials(deepcopy=False) if one.state.name == "COMPLETE"]
-    if len(values) < _LEAST_FOR_IMPORTANCE or len(set(values)) == 1:
+    values = [frozen.value for frozen in study.get_trials(deepcopy=False) if frozen.state.name == "COMPLETE"]
+    if len(values) < _MIN_TRIALS_FOR_IMPORTANCE or len(set(values)) == 1:
         return {}
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=seed)
     try:
-        found = optuna.importance.get_param_importances(study, evaluator=evaluator)
-    except (RuntimeError, ValueError):  # no key was varied in all of them
+        importances = optuna.importance.get_param_importances(study, evaluator=evaluator)
+    except (RuntimeError, ValueError):  # no key was varied in all trials
         return {}
-    return {key: float(value) for key, value in found.items()}
+    return {key: float(value) for key, value in importances.items()}
 
 
 def write_trials(trials: Sequence[Trial], file: Path) -> None:
-    """One row per trial, its numbers in columns of their own."""
+    """Write a CSV file with a row per trial and a column per key."""
     keys = list(trials[0].params) if trials else []
     with atomic_file(file) as part, open(part, "w", encoding="utf-8", newline="") as handle:
         writer = csv.writer(handle, lineterminator="\n")
         writer.writerow(["trial", "state", "value", "epochs", "seconds", *keys, "error"])
-        for one in trials:
-            numbers = [one.params[key] for key in keys]
-            writer.writerow([one.number, one.state, one.value, one.epochs, one.seconds, *numbers, one.error or ""])
+        for trial in trials:
+            params = [trial.params[key] for key in keys]
+            facts = [trial.number, trial.state, trial.value, trial.epochs, trial.seconds]
+            writer.writerow([*facts, *params, trial.error or ""])
 
 
 def write_page(study: optuna.Study, importance: dict[str, float], seed: int, file: Path) -> str:
-    """Optuna's own charts on one page that opens offline; return its path."""
+    """Write Optuna's charts as one page that opens offline; return its path."""
     from optuna import visualization
     from optuna.importance import FanovaImportanceEvaluator
 
@@ -108,7 +115,8 @@ def write_page(study: optuna.Study, importance: dict[str, float], seed: int, fil
         evaluator = FanovaImportanceEvaluator(seed=seed)
         figures.insert(0, visualization.plot_param_importances(study, evaluator=evaluator))
         figures.append(visualization.plot_slice(study, params=list(importance)))
-    parts = [one.to_html(full_html=False, include_plotlyjs=not at) for at, one in enumerate(figures)]
+    # The first figure carries plotly.js for all.
+    parts = [figure.to_html(full_html=False, include_plotlyjs=not k) for k, figure in enumerate(figures)]
     head = '<!doctype html><html lang="en"><meta charset="utf-8"><title>demure tune</title><body>'
     with atomic_file(file) as part:
         part.write_text(head + "\n".join(parts) + "</body></html>\n", encoding="utf-8")

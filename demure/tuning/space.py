@@ -1,4 +1,4 @@
-"""What is searched: a range or choices for keys of a recipe, by default per model, or from a file."""
+"""The search space of a study: a range or choices for keys of a recipe, by default per model, or from a file."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import yaml
 from demure.baselines.reference import keys_of
 from demure.baselines.registry import default_options
 from demure.errors import RecipeError
+from demure.recipe.aliases import current_name
 from demure.recipe.reference import Key, short
 from demure.recipe.schema import Recipe
 from demure.suggest import did_you_mean
@@ -24,7 +25,10 @@ Value = float | int | bool | str
 
 @dataclass(frozen=True)
 class Dimension:
-    """One key: ``choices``, or all from ``low`` to ``high`` (whole numbers if both are), evenly by ``log`` or not."""
+    """The values of one key: ``choices``, or the range from ``low`` to ``high`` (whole numbers if both are).
+
+    With ``log``, the range is searched evenly over its logarithm.
+    """
 
     key: str
     low: float = 0.0
@@ -34,13 +38,13 @@ class Dimension:
 
     @property
     def words(self) -> str:
-        """As a reader sees it."""
+        """The values as a reader sees them."""
         if self.choices:
-            return ", ".join(short(one) for one in self.choices)
+            return ", ".join(short(choice) for choice in self.choices)
         return f"{short(self.low)} to {short(self.high)}" + (", log" if self.log else "")
 
     def including(self, value: Value) -> Dimension:
-        """The same, wide enough for what the recipe itself has."""
+        """Return the dimension, widened to hold ``value``."""
         if self.choices:
             return self if value in self.choices else replace(self, choices=(*self.choices, value))
         number = float(value) if isinstance(self.low, float) or isinstance(self.high, float) else int(value)
@@ -48,10 +52,10 @@ class Dimension:
         return replace(self, low=low, high=high, log=self.log and low > 0)
 
     def suggest(self, trial: optuna.Trial) -> Value:
-        """What ``trial`` is to take; numbers to four digits, so that a recipe can be read."""
+        """Draw the value of ``trial``; numbers are rounded to four digits, so that a recipe can be read."""
         if self.choices:
-            chosen: Any = trial.suggest_categorical(self.key, self.choices)
-            return chosen
+            choice: Value = trial.suggest_categorical(self.key, self.choices)
+            return choice
         if isinstance(self.low, int) and isinstance(self.high, int):
             return trial.suggest_int(self.key, self.low, self.high, log=self.log)
         return float(f"{trial.suggest_float(self.key, self.low, self.high, log=self.log):.4g}")
@@ -69,10 +73,10 @@ _LEARNED = {
 _PAIRWISE = {**_LEARNED, "baseline.regularisation": _range(1e-5, 0.3, log=True)}
 SPACES: dict[str, dict[str, Any]] = {
     "demure": {
-        "denoiser.themes": _range(8, 64, log=True),
+        "denoiser.clusters": _range(8, 64, log=True),
         "denoiser.max_dim": _range(10, 40, log=True),
         "collaborative.window": _range(10, 100, log=True),
-        "training.theme_rate": _range(0.02, 0.5, log=True),
+        "training.cluster_rate": _range(0.02, 0.5, log=True),
         "training.gate_rate": _range(0.03, 0.5, log=True),
         "training.held_out": _range(0.1, 0.4),
     },
@@ -100,35 +104,34 @@ SPACES: dict[str, dict[str, Any]] = {
     },
     "sasrec": {**_LEARNED, "baseline.layers": _range(1, 3), "baseline.dropout": _range(0.1, 0.6)},
 }
-"""Model -> what is searched where no file says otherwise."""
+"""Model -> key -> its choices or range, as in a file of the user."""
 
 
-def space_of(recipe: Recipe, file: Path | None = None, fixed: Sequence[str] = ()) -> list[Dimension]:
-    """The space of the recipe's model, or of ``file``, without the keys that ``fixed`` settles; each dimension is wide
-    enough for the recipe's own value.
+def search_space(recipe: Recipe, file: Path | None = None, fixed: Sequence[str] = ()) -> list[Dimension]:
+    """Return the space of the recipe's model, or of ``file``, without the ``fixed`` keys.
 
-    Raises ``RecipeError`` for a file that is none, a key that the model does not have, values out of the key's range,
-    and where nothing is left to search.
+    Each dimension is wide enough for the recipe's own value. Raises ``RecipeError`` for a file that is not a space, a
+    key that the model does not have, values out of the key's range, and where nothing is left to search.
     """
-    given = SPACES[recipe.model] if file is None else _read(file)
-    known = {key.name: key for key in keys_of(recipe.model)}
+    space = SPACES[recipe.model] if file is None else {current_name(key): value for key, value in _read(file).items()}
+    keys = {key.name: key for key in keys_of(recipe.model)}
     where = str(file) if file is not None else f"the space of {recipe.model}"
-    dimensions = [_dimension(key, value, known, where) for key, value in given.items() if key not in fixed]
+    left_out = {current_name(key) for key in fixed}
+    dimensions = [_dimension(name, value, keys, where) for name, value in space.items() if name not in left_out]
     if not dimensions:
-        remedy = "choose another recipe" if not given else "leave a --set out, or name other keys with --space FILE"
+        remedy = "choose another recipe" if not space else "leave a --set out, or name other keys with --space FILE"
         raise RecipeError("holds nothing to search", where=where, remedy=remedy)
-    return [one.including(value_of(recipe, one.key)) for one in dimensions]
+    return [dimension.including(recipe_value(recipe, dimension.key)) for dimension in dimensions]
 
 
-def value_of(recipe: Recipe, key: str) -> Value:
-    """What ``recipe`` has for ``key``, or the default of its model."""
+def recipe_value(recipe: Recipe, key: str) -> Value:
+    """Return the value of ``key`` in ``recipe``, or the default of its model."""
     section, _, name = key.rpartition(".")
     if section == "baseline":
         default = getattr(default_options(recipe.model), name)
-        found: Value = type(default)(recipe.baseline.get(name, default))
-        return found
-    part: Any = getattr(recipe, section) if section else recipe
-    value: Value = getattr(part, name)
+        number: Value = type(default)(recipe.baseline.get(name, default))
+        return number
+    value: Value = getattr(getattr(recipe, section) if section else recipe, name)
     return value
 
 
@@ -143,13 +146,13 @@ def _read(file: Path) -> dict[str, Any]:
     return {str(key): value for key, value in values.items()}
 
 
-def _dimension(name: str, value: Any, known: Mapping[str, Key], where: str) -> Dimension:
+def _dimension(name: str, value: object, keys: Mapping[str, Key], where: str) -> Dimension:
     place = f"{where}, {name}"
-    if name not in known or known[name].type in ("text", "list of names"):
-        raise RecipeError("is no key to search", where=place, remedy=did_you_mean(name, known))
-    key = known[name]
+    if name not in keys or keys[name].type in ("text", "list of names"):
+        raise RecipeError("is not a key to search", where=place, remedy=did_you_mean(name, keys))
+    key = keys[name]
     if isinstance(value, list) and value:
-        return Dimension(name, choices=tuple(_checked(key, one, place) for one in value))
+        return Dimension(name, choices=tuple(_checked(key, choice, place) for choice in value))
     if not isinstance(value, Mapping) or not {"low", "high"} <= set(value) <= {"low", "high", "log"}:
         remedy = "give [choices] or {low: 1, high: 9, log: true}"
         raise RecipeError(f"is {value!r}", where=place, remedy=remedy)
@@ -162,14 +165,14 @@ def _dimension(name: str, value: Any, known: Mapping[str, Key], where: str) -> D
     return Dimension(name, low, high, log)
 
 
-def _checked(key: Key, value: Any, place: str) -> Value:
-    """``value`` as the key's type. Raises ``RecipeError`` if it is of another, or out of range."""
+def _checked(key: Key, value: object, place: str) -> Value:
+    """Return ``value`` with the key's type. Raises ``RecipeError`` if it has another type, or is out of range."""
     if key.type == "true or false":
         if not isinstance(value, bool):
             raise RecipeError(f"{value!r} is not true or false", where=place)
         return value
     try:
-        number = float(value) if not isinstance(value, bool) else float("nan")
+        number = float("nan") if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         number = float("nan")
     whole = key.type == "whole number"

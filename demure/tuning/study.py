@@ -1,4 +1,4 @@
-"""The study folder: an Optuna study in a database, and what it is a study of."""
+"""The study folder: an Optuna study in a database, and the manifest of what it is a study of."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from demure.errors import RunError
 from demure.files import read_json, refuse_existing, write_json
 from demure.recipe.load import to_yaml
 from demure.recipe.schema import Recipe
-from demure.tuning.space import Dimension
+from demure.tuning.space import Dimension, Value
 
 if TYPE_CHECKING:
     import optuna
 
 FORMAT_VERSION = 1
 MANIFEST, DATABASE = "study.json", "study.db"
-_STARTUP = 5  # trials at random before the sampler models what it has seen
-_KEPT_FROM_PRUNING = 4  # finished trials before another may be stopped early
+_STARTUP = 5  # random trials before the sampler models their values
+_UNPRUNED_TRIALS = 4  # finished trials before another may be stopped early
 
 
-def manifest_of(
+def study_manifest(
     data: Dataset, recipe: Recipe, space: Sequence[Dimension], *, metric: str, seed: int, seeds: int, pruning: bool
 ) -> dict[str, Any]:
-    """What decides a study but the number of trials: a study goes on only where all of it is the same."""
+    """Return all that decides a study but the number of trials: a study goes on only where all of it is the same."""
     return {
         "format_version": FORMAT_VERSION,
         "dataset": {"path": str(data.path.absolute()), "identity": data.identity},
         "recipe": to_yaml(recipe),
-        "space": [{**asdict(one), "choices": list(one.choices)} for one in space],
+        "space": [{**asdict(dimension), "choices": list(dimension.choices)} for dimension in space],
         "metric": metric,
         "seed": seed,
         "seeds": seeds,
@@ -41,19 +41,19 @@ def manifest_of(
     }
 
 
-def open_study(out: Path, manifest: dict[str, Any], *, warm: int, overwrite: bool) -> optuna.Study:
-    """The study in ``out``, begun or gone on with. Trials are stopped early not before step ``warm``.
+def open_study(out: Path, manifest: dict[str, Any], *, warm_up: int, overwrite: bool) -> optuna.Study:
+    """Begin the study in ``out``, or go on with it. Trials are not stopped early before step ``warm_up``.
 
-    Raises ``RunError`` for a folder that is no study, or one of something else.
+    Raises ``RunError`` for a folder that is not a study, or a study of something else.
     """
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     if (out / MANIFEST).is_file() and not overwrite:
-        _refuse_other(out, manifest)
+        _check_manifest(out, manifest)
     else:
-        ours = (out / MANIFEST).is_file() or not out.exists() or (out.is_dir() and not any(out.iterdir()))
-        if not ours:
+        replaceable = (out / MANIFEST).is_file() or not out.exists() or (out.is_dir() and not any(out.iterdir()))
+        if not replaceable:
             refuse_existing(out)
             raise RunError("is not a study folder", where=out, remedy="choose another --out")
         shutil.rmtree(out, ignore_errors=True)
@@ -61,47 +61,48 @@ def open_study(out: Path, manifest: dict[str, Any], *, warm: int, overwrite: boo
         write_json(out / MANIFEST, {**manifest, "demure_version": __version__, "optuna_version": optuna.__version__})
     pruner: optuna.pruners.BasePruner = optuna.pruners.NopPruner()
     if manifest["pruning"]:
-        pruner = optuna.pruners.MedianPruner(n_startup_trials=_KEPT_FROM_PRUNING, n_warmup_steps=warm)
+        pruner = optuna.pruners.MedianPruner(n_startup_trials=_UNPRUNED_TRIALS, n_warmup_steps=warm_up)
     try:
         storage = optuna.storages.RDBStorage(f"sqlite:///{(out / DATABASE).absolute()}")
         return optuna.create_study(
             storage=storage, study_name="demure", direction="maximize", load_if_exists=True, pruner=pruner
         )
-    except Exception as error:  # SQLAlchemy's own kinds
-        told = str(error).splitlines()[0]
+    except Exception as error:  # SQLAlchemy raises exceptions of its own
+        reason = str(error).splitlines()[0]
         raise RunError(
-            f"cannot be read ({told})", where=out / DATABASE, remedy="begin again with --overwrite"
+            f"cannot be read ({reason})", where=out / DATABASE, remedy="begin again with --overwrite"
         ) from error
 
 
-def next_trial(study: optuna.Study, seed: int, first: dict[str, Any]) -> optuna.Trial:
-    """The trial that was cut off, or a new one; the very first takes the values ``first``.
+def next_trial(study: optuna.Study, seed: int, first: dict[str, Value]) -> optuna.Trial:
+    """Return the interrupted trial if there is one, else a new one; the very first takes the values ``first``.
 
-    The sampler is seeded by the number of the trial, so that a study that goes on draws what it would have drawn.
+    The sampler is seeded by the number of the trial, so that a study that goes on draws the same values as a study that
+    was not interrupted.
     """
     import optuna
 
-    cut_off = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
-    number = cut_off[0].number if cut_off else len(study.trials)
+    running = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
+    number = running[0].number if running else len(study.trials)
     study.sampler = optuna.samplers.TPESampler(
         seed=seed * 1_000_003 + number, n_startup_trials=_STARTUP, multivariate=True, constant_liar=False
     )
-    if cut_off:
-        return optuna.Trial(study, cut_off[0]._trial_id)
+    if running:
+        return optuna.Trial(study, running[0]._trial_id)
     if not study.trials:
         study.enqueue_trial(first)
     return study.ask()
 
 
-def _refuse_other(out: Path, manifest: dict[str, Any]) -> None:
-    found = read_json(out / MANIFEST)
-    if not isinstance(found, dict) or found.get("format_version") != FORMAT_VERSION:
+def _check_manifest(out: Path, manifest: dict[str, Any]) -> None:
+    """Raise ``RunError`` unless the study in ``out`` has this manifest."""
+    stored = read_json(out / MANIFEST)
+    if not isinstance(stored, dict) or stored.get("format_version") != FORMAT_VERSION:
         raise RunError("has another format version", where=out / MANIFEST, remedy="begin again with --overwrite")
-    dataset = found.get("dataset", {})
+    dataset = stored.get("dataset", {})
     changed = ["dataset"] if dataset.get("identity") != manifest["dataset"]["identity"] else []
-    changed += [
-        key for key in ("recipe", "space", "metric", "seed", "seeds", "pruning") if found.get(key) != manifest[key]
-    ]
+    keys = ("recipe", "space", "metric", "seed", "seeds", "pruning")
+    changed += [key for key in keys if stored.get(key) != manifest[key]]
     if changed:
         raise RunError(
             f"is a study of another {', '.join(changed)}",

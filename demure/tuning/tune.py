@@ -1,4 +1,4 @@
-"""`demure tune`: trials of a recipe's numbers, each a training, judged and stopped early on the validation split."""
+"""`demure tune`: search for the best values of a recipe's keys; each trial is a training, valued on validation."""
 
 from __future__ import annotations
 
@@ -7,33 +7,34 @@ import shutil
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from demure.baselines.registry import LEARNED, check_model, learned_options
 from demure.data.dataset import Dataset
 from demure.errors import DemureError, RunError
 from demure.files import atomic_file
-from demure.progress import ValidatedEpoch, Listener, Progress, silent
+from demure.progress import Listener, Progress, ValidatedEpoch, silent
 from demure.recipe.load import load_recipe, to_yaml
 from demure.recipe.schema import Recipe
-from demure.runs.folder import MANIFEST, read_manifest
+from demure.runs.folder import MANIFEST
+from demure.runs.manifest import read_manifest
 from demure.training.run import train
-from demure.tuning.results import TuneReport, best_of, importance_of, rows_of, write_page, write_trials
-from demure.tuning.space import Dimension, space_of, value_of
-from demure.tuning.study import manifest_of, next_trial, open_study
+from demure.tuning.results import TuneReport, best_trial, finished_trials, key_importance, write_page, write_trials
+from demure.tuning.space import Dimension, Value, recipe_value, search_space
+from demure.tuning.study import next_trial, open_study, study_manifest
 
 if TYPE_CHECKING:
     import optuna
 
 METRICS = ("recall@20", "ndcg@20")
 BASE, BEST, PAGE, TRIALS = "recipe.yaml", "best.yaml", "study.html", "trials.csv"
-_WARM_JUDGEMENTS = 5
+_WARM_UP_VALIDATIONS = 5
 
 
-class _TimeIsUp(Exception):
-    """The trial is left where it is: it goes on when the study does."""
+class _TimeIsUpError(Exception):
+    """The time limit is reached: the trial is left as it is, and goes on when the study does."""
 
 
 def tune(
@@ -55,177 +56,185 @@ def tune(
 ) -> TuneReport:
     """Search until the study ``out`` has ``trials`` trials, or ``timeout`` seconds are over; write its best recipe.
 
-    The first trial is the recipe as it is, so that the best is no worse. Every trial is trained with the seeds ``seed``
-    to ``seed + seeds - 1`` and valued by the mean of ``metric`` on validation; the test split is never read. A study
-    that was killed goes on, in the middle of its trial, and ends as it would have. Raises ``DemureError`` for what a
-    user can cause.
+    The first trial is the unchanged recipe, so that the best is no worse. Every trial is trained with the seeds
+    ``seed`` to ``seed + seeds - 1`` and valued by the mean of ``metric`` on validation; the test split is never read.
+    ``space``: a file of what to search instead of the default space of the model. A study that was killed goes on in
+    the middle of its trial, and ends as it would have ended. Raises ``DemureError`` for what a user can cause.
     """
-    began = time.monotonic()
-    for name, value in (("--trials", trials), ("--seeds", seeds)):
-        if value < 1:
-            raise DemureError(f"is {value}", where=name, remedy="give 1 or more")
-    if timeout is not None and timeout <= 0:
-        raise DemureError(f"is {timeout:g}", where="--timeout", remedy="give seconds above 0")
-    if metric not in METRICS:
-        raise DemureError(f"unknown metric {metric!r}", where="--metric", remedy=f"one of {', '.join(METRICS)}")
+    start = time.monotonic()
+    _check_options(trials, seeds, timeout, metric)
     base = load_recipe(recipe, overrides)
     check_model(base.model)
-    dimensions = space_of(base, space, [one.partition("=")[0].strip() for one in overrides])
+    dimensions = search_space(base, space, [override.partition("=")[0].strip() for override in overrides])
     data = Dataset.load(Path(dataset))
     if not len(data.histories("valid").items):
         raise DemureError(
             "has no validation split to tune on", where=dataset, remedy="prepare it with --split leave-one-out, say"
         )
-    manifest = manifest_of(data, base, dimensions, metric=metric, seed=seed, seeds=seeds, pruning=pruning)
-    warm = learned_options(base.model, base.baseline).every * _WARM_JUDGEMENTS if base.model in LEARNED else 3
-    study = open_study(Path(out), manifest, warm=warm, overwrite=overwrite)
-    search = _Search(study, data, Path(out), base, dimensions, metric, seed, seeds, device, listener, trials)
-    search.until = None if timeout is None else began + timeout
-    try:
-        while search.left() > 0 and not search.is_over():
-            search.once()
-    except _TimeIsUp:
-        pass
-    rows = rows_of(study, [one.key for one in dimensions])
-    best = best_of(rows)
+    manifest = study_manifest(data, base, dimensions, metric=metric, seed=seed, seeds=seeds, pruning=pruning)
+    warm_up = 3
+    if base.model in LEARNED:
+        warm_up = learned_options(base.model, base.baseline).every * _WARM_UP_VALIDATIONS
+    study = open_study(Path(out), manifest, warm_up=warm_up, overwrite=overwrite)
+    deadline = None if timeout is None else start + timeout
+    search = _Search(study, data, Path(out), base, dimensions, metric, seed, seeds, device, listener, trials, deadline)
+    search.run()
+    return _report(search, str(dataset), time.monotonic() - start)
+
+
+def _check_options(trials: int, seeds: int, timeout: float | None, metric: str) -> None:
+    for option, value in (("--trials", trials), ("--seeds", seeds)):
+        if value < 1:
+            raise DemureError(f"is {value}", where=option, remedy="give 1 or more")
+    if timeout is not None and timeout <= 0:
+        raise DemureError(f"is {timeout:g}", where="--timeout", remedy="give seconds above 0")
+    if metric not in METRICS:
+        raise DemureError(f"unknown metric {metric!r}", where="--metric", remedy=f"one of {', '.join(METRICS)}")
+
+
+def _report(search: _Search, dataset: str, seconds: float) -> TuneReport:
+    """Write the best recipe, the table of trials and the page of charts, and return the report."""
+    out, base, metric = search.out, search.base, search.metric
+    trials = finished_trials(search.study, [dimension.key for dimension in search.space])
+    best = best_trial(trials)
     if best is None:
         raise RunError("no trial has finished", where=out, remedy="go on without --timeout, or with a longer one")
-    chosen = search.recipe_of(best.params)
-    told = f"{base.name} tuned on validation: {metric} {best.value:.4f}, {rows[0].value or 0:.4f} before"
-    with atomic_file(Path(out) / BEST) as part:
-        part.write_text(to_yaml(replace(chosen, name=f"{base.name}-tuned", about=told)), encoding="utf-8")
-    importance = importance_of(study, seed)
-    write_trials(rows, Path(out) / TRIALS)
-    page = write_page(study, importance, seed, Path(out) / PAGE)
+    about = f"{base.name} tuned on validation: {metric} {best.value:.4f}, {trials[0].value or 0:.4f} before"
+    tuned = replace(search.recipe_with(best.params), name=f"{base.name}-tuned", about=about)
+    with atomic_file(out / BEST) as part:
+        part.write_text(to_yaml(tuned), encoding="utf-8")
+    importance = key_importance(search.study, search.seed)
+    write_trials(trials, out / TRIALS)
     return TuneReport(
         study=str(out),
-        dataset=str(dataset),
+        dataset=dataset,
         recipe=base.name,
         metric=metric,
-        seeds=list(range(seed, seed + seeds)),
-        space={one.key: one.words for one in dimensions},
-        trials=rows,
+        seeds=list(range(search.seed, search.seed + search.seeds)),
+        space={dimension.key: dimension.words for dimension in search.space},
+        trials=trials,
         best=best,
         importance=importance,
-        written=str(Path(out) / BEST),
-        page=page,
+        written=str(out / BEST),
+        page=write_page(search.study, importance, search.seed, out / PAGE),
         left=max(0, search.left()),
-        seconds=time.monotonic() - began,
+        seconds=seconds,
     )
 
 
+@dataclass(frozen=True)
 class _Search:
-    """The trials of one study, one after the other."""
+    """The trials of one study, one after the other; ``deadline`` by ``time.monotonic``."""
 
-    until: float | None = None
+    study: optuna.Study
+    data: Dataset
+    out: Path
+    base: Recipe
+    space: Sequence[Dimension]
+    metric: str
+    seed: int
+    seeds: int
+    device: str
+    listener: Listener
+    n_trials: int
+    deadline: float | None
 
-    def __init__(
-        self,
-        study: optuna.Study,
-        data: Dataset,
-        out: Path,
-        base: Recipe,
-        space: Sequence[Dimension],
-        metric: str,
-        seed: int,
-        seeds: int,
-        device: str,
-        listener: Listener,
-        wanted: int,
-    ) -> None:
-        self.study, self.data, self.out, self.base, self.space = study, data, out, base, space
-        self.metric, self.seed, self.seeds, self.device = metric, seed, seeds, device
-        self.listener, self.wanted = listener, wanted
+    def run(self) -> None:
+        """Run trials until there are enough, or the time is up."""
+        try:
+            while self.left() > 0 and not self.is_over():
+                self.run_trial()
+        except _TimeIsUpError:
+            pass
 
     def left(self) -> int:
-        """How many trials are still to finish."""
-        return self.wanted - sum(trial.state.is_finished() for trial in self.study.get_trials(deepcopy=False))
+        """Return the number of trials still to finish."""
+        return self.n_trials - sum(trial.state.is_finished() for trial in self.study.get_trials(deepcopy=False))
 
     def is_over(self) -> bool:
-        """Whether the time is."""
-        return self.until is not None and time.monotonic() >= self.until
+        """Return whether the time is up."""
+        return self.deadline is not None and time.monotonic() >= self.deadline
 
-    def recipe_of(self, params: dict[str, Any]) -> Recipe:
-        """The recipe with the values of a trial."""
+    def recipe_with(self, params: dict[str, Value]) -> Recipe:
+        """Return the recipe with the values of a trial."""
         file = self.out / BASE
         if not file.is_file():
             with atomic_file(file) as part:
                 part.write_text(to_yaml(self.base), encoding="utf-8")
         return load_recipe(file, [f"{key}={json.dumps(value)}" for key, value in params.items()])
 
-    def once(self) -> None:
-        """One trial: begin it, or go on with the one that was cut off."""
+    def run_trial(self) -> None:
+        """Run a new trial, or go on with the interrupted one."""
         import optuna
 
-        first = {one.key: value_of(self.base, one.key) for one in self.space}
+        first = {dimension.key: recipe_value(self.base, dimension.key) for dimension in self.space}
         trial = next_trial(self.study, self.seed, first)
-        params = {one.key: one.suggest(trial) for one in self.space}
+        params = {dimension.key: dimension.suggest(trial) for dimension in self.space}
         trial.set_user_attr("params", params)
         folder = self.out / "trials" / f"{trial.number:04d}"
         folder.mkdir(parents=True, exist_ok=True)
         with atomic_file(folder / "recipe.yaml") as part:
-            part.write_text(to_yaml(self.recipe_of(params)), encoding="utf-8")
-        began = time.monotonic()
+            part.write_text(to_yaml(self.recipe_with(params)), encoding="utf-8")
+        start = time.monotonic()
         state = optuna.trial.TrialState.COMPLETE
         value: float | None = None
         try:
-            value = statistics.fmean(self._train(trial, folder, at) for at in range(self.seeds))
+            value = statistics.fmean(self._train(trial, folder, number) for number in range(self.seeds))
         except optuna.TrialPruned:
             state = optuna.trial.TrialState.PRUNED
-        except DemureError as error:  # a number that diverges, say; where the recipe itself fails, all would
+        except DemureError as error:  # values that diverge, say; if the unchanged recipe fails, so would all trials
             if not trial.number:
                 shutil.rmtree(self.out)
                 raise
             state = optuna.trial.TrialState.FAIL
             trial.set_user_attr("failed", str(error))
-        spent = float(trial.user_attrs.get("seconds", 0.0)) + time.monotonic() - began
-        trial.set_user_attr("seconds", round(spent, 2))
+        seconds = float(trial.user_attrs.get("seconds", 0.0)) + time.monotonic() - start
+        trial.set_user_attr("seconds", round(seconds, 2))
         self.study.tell(trial, value, state=state)
         shutil.rmtree(folder, ignore_errors=True)
-        self._report(trial.number, 0, value)
+        self._report_progress(trial.number, 0)
 
-    def _train(self, trial: optuna.Trial, folder: Path, at: int) -> float:
-        """The metric with the ``at``-th seed; known where it was trained before the study was cut off."""
+    def _train(self, trial: optuna.Trial, folder: Path, number: int) -> float:
+        """Return the metric with seed number ``number`` of the trial; trained only if it was not before an interruption."""
         import optuna
 
-        known = trial.user_attrs.get(f"seed {at}")
-        if known is not None:
-            return float(known)
+        stored = trial.user_attrs.get(f"seed {number}")
+        if stored is not None:
+            return float(stored)
 
-        def watch(progress: Progress) -> None:
+        def on_progress(progress: Progress) -> None:
             if self.is_over():
-                raise _TimeIsUp
+                raise _TimeIsUpError
             if isinstance(progress, ValidatedEpoch):
-                self._report(trial.number, progress.done, None)
-                if at == 0:  # the other seeds tell of the same numbers: they only make the value surer
+                self._report_progress(trial.number, progress.done)
+                if number == 0:  # the other seeds train the same values: they only make the mean more precise
                     trial.report(float(progress.fields[progress.metric]), progress.done)
                     if trial.should_prune():
                         raise optuna.TrialPruned
 
-        run = folder / f"run-{at}"
-        if (run / MANIFEST).is_file():  # cut off between the end of the training and the next line
-            told = read_manifest(run)
-            return self._known(trial, at, told["valid"], told["epochs"])
-        report = train(
-            self.data.path,
-            run,
-            recipe=folder / "recipe.yaml",
-            seed=self.seed + at,
-            device=self.device,
-            resume=True,
-            listener=watch,
-        )
-        return self._known(trial, at, report.valid, report.epochs)
-
-    def _known(self, trial: optuna.Trial, at: int, valid: dict[str, float], epochs: int) -> float:
-        trial.set_user_attr(f"seed {at}", valid[self.metric])
+        run = folder / f"run-{number}"
+        if (run / MANIFEST).is_file():  # interrupted between the end of the training and the next lines
+            manifest = read_manifest(run)
+            valid, epochs = manifest.valid, manifest.epochs
+        else:
+            report = train(
+                self.data.path,
+                run,
+                recipe=folder / "recipe.yaml",
+                seed=self.seed + number,
+                device=self.device,
+                resume=True,
+                listener=on_progress,
+            )
+            valid, epochs = report.valid, report.epochs
+        trial.set_user_attr(f"seed {number}", valid[self.metric])
         trial.set_user_attr("epochs", epochs)
         return valid[self.metric]
 
-    def _report(self, number: int, epoch: int, value: float | None) -> None:
-        done = self.wanted - self.left()
+    def _report_progress(self, number: int, epoch: int) -> None:
         fields: dict[str, float | str] = {"trial": number}
         fields |= {"epoch": epoch} if epoch else {}
-        complete = [one.value for one in self.study.get_trials(deepcopy=False) if one.state.name == "COMPLETE"]
-        fields |= {"best": max(known for known in complete if known is not None)} if complete else {}
-        self.listener(Progress("tune", min(done, self.wanted), self.wanted, fields))
+        complete = [trial.value for trial in self.study.get_trials(deepcopy=False) if trial.state.name == "COMPLETE"]
+        fields |= {"best": max(value for value in complete if value is not None)} if complete else {}
+        done = min(self.n_trials - self.left(), self.n_trials)
+        self.listener(Progress("tune", done, self.n_trials, fields))

@@ -8,7 +8,7 @@ from demure.baselines.reference import keys_of
 from demure.baselines.registry import BASELINES, LEARNED
 from demure.errors import RecipeError
 from demure.recipe.load import load_recipe
-from demure.tuning.space import SPACES, Dimension, space_of, value_of
+from demure.tuning.space import SPACES, Dimension, search_space, recipe_value
 
 
 def test_every_model_has_a_space_of_its_own_keys():
@@ -23,8 +23,8 @@ def test_every_model_has_a_space_of_its_own_keys():
 @pytest.mark.parametrize("recipe", ["default", "tiny", "sasrec", "ease-decayed", "item-knn", "bpr-sparse", "freedom"])
 def test_what_the_recipe_has_is_in_the_space(recipe):
     loaded = load_recipe(recipe)
-    for one in space_of(loaded):
-        value = value_of(loaded, one.key)
+    for one in search_space(loaded):
+        value = recipe_value(loaded, one.key)
         assert value in one.choices if one.choices else one.low <= value <= one.high
 
 
@@ -32,13 +32,13 @@ def test_a_file_says_what_to_search(tmp_path):
     file = tmp_path / "space.yaml"
     file.write_text(
         "training.epochs: {low: 2, high: 9}\ndenoiser.hard: [true, false]\n"
-        "training.theme_rate: {low: 1e-3, high: 1, log: true}\ndenoiser.themes: [4, 8]\n"
+        "training.cluster_rate: {low: 1e-3, high: 1, log: true}\ndenoiser.themes: [4, 8]\n"
     )
-    found = {one.key: one for one in space_of(load_recipe("default"), file)}
+    found = {one.key: one for one in search_space(load_recipe("default"), file)}
     assert found["training.epochs"] == Dimension("training.epochs", 2, 25)  # as wide as the recipe's own 25
     assert found["denoiser.hard"].choices == (True, False)
-    assert found["denoiser.themes"].choices == (4, 8, 20)
-    assert found["training.theme_rate"] == Dimension("training.theme_rate", 0.001, 1.0, log=True)
+    assert found["denoiser.clusters"].choices == (4, 8, 20)
+    assert found["training.cluster_rate"] == Dimension("training.cluster_rate", 0.001, 1.0, log=True)
     kinds = {
         key: type(one.suggest(optuna.trial.FixedTrial({one.key: one.choices[0] if one.choices else one.low})))
         for key, one in found.items()
@@ -48,7 +48,7 @@ def test_a_file_says_what_to_search(tmp_path):
 
 def test_what_is_settled_is_not_searched():
     fixed = ["baseline.dim", "about"]
-    assert "baseline.dim" not in {one.key for one in space_of(load_recipe("bpr"), fixed=fixed)}
+    assert "baseline.dim" not in {one.key for one in search_space(load_recipe("bpr"), fixed=fixed)}
 
 
 def test_zero_in_a_logarithmic_range_makes_it_even():
@@ -58,10 +58,10 @@ def test_zero_in_a_logarithmic_range_makes_it_even():
 @pytest.mark.parametrize(
     ("recipe", "text", "said"),
     [
-        ("default", "training.epoch: [1]", "training.epoch: is no key to search; did you mean training.epochs?"),
+        ("default", "training.epoch: [1]", "training.epoch: is not a key to search; did you mean training.epochs?"),
         ("default", "baseline.dim: [1]", "baseline.dim: is no key"),
         ("bpr", "baseline.dims: [1]", "did you mean baseline.dim?"),
-        ("default", "name: [a, b]", "name: is no key to search"),
+        ("default", "name: [a, b]", "name: is not a key to search"),
         ("default", "training.epochs: 3", "is 3; give"),
         ("default", "training.epochs: []", "is []; give"),
         ("default", "training.epochs: {low: 3}", "give [choices] or"),
@@ -84,12 +84,12 @@ def test_what_is_refused(tmp_path, recipe, text, said):
         file = tmp_path / "space.yaml"
         file.write_text(text)
     with pytest.raises(RecipeError) as caught:
-        space_of(load_recipe(recipe), file)
+        search_space(load_recipe(recipe), file)
     assert said in str(caught.value), str(caught.value)
 
 
 def test_the_page_tells_every_default_space():
     text = (ROOT / "docs" / "tuning.md").read_text(encoding="utf-8")
     for model in SPACES:
-        for one in space_of(load_recipe({"demure": "default"}.get(model, model))) if SPACES[model] else ():
+        for one in search_space(load_recipe({"demure": "default"}.get(model, model))) if SPACES[model] else ():
             assert f"| `{model}` | `{one.key}` | {one.words} |" in text, (model, one.key, one.words)

@@ -194,8 +194,8 @@ def test_several_seeds_are_averaged(timed, tmp_path):
 def test_demure_itself_is_tuned(timed, tmp_path):
     report = tune(timed, tmp_path / "study", overrides=QUICK, trials=3, device="cpu", metric="ndcg@20")
     assert report.best.value >= report.trials[0].value
-    assert set(report.trials[0].params) >= {"denoiser.themes", "training.theme_rate"}
-    assert report.trials[0].params["denoiser.themes"] == 20
+    assert set(report.trials[0].params) >= {"denoiser.clusters", "training.cluster_rate"}
+    assert report.trials[0].params["denoiser.clusters"] == 20
 
 
 def test_a_trial_that_fails_does_not_end_the_study(timed, tmp_path, monkeypatch):
