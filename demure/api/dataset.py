@@ -1,4 +1,4 @@
-"""``demure.Dataset``: a dataset folder as frames."""
+"""``demure.Dataset``: a dataset folder as pandas frames."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ _TITLES = ("title", "text", "description")
 
 
 class Dataset(folder.Dataset):
-    """What `demure prepare` wrote: ``Dataset.load("shop")``. ``items`` and ``interactions`` are pandas frames."""
+    """A dataset folder that `demure prepare` wrote: ``Dataset.load("shop")``; ``items`` and ``interactions`` are pandas
+    frames."""
 
     @classmethod
     def load(cls, path: Path | str) -> Dataset:
-        """Raises ``DatasetError`` if ``path`` is no dataset folder, is of another version, or is damaged."""
-        made = super().load(path)
-        return cls(made.path, made.manifest)
+        """Open a dataset folder. Raises ``DatasetError`` if ``path`` is not one, has another version, or is damaged."""
+        dataset = super().load(path)
+        return cls(dataset.path, dataset.manifest)
 
     @cached_property
     def interactions(self) -> pd.DataFrame:
-        """user_id, item_id, split, and timestamp (seconds since 1970) and rating where they were given."""
+        """Columns user_id, item_id, split, and timestamp (seconds since 1970) and rating if the data has them."""
         return self._table("interactions.parquet").to_pandas()
 
     @cached_property
     def titles(self) -> dict[str, str]:
-        """Item -> the first of title, text and description that the items have; "" for an item without."""
+        """Item -> the first of title, text and description that the items have; "" for an item without it."""
         column = next((name for name in _TITLES if name in self.items.columns), None)
         if column is None:
             return {}
@@ -41,11 +42,11 @@ class Dataset(folder.Dataset):
     def _pictures(self) -> dict[str, str]:
         if "image" not in self.items.columns:
             return {}
-        given = self.items.dropna(subset="image")
-        return dict(zip(given["item_id"], given["image"], strict=True))
+        pictured = self.items.dropna(subset="image")
+        return dict(zip(pictured["item_id"], pictured["image"], strict=True))
 
     def picture(self, item_id: str) -> Path | None:
-        """The picture file of an item; None where there is none, or none below ``images_root``."""
+        """Return the picture file of an item; None if it has none, or none below ``images_root``."""
         name, root = self._pictures.get(item_id), self.images_root
         if name is None or root is None:
             return None
@@ -53,10 +54,10 @@ class Dataset(folder.Dataset):
         return path if path.is_relative_to(root.resolve()) and path.is_file() else None
 
     def _repr_html_(self) -> str:
-        told = {name.replace("_", " "): f"{count:,}" for name, count in self.manifest["counts"].items()}
+        counts = {name.replace("_", " "): f"{count:,}" for name, count in self.manifest["counts"].items()}
         return card(
             f"Dataset {self.path}",
-            {**told, "modalities": ", ".join(self.modalities()) or "none yet: extract them", "order": self._order()},
+            {**counts, "modalities": ", ".join(self.modalities()) or "none yet: extract them", "order": self._order()},
         )
 
     def _order(self) -> str:

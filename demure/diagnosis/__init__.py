@@ -1,1 +1,1 @@
-"""Reading a diagnosis: the overview, one user, one item, the export."""
+"""Read a diagnosis: verdicts and their reasons, the overview, segments, one user, one item, the export."""

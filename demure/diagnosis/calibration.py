@@ -1,4 +1,4 @@
-"""A diagnosis against the planted truth: does it order, is it calibrated, is what it calls noise noise?"""
+"""Compare a diagnosis with the planted truth: AUC, calibration error, log-loss, and precision and recall of noise."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from demure.diagnosis.verdict import Verdict
 from demure.errors import DataError
 
 KEY = ["user_id", "item_id", "modality"]
@@ -16,12 +17,12 @@ _BINS = 10
 
 @dataclass(frozen=True)
 class DiagnosisScore:
-    """How good ``poi_probability`` is over ``pairs`` interaction-modality pairs, of ``of`` in the truth.
+    """How good ``poi_probability`` is over ``pairs`` interaction-modality pairs; the truth has ``of`` pairs.
 
     ``auc`` of the probability, ``auc_evidence`` of the evidence and ``ceiling`` of the generator's own posterior;
     ``ece`` over ten equal-width bins; ``log_loss`` in nats per pair, probabilities kept 1e-6 from 0 and 1.
     ``noise_precision`` is the share of pairs with verdict "noise" that caused nothing (None where no pair has it),
-    ``noise_recall`` the share of pairs that caused nothing which got it.
+    ``noise_recall`` the share of pairs that caused nothing with that verdict.
     """
 
     pairs: int
@@ -37,23 +38,23 @@ class DiagnosisScore:
 
 
 def score_diagnosis(truth: pd.DataFrame, diagnosis: pd.DataFrame) -> DiagnosisScore:
-    """Judge a diagnosis (columns of ``demure inspect --export``) by a truth (columns of a planted ``truth.csv``).
+    """Score a diagnosis (columns of ``demure inspect --export``) by a truth (columns of a planted ``truth.csv``).
 
     Pairs with verdict "missing" and pairs that only one of the two has (interactions kept for validation and test) are
-    left out. Raises ``DataError`` for a pair listed twice, a probability outside [0, 1], and where nothing is shared.
+    left out. Raises ``DataError`` for a pair listed twice, a probability outside [0, 1], and if they share no pair.
     """
     if diagnosis.duplicated(KEY).any():
         first = diagnosis.loc[diagnosis.duplicated(KEY), KEY].iloc[0].tolist()
         raise DataError(f"the pair {first} is listed twice", where="diagnosis")
-    judged = diagnosis[diagnosis["verdict"] != "missing"]
-    joined = _with_string_ids(truth).merge(_with_string_ids(judged), on=KEY)
+    present = diagnosis[diagnosis["verdict"] != Verdict.MISSING]
+    joined = _with_string_ids(truth).merge(_with_string_ids(present), on=KEY)
     if not len(joined):
-        raise DataError("shares no pair with the truth", where="diagnosis", remedy="it is of another data set")
+        raise DataError("shares no pair with the truth", where="diagnosis", remedy="give the truth of the same dataset")
     caused = joined["caused"].to_numpy()
     probability = joined["poi_probability"].to_numpy(dtype=float)
     if not ((probability >= 0) & (probability <= 1)).all():
         raise DataError("poi_probability is not always within [0, 1]", where="diagnosis")
-    flagged = (joined["verdict"] == "noise").to_numpy()
+    noise = (joined["verdict"] == Verdict.NOISE).to_numpy()
     return DiagnosisScore(
         pairs=len(joined),
         of=len(truth),
@@ -62,8 +63,8 @@ def score_diagnosis(truth: pd.DataFrame, diagnosis: pd.DataFrame) -> DiagnosisSc
         ceiling=auc(caused, joined["posterior"].to_numpy(dtype=float)),
         ece=calibration_error(caused, probability),
         log_loss=log_loss(caused, probability),
-        noise_precision=float((caused[flagged] == 0).mean()) if flagged.any() else None,
-        noise_recall=float(flagged[caused == 0].mean()) if (caused == 0).any() else float("nan"),
+        noise_precision=float((caused[noise] == 0).mean()) if noise.any() else None,
+        noise_recall=float(noise[caused == 0].mean()) if (caused == 0).any() else float("nan"),
         auc_by_modality={
             str(name): auc(group["caused"].to_numpy(), group["poi_probability"].to_numpy(dtype=float))
             for name, group in joined.groupby("modality")
@@ -81,14 +82,15 @@ class Calibration:
 
 
 def calibration(truth: Path | str, diagnosis: pd.DataFrame) -> Calibration:
-    """A diagnosis (columns of ``demure inspect --export``) against a file of truth: CSV or Parquet with user_id,
+    """Score a diagnosis (columns of ``demure inspect --export``) by a file of truth: CSV or Parquet with user_id,
     item_id, modality, caused (0 or 1) and, if known, the generator's posterior.
 
     Raises ``DataError`` if the file cannot be read or lacks a column, and as ``score_diagnosis``.
     """
-    known = read_truth(Path(truth))
-    score = score_diagnosis(known, diagnosis)
-    joined = known.merge(diagnosis[diagnosis["verdict"] != "missing"].astype(dict.fromkeys(KEY, str)), on=KEY)
+    pairs = read_truth(Path(truth))
+    score = score_diagnosis(pairs, diagnosis)
+    present = diagnosis[diagnosis["verdict"] != Verdict.MISSING]
+    joined = pairs.merge(present.astype(dict.fromkeys(KEY, str)), on=KEY)
     joined["bin"] = np.minimum((joined["poi_probability"] * _BINS).astype(int), _BINS - 1)
     curve = joined.groupby(["modality", "bin"], as_index=False, sort=True).agg(
         predicted=("poi_probability", "mean"), caused=("caused", "mean"), pairs=("caused", "size")
@@ -97,7 +99,7 @@ def calibration(truth: Path | str, diagnosis: pd.DataFrame) -> Calibration:
 
 
 def read_truth(path: Path) -> pd.DataFrame:
-    """The file of ``calibration`` with ids as strings, and ``posterior`` NaN where it is not given."""
+    """Return the file of :func:`calibration` with ids as strings, and ``posterior`` NaN where it is absent."""
     try:
         if path.suffix == ".parquet":
             frame = pd.read_parquet(path)
@@ -120,9 +122,8 @@ def read_truth(path: Path) -> pd.DataFrame:
 
 
 def auc(caused: np.ndarray, value: np.ndarray) -> float:
-    """The chance that a pair that caused (n,) has a larger value (n,) than one that did not, ties counting half.
-
-    NaN where all pairs are of one kind, or a value is NaN.
+    """Return the probability that a pair with ``caused`` (n,) 1 has a larger ``value`` (n,) than a pair with 0; ties
+    count half. NaN if all pairs are of one kind, or a value is NaN.
     """
     from scipy.stats import rankdata
 
@@ -138,16 +139,16 @@ def auc(caused: np.ndarray, value: np.ndarray) -> float:
 
 
 def calibration_error(caused: np.ndarray, probability: np.ndarray, bins: int = 10) -> float:
-    """ECE: the mean over pairs of |share caused - mean probability| within their equal-width bin."""
-    place = np.minimum((probability * bins).astype(int), bins - 1)
-    gap = np.bincount(place, weights=caused - probability, minlength=bins)
+    """Return the ECE: the mean over pairs of |share caused - mean probability| within their equal-width bin."""
+    bin_of_pair = np.minimum((probability * bins).astype(int), bins - 1)
+    gap = np.bincount(bin_of_pair, weights=caused - probability, minlength=bins)
     return float(np.abs(gap).sum() / len(caused))
 
 
 def log_loss(caused: np.ndarray, probability: np.ndarray) -> float:
-    """Mean over pairs of -log(probability of what was), in nats."""
-    kept = np.clip(probability, 1e-6, 1 - 1e-6)
-    return float(-(caused * np.log(kept) + (1 - caused) * np.log(1 - kept)).mean())
+    """Return the mean over pairs of -log(probability of the true outcome), in nats."""
+    clipped = np.clip(probability, 1e-6, 1 - 1e-6)
+    return float(-(caused * np.log(clipped) + (1 - caused) * np.log(1 - clipped)).mean())
 
 
 def _with_string_ids(frame: pd.DataFrame) -> pd.DataFrame:

@@ -10,31 +10,32 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from demure.diagnosis.filtering import column, pick
-from demure.diagnosis.reader import DiagnosisSource
-from demure.diagnosis.table import Judged
-from demure.diagnosis.uncertainty import FEW
+from demure.diagnosis.filtering import filter_rows, modality_column
+from demure.diagnosis.reader import DiagnosisReader
+from demure.diagnosis.table import DiagnosisTable
+from demure.diagnosis.verdict import FEW_CHOICES, FEW_INTERACTIONS
 from demure.errors import DemureError
 
 KINDS = ("category", "reliance", "history", "popularity", "time")
 TOO_SHORT = "too short to tell"
+COUNT_COLUMNS = ("segment", "users", "items", "interactions")
 _BANDS = (1, 5, 10, 20, 50, 100, 200)
 _CALENDAR = 2.5e11  # seconds on either side of 1970: some 8,000 years
-_MOST_PERIODS = 40
-_FIELDS = ("segment", "users", "items", "interactions")
+_MAX_PERIODS = 40
+_MAX_LISTED = 12
 
 
 @dataclass(frozen=True)
-class Members:
+class Membership:
     """Which rows of a diagnosis belong to which segment: ``rows`` (R,) with ``code`` (R,) into ``names``; a row may
-    belong to several (an item has several categories) or to none."""
+    belong to several segments (an item has several categories) or to none."""
 
     names: list[str]
     rows: np.ndarray
     code: np.ndarray
 
-    def of(self, name: str) -> np.ndarray:
-        """The rows of one segment."""
+    def rows_of(self, name: str) -> np.ndarray:
+        """Return the rows of one segment."""
         return self.rows[self.code == self.names.index(name)]
 
 
@@ -49,130 +50,133 @@ class Segments:
     kind: str
     modalities: list[str]
     table: pd.DataFrame
-    few: int = 30
+    few: int = FEW_INTERACTIONS
     cannot_tell: list[str] = field(default_factory=list)
 
 
 def segments(
-    run: Path | str | DiagnosisSource,
+    run: Path | str | DiagnosisReader,
     kind: str,
     *,
     where: Sequence[str] = (),
     sort: str | None = None,
     top: int | None = None,
 ) -> Segments:
-    """The diagnosis by ``kind``, one of ``KINDS``. Raises ``DemureError`` for another one, or where the data lacks what
-    it is about; ``where``, ``sort`` and ``top`` as in ``listing.pick``."""
-    source = DiagnosisSource.of(run)
-    judged = source.judged
-    table = pick(summed(judged, members(source, kind)), where, sort, top)
-    return Segments(str(source.run), kind, judged.modalities, table, cannot_tell=source.placebos.cannot_tell)
+    """Return the diagnosis by ``kind``, one of ``KINDS``; ``where``, ``sort`` and ``top`` as in
+    ``filtering.filter_rows``.
+
+    Raises ``DemureError`` for another kind, or where the data lacks categories or timestamps.
+    """
+    reader = DiagnosisReader.of(run)
+    table = filter_rows(segment_table(reader.table, membership(reader, kind)), where, sort, top)
+    return Segments(str(reader.run), kind, reader.table.modalities, table, cannot_tell=reader.placebos.cannot_tell)
 
 
-def of_segment(source: DiagnosisSource, kind: str, name: str) -> Judged:
-    """The rows of one segment. Raises ``DemureError`` naming the segments there are."""
-    found = members(source, kind)
-    if name not in found.names:
-        most = ", ".join(found.names[:12]) + (", ..." if len(found.names) > 12 else "")
-        raise DemureError(f"no {kind} {name!r}", where="--segment", remedy=f"there are: {most}")
-    return source.judged.of(found.of(name))
+def select_segment(reader: DiagnosisReader, kind: str, name: str) -> DiagnosisTable:
+    """Return the rows of one segment. Raises ``DemureError`` naming the segments there are."""
+    members = membership(reader, kind)
+    if name not in members.names:
+        names = ", ".join(members.names[:_MAX_LISTED]) + (", ..." if len(members.names) > _MAX_LISTED else "")
+        raise DemureError(f"no {kind} {name!r}", where="--segment", remedy=f"there are: {names}")
+    return reader.table.select(members.rows_of(name))
 
 
-def summed(judged: Judged, found: Members) -> pd.DataFrame:
-    """The table of ``Segments``."""
-    size = len(found.names)
-    rows, code = found.rows, found.code
-    table = pd.DataFrame(
-        {
-            "segment": found.names,
-            "users": _distinct(code, judged.user[rows], size),
-            "items": _distinct(code, judged.item[rows], size),
-            "interactions": np.bincount(code, minlength=size),
-        }
+def segment_table(table: DiagnosisTable, members: Membership) -> pd.DataFrame:
+    """Return the table of ``Segments``."""
+    size = len(members.names)
+    rows, code = members.rows, members.code
+    counts: tuple[list[str] | np.ndarray, ...] = (
+        members.names,
+        _count_distinct(code, table.user[rows], size),
+        _count_distinct(code, table.item[rows], size),
+        np.bincount(code, minlength=size),
     )
-    for m, name in enumerate(judged.modalities):
-        there = np.bincount(code, weights=judged.present[rows, m], minlength=size)
-        poi = np.bincount(code, weights=judged.poi[rows, m], minlength=size)
-        table[column(name, _FIELDS)] = np.divide(poi, there, out=np.full(size, np.nan), where=there > 0)
-    return table
+    frame = pd.DataFrame(dict(zip(COUNT_COLUMNS, counts, strict=True)))
+    for m, name in enumerate(table.modalities):
+        present = np.bincount(code, weights=table.present[rows, m], minlength=size)
+        poi = np.bincount(code, weights=table.poi[rows, m], minlength=size)
+        share = np.divide(poi, present, out=np.full(size, np.nan), where=present > 0)
+        frame[modality_column(name, COUNT_COLUMNS)] = share
+    return frame
 
 
-def _distinct(code: np.ndarray, what: np.ndarray, size: int) -> np.ndarray:
-    """How many different ``what`` each code has."""
-    shape = (size, int(what.max(initial=0)) + 1)
-    return np.diff(sparse.coo_array((np.ones(len(code), np.int32), (code, what)), shape=shape).tocsr().indptr)
+def _count_distinct(code: np.ndarray, values: np.ndarray, size: int) -> np.ndarray:
+    """Return how many different ``values`` each code has."""
+    shape = (size, int(values.max(initial=0)) + 1)
+    return np.diff(sparse.coo_array((np.ones(len(code), np.int32), (code, values)), shape=shape).tocsr().indptr)
 
 
-def members(source: DiagnosisSource, kind: str) -> Members:
-    """Which interaction belongs to which segment of ``kind``."""
-    judged = source.judged
+def membership(reader: DiagnosisReader, kind: str) -> Membership:
+    """Return which interaction belongs to which segment of ``kind``."""
+    table = reader.table
     if kind == "category":
-        return _categories(source)
+        return _categories(reader)
     if kind == "reliance":
-        names, code = main_reliance(source)
-        return _named(names, code[judged.user])
+        names, code = main_reliance(reader)
+        return _nonempty(names, code[table.user])
     if kind == "history":
-        return _banded(judged.lengths[judged.user])
+        return _bands(table.lengths[table.user])
     if kind == "popularity":
-        return _banded(np.diff(judged.by_item[0])[judged.item])
+        return _bands(table.item_counts[table.item])
     if kind == "time":
-        return _periods(source)
+        return _periods(reader)
     raise DemureError(f"no segments by {kind!r}", where="--segment", remedy=f"there are: {', '.join(KINDS)}")
 
 
-def _named(names: Sequence[str], code: np.ndarray) -> Members:
-    """Every row in one segment; segments without rows are left out."""
+def _nonempty(names: Sequence[str], code: np.ndarray) -> Membership:
+    """Put every row in one segment, and leave out segments without rows."""
     used = np.bincount(code, minlength=len(names)) > 0
-    place = np.cumsum(used) - 1
-    return Members([name for name, there in zip(names, used, strict=True) if there], np.arange(len(code)), place[code])
+    new_code = np.cumsum(used) - 1
+    kept = [name for name, keep in zip(names, used, strict=True) if keep]
+    return Membership(kept, np.arange(len(code)), new_code[code])
 
 
-def _banded(count: np.ndarray) -> Members:
+def _bands(count: np.ndarray) -> Membership:
     names = [
         f"{low}-{high - 1}" if high is not None else f"{low}+"
         for low, high in zip(_BANDS, [*_BANDS[1:], None], strict=True)
     ]
-    return _named(names, np.searchsorted(_BANDS, count, side="right") - 1)
+    return _nonempty(names, np.searchsorted(_BANDS, count, side="right") - 1)
 
 
-def _categories(source: DiagnosisSource) -> Members:
-    judged, categories = source.judged, source.categories
+def _categories(reader: DiagnosisReader) -> Membership:
+    table, categories = reader.table, reader.categories
     if not categories:
         raise DemureError(
-            "the items have no categories", where=source.dataset, remedy="give a column genres, categories or category"
+            "the items have no categories", where=reader.dataset, remedy="give a column genres, categories or category"
         )
-    names = sorted({name for some in categories.values() for name in some})
-    place = {name: k for k, name in enumerate(names)}
+    names = sorted({name for of_item in categories.values() for name in of_item})
+    code_of = {name: k for k, name in enumerate(names)}
     item, code = [], []
-    for k, name in enumerate(judged.item_ids):
-        for category in categories.get(str(name), ()):
+    for k, item_id in enumerate(table.item_ids):
+        for category in categories.get(str(item_id), ()):
             item.append(k)
-            code.append(place[category])
+            code.append(code_of[category])
     pairs = pd.DataFrame({"item": np.array(item, np.int64), "code": np.array(code, np.int64)})
-    rows = pd.DataFrame({"item": judged.item, "row": np.arange(len(judged.item))}).merge(pairs, on="item", sort=False)
-    return Members(names, rows["row"].to_numpy(), rows["code"].to_numpy())
+    rows = pd.DataFrame({"item": table.item, "row": np.arange(len(table.item))}).merge(pairs, on="item", sort=False)
+    return Membership(names, rows["row"].to_numpy(), rows["code"].to_numpy())
 
 
-def main_reliance(source: DiagnosisSource) -> tuple[list[str], np.ndarray]:
-    """What each user relies on most: names, and codes (U,) into them; histories of fewer than five are too short."""
-    judged = source.judged
-    shares = source.reliance_of_users
-    names = [*source.reliance_columns, TOO_SHORT]
-    return names, np.where(judged.lengths < FEW, len(names) - 1, shares.argmax(1))
+def main_reliance(reader: DiagnosisReader) -> tuple[list[str], np.ndarray]:
+    """Return what each user relies on most: names, and codes (U,) into them; histories of fewer than five choices are
+    too short to tell."""
+    names = [*reader.reliance_names, TOO_SHORT]
+    too_short = reader.table.lengths < FEW_CHOICES
+    return names, np.where(too_short, len(names) - 1, reader.reliance_shares.argmax(1))
 
 
-def _periods(source: DiagnosisSource) -> Members:
-    times = source.judged_times
+def _periods(reader: DiagnosisReader) -> Membership:
+    times = reader.table_times
     if times is None or not np.isfinite(times).any():
-        raise DemureError("the data has no timestamps", where=source.dataset, remedy="segment by something else")
-    known = np.isfinite(times) & (np.abs(times) < _CALENDAR)
-    if not known.any():
-        raise DemureError("the timestamps fit no calendar", where=source.dataset, remedy="segment by something else")
-    seconds = times[known].astype("M8[s]")
+        raise DemureError("the data has no timestamps", where=reader.dataset, remedy="segment by something else")
+    valid = np.isfinite(times) & (np.abs(times) < _CALENDAR)
+    if not valid.any():
+        raise DemureError("the timestamps fit no calendar", where=reader.dataset, remedy="segment by something else")
+    seconds = times[valid].astype("M8[s]")
     names, code = np.unique(seconds.astype("M8[Y]"), return_inverse=True)
-    for unit in ("M8[M]", "M8[D]"):  # the finest that stays readable
-        finer, place = np.unique(seconds.astype(unit), return_inverse=True)
-        if len(finer) > _MOST_PERIODS:
+    for unit in ("M8[M]", "M8[D]"):  # the finest unit that stays readable
+        finer_names, finer_code = np.unique(seconds.astype(unit), return_inverse=True)
+        if len(finer_names) > _MAX_PERIODS:
             break
-        names, code = finer, place
-    return Members([str(name) for name in names], np.flatnonzero(known), code)
+        names, code = finer_names, finer_code
+    return Membership([str(name) for name in names], np.flatnonzero(valid), code)

@@ -1,4 +1,4 @@
-"""Items to compare with: nearest in the other modalities, and better borne out in the one that is in doubt."""
+"""Items to compare an item with: similar in the other modalities, and clearly better in the doubtful one."""
 
 from __future__ import annotations
 
@@ -8,55 +8,56 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from demure.diagnosis.reader import DiagnosisSource
+from demure.diagnosis.reader import DiagnosisReader
 
-_AMONG = 50
-_AT_ONCE = 512
+_NEAREST = 50
+_BATCH = 512
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """An item whose ``modality`` does better: ``likeness`` is the mean cosine in the other modalities, ``evidence`` its
-    own mean, ``interactions`` the choices that rests on."""
+class SimilarItem:
+    """An item whose modality explains its choices better: ``similarity`` is the mean cosine in the other modalities,
+    ``evidence`` the item's own mean in nats over ``interactions`` choices."""
 
     item_id: str
-    likeness: float
+    similarity: float
     evidence: float
     interactions: int
 
 
-def comparisons(
-    source: DiagnosisSource, table: pd.DataFrame, wanted: Sequence[tuple[str, str]], count: int = 3
-) -> dict[tuple[str, str], list[Comparison]]:
-    """For each (item, modality) of ``wanted`` up to ``count`` items to compare it with, nearest first.
+def similar_items(
+    reader: DiagnosisReader, deviations: pd.DataFrame, pairs: Sequence[tuple[str, str]], count: int = 3
+) -> dict[tuple[str, str], list[SimilarItem]]:
+    """Return for each (item, modality) of ``pairs`` up to ``count`` items to compare it with, most similar first.
 
     They are among the 50 nearest in the other modalities (cosine of the dataset's features, scaled as for training) and
-    lie ``clearly`` above what is typical in ``table`` (``standing``), hence also above the item where it is flagged.
-    Empty for an item without other modalities, and where the features are no longer there.
+    lie clearly above what is typical in ``deviations``, hence also above the item where it is flagged. A pair without
+    other modalities, or whose features are gone, has no entry.
     """
-    units, place = source.units, source.item_rows
-    found: dict[tuple[str, str], list[Comparison]] = {}
-    for modality in dict.fromkeys(name for _, name in wanted):
-        good = table[(table["modality"] == modality) & table["clearly"] & (table["below"] < 0)]
-        good = good[good["item_id"].isin(place.keys())]
-        others = [name for name in units if name != modality]
-        ask = [item for item, name in wanted if name == modality and item in place]
-        if not others or good.empty or not ask:
+    features, item_rows = reader.unit_features, reader.item_rows
+    matches: dict[tuple[str, str], list[SimilarItem]] = {}
+    for modality in dict.fromkeys(name for _, name in pairs):
+        better = deviations[(deviations["modality"] == modality) & deviations["clearly"] & (deviations["below"] < 0)]
+        better = better[better["item_id"].isin(item_rows.keys())]
+        others = [name for name in features if name != modality]
+        items = [item for item, name in pairs if name == modality and item in item_rows]
+        if not others or better.empty or not items:
             continue
-        rows, ours = np.array([place[item] for item in ask]), np.array([place[str(item)] for item in good["item_id"]])
-        ids, evidence, n = (good[name].to_numpy() for name in ("item_id", "evidence", "interactions"))
-        for at in range(0, len(rows), _AT_ONCE):
-            block = rows[at : at + _AT_ONCE]
-            likeness = sum(units[name][block] @ units[name].T for name in others) / len(others)
-            likeness[np.arange(len(block)), block] = -np.inf
-            near = min(_AMONG, likeness.shape[1])
-            least = np.partition(likeness, -near, axis=1)[:, -near]
-            among = np.where(likeness[:, ours] >= least[:, None], likeness[:, ours], -np.inf)
-            best = np.argsort(-among, axis=1, kind="stable")[:, :count]
-            for k, item in enumerate(ask[at : at + _AT_ONCE]):
-                found[item, modality] = [
-                    Comparison(str(ids[b]), float(among[k, b]), float(evidence[b]), int(n[b]))
+        rows = np.array([item_rows[item] for item in items])
+        better_rows = np.array([item_rows[str(item)] for item in better["item_id"]])
+        ids, evidence, interactions = (better[name].to_numpy() for name in ("item_id", "evidence", "interactions"))
+        for start in range(0, len(rows), _BATCH):
+            batch = rows[start : start + _BATCH]
+            cosine = sum(features[name][batch] @ features[name].T for name in others) / len(others)
+            cosine[np.arange(len(batch)), batch] = -np.inf
+            nearest = min(_NEAREST, cosine.shape[1])
+            least = np.partition(cosine, -nearest, axis=1)[:, -nearest]
+            similarity = np.where(cosine[:, better_rows] >= least[:, None], cosine[:, better_rows], -np.inf)
+            best = np.argsort(-similarity, axis=1, kind="stable")[:, :count]
+            for k, item in enumerate(items[start : start + _BATCH]):
+                matches[item, modality] = [
+                    SimilarItem(str(ids[b]), float(similarity[k, b]), float(evidence[b]), int(interactions[b]))
                     for b in best[k]
-                    if among[k, b] > 0
+                    if similarity[k, b] > 0
                 ]
-    return found
+    return matches

@@ -10,12 +10,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from demure.diagnosis.verdict import Verdict
+
 _NAMES = ["user_id", "item_id", "modality", "verdict"]
 
 
 @dataclass(frozen=True)
-class Judged:
-    """N interactions by user, then position, of U users with I items, judged in M modalities.
+class DiagnosisTable:
+    """N interactions by user, then position, of U users with I items, diagnosed in M modalities.
 
     ``user``, ``item`` (N,) codes into ``user_ids`` (U,), ``item_ids`` (I,), objects; ``position`` (N,) in the user's
     history; ``probability``, ``evidence`` (N, M) float32, 0 where missing; ``present``, ``poi`` (N, M) bool.
@@ -33,37 +35,39 @@ class Judged:
     poi: np.ndarray
 
     @classmethod
-    def read(cls, path: Path) -> Judged:
-        """From a run's diagnosis.parquet, about 40 bytes of memory per interaction and two modalities. Raises
-        ``OSError`` or pyarrow's errors if it is damaged."""
+    def read(cls, path: Path) -> DiagnosisTable:
+        """Read a run's diagnosis.parquet; takes about 40 bytes of memory per interaction with two modalities.
+
+        Raises ``OSError`` or pyarrow's errors if the file is damaged.
+        """
         columns = [*_NAMES, "position", "poi_probability", "evidence"]
         table = pq.read_table(path, columns=columns, read_dictionary=_NAMES).combine_chunks()
-        coded, names = {}, {}
+        codes, values = {}, {}
         for name in _NAMES:
-            coded[name], names[name] = codes(table.column(name))
-        modalities = [str(one) for one in names["modality"]]
-        m, position = coded["modality"], table.column("position").to_numpy()
-        user = coded["user_id"]
+            codes[name], values[name] = dictionary_codes(table.column(name))
+        modalities = [str(name) for name in values["modality"]]
+        m, position = codes["modality"], table.column("position").to_numpy()
+        user = codes["user_id"]
         M = max(len(modalities), 1)
+        # A training writes the rows in order; sorting is only for files that came another way.
         aligned = len(m) % M == 0 and (m.reshape(-1, M) == np.arange(M)).all() and (np.diff(user) >= 0).all()
         order = slice(None) if aligned else np.lexsort((m, position, user))
 
-        def wide(values: np.ndarray) -> np.ndarray:
-            return values[order].reshape(-1, M)
+        def wide(column: np.ndarray) -> np.ndarray:
+            return column[order].reshape(-1, M)
 
-        words = names["verdict"]
-        verdict = wide(coded["verdict"])
+        words, verdict = values["verdict"], wide(codes["verdict"])
         return cls(
             modalities,
-            names["user_id"],
-            names["item_id"],
+            values["user_id"],
+            values["item_id"],
             wide(user)[:, 0],
-            wide(coded["item_id"])[:, 0],
+            wide(codes["item_id"])[:, 0],
             wide(position)[:, 0].astype(np.int32),
             wide(table.column("poi_probability").to_numpy().astype(np.float32)),
             wide(table.column("evidence").to_numpy().astype(np.float32)),
-            np.isin(verdict, np.flatnonzero(words != "missing")),
-            np.isin(verdict, np.flatnonzero(words == "poi")),
+            np.isin(verdict, np.flatnonzero(words != Verdict.MISSING.value)),
+            np.isin(verdict, np.flatnonzero(words == Verdict.POI.value)),
         )
 
     @cached_property
@@ -73,7 +77,7 @@ class Judged:
 
     @cached_property
     def by_item(self) -> tuple[np.ndarray, np.ndarray]:
-        """(I + 1,) pointers and (N,) rows: who chose item i."""
+        """(I + 1,) pointers into (N,) rows: the interactions of item i."""
         return _pointers(self.item, len(self.item_ids)), np.argsort(self.item, kind="stable")
 
     @cached_property
@@ -91,24 +95,29 @@ class Judged:
         """(U,) interactions per user."""
         return np.diff(self.indptr)
 
+    @cached_property
+    def item_counts(self) -> np.ndarray:
+        """(I,) interactions per item."""
+        return np.diff(self.by_item[0])
+
     def rows_of_item(self, code: int) -> np.ndarray:
-        """Rows of one item, in the order of the users."""
+        """Return the rows of one item, in the order of the users."""
         pointers, rows = self.by_item
         return rows[pointers[code] : pointers[code + 1]]
 
-    def of(self, rows: np.ndarray) -> Judged:
-        """Only these rows (indices or mask), with the same codes."""
+    def select(self, rows: np.ndarray) -> DiagnosisTable:
+        """Return only these rows (indices or mask), with the same codes."""
         arrays = (self.user, self.item, self.position, self.probability, self.evidence, self.present, self.poi)
-        return Judged(self.modalities, self.user_ids, self.item_ids, *(array[rows] for array in arrays))
+        return DiagnosisTable(self.modalities, self.user_ids, self.item_ids, *(array[rows] for array in arrays))
 
 
 def _pointers(codes: np.ndarray, count: int) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(np.bincount(codes, minlength=count))]).astype(np.int64)
 
 
-def codes(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
-    """Codes (rows,) int32 in the order of first appearance, and the values they stand for."""
-    if not len(column):  # its type may be none at all
+def dictionary_codes(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
+    """Return codes (rows,) int32 in the order of first appearance, and the values that they stand for."""
+    if not len(column):  # an empty column may have no type at all
         return np.zeros(0, np.int32), np.zeros(0, dtype=object)
     column = column.unify_dictionaries()
     values = np.array(column.chunk(0).dictionary.to_pylist(), dtype=object)

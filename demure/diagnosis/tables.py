@@ -1,6 +1,6 @@
-"""What `demure inspect` tells, in one place: the catalogue at large, parts of it, one user, one item, the full export.
+"""The views of `demure inspect` in one place: overview, segments, one user, one item, one modality, and the export.
 
-Everything here reads a run folder's tables; nothing is judged anew, so what is shown is what was judged.
+Every view reads the tables of a run folder; no verdict is computed again.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from demure.diagnosis.item import ItemView, item_view
 from demure.diagnosis.overview import Listing, ModalityView, Overview, listing, modality_view, overview
-from demure.diagnosis.reader import EXPORT_COLUMNS, DiagnosisSource
+from demure.diagnosis.reader import EXPORT_COLUMNS, DiagnosisReader
 from demure.diagnosis.segments import KINDS, Segments, segments
 from demure.diagnosis.user import UserView, user_view
 from demure.errors import DemureError
@@ -43,7 +43,7 @@ _EXPORT_SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Export:
-    """Where the full table went, and how long it is."""
+    """The file with all verdicts and its number of rows."""
 
     run: str
     export: str
@@ -51,7 +51,7 @@ class Export:
 
 
 def export(run: Path | str, out: Path | str) -> Export:
-    """Write every verdict to a Parquet file, with the columns that interface.md names; in batches, whole or not at all.
+    """Write every verdict to a Parquet file with the columns of ``EXPORT_COLUMNS``, in batches; whole or not at all.
 
     Raises ``DemureError`` if ``out`` does not end in .parquet or cannot be written.
     """
@@ -60,10 +60,10 @@ def export(run: Path | str, out: Path | str) -> Export:
         raise DemureError("the export is a Parquet file", where=out, remedy="give a name that ends in .parquet")
     if out.is_dir():
         raise DemureError("is a folder", where=out, remedy="give the name of a file")
-    source = DiagnosisSource.open(run)
+    reader = DiagnosisReader.open(run)
     rows = 0
     with atomic_file(out) as part, pq.ParquetWriter(part, _EXPORT_SCHEMA) as writer:
-        for batch in pq.ParquetFile(source.run / "diagnosis.parquet").iter_batches(columns=list(EXPORT_COLUMNS)):
+        for batch in pq.ParquetFile(reader.run / "diagnosis.parquet").iter_batches(columns=list(EXPORT_COLUMNS)):
             table = pa.Table.from_batches([batch]).select(list(EXPORT_COLUMNS)).cast(_EXPORT_SCHEMA)
             writer.write_table(table)
             rows += table.num_rows

@@ -1,4 +1,4 @@
-"""One user: the history choice by choice, what it rests on, what the user relies on, and what would come next."""
+"""One user: the history choice by choice with its verdicts, what the user relies on, and what would come next."""
 
 from __future__ import annotations
 
@@ -12,35 +12,47 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from demure.diagnosis.drift import LEAST, Drift, drift
-from demure.diagnosis.filtering import column, pick
-from demure.diagnosis.placebo import WHY_NOT
-from demure.diagnosis.reader import DiagnosisSource
-from demure.diagnosis.recommended import Suggestion, made_of, suggestions
-from demure.diagnosis.uncertainty import FEW, share_interval, undecided
+from demure.diagnosis.drift import Drift, drift
+from demure.diagnosis.explain import with_reasons
+from demure.diagnosis.filtering import filter_rows, modality_column
+from demure.diagnosis.reader import DiagnosisReader
+from demure.diagnosis.recommended import Suggestion, describe_scores, suggestions
+from demure.diagnosis.uncertainty import share_interval
+from demure.diagnosis.verdict import DRIFT_MIN_CHOICES, FEW_CHOICES, ModalityVerdict, Support, Verdict
 from demure.errors import DemureError
 
 _FIELDS = ("choice", "item_id", "title", "category", "date")
 
 
 @dataclass(frozen=True)
+class Choice:
+    """One training interaction of a user: ``time`` in seconds or NaN, ``picture`` a file or None, ``verdicts`` by
+    modality."""
+
+    position: int
+    item_id: str
+    title: str
+    time: float
+    verdicts: dict[str, ModalityVerdict]
+    picture: str | None = None
+
+
+@dataclass(frozen=True)
 class UserView:
-    """One user's history. ``history``: one row per training interaction in time order (``position``, ``item_id``,
-    ``title``, ``time`` in seconds or NaN, ``picture``: its file or None, ``verdicts``: modality -> verdict,
-    poi_probability, evidence, ``undecided``, supports, the other items that spoke for it with their share of that
-    evidence, and ``why`` in words), those that were asked for, of ``interactions``. ``cannot_tell``: modalities whose
-    features explain nothing, so that their verdicts mean nothing.
+    """One user's history: the choices that were asked for, in time order, of ``interactions``.
 
     ``reliance``: modality -> share of choices; ``reliance_interval``: 90 % interval of each, were the choices drawn
-    from a taste that lasts. ``drift``: since when the user chose for other reasons, None where nothing tells.
+    from a lasting taste. ``drift``: since when the user chose for other reasons, None where nothing shows it.
     ``recommended``: what would be recommended; None if it was not asked for. ``made_of``: what its scores are made of,
-    in a sentence. ``notes``: how little this rests on."""
+    in a sentence. ``notes``: how little the verdicts rest on. ``cannot_tell``: modalities whose features explain
+    nothing, so that their verdicts mean nothing.
+    """
 
     run: str
     user_id: str
     modalities: list[str]
     reliance: dict[str, float]
-    history: list[dict[str, Any]]
+    history: list[Choice]
     interactions: int = 0
     reliance_interval: dict[str, tuple[float, float]] = field(default_factory=dict)
     drift: Drift | None = None
@@ -51,7 +63,7 @@ class UserView:
 
 
 def user_view(
-    run: Path | str | DiagnosisSource,
+    run: Path | str | DiagnosisReader,
     user_id: str,
     *,
     recommend: int = 0,
@@ -59,140 +71,111 @@ def user_view(
     sort: str | None = None,
     top: int | None = None,
 ) -> UserView:
-    """One user's history with every verdict, and ``recommend`` items that would be recommended.
+    """Return one user's history with every verdict, and ``recommend`` items that would be recommended.
 
-    ``where``, ``sort`` and ``top`` (see ``listing.pick``) choose among the choices, by choice (its number), item_id,
-    title, category, date, and for each modality its probability (``image``), ``image.evidence`` and ``image.verdict``.
-    Raises ``RunError`` naming the nearest ids if there is no such user.
+    ``where``, ``sort`` and ``top`` (see ``filtering.filter_rows``) select among the choices, by choice (its number),
+    item_id, title, category, date, and for each modality its probability (``image``), ``image.evidence`` and
+    ``image.verdict``. Raises ``RunError`` naming the nearest ids if there is no such user.
     """
-    source = DiagnosisSource.of(run)
-    columns = ["item_id", "position", "modality", "poi_probability", "evidence", "verdict"]
-    rows = source.diagnosis(columns, user_id=user_id).to_pandas().sort_values("position", kind="stable")
-    if rows.empty:
-        raise source.unknown("user", user_id)
-    titles, times = source.titles, source.times(user_id)
-    spoke: dict[tuple[int, str], list[dict[str, Any]]] = {}
-    for row in source.supports(user_id=user_id).to_dict("records"):
-        support = {"item_id": row["support_item_id"], "title": titles.get(row["support_item_id"], "")}
-        spoke.setdefault((int(row["position"]), row["modality"]), []).append(support | {"weight": float(row["weight"])})
-    others = rows["position"].nunique() - 1
-    cannot_tell = source.placebos.cannot_tell
-    history = []
-    for position, group in rows.groupby("position", sort=True):
-        item = str(group["item_id"].iloc[0])
-        judged = verdicts(group)
-        for modality, verdict in judged.items():
-            verdict["supports"] = spoke.get((int(position), modality), [])
-            unanswered = modality in cannot_tell and verdict["verdict"] != "missing"
-            verdict["why"] = WHY_NOT if unanswered else why(modality, judged, others)
-        time = times[int(position)] if int(position) < len(times) else float("nan")
-        history.append(
-            {
-                "position": int(position),
-                "item_id": item,
-                "title": titles.get(item, ""),
-                "time": float("nan") if time is None else float(time),
-                "verdicts": judged,
-            }
-        )
-    for line, picture in zip(history, source.pictures([str(line["item_id"]) for line in history]), strict=True):
-        line["picture"] = None if picture is None else str(picture)
-    frame = source.reliance(user_id=user_id)
+    reader = DiagnosisReader.of(run)
+    history = _history(reader, user_id)
+    cannot_tell = reader.placebos.cannot_tell
+    frame = reader.reliance(user_id=user_id)
     shares = dict(zip(frame["modality"].astype(str), frame["reliance"].astype(float), strict=True))
-    chosen = pick(_fields(source, history), where, sort, top)
+    selected = filter_rows(_fields(reader, history), where, sort, top)
     recommended, notes = None, _notes(len(history))
     if recommend:
-        recommended, trouble = _recommended(source, user_id, recommend)
-        notes += trouble
+        recommended, problems = _recommended(reader, user_id, recommend)
+        notes += problems
     return UserView(
-        run=str(source.run),
+        run=str(reader.run),
         user_id=user_id,
-        modalities=source.modalities,
+        modalities=reader.modalities,
         reliance=shares,
-        history=[history[k] for k in chosen.index],
+        history=[history[k] for k in selected.index],
         interactions=len(history),
         reliance_interval={name: share_interval(share * len(history), len(history)) for name, share in shares.items()},
-        drift=_drift([name for name in source.modalities if name not in cannot_tell], history),
+        drift=_drift([name for name in reader.modalities if name not in cannot_tell], history),
         recommended=recommended,
         notes=notes,
         cannot_tell=cannot_tell,
-        made_of=made_of(source.manifest) if recommended else "",
+        made_of=describe_scores(reader.manifest) if recommended else "",
     )
 
 
-def verdicts(group: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """modality -> verdict, poi_probability, evidence and undecided, of the rows of one interaction."""
-    return {
-        row["modality"]: {
-            "verdict": row["verdict"],
-            "poi_probability": float(row["poi_probability"]),
-            "evidence": float(row["evidence"]),
-            "undecided": row["verdict"] != "missing" and undecided(float(row["poi_probability"])),
+def _history(reader: DiagnosisReader, user_id: str) -> list[Choice]:
+    """Return all choices of a user in time order, with reasons."""
+    columns = ["item_id", "position", "modality", "poi_probability", "evidence", "verdict"]
+    rows = reader.diagnosis(columns, user_id=user_id).to_pandas().sort_values("position", kind="stable")
+    if rows.empty:
+        raise reader.unknown_id("user", user_id)
+    titles, times = reader.titles, reader.times(user_id)
+    supports: dict[tuple[int, str], list[Support]] = {}
+    for row in reader.supports(user_id=user_id).to_dict("records"):
+        item = row["support_item_id"]
+        support = Support(item, titles.get(item, ""), float(row["weight"]))
+        supports.setdefault((int(row["position"]), row["modality"]), []).append(support)
+    other_choices = rows["position"].nunique() - 1
+    pictures = reader.pictures([str(item) for item in rows.drop_duplicates("position")["item_id"]])
+    history = []
+    for (label, group), picture in zip(rows.groupby("position", sort=True), pictures, strict=True):
+        position = int(label)  # type: ignore[call-overload]
+        item = str(group["item_id"].iloc[0])
+        verdicts = {
+            row["modality"]: ModalityVerdict(
+                Verdict(row["verdict"]),
+                float(row["poi_probability"]),
+                float(row["evidence"]),
+                tuple(supports.get((position, row["modality"]), ())),
+            )
+            for row in group.to_dict("records")
         }
-        for row in group.to_dict("records")
-    }
-
-
-def why(modality: str, judged: Mapping[str, Mapping[str, Any]], others: int) -> str:
-    """What speaks for a verdict, or the lack of it, in words that claim no more than the numbers: ``judged`` are the
-    verdicts of one interaction, with their supports; the user has ``others`` other choices."""
-    own = judged[modality]
-    named = [support["title"] or support["item_id"] for support in own.get("supports", ())]
-    if own["verdict"] == "missing":
-        return f"the item has no {modality}"
-    if others < 1:
-        return "the only choice: there is nothing to compare it with"
-    if own["verdict"] == "poi":
-        if own["evidence"] > 0:
-            return f"like {_listed(named)}" if named else "no single other choice stands out"
-        closest = f" (closest: {named[0]})" if named else ""
-        return f"little speaks for it{closest}; said because the user relies on {modality} elsewhere"
-    if own["evidence"] <= 0 or not named:
-        speaks = f"none of the {others} other choices speaks" if others > 1 else "the other choice does not speak"
-        return f"{speaks} for it"
-    rival = max((name for name in judged if name != modality), key=lambda n: judged[n]["poi_probability"], default=None)
-    like = f"like {_listed(named[:2])}"
-    if rival is None or judged[rival]["poi_probability"] <= own["poi_probability"]:
-        return f"{like}, but not enough to tell"
-    louder = judged[rival]["evidence"] > own["evidence"]
-    return f"{like}, but its {rival} speaks louder" if louder else f"{like}, but the user relies more on {rival}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+        time = times[position] if position < len(times) else None
+        history.append(
+            Choice(
+                position,
+                item,
+                titles.get(item, ""),
+                float("nan") if time is None else float(time),
+                with_reasons(verdicts, other_choices, reader.placebos.cannot_tell),
+                None if picture is None else str(picture),
+            )
+        )
+    return history
 
 
 def _notes(interactions: int) -> list[str]:
     if interactions == 1:
         return ["a single choice, with nothing to compare it with: its probabilities are those of users in general"]
-    if interactions < FEW:
+    if interactions < FEW_CHOICES:
         return [f"only {interactions} choices: these probabilities rest on little"]
     return []
 
 
-def _fields(source: DiagnosisSource, history: list[dict[str, Any]]) -> pd.DataFrame:
-    categories = source.categories
+def _fields(reader: DiagnosisReader, history: list[Choice]) -> pd.DataFrame:
+    """Return the table that ``where`` and ``sort`` select from."""
+    categories = reader.categories
     frame = pd.DataFrame(
         {
-            "choice": [line["position"] + 1 for line in history],
-            "item_id": [line["item_id"] for line in history],
-            "title": [line["title"] for line in history],
-            "category": [", ".join(categories.get(line["item_id"], ())) for line in history],
-            "date": [date(line["time"]) for line in history],
+            "choice": [choice.position + 1 for choice in history],
+            "item_id": [choice.item_id for choice in history],
+            "title": [choice.title for choice in history],
+            "category": [", ".join(categories.get(choice.item_id, ())) for choice in history],
+            "date": [date(choice.time) for choice in history],
         }
     )
-    for name in source.modalities:
-        judged = [line["verdicts"].get(name, {}) for line in history]
-        there = [one.get("verdict", "missing") != "missing" for one in judged]
-        shown = column(name, _FIELDS)
-        frame[shown] = [one["poi_probability"] if ok else np.nan for one, ok in zip(judged, there, strict=True)]
-        frame[f"{name}.evidence"] = [one["evidence"] if ok else np.nan for one, ok in zip(judged, there, strict=True)]
-        frame[f"{name}.verdict"] = [one.get("verdict", "missing") for one in judged]
+    absent = ModalityVerdict(Verdict.MISSING, np.nan, np.nan)
+    for name in reader.modalities:
+        verdicts = [choice.verdicts.get(name, absent) for choice in history]
+        probability = [np.nan if verdict.missing else verdict.poi_probability for verdict in verdicts]
+        frame[modality_column(name, _FIELDS)] = probability
+        frame[f"{name}.evidence"] = [np.nan if verdict.missing else verdict.evidence for verdict in verdicts]
+        frame[f"{name}.verdict"] = [verdict.verdict.value for verdict in verdicts]
     return frame
 
 
 def date(seconds: float) -> str:
-    """ISO date in UTC; empty where there is none; the number itself where no calendar fits it."""
+    """Return an ISO date in UTC; an empty text for NaN; the number itself if it fits no calendar."""
     if math.isnan(seconds):
         return ""
     try:
@@ -201,37 +184,38 @@ def date(seconds: float) -> str:
         return f"{seconds:g}"
 
 
-def _drift(modalities: list[str], history: list[dict[str, Any]]) -> Drift | None:
-    if len(history) < LEAST or not modalities:
+def _drift(modalities: list[str], history: list[Choice]) -> Drift | None:
+    if len(history) < DRIFT_MIN_CHOICES or not modalities:
         return None
-    judged = [[line["verdicts"].get(name) for name in modalities] for line in history]
-    probability = np.array([[0.0 if one is None else one["poi_probability"] for one in row] for row in judged])
-    present = np.array([[one is not None and one["verdict"] != "missing" for one in row] for row in judged])
-    return drift(probability, present, modalities, np.array([line["time"] for line in history]))
+    absent = ModalityVerdict(Verdict.MISSING, 0.0, 0.0)
+    verdicts = [[choice.verdicts.get(name, absent) for name in modalities] for choice in history]
+    probability = np.array([[verdict.poi_probability for verdict in row] for row in verdicts])
+    present = np.array([[not verdict.missing for verdict in row] for row in verdicts])
+    return drift(probability, present, modalities, np.array([choice.time for choice in history]))
 
 
-def _recommended(source: DiagnosisSource, user_id: str, k: int) -> tuple[list[dict[str, Any]] | None, list[str]]:
-    """The items, or why there are none: a verdict can be looked at without the model that made it."""
+def _recommended(reader: DiagnosisReader, user_id: str, k: int) -> tuple[list[dict[str, Any]] | None, list[str]]:
+    """Return the items, or None and the problem: verdicts can be read without the model that made them."""
     from demure.runs.load import load_run
 
     try:
-        found = suggestions(load_run(source.run), [user_id], k)[user_id]
+        items = suggestions(load_run(reader.run), [user_id], k)[user_id]
     except DemureError as error:
         return None, [f"no recommendations: {error}"]
-    return told(found, source.titles), []
+    return suggestion_rows(items, reader.titles), []
 
 
-def told(found: Sequence[Suggestion], titles: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Suggestions with titles and, in words, why."""
+def suggestion_rows(items: Sequence[Suggestion], titles: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return suggestions as rows with titles, for JSON and tables."""
     return [
         {
-            "rank": one.rank,
-            "item_id": one.item_id,
-            "title": titles.get(one.item_id, ""),
-            "score": one.score,
-            "because": one.because,
-            "past_item_id": one.past_item_id,
-            "past_title": "" if one.past_item_id is None else titles.get(one.past_item_id, ""),
+            "rank": item.rank,
+            "item_id": item.item_id,
+            "title": titles.get(item.item_id, ""),
+            "score": item.score,
+            "because": item.because,
+            "past_item_id": item.past_item_id,
+            "past_title": "" if item.past_item_id is None else titles.get(item.past_item_id, ""),
         }
-        for one in found
+        for item in items
     ]

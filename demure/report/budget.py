@@ -1,110 +1,125 @@
-"""As many users and items as a page of a given size holds."""
+"""Select as many users, and their items, as a page of a given size holds."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from demure.diagnosis.reader import DiagnosisSource
-from demure.diagnosis.recommended import HISTORY, suggestions
+from demure.diagnosis.reader import DiagnosisReader
+from demure.diagnosis.recommended import Suggestion, suggestions
+from demure.diagnosis.verdict import DRIFT_MIN_CHOICES
 from demure.errors import DemureError
 from demure.progress import Listener, Progress, silent
-from demure.report.payload import Gatherer, Registry, natural, pack
+from demure.report.payload import (
+    ItemRegistry,
+    PayloadBuilder,
+    RecommendationRow,
+    UserBody,
+    UserRow,
+    natural_order,
+    pack,
+)
 
 RECOMMENDED = 5
-_USERS_AT_ONCE = 2048
+_USERS_PER_CALL = 2048
 
 
 @dataclass(frozen=True)
-class People:
-    """``users``: heads of those on the page, in the order of their ids; ``packed``: their bodies; ``items``: codes of
-    the items that they name. ``total``: users of the run; ``long``, ``drifted``: of those on the page, how many have a
-    history long enough to tell a drift, and how many did."""
+class UserSample:
+    """The users of a page: ``users`` in the order of their ids, their ``packed`` details, and the ``items`` of these.
 
-    users: list[list[Any]]
+    ``total``: users of the run; ``drift_tested``: users on the page with a history long enough to test for drift,
+    ``drifted``: how many of these drifted.
+    """
+
+    users: list[UserRow]
     packed: str
-    items: Registry
+    items: ItemRegistry
     total: int
-    long: int
+    drift_tested: int
     drifted: int
 
 
-def people(
-    gatherer: Gatherer,
+def select_users(
+    builder: PayloadBuilder,
     *,
     at_most_bytes: int,
     at_most_rows: int,
     recommend: bool = True,
     listener: Listener = silent,
-) -> People:
-    """All users, or users spread evenly over the sorted ids where they would not fit. A body has, after what
-    ``Gatherer.body`` gives, the recommended items: ``[item, because, past item or null]``, where ``because`` counts the
-    modalities and then the history; null where there are none."""
-    judged = gatherer.judged
-    order = np.array(sorted(range(len(judged.user_ids)), key=lambda user: natural(str(judged.user_ids[user]))))
-    rows = len(judged.user) * len(judged.modalities)
+) -> UserSample:
+    """Return all users, or users spread evenly over the sorted ids where not all would fit.
+
+    ``at_most_bytes`` of packed details, ``at_most_rows`` of verdicts; ``recommend``: whether to add recommendations.
+    """
+    table = builder.table
+    order = np.array(sorted(range(len(table.user_ids)), key=lambda user: natural_order(str(table.user_ids[user]))))
+    rows = len(table.user) * len(table.modalities)
     share = min(1.0, at_most_rows / max(rows, 1))
-    bodies: dict[int, list[Any]] = {}
-    items = Registry()
     while True:
-        chosen = order
+        selected = order
         if share < 1:
-            places = np.linspace(0, len(order) - 1, max(1, int(share * len(order)))).astype(int)
-            chosen = order[np.unique(places)]
-        items = Registry()  # again, so that it names only the items of those who are chosen
-        bodies = {}
-        for done, code in enumerate(chosen.tolist()):
-            bodies[code] = gatherer.body(code, items)
+            spread = np.linspace(0, len(order) - 1, max(1, int(share * len(order)))).astype(int)
+            selected = order[np.unique(spread)]
+        items = ItemRegistry()  # anew, so that it has only the items of the selected users
+        bodies: dict[int, UserBody] = {}
+        for done, code in enumerate(selected.tolist()):
+            bodies[code] = builder.body(code, items)
             if done % 100 == 0:
-                listener(Progress("histories", done, len(chosen)))
+                listener(Progress("histories", done, len(selected)))
         size = len(pack(list(bodies.values())))
-        if size <= at_most_bytes or len(chosen) == 1:
+        if size <= at_most_bytes or len(selected) == 1:
             break
-        share = len(chosen) / len(order) * 0.9 * at_most_bytes / size
-    found = (
-        _recommended(gatherer.source, [str(judged.user_ids[code]) for code in bodies], listener) if recommend else {}
-    )
-    for code, body in bodies.items():
-        body.append(told(gatherer, found.get(str(judged.user_ids[code])), items))
-    lengths = judged.lengths[list(bodies)]
-    return People(
-        users=[gatherer.user(code, drifted=body[1] is not None) for code, body in bodies.items()],
+        share = len(selected) / len(order) * 0.9 * at_most_bytes / size
+    if recommend:
+        by_user = _recommend(builder.reader, [str(table.user_ids[code]) for code in bodies], listener)
+        for code, body in bodies.items():
+            user_items = by_user.get(str(table.user_ids[code]))
+            body["recommended"] = None if user_items is None else recommendation_rows(builder, user_items, items)
+    lengths = table.lengths[list(bodies)]
+    drifted = {code: body["drift"] is not None for code, body in bodies.items()}
+    return UserSample(
+        users=[builder.user(code, drifted=drifted[code]) for code in bodies],
         packed=pack(list(bodies.values())),
         items=items,
         total=len(order),
-        long=int((lengths >= 12).sum()) if gatherer.times is not None else 0,
-        drifted=sum(body[1] is not None for body in bodies.values()),
+        drift_tested=int((lengths >= DRIFT_MIN_CHOICES).sum()) if builder.times is not None else 0,
+        drifted=sum(drifted.values()),
     )
 
 
-def told(gatherer: Gatherer, found: Any, items: Registry) -> list[list[Any]] | None:
-    """Suggestions as the page reads them."""
-    if found is None:
-        return None
-    judged = gatherer.judged
-    lines: list[list[Any]] = []
-    for one in found:
-        code = judged.item_code.get(one.item_id)
-        if code is None:  # nobody chose it in training, so nothing on the page tells of it
+def recommendation_rows(
+    builder: PayloadBuilder, recommended: Sequence[Suggestion], items: ItemRegistry
+) -> list[RecommendationRow]:
+    """Return recommendations as the page reads them; adds their items to ``items``.
+
+    An item without training interactions is left out, since the page has no row for it.
+    """
+    item_code = builder.table.item_code
+    rows: list[RecommendationRow] = []
+    for suggestion in recommended:
+        code = item_code.get(suggestion.item_id)
+        if code is None:
             continue
-        because = len(judged.modalities) if one.because == HISTORY else judged.modalities.index(one.because)
-        past = judged.item_code.get(one.past_item_id) if one.past_item_id is not None else None
-        lines.append([items.place(code), because, None if past is None else items.place(past)])
-    return lines
+        past = None if suggestion.past_item_id is None else item_code.get(suggestion.past_item_id)
+        place = items.place(code)
+        past_place = None if past is None else items.place(past)
+        rows.append({"item": place, "because": suggestion.because, "past": past_place})
+    return rows
 
 
-def _recommended(source: DiagnosisSource, users: list[str], listener: Listener) -> dict[str, Any]:
-    """Suggestions for each user; none where the model is no longer there."""
+def _recommend(reader: DiagnosisReader, users: list[str], listener: Listener) -> dict[str, list[Suggestion]]:
+    """Return suggestions for each user; none if the model cannot be loaded."""
     from demure.runs.load import load_run
 
     try:
-        run = load_run(source.run)
+        run = load_run(reader.run)
     except DemureError:
         return {}
-    found: dict[str, Any] = {}
-    for at in range(0, len(users), _USERS_AT_ONCE):
-        listener(Progress("recommend", at, len(users)))
-        found |= suggestions(run, users[at : at + _USERS_AT_ONCE], RECOMMENDED)
-    return found
+    by_user: dict[str, list[Suggestion]] = {}
+    for start in range(0, len(users), _USERS_PER_CALL):
+        listener(Progress("recommend", start, len(users)))
+        by_user |= suggestions(run, users[start : start + _USERS_PER_CALL], RECOMMENDED)
+    return by_user

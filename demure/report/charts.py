@@ -1,4 +1,4 @@
-"""The page's charts, as plotly figures in JSON. Colours are named so that light and dark themes can fill them in."""
+"""The page's charts, as plotly figures in JSON; the page's script sets the colours of text and lines by theme."""
 
 from __future__ import annotations
 
@@ -15,30 +15,35 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from demure.diagnosis.placebo import CANNOT_TELL
-from demure.diagnosis.reader import VERDICTS
+from demure.diagnosis.segments import COUNT_COLUMNS
+from demure.diagnosis.verdict import Verdict
 
-VERDICT_COLOURS = {"poi": "#1a9c6b", "noise": "#d9822b", "missing": "#8b929c", CANNOT_TELL: "rgba(139,146,156,0.35)"}
+VERDICT_COLOURS: dict[str, str] = {
+    Verdict.POI: "#1a9c6b",
+    Verdict.NOISE: "#d9822b",
+    Verdict.MISSING: "#8b929c",
+    CANNOT_TELL: "rgba(139,146,156,0.35)",
+}
 PALETTE = ("#3f7fd9", "#c2578f", "#8a6fd1", "#2aa3b5", "#b58a2a", "#6b8f2a")
 NONE_COLOUR = "#8b929c"
 _BINS = 20
-_MOST_BARS = 25
-_FIRST = 4  # where the modalities' columns of a table of segments begin
+_MAX_BARS = 25
 
 
 def colours(modalities: Sequence[str]) -> dict[str, str]:
-    """One colour per modality, and grey for none."""
+    """Return one colour per modality, and grey for ``none``."""
     return {name: NONE_COLOUR if name == "none" else PALETTE[k % len(PALETTE)] for k, name in enumerate(modalities)}
 
 
 def verdict_shares(modalities: pd.DataFrame, cannot_tell: Collection[str] = ()) -> dict[str, Any]:
-    """Stacked bars: of each modality's interactions the share of each verdict, or of those about which its features
-    cannot tell."""
+    """Return stacked bars: of each modality's interactions the share of each verdict; for a modality in ``cannot_tell``
+    the share of the interactions that have it."""
     figure = go.Figure()
     names = [_text(name) for name in modalities["modality"]][::-1]
     unanswered = modalities["modality"].isin(cannot_tell)
-    columns = {word: modalities[word].where(~unanswered | (word == "missing"), 0.0) for word in VERDICTS}
+    columns = {word.value: modalities[word].where(~unanswered | (word is Verdict.MISSING), 0.0) for word in Verdict}
     if unanswered.any():
-        columns[CANNOT_TELL] = (modalities["poi"] + modalities["noise"]).where(unanswered, 0.0)
+        columns[CANNOT_TELL] = (modalities[Verdict.POI] + modalities[Verdict.NOISE]).where(unanswered, 0.0)
     for word, column in columns.items():
         shares = [round(100 * share, 2) for share in column][::-1]
         figure.add_bar(
@@ -50,7 +55,7 @@ def verdict_shares(modalities: pd.DataFrame, cannot_tell: Collection[str] = ()) 
 
 
 def reliance(frame: pd.DataFrame, order: Sequence[str], palette: Mapping[str, str]) -> dict[str, Any]:
-    """How many users rely on each modality, and how much: a line per modality over the share of their choices."""
+    """Return how many users rely on each modality and how much: a line per modality over the share of their choices."""
     figure = go.Figure()
     edges = np.linspace(0, 1, _BINS + 1)
     middles = [round(50 * float(low + high), 2) for low, high in itertools.pairwise(edges)]
@@ -68,7 +73,7 @@ def reliance(frame: pd.DataFrame, order: Sequence[str], palette: Mapping[str, st
 
 
 def probabilities(histogram: Mapping[str, np.ndarray], palette: Mapping[str, str]) -> dict[str, Any]:
-    """How sure the verdicts are: interactions over the probability of a point of interest, a line per modality."""
+    """Return interactions over the probability of a point of interest, a line per modality."""
     figure = go.Figure()
     for name, counts in histogram.items():
         edges = np.linspace(0, 1, len(counts) + 1)
@@ -88,34 +93,35 @@ def probabilities(histogram: Mapping[str, np.ndarray], palette: Mapping[str, str
 def parts(
     table: pd.DataFrame, modalities: Sequence[str], palette: Mapping[str, str], *, ordered: bool
 ) -> dict[str, Any]:
-    """The share of points of interest per segment (``Segments.table``), of the modalities that the table is cut down
-    to: lines where segments have an order, bars where not."""
+    """Return the share of points of interest per segment, from a ``Segments.table`` with the columns of ``modalities``
+    only: lines if segments are ``ordered``, else bars."""
     figure = go.Figure()
-    shown = table if ordered else table.sort_values("interactions", ascending=False, kind="stable").head(_MOST_BARS)
+    shown = table if ordered else table.sort_values("interactions", ascending=False, kind="stable").head(_MAX_BARS)
     names = [_text(name) for name in shown["segment"]]
-    for at, name in enumerate(modalities):
-        poi = [None if math.isnan(share) else round(100 * share, 2) for share in shown.iloc[:, _FIRST + at]]
-        told = {"name": _text(name), "customdata": shown["interactions"].tolist()}
+    for m, name in enumerate(modalities):
+        poi = [None if math.isnan(share) else round(100 * share, 2) for share in shown.iloc[:, len(COUNT_COLUMNS) + m]]
+        trace = {"name": _text(name), "customdata": shown["interactions"].tolist()}
         if ordered:
             figure.add_scatter(
-                x=names, y=poi, mode="lines+markers", line={"color": palette[name]}, **told,
+                x=names, y=poi, mode="lines+markers", line={"color": palette[name]}, **trace,
                 hovertemplate="%{x}: %{y:.1f} % of %{customdata} choices<extra>" + _text(name) + "</extra>",
             )  # fmt: skip
         else:
             figure.add_bar(
-                y=names, x=poi, orientation="h", marker_color=palette[name], **told,
+                y=names, x=poi, orientation="h", marker_color=palette[name], **trace,
                 hovertemplate="%{y}: %{x:.1f} % of %{customdata} choices<extra>" + _text(name) + "</extra>",
             )  # fmt: skip
-    share, where = {"title": {"text": "% point of interest"}}, {"type": "category"}
+    share, segment = {"title": {"text": "% point of interest"}}, {"type": "category"}
     if ordered:
-        figure.update_layout(yaxis=share, xaxis=where)
+        figure.update_layout(yaxis=share, xaxis=segment)
         return _figure(figure)
-    figure.update_layout(xaxis=share, yaxis=where | {"autorange": "reversed"})
+    figure.update_layout(xaxis=share, yaxis=segment | {"autorange": "reversed"})
     return _figure(figure, height=110 + (12 + 13 * len(modalities)) * len(names))
 
 
 def calibration(curve: pd.DataFrame, modalities: Sequence[str]) -> dict[str, Any]:
-    """What was said against what was true (``truth.Calibration.curve``), with the line of a perfect diagnosis."""
+    """Return the true share over the predicted probability (``Calibration.curve``), with the line of a perfect
+    diagnosis."""
     figure = go.Figure()
     palette = colours(modalities)
     figure.add_scatter(
@@ -126,7 +132,7 @@ def calibration(curve: pd.DataFrame, modalities: Sequence[str]) -> dict[str, Any
         figure.add_scatter(
             x=[round(value, 4) for value in line["predicted"]], y=[round(value, 4) for value in line["caused"]],
             customdata=line["pairs"].tolist(), name=_text(name), mode="lines+markers", line={"color": palette[name]},
-            hovertemplate="said %{x:.2f}, true of %{y:.2f} of %{customdata}<extra>" + _text(name) + "</extra>",
+            hovertemplate="predicted %{x:.2f}, true for %{y:.2f} of %{customdata}<extra>" + _text(name) + "</extra>",
         )  # fmt: skip
     figure.update_layout(
         xaxis={"title": {"text": "probability of a point of interest"}, "range": [0, 1]},
@@ -136,15 +142,15 @@ def calibration(curve: pd.DataFrame, modalities: Sequence[str]) -> dict[str, Any
 
 
 def epochs(runs: Mapping[str, Path]) -> list[tuple[str, dict[str, Any], pd.DataFrame]]:
-    """Title, chart and numbers of the losses, and of every other metric, that the metrics.jsonl of ``runs`` (by name)
-    hold per epoch; none where there is no such file."""
+    """Return title, chart and numbers of the losses, and of the metrics, per epoch in the metrics.jsonl of ``runs``
+    (name -> folder); empty without such files."""
     rows = {name: _rows(path / "metrics.jsonl") for name, path in runs.items()}
-    named = list(dict.fromkeys(name for some in rows.values() for row in some for name in row if name != "epoch"))
+    names = list(dict.fromkeys(name for epochs in rows.values() for row in epochs for name in row if name != "epoch"))
     groups = {
-        "Likelihood and loss per epoch": [name for name in named if _is_loss(name)],
-        "Validation per epoch": [name for name in named if _is_metric(name)],
+        "Likelihood and loss per epoch": [name for name in names if _is_loss(name)],
+        "Validation per epoch": [name for name in names if _is_metric(name)],
     }
-    return [(title, *_lines(rows, chosen)) for title, chosen in groups.items() if chosen]
+    return [(title, *_lines(rows, selected)) for title, selected in groups.items() if selected]
 
 
 def _rows(path: Path) -> list[dict[str, float]]:
@@ -177,7 +183,7 @@ def _lines(runs: Mapping[str, list[dict[str, float]]], names: list[str]) -> tupl
     table, k = {}, 0
     for run, rows in runs.items():
         for name in names:
-            points = {row.get("epoch", at): row[name] for at, row in enumerate(rows, start=1) if name in row}
+            points = {row.get("epoch", number): row[name] for number, row in enumerate(rows, start=1) if name in row}
             if not points:
                 continue
             label = f"{run}: {name}" if several else name
@@ -192,7 +198,7 @@ def _lines(runs: Mapping[str, list[dict[str, float]]], names: list[str]) -> tupl
 
 
 def _text(name: object) -> str:
-    """Names come from the data, and plotly reads a little HTML in its texts."""
+    """Escape a name from the data: plotly reads some HTML in its texts."""
     return html.escape(str(name)).replace("%{", "% {")
 
 

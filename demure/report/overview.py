@@ -1,4 +1,4 @@
-"""What every page of a run shows, whether written to a file or served: the overview, its charts, how it was made."""
+"""The content of every page of a run, written to a file or served: the overview, its charts, how it was made."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ import pandas as pd
 
 from demure.diagnosis import tables
 from demure.diagnosis.calibration import Calibration, calibration
-from demure.diagnosis.reader import DiagnosisSource
+from demure.diagnosis.reader import EXPORT_COLUMNS, DiagnosisReader
+from demure.diagnosis.segments import COUNT_COLUMNS
 from demure.errors import DemureError
 from demure.progress import Listener, silent
 from demure.report import charts
-from demure.report.comparing import Compared, compared
+from demure.report.comparing import ComparedRuns, compare_with
 
-_FIRST = 4  # where the modalities' columns of a table of segments begin
+_FLAGGED = 24
 _TITLES = {
     "category": "Points of interest by category of the item",
     "time": "Points of interest over time",
@@ -30,7 +31,7 @@ _TITLES = {
 
 @dataclass(frozen=True)
 class Chart:
-    """A plotly figure with its title, and the same numbers as a table (None where one stands beside it already)."""
+    """A plotly figure with its title, and the same numbers as a table (None if the page has that table already)."""
 
     key: str
     title: str
@@ -39,104 +40,117 @@ class Chart:
 
 
 @dataclass(frozen=True)
-class Shown:
-    """The parts of a page that do not depend on how users and items get into it."""
+class PageContent:
+    """Everything on a page but the single users and items."""
 
     overview: tables.Overview
     charts: dict[str, Chart]
     calibration: Calibration | None
-    compared: Compared | None
+    comparison: ComparedRuns | None
     facts: list[tuple[str, list[tuple[str, str]]]]
     files: list[tuple[str, str]]
 
 
-def shown(
-    source: DiagnosisSource,
+def page_content(
+    reader: DiagnosisReader,
     *,
     truth: Path | str | None = None,
     compare: Sequence[Path | str] = (),
     listener: Listener = silent,
-) -> Shown:
-    """Everything but users and items. ``truth`` is a file as ``truth.calibration`` reads it; ``compare`` are runs on
-    the same split. Raises as those do."""
-    seen = tables.overview(source, top=24)
-    other = compared(source, compare, listener) if compare else None
-    known = None
-    if truth is not None:
-        columns = ["user_id", "item_id", "modality", "poi_probability", "evidence", "verdict"]
-        known = calibration(truth, source.diagnosis(columns).to_pandas())
-    runs = {source.run.name: source.run} if other is None else other.paths
-    return Shown(seen, _charts(source, seen, known, runs), known, other, _facts(source), _files(source))
+) -> PageContent:
+    """Return everything on a page but users and items. ``truth``: a file as ``calibration.calibration`` reads it;
+    ``compare``: runs on the same split. Raises as ``calibration`` and ``compare_with``."""
+    overview = tables.overview(reader, top=_FLAGGED)
+    comparison = compare_with(reader, compare, listener) if compare else None
+    scored = None if truth is None else calibration(truth, reader.diagnosis(EXPORT_COLUMNS).to_pandas())
+    runs = {reader.run.name: reader.run} if comparison is None else comparison.paths
+    return PageContent(
+        overview=overview,
+        charts=_charts(reader, overview, scored, runs),
+        calibration=scored,
+        comparison=comparison,
+        facts=_facts(reader),
+        files=_files(reader),
+    )
 
 
 def _charts(
-    source: DiagnosisSource, seen: tables.Overview, known: Calibration | None, runs: Mapping[str, Path]
+    reader: DiagnosisReader, overview: tables.Overview, scored: Calibration | None, runs: Mapping[str, Path]
 ) -> dict[str, Chart]:
-    columns = [name for name in seen.reliance["modality"] if name not in seen.cannot_tell]
-    palette = charts.colours(source.reliance_columns)  # of all, so that a colour means one modality everywhere
-    explaining = [name for name in source.judged.modalities if name not in seen.cannot_tell]
-    histogram = {name: counted for name, counted in _histogram(source).items() if name in explaining}
-    counts = pd.DataFrame({"probability": [f"{k / 20:.2f}-{(k + 1) / 20:.2f}" for k in range(20)], **histogram})
-    made = [
-        Chart("shares", "Share of interactions by verdict", charts.verdict_shares(seen.modalities, seen.cannot_tell)),
+    columns = [name for name in overview.reliance["modality"] if name not in overview.cannot_tell]
+    palette = charts.colours(reader.reliance_names)  # of all, so that a colour means one modality everywhere
+    explaining = [name for name in reader.table.modalities if name not in overview.cannot_tell]
+    histogram = {name: counts for name, counts in _histogram(reader).items() if name in explaining}
+    histogram_table = pd.DataFrame(
+        {"probability": [f"{k / 20:.2f}-{(k + 1) / 20:.2f}" for k in range(20)], **histogram}
+    )
+    figures = [
+        Chart(
+            "shares",
+            "Share of interactions by verdict",
+            charts.verdict_shares(overview.modalities, overview.cannot_tell),
+        ),
     ]
     if explaining:
-        made.append(
-            Chart("probabilities", "How sure the verdicts are", charts.probabilities(histogram, palette), counts)
+        figures.append(
+            Chart(
+                "probabilities", "How sure the verdicts are", charts.probabilities(histogram, palette), histogram_table
+            )
         )
-        made.append(
-            Chart("reliance", "How much users rely on each", charts.reliance(source.reliance(), columns, palette))
+        figures.append(
+            Chart("reliance", "How much users rely on each", charts.reliance(reader.reliance(), columns, palette))
         )
     for kind, title in _TITLES.items():
         try:
-            found = tables.segments(source, kind)
-        except DemureError:  # no categories, or no time
+            segments = tables.segments(reader, kind)
+        except DemureError:  # the data has no categories, or no timestamps
             continue
-        if explaining and len(found.table) > 1:
-            silent = [_FIRST + at for at, name in enumerate(source.judged.modalities) if name not in explaining]
-            table = found.table.drop(columns=found.table.columns[silent])
+        if explaining and len(segments.table) > 1:
+            first = len(COUNT_COLUMNS)
+            hidden = [first + m for m, name in enumerate(reader.table.modalities) if name not in explaining]
+            table = segments.table.drop(columns=segments.table.columns[hidden])
             figure = charts.parts(table, explaining, palette, ordered=kind != "category")
-            made.append(Chart(kind, title, figure, _points(table)))
-    if known is not None:
-        figure = charts.calibration(known.curve, source.judged.modalities)
-        numbers = known.curve.rename(columns={"predicted": "mean probability", "caused": "share that truly was"})
-        made.append(Chart("calibration", "What was said, and what was true", figure, numbers))
+            figures.append(Chart(kind, title, figure, _poi_numbers(table)))
+    if scored is not None:
+        figure = charts.calibration(scored.curve, reader.table.modalities)
+        numbers = scored.curve.rename(columns={"predicted": "mean probability", "caused": "share that truly was"})
+        figures.append(Chart("calibration", "Predicted probability and true share", figure, numbers))
     for k, (title, figure, numbers) in enumerate(charts.epochs(runs)):
-        made.append(Chart(f"epochs{k}", title, figure, numbers))
-    return {chart.key: chart for chart in made}
+        figures.append(Chart(f"epochs{k}", title, figure, numbers))
+    return {chart.key: chart for chart in figures}
 
 
-def _points(table: pd.DataFrame) -> pd.DataFrame:
-    names = table.columns[_FIRST:]
+def _poi_numbers(table: pd.DataFrame) -> pd.DataFrame:
+    names = table.columns[len(COUNT_COLUMNS) :]
     shares = {name: [f"{100 * share:.1f} %" if share == share else "–" for share in table[name]] for name in names}
     return table.assign(**shares).rename(columns={name: f"{name}: point of interest" for name in names})
 
 
-def _histogram(source: DiagnosisSource) -> dict[str, np.ndarray]:
-    judged, edges = source.judged, np.linspace(0, 1, 21)
+def _histogram(reader: DiagnosisReader) -> dict[str, np.ndarray]:
+    table, edges = reader.table, np.linspace(0, 1, 21)
     return {
-        name: np.histogram(judged.probability[judged.present[:, m], m], edges)[0]
-        for m, name in enumerate(judged.modalities)
+        name: np.histogram(table.probability[table.present[:, m], m], edges)[0]
+        for m, name in enumerate(table.modalities)
     }
 
 
-def _facts(source: DiagnosisSource) -> list[tuple[str, list[tuple[str, str]]]]:
-    """How the run was made, as headed lists of names and values; what a manifest lacks is left out."""
-    run = source.manifest.to_dict()
-    dataset = json.loads((source.dataset / "dataset.json").read_text(encoding="utf-8"))
+def _facts(reader: DiagnosisReader) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Return how the run was made, as headed lists of names and values; absent keys are left out."""
+    run = reader.manifest.to_dict()
+    dataset = json.loads((reader.dataset / "dataset.json").read_text(encoding="utf-8"))
     keys = ("recipe", "model", "seed", "device", "epochs", "best_epoch", "demure_version")
-    found = [
+    sections = [
         ("Run", _pairs({key: run.get(key) for key in keys})),
         ("Validation", _pairs(run.get("valid"))),
-        ("Dataset", [("path", str(source.dataset)), *_pairs(dataset.get("counts"))]),
+        ("Dataset", [("path", str(reader.dataset)), *_pairs(dataset.get("counts"))]),
         ("Hashes (SHA-256)", _pairs(run["dataset"].get("identity"))),
     ]
     for name, features in (run.get("features") or {}).items():
-        kept = ("dim", "present", "missing", "features_sha256")
-        told = {key: features.get(key) for key in kept} | (features.get("provenance") or {})
-        found.append((f"Features: {name}", _pairs(told)))
-    found.append(("Versions", _pairs(run.get("environment"))))
-    return [(title, pairs) for title, pairs in found if pairs]
+        keys = ("dim", "present", "missing", "features_sha256")
+        values = {key: features.get(key) for key in keys} | (features.get("provenance") or {})
+        sections.append((f"Features: {name}", _pairs(values)))
+    sections.append(("Versions", _pairs(run.get("environment"))))
+    return [(title, pairs) for title, pairs in sections if pairs]
 
 
 def _pairs(values: Any) -> list[tuple[str, str]]:
@@ -151,11 +165,11 @@ def _value(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _files(source: DiagnosisSource) -> list[tuple[str, str]]:
-    recipe = source.run / "recipe.yaml"
-    found = [
-        ("The run (run.json)", json.dumps(source.manifest.to_dict(), indent=2, ensure_ascii=False)),
+def _files(reader: DiagnosisReader) -> list[tuple[str, str]]:
+    recipe = reader.run / "recipe.yaml"
+    files = [
+        ("The run (run.json)", json.dumps(reader.manifest.to_dict(), indent=2, ensure_ascii=False)),
         ("Its recipe (recipe.yaml)", recipe.read_text(encoding="utf-8") if recipe.is_file() else ""),
-        ("Its dataset (dataset.json)", (source.dataset / "dataset.json").read_text(encoding="utf-8")),
+        ("Its dataset (dataset.json)", (reader.dataset / "dataset.json").read_text(encoding="utf-8")),
     ]
-    return [(title, text) for title, text in found if text]
+    return [(title, text) for title, text in files if text]

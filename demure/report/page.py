@@ -1,4 +1,4 @@
-"""The page as HTML: templates, escaping, and the one script that is not ours."""
+"""Render the page as HTML: templates, escaping, and the charting library."""
 
 from __future__ import annotations
 
@@ -12,25 +12,35 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from demure import __version__
-from demure.diagnosis.drift import LEAST
-from demure.diagnosis.placebo import CANNOT_TELL
-from demure.diagnosis.reader import VERDICTS, DiagnosisSource
-from demure.diagnosis.recommended import made_of
-from demure.diagnosis.uncertainty import FEW
+from demure.diagnosis.explain import SENTENCES
+from demure.diagnosis.placebo import CANNOT_TELL, CANNOT_TELL_REASON
+from demure.diagnosis.reader import DiagnosisReader
+from demure.diagnosis.recommended import HISTORY, describe_scores
+from demure.diagnosis.verdict import DRIFT_MIN_CHOICES, DRIFT_P_VALUE, FEW_CHOICES, UNDECIDED_PERCENT, Verdict
 from demure.report import charts
-from demure.report.overview import Shown
+from demure.report.budget import UserSample
+from demure.report.overview import PageContent
 from demure.report.payload import pack_text
 
 
 @functools.cache
 def packed_plotly() -> str:
-    """The charting library, gzipped in base64: 2 MB instead of 4.8."""
+    """Return the charting library, gzipped in base64: 2 MB instead of 4.8."""
     return pack_text(get_plotlyjs())
 
 
-def page(source: DiagnosisSource, seen: Shown, data: dict[str, Any], pictures: dict[str, str]) -> str:
-    """The HTML of a run. ``data`` is what the script reads besides the charts: users and items, or, where ``served`` is
-    true, only how to ask for them; ``pictures``: item id to what shows it, for the flagged items."""
+def render_page(
+    reader: DiagnosisReader,
+    content: PageContent,
+    data: dict[str, Any],
+    pictures: dict[str, str],
+    sample: UserSample | None = None,
+) -> str:
+    """Return the HTML of a run.
+
+    ``data``: users and items for the script (see ``payload``), empty for a page that is served; ``pictures``: item id
+    -> address of its picture, for the flagged items; ``sample``: the users of the page, None for a page that is served.
+    """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("demure.report", "."),
         autoescape=True,
@@ -38,30 +48,42 @@ def page(source: DiagnosisSource, seen: Shown, data: dict[str, Any], pictures: d
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
+    verdicts = [verdict.value for verdict in Verdict]
     payload = script_json(
         {
-            "modalities": source.judged.modalities,
-            "reliance": source.reliance_columns,
-            "verdicts": VERDICTS,
-            "colours": charts.colours(source.reliance_columns),
-            "few": FEW,
-            "cannotTell": seen.overview.cannot_tell,
-            "madeOf": made_of(source.manifest),
-            "charts": {key: chart.figure for key, chart in seen.charts.items()},
+            "served": sample is None,
+            "modalities": reader.table.modalities,
+            "reliance": reader.reliance_names,
+            "verdicts": verdicts,
+            "colours": charts.colours(reader.reliance_names),
+            "few": FEW_CHOICES,
+            "undecided": UNDECIDED_PERCENT,
+            "sentences": SENTENCES,
+            "history": HISTORY,
+            "cannotTell": content.overview.cannot_tell,
+            "madeOf": describe_scores(reader.manifest),
+            "charts": {key: chart.figure for key, chart in content.charts.items()},
             **data,
         }
     )
+    placebos = reader.placebos.modalities
     return environment.get_template("page.html.j2").render(
         version=__version__,
-        seen=seen.overview,
-        shown=seen,
-        people=data,
+        overview=content.overview,
+        content=content,
+        sample=sample,
         pictures=pictures,
-        verdicts=VERDICTS,
-        least=LEAST,
+        verdicts=verdicts,
+        noise=Verdict.NOISE.value,
+        missing=Verdict.MISSING.value,
+        min_drift_choices=DRIFT_MIN_CHOICES,
+        drift_percent=round(100 * DRIFT_P_VALUE),
         cannot_tell=CANNOT_TELL,
-        above={one.name: one.placebo.above() for one in source.placebos.modalities if one.placebo and one.explains},
-        # The only text that goes in unescaped: JSON without a single angle bracket, and base64.
+        cannot_tell_reason=CANNOT_TELL_REASON.removeprefix(f"{CANNOT_TELL}, "),
+        above={
+            modality.name: modality.placebo.above() for modality in placebos if modality.placebo and modality.explains
+        },
+        # Only JSON without angle brackets and base64 are inserted unescaped.
         plotly=Markup(packed_plotly()),
         data=Markup(payload),
         nonce=hashlib.sha256(payload.encode()).hexdigest()[:24],
@@ -69,7 +91,7 @@ def page(source: DiagnosisSource, seen: Shown, data: dict[str, Any], pictures: d
 
 
 def script_json(value: Any) -> str:
-    """JSON that cannot end the script element it stands in, nor mean anything to an HTML parser."""
+    """Return JSON that cannot end its script element, and that an HTML parser reads as plain text."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     for char in "<>&\u2028\u2029":
         text = text.replace(char, f"\\u{ord(char):04x}")

@@ -1,11 +1,8 @@
-"""Users and items as the page's script reads them, whether they stand in the page or are served one at a time.
+"""Users and items as the page's script reads them, whether they are embedded in the page or served one at a time.
 
-A user is ``[id, interactions, [reliance in per cent, per modality and none], drifted]`` with a body
-``[[lowest and highest per cent of each reliance], drift or null, lines]``; a drift is ``[modality, choice, day, before,
-after, p]``; a line ``[item, day or null, judged per modality]``, judged ``[verdict, per cent, evidence in tenths of
-nats, ...items that speak for it]``. An item is a place in a list of ``[id, title, text, picture, category, choices,
-standing per modality or null]``, a standing ``[noise in per cent, choices, evidence, typical, below, clearly]`` with
-the three numbers in tenths. Days are since 1970.
+A table travels as columns (``to_columns``), so that each field name is written once and not in every row; ``rows`` in
+source.html.j2 turns columns back into rows. Items are numbers: places in the table of items beside them. Days count
+from 1970, percentages are whole numbers, evidence and deviations have one decimal.
 """
 
 from __future__ import annotations
@@ -14,191 +11,339 @@ import base64
 import gzip
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from demure.diagnosis.drift import drift
-from demure.diagnosis.flagging import standing
-from demure.diagnosis.reader import DiagnosisSource
-from demure.diagnosis.similar_items import Comparison, comparisons
-from demure.diagnosis.supports import supports
+from demure.diagnosis.drift import Drift, drift
+from demure.diagnosis.explain import explain
+from demure.diagnosis.flagging import deviations
+from demure.diagnosis.reader import DiagnosisReader
+from demure.diagnosis.similar_items import SimilarItem, similar_items
+from demure.diagnosis.supports import read_supports
 from demure.diagnosis.uncertainty import share_intervals
+from demure.diagnosis.verdict import ModalityVerdict, Support, Verdict, words_of
 from demure.errors import RunError
 
 SECONDS_PER_DAY = 86_400
-POI, NOISE, MISSING = range(3)  # places in VERDICTS
-_SNIPPET = 160
+_SNIPPET = 160  # characters
+_DEVIATION_FIELDS = ("noise", "choices", "evidence", "typical", "below", "significant")
+
+Columns = dict[str, Any]
+"""Field -> list of values, one per row, or Columns of a nested field."""
 
 
-class Registry:
-    """Items in the order in which they were first named; an item is its place."""
+class UserRow(TypedDict):
+    """A user in a list. ``reliance``: per cent by modality and ``none``; ``drifted``: None where it was not tested."""
+
+    id: str
+    choices: int
+    reliance: dict[str, int]
+    drifted: bool | None
+
+
+class VerdictRow(TypedDict):
+    """A verdict with the ``percent`` of a point of interest and the code of its ``reason``, None where it is missing.
+
+    The arguments of the reason: ``items`` that it names and the ``other`` modality.
+    """
+
+    verdict: str
+    percent: int
+    reason: str | None
+    items: list[int]
+    other: str | None
+
+
+class ChoiceRow(TypedDict):
+    """One choice in a history."""
+
+    item: int
+    day: int | None
+    verdicts: dict[str, VerdictRow]
+
+
+class DriftRow(TypedDict):
+    """``diagnosis.drift.Drift`` with percentages; ``choice`` counts from 1."""
+
+    modality: str
+    choice: int
+    day: int | None
+    before: int
+    after: int
+    p_value: float
+
+
+class RecommendationRow(TypedDict):
+    """A recommended item; ``because`` is a modality or ``history``, ``past`` an item or None."""
+
+    item: int
+    because: str
+    past: int | None
+
+
+class UserBody(TypedDict):
+    """The details of a user. ``reliance_interval``: lowest and highest per cent; ``history``: columns of ``ChoiceRow``;
+    ``recommended``: None where it is unknown or asked for separately."""
+
+    reliance_interval: dict[str, list[int]]
+    drift: DriftRow | None
+    history: Columns
+    recommended: list[RecommendationRow] | None
+
+
+class ItemRow(TypedDict):
+    """An item. ``text``: the beginning of its description; ``picture``: an address, or empty; ``deviations``: modality
+    -> ``_DEVIATION_FIELDS``, all None where the item lacks the modality."""
+
+    id: str
+    title: str
+    text: str
+    picture: str
+    category: str
+    choices: int
+    deviations: dict[str, dict[str, float | None]]
+
+
+class SimilarRow(TypedDict):
+    """An item to compare with; ``similarity`` in per cent."""
+
+    item: int
+    similarity: int
+    evidence: float
+    choices: int
+
+
+class ItemRegistry:
+    """The items of a table in the order in which they were first used."""
 
     def __init__(self) -> None:
         self._place: dict[int, int] = {}
 
     def place(self, code: int) -> int:
-        """Of an item's code in the diagnosis."""
+        """Return the place in the table of the item with this code in the diagnosis."""
         return self._place.setdefault(int(code), len(self._place))
 
     @property
     def codes(self) -> list[int]:
-        """The codes named so far."""
+        """The codes of the items so far."""
         return list(self._place)
 
 
-class Gatherer:
-    """A run's tables, each read once, as the page wants them."""
+class PayloadBuilder:
+    """Rows of the page from the tables of a run, each of which is read once."""
 
-    def __init__(self, source: DiagnosisSource) -> None:
-        self.source = source
-        self.judged = source.judged
-        self.times = source.judged_times
+    def __init__(self, reader: DiagnosisReader) -> None:
+        self.reader = reader
+        self.table = reader.table
+        self.times = reader.table_times
 
-    def user(self, code: int, *, drifted: bool | None = None) -> list[Any]:
-        """The head of a user."""
-        shares = self.source.reliance_of_users[code]
-        return [str(self.judged.user_ids[code]), int(self.judged.lengths[code]), _percents(shares), drifted]
+    def user(self, code: int, *, drifted: bool | None = None) -> UserRow:
+        """Return the row of a user."""
+        percents = np.rint(100 * self.reader.reliance_shares[code]).astype(int).tolist()
+        return {
+            "id": str(self.table.user_ids[code]),
+            "choices": int(self.table.lengths[code]),
+            "reliance": dict(zip(self.reader.reliance_names, percents, strict=True)),
+            "drifted": drifted,
+        }
 
     @cached_property
     def supports(self) -> np.ndarray:
-        """As ``diagnosis.supports`` gives them. Raises ``RunError`` if the file is damaged."""
-        path = self.source.run / "supports.parquet"
+        """(N, M, 3) as :func:`read_supports` returns them. Raises ``RunError`` if the file is damaged."""
+        path = self.reader.run / "supports.parquet"
         try:
-            return supports(path, self.judged)
+            return read_supports(path, self.table)
         except (OSError, pa.ArrowException) as error:
             raise RunError(f"cannot be read ({error})", where=path, remedy="train the run again") from error
 
-    def body(self, code: int, items: Registry) -> list[Any]:
-        """The body of a user; the items that it names are added to ``items``."""
-        judged = self.judged
-        rows = slice(int(judged.indptr[code]), int(judged.indptr[code + 1]))
-        times = None if self.times is None else self.times[rows]
-        n = int(judged.lengths[code])
-        intervals = share_intervals(self.source.reliance_of_users[code] * n, n)
-        days = [None] * n if times is None else [_day(seconds) for seconds in times.tolist()]
-        present, poi = judged.present[rows], judged.poi[rows]
-        percent = np.rint(100 * judged.probability[rows].astype(np.float64)).astype(int).tolist()
-        tenths = np.rint(10 * judged.evidence[rows].astype(np.float64)).astype(int)
-        verdict = np.where(present, np.where(poi, POI, NOISE), MISSING).tolist()
-        # "-0" would lose its sign: weak evidence against keeps to its side of zero.
-        signed = np.where((judged.evidence[rows] < 0) & (tenths == 0), -1, tenths).tolist()
-        places = [items.place(item) for item in judged.item[rows].tolist()]
-        others = np.where(present[..., None], self.supports[rows], -1).tolist()
-        lines = []
-        for t in range(n):
-            told: list[Any] = []
-            for m in range(len(judged.modalities)):
-                if verdict[t][m] == MISSING:
-                    told.append([MISSING])
-                    continue
-                speak = [items.place(item) for item in others[t][m] if item >= 0]
-                keep = len(speak) if verdict[t][m] == POI else 2 if signed[t][m] > 0 else 0
-                told.append([verdict[t][m], percent[t][m], signed[t][m], *speak[:keep]])
-            lines.append([places[t], days[t], *told])
-        explaining = [m for m, name in enumerate(judged.modalities) if name not in self.source.placebos.cannot_tell]
-        names = [judged.modalities[m] for m in explaining]
-        changed = drift(judged.probability[rows][:, explaining], present[:, explaining], names, times)
-        change = None
-        if changed is not None:
-            change = [
-                judged.modalities.index(changed.modality),
-                changed.position + 1,
-                _day(changed.time),
-                round(100 * changed.before),
-                round(100 * changed.after),
-                round(changed.p_value, 3),
-            ]
-        return [np.rint(100 * intervals).astype(int).tolist(), change, lines]
+    def body(self, code: int, items: ItemRegistry) -> UserBody:
+        """Return the details of a user without recommendations; adds the items of the history to ``items``."""
+        table, reader = self.table, self.reader
+        rows = slice(int(table.indptr[code]), int(table.indptr[code + 1]))
+        n = int(table.lengths[code])
+        intervals = np.rint(100 * share_intervals(reader.reliance_shares[code] * n, n)).astype(int).tolist()
+        explaining = [m for m, name in enumerate(table.modalities) if name not in reader.placebos.cannot_tell]
+        change = drift(
+            table.probability[rows][:, explaining],
+            table.present[rows][:, explaining],
+            [table.modalities[m] for m in explaining],
+            None if self.times is None else self.times[rows],
+        )
+        return {
+            "reliance_interval": dict(zip(reader.reliance_names, intervals, strict=True)),
+            "drift": None if change is None else _drift_row(change),
+            "history": to_columns(self._history(rows, items)),
+            "recommended": None,
+        }
 
-    def item(self, code: int, text: tuple[str, str], picture: str) -> list[Any]:
-        """One item; ``text``: title and snippet; ``picture``: where the picture is to be had, or nothing."""
-        name = str(self.judged.item_ids[code])
-        category = ", ".join(self.source.categories.get(name, ()))
-        chosen = int(np.diff(self.judged.by_item[0])[code])
-        return [name, *text, picture, category, chosen, self.standings.get(name, [None] * len(self.judged.modalities))]
-
-    def choosers(self, code: int, most: int) -> list[list[Any]]:
-        """``[user id, choices, day, judged per modality]`` of the ``most`` surest of those who chose an item."""
-        judged = self.judged
-        rows = judged.rows_of_item(code)
-        rows = rows[np.argsort(-judged.probability[rows].max(1), kind="stable")][:most]
-        found = []
-        for row in rows.tolist():
-            user = judged.user[row]
-            day = None if self.times is None else _day(float(self.times[row]))
-            told = [
-                [MISSING] if not there else [POI if poi else NOISE, round(100 * float(probability))]
-                for there, poi, probability in zip(
-                    judged.present[row], judged.poi[row], judged.probability[row], strict=True
+    def _history(self, rows: slice, items: ItemRegistry) -> list[ChoiceRow]:
+        table, cannot_tell = self.table, self.reader.placebos.cannot_tell
+        places = [items.place(item) for item in table.item[rows].tolist()]  # before those of the supports
+        words = words_of(table.poi[rows], table.present[rows]).tolist()
+        probability = table.probability[rows].astype(np.float64).tolist()
+        evidence = table.evidence[rows].astype(np.float64).tolist()
+        supports = self.supports[rows].tolist()
+        days = [None] * len(places) if self.times is None else [_day(time) for time in self.times[rows].tolist()]
+        history: list[ChoiceRow] = []
+        for t, (place, day) in enumerate(zip(places, days, strict=True)):
+            verdicts = {
+                name: ModalityVerdict(
+                    Verdict(words[t][m]),
+                    probability[t][m],
+                    evidence[t][m],
+                    tuple(Support(table.item_ids[item]) for item in supports[t][m] if item >= 0),
                 )
-            ]
-            found.append([str(judged.user_ids[user]), int(judged.lengths[user]), day, *told])
-        return found
+                for m, name in enumerate(table.modalities)
+            }
+            row: dict[str, VerdictRow] = {}
+            for name, verdict in verdicts.items():
+                reason = explain(name, verdicts, len(places) - 1, cannot_tell)
+                row[name] = {
+                    "verdict": verdict.verdict.value,
+                    "percent": round(100 * verdict.poi_probability),
+                    "reason": None if verdict.missing else reason.code.value,
+                    "items": [items.place(table.item_code[support.item_id]) for support in reason.supports],
+                    "other": reason.other_modality,
+                }
+            history.append({"item": place, "day": day, "verdicts": row})
+        return history
 
-    def comparisons(self, codes: Sequence[int]) -> dict[tuple[str, str], list[Comparison]]:
-        """Items to compare these with, for each modality of theirs that lies below what is typical."""
-        names = {str(self.judged.item_ids[code]) for code in codes}
-        low = self.table[(self.table["below"] > 0) & self.table["item_id"].isin(names)]
-        return comparisons(self.source, self.table, list(zip(low["item_id"], low["modality"], strict=True)))
+    def item(self, code: int, text: tuple[str, str], picture: str) -> ItemRow:
+        """Return the row of an item; ``text``: title and snippet; ``picture``: its address, or an empty text."""
+        name = str(self.table.item_ids[code])
+        title, snippet = text
+        return {
+            "id": name,
+            "title": title,
+            "text": snippet,
+            "picture": picture,
+            "category": ", ".join(self.reader.categories.get(name, ())),
+            "choices": int(self.table.item_counts[code]),
+            "deviations": {
+                modality: self.deviation_rows.get((name, modality), dict.fromkeys(_DEVIATION_FIELDS))
+                for modality in self.table.modalities
+            },
+        }
 
-    def compared(self, one: Comparison, items: Registry) -> list[int]:
-        """``[item, likeness in per cent, evidence in tenths of nats, choices]``."""
-        place = items.place(self.judged.item_code[one.item_id])
-        return [place, round(100 * one.likeness), round(10 * one.evidence), one.interactions]
+    def choosers(self, code: int, count: int) -> Columns:
+        """Return the ``count`` users with the highest probabilities among those who chose an item: ``user``, their
+        ``choices``, ``day`` and ``verdicts``."""
+        table = self.table
+        rows = table.rows_of_item(code)
+        rows = rows[np.argsort(-table.probability[rows].max(1), kind="stable")][:count]
+        words = words_of(table.poi[rows], table.present[rows]).tolist()
+        choosers = []
+        for row, verdicts in zip(rows.tolist(), words, strict=True):
+            user = table.user[row]
+            percents = [round(100 * float(probability)) for probability in table.probability[row]]
+            choosers.append(
+                {
+                    "user": str(table.user_ids[user]),
+                    "choices": int(table.lengths[user]),
+                    "day": None if self.times is None else _day(float(self.times[row])),
+                    "verdicts": {
+                        name: {"verdict": verdict, "percent": percent}
+                        for name, verdict, percent in zip(table.modalities, verdicts, percents, strict=True)
+                    },
+                }
+            )
+        return to_columns(choosers)
+
+    def similar(self, codes: Sequence[int], items: ItemRegistry) -> dict[int, dict[str, list[SimilarRow]]]:
+        """Return code -> modality below what is typical -> items to compare with; adds those to ``items``."""
+        names = {str(self.table.item_ids[code]) for code in codes}
+        low = self.deviations[(self.deviations["below"] > 0) & self.deviations["item_id"].isin(names)]
+        pairs = list(zip(low["item_id"], low["modality"], strict=True))
+        by_item: dict[int, dict[str, list[SimilarRow]]] = {}
+        for (item, modality), matches in similar_items(self.reader, self.deviations, pairs).items():
+            if matches:
+                rows = [self._similar_row(match, items) for match in matches]
+                by_item.setdefault(self.table.item_code[item], {})[modality] = rows
+        return by_item
+
+    def _similar_row(self, match: SimilarItem, items: ItemRegistry) -> SimilarRow:
+        return {
+            "item": items.place(self.table.item_code[match.item_id]),
+            "similarity": round(100 * match.similarity),
+            "evidence": _tenths(match.evidence),
+            "choices": match.interactions,
+        }
 
     @cached_property
-    def table(self) -> pd.DataFrame:
-        """``standing`` of the whole run."""
-        return standing(self.source)
+    def deviations(self) -> pd.DataFrame:
+        """``flagging.deviations`` of the whole run."""
+        return deviations(self.reader)
 
     @cached_property
-    def standings(self) -> dict[str, list[Any]]:
-        """Item id to its standing per modality."""
-        slot = {name: m for m, name in enumerate(self.judged.modalities)}
-        found: dict[str, list[Any]] = {}
+    def deviation_rows(self) -> dict[tuple[str, str], dict[str, float | None]]:
+        """(item id, modality) -> the fields of its deviation."""
         columns = ["item_id", "modality", "noise", "interactions", "evidence", "typical", "below", "clearly"]
-        for item, modality, noise, n, *tenths, clearly in self.table[columns].itertuples(index=False):
-            line = found.setdefault(str(item), [None] * len(slot))
-            line[slot[modality]] = [round(100 * noise), int(n), *(round(10 * one) for one in tenths), int(clearly)]
-        return found
+        rows: dict[tuple[str, str], dict[str, float | None]] = {}
+        for item, modality, noise, n, evidence, typical, below, clearly in self.deviations[columns].itertuples(
+            index=False
+        ):
+            numbers = (round(100 * noise), int(n), _tenths(evidence), _tenths(typical), _tenths(below), bool(clearly))
+            rows[str(item), modality] = dict(zip(_DEVIATION_FIELDS, numbers, strict=True))
+        return rows
 
     def texts(self, codes: Sequence[int]) -> list[tuple[str, str]]:
-        """Title, and the beginning of the description or text, of each item."""
-        titles, snippets = self.source.titles, self._snippets
-        names = [str(self.judged.item_ids[code]) for code in codes]
+        """Return title, and the beginning of the description or text, of each item."""
+        titles, snippets = self.reader.titles, self._snippets
+        names = [str(self.table.item_ids[code]) for code in codes]
         return [(titles.get(name, ""), _shorten(snippets.get(name, ""))) for name in names]
 
     @cached_property
     def _snippets(self) -> dict[str, str]:
-        frame = self.source.items
+        frame = self.reader.items
         column = next((name for name in ("description", "text") if name in frame.columns), None)
         if column is None or "title" not in frame.columns:
             return {}
         return dict(zip(frame["item_id"].astype(str), frame[column].fillna("").astype(str), strict=True))
 
 
-def natural(name: str) -> tuple[int, int, str]:
-    """Numbers in the order of their value, before words."""
+def to_columns(rows: Sequence[Mapping[str, Any]]) -> Columns:
+    """Return rows with the same fields as columns; a field that holds a mapping becomes nested columns."""
+    if not rows:
+        return {}
+    return {
+        name: to_columns([row[name] for row in rows]) if isinstance(value, Mapping) else [row[name] for row in rows]
+        for name, value in rows[0].items()
+    }
+
+
+def natural_order(name: str) -> tuple[int, int, str]:
+    """Return a sort key that puts numbers in the order of their value, before words."""
     return (0, int(name), name) if name.isascii() and name.isdigit() and len(name) < 19 else (1, 0, name)
 
 
 def pack(value: Any) -> str:
-    """Gzipped JSON in base64, the same bytes for the same value."""
+    """Return gzipped JSON in base64, the same text for the same value."""
     return pack_text(json.dumps(value, separators=(",", ":"), allow_nan=False))
 
 
 def pack_text(text: str) -> str:
-    """Gzipped text in base64."""
+    """Return gzipped text in base64."""
     return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode("ascii")
 
 
-def _percents(shares: np.ndarray) -> list[int]:
-    return [int(one) for one in np.rint(100 * shares)]
+def _drift_row(change: Drift) -> DriftRow:
+    return {
+        "modality": change.modality,
+        "choice": change.position + 1,
+        "day": _day(change.time),
+        "before": round(100 * change.before),
+        "after": round(100 * change.after),
+        "p_value": round(change.p_value, 3),
+    }
+
+
+def _tenths(value: float) -> float:
+    return round(10 * value) / 10
 
 
 def _day(seconds: float) -> int | None:

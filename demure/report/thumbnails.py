@@ -11,22 +11,22 @@ from PIL import Image, ImageOps, features
 
 from demure.progress import Listener, Progress, silent
 
-_HEIGHTS = (128, 112, 96, 80, 64, 48)  # pixels, tried from the largest
+_HEIGHTS = (128, 112, 96, 80, 64, 48)  # pixels, the largest is tried first
 _SAMPLE = 40
 _MAX_PIXELS = 50_000_000
 
 
 def thumbnails(paths: Sequence[Path | None], at_most_bytes: int, listener: Listener = silent) -> list[str]:
-    """A data URI for each picture, ``""`` where there is none, it cannot be read, or the budget is spent.
+    """Return a data URI for each picture, ``""`` if it is absent, unreadable, or would exceed ``at_most_bytes``.
 
-    The height is the largest at which all are expected to fit; earlier pictures go first.
+    The height is the largest at which all are expected to fit, by a sample of 40; earlier pictures have priority.
     """
-    given = [path for path in paths if path is not None]
-    sample = given[:: max(1, len(given) // _SAMPLE)]
+    present = [path for path in paths if path is not None]
+    sample = present[:: max(1, len(present) // _SAMPLE)]
     height = _HEIGHTS[-1]
     for candidate in _HEIGHTS if sample else ():
         mean = sum(len(_encode(path, candidate)) for path in sample) / len(sample)
-        if mean * len(given) <= at_most_bytes:
+        if mean * len(present) <= at_most_bytes:
             height = candidate
             break
     result, spent = [], 0
@@ -52,8 +52,10 @@ def _encode(path: Path, height: int) -> str:
 
 
 def small(path: Path, width: int, height: int) -> Image.Image | None:
-    """A picture made to fit ``width`` x ``height`` pixels, upright and in RGB; None for one that cannot be read, or
-    that is so large that reading it would cost too much."""
+    """Return a picture scaled to fit ``width`` x ``height`` pixels, upright and in RGB.
+
+    None if it cannot be read, or has more than 50 million pixels.
+    """
     try:
         with Image.open(path) as picture:
             if picture.width * picture.height > _MAX_PIXELS:
@@ -62,5 +64,5 @@ def small(path: Path, width: int, height: int) -> Image.Image | None:
             image = ImageOps.exif_transpose(picture).convert("RGB")
             image.thumbnail((width, height))
             return image
-    except Exception:  # whatever Pillow finds wrong with a picture, what shows it goes on without it
+    except Exception:  # Pillow raises many kinds; the page or table does without the picture
         return None

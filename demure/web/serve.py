@@ -1,4 +1,4 @@
-"""`demure ui`: the report's page served from this machine, for runs that are too large to stand in one file."""
+"""`demure ui`: serve the report's page from this machine, for runs that are too large for one file."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
-from demure.diagnosis.reader import DiagnosisSource
+from demure.diagnosis.reader import DiagnosisReader
 from demure.errors import DemureError
 from demure.progress import Listener, Progress, silent
-from demure.report.overview import shown
-from demure.report.page import page
+from demure.report.overview import page_content
+from demure.report.page import render_page
 from demure.web.lookup import Lookup
 
 _HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "X-Frame-Options": "DENY"}
@@ -25,8 +25,7 @@ _HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer
 
 @dataclass(frozen=True)
 class Site:
-    """A server that listens at ``url``, for others than this machine unless ``loopback``. It answers while ``serve``
-    runs."""
+    """A server that listens at ``url``, for this machine alone if ``loopback``. It answers while ``serve`` runs."""
 
     run: str
     url: str
@@ -34,7 +33,7 @@ class Site:
     server: ThreadingHTTPServer = field(repr=False)
 
     def serve(self) -> None:
-        """Answer until interrupted; then let go of the port."""
+        """Answer until interrupted; then free the port."""
         try:
             self.server.serve_forever()
         finally:
@@ -50,25 +49,24 @@ def site(
     compare: Sequence[Path | str] = (),
     listener: Listener = silent,
 ) -> Site:
-    """Read a run and listen at ``host`` and ``port`` (0: any free one); ``truth`` and ``compare`` as for ``report``.
+    """Read a run and listen at ``host`` and ``port`` (0: any free port); ``truth`` and ``compare`` as for ``report``.
 
-    Raises as ``DiagnosisSource.open`` and ``shown``, and ``DemureError`` if the address cannot be had.
+    Raises as ``DiagnosisReader.open`` and ``page_content``, and ``DemureError`` if the address is not available.
     """
-    source = DiagnosisSource.open(run)
-    server = _Server.at(host, port)  # first, for reading takes a while
+    reader = DiagnosisReader.open(run)
+    server = _Server.at(host, port)  # before reading, which takes a while
     try:
         listener(Progress("ui", 0, 2, {"now": "overview"}))
-        seen = shown(source, truth=truth, compare=compare, listener=listener)
+        content = page_content(reader, truth=truth, compare=compare, listener=listener)
         listener(Progress("ui", 1, 2, {"now": "index"}))
-        lookup = Lookup(source)
+        lookup = Lookup(reader)
         lookup.warm()
         pictures = {
             str(item): f"/picture?id={quote(str(item), safe='')}"
-            for item in seen.overview.flagged["item_id"]
-            if source.has_picture(str(item))
+            for item in content.overview.flagged["item_id"]
+            if reader.has_picture(str(item))
         }
-        data = {"served": True, "long": 0, "drifted": 0}
-        server.answers = _answers(lookup, page(source, seen, data, pictures))
+        server.answers = _answers(lookup, render_page(reader, content, {}, pictures))
     except BaseException:
         server.server_close()
         raise
@@ -81,7 +79,7 @@ Answer = tuple[str, bytes] | None  # media type and content, or nothing
 
 
 def _answers(lookup: Lookup, html: str) -> dict[str, Callable[[dict[str, str]], Answer]]:
-    """What each path answers to its query."""
+    """Return path -> function from a query to its answer."""
 
     def as_json(value: Any) -> Answer:
         text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
@@ -127,18 +125,18 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def do_GET(self) -> None:
-        # A page from elsewhere that has made its name point here must not read what this machine alone may see.
+        # DNS rebinding: a foreign page whose name points to this machine must not read a server that is for it alone.
         if self.server.local_only and not _is_loopback(_host(self.headers.get("Host", ""))):
             self._send(HTTPStatus.FORBIDDEN, ("text/plain", b"this server answers this machine alone"))
             return
-        asked = urlsplit(self.path)
-        answer = self.server.answers.get(asked.path)
+        address = urlsplit(self.path)
+        answer = self.server.answers.get(address.path)
         if answer is None:
             self._send(HTTPStatus.NOT_FOUND, ("text/plain", b"there is no such page"))
             return
-        query = {name: values[0] for name, values in parse_qs(asked.query).items()}
-        found = answer(query)
-        self._send(HTTPStatus.OK, found) if found else self._send(HTTPStatus.NO_CONTENT, ("text/plain", b""))
+        query = {name: values[0] for name, values in parse_qs(address.query).items()}
+        content = answer(query)
+        self._send(HTTPStatus.OK, content) if content else self._send(HTTPStatus.NO_CONTENT, ("text/plain", b""))
 
     do_HEAD = do_GET
 
@@ -154,11 +152,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nobody reads a log of one's own clicks; the library does not print."""
+        """Log nothing: the library does not print."""
 
 
 def _host(header: str) -> str:
-    """The name in a Host header, without its port."""
+    """Return the name in a Host header, without its port."""
     return urlsplit(f"//{header}").hostname or ""
 
 

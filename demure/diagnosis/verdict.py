@@ -1,0 +1,122 @@
+"""Verdicts on the modalities of an interaction, and every threshold that a verdict or a remark about one rests on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from demure.diagnosis.explain import Reason
+
+POI_THRESHOLD = 0.5
+"""Least probability of a point of interest for the verdict "poi"; the evidence must be positive as well."""
+UNDECIDED_PERCENT = (35, 65)
+"""A probability strictly between these, in whole per cent, could be either verdict."""
+FEW_CHOICES = 5
+"""A user or an item with fewer choices rests on little."""
+FEW_INTERACTIONS = 30
+"""A segment with fewer interactions rests on little."""
+FLAG_MIN_INTERACTIONS = 10
+"""Interactions that an item needs, by default, to be flagged in the overview."""
+INTERVAL_LEVEL = 0.9
+"""Probability that the intervals of shares hold."""
+SIGNIFICANT_DEVIATIONS = 1.645
+"""Standard errors from typical at which an item deviates: nine tenths two-sided, 19 of 20 one-sided."""
+DRIFT_MIN_CHOICES = 12
+"""Choices with the modality that a history needs to be tested for drift."""
+DRIFT_MIN_SIDE = 4
+"""Choices that each side of a change point needs."""
+DRIFT_P_VALUE = 0.05
+DRIFT_MIN_CHANGE = 0.1
+"""Least difference of mean probabilities that is reported as drift."""
+
+
+class Verdict(StrEnum):
+    """The verdict on one modality of one interaction; the values are the words stored in diagnosis.parquet."""
+
+    POI = "poi"
+    NOISE = "noise"
+    MISSING = "missing"
+
+
+def assign_verdicts(probability: np.ndarray, evidence: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """Return the stored words, an array of the shape of ``probability``.
+
+    ``probability`` of a point of interest, ``evidence`` in nats, ``present``: whether the item has the modality.
+    """
+    # Content that the evidence is against is not a point of interest, whatever the user usually relies on.
+    poi = (probability >= POI_THRESHOLD) & (evidence > 0)
+    return words_of(poi, present)
+
+
+def words_of(poi: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """Return the stored word of each verdict, from two boolean arrays of one shape."""
+    import numpy as np  # not at the top: the command line takes its words from here before it needs numpy
+
+    return np.where(present, np.where(poi, Verdict.POI.value, Verdict.NOISE.value), Verdict.MISSING.value)
+
+
+def undecided(poi_probability: float) -> bool:
+    """Return whether a probability, in whole per cent, lies strictly between 35 and 65: it could be either verdict."""
+    low, high = UNDECIDED_PERCENT
+    return low < round(100 * poi_probability) < high
+
+
+def probability_of(verdict: str, poi_probability: float) -> float:
+    """Return the probability of the word ``verdict``: of noise it is one minus that of a point of interest."""
+    return 1 - poi_probability if verdict == Verdict.NOISE else poi_probability
+
+
+@dataclass(frozen=True)
+class Support:
+    """Another item of the user, and the share (``weight``) of the evidence that it gave; None where it was not read."""
+
+    item_id: str
+    title: str = ""
+    weight: float | None = None
+
+    @property
+    def name(self) -> str:
+        """The title, or the id of an item without one."""
+        return self.title or self.item_id
+
+
+@dataclass(frozen=True)
+class ModalityVerdict:
+    """The verdict on one modality of one interaction.
+
+    ``poi_probability`` and ``evidence`` (nats) as in diagnosis.parquet; ``supports``: the other items of the user with
+    the largest shares of the evidence, largest first; ``reason``: why, None where it was not asked for.
+    """
+
+    verdict: Verdict
+    poi_probability: float
+    evidence: float
+    supports: tuple[Support, ...] = ()
+    reason: Reason | None = None
+
+    @property
+    def missing(self) -> bool:
+        """Whether the item lacks the modality."""
+        return self.verdict is Verdict.MISSING
+
+    @property
+    def undecided(self) -> bool:
+        """Whether it could as well be the other verdict."""
+        return not self.missing and undecided(self.poi_probability)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `demure inspect --json` prints: supports and reason only where there is a reason."""
+        row: dict[str, Any] = {
+            "verdict": self.verdict.value,
+            "poi_probability": self.poi_probability,
+            "evidence": self.evidence,
+            "undecided": self.undecided,
+        }
+        if self.reason is None:
+            return row
+        supports = [vars(support) for support in self.supports]
+        return row | {"supports": supports, "why": self.reason.sentence(), "reason": self.reason.to_dict()}
