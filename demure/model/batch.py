@@ -1,4 +1,7 @@
-"""A batch of histories: which positions are known, and which may speak for which."""
+"""A batch of histories as tensors: which positions are observed, and which may be evidence for which.
+
+Shape suffixes: B users, T positions of a history, R rivals of content; ``x_BTT`` runs from source to target position.
+"""
 
 from __future__ import annotations
 
@@ -9,61 +12,67 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Beside:
-    """What is known of a batch besides the items: ``period_BT`` int64, the period of time of every position, 0 where
-    time is not looked at; ``rival_BTR`` the density ratios of the rivals of content, None where they are not asked."""
+class SideInformation:
+    """Properties of a batch's positions besides their items.
+
+    ``period_BT`` int64: the period of time of each position, 0 where time is not used. ``rival_BTR``: the density
+    ratios of the rivals of content, None to leave them out.
+    """
 
     period_BT: Tensor
     rival_BTR: Tensor | None
 
 
 @dataclass(frozen=True)
-class Context:
+class HistoryBatch:
     """Padded histories of B users.
 
-    ``items_BT`` item of every position (0 where padded); ``valid_BT`` float, 1 where there is an interaction;
-    ``known_BT`` float, 1 where it may be used as evidence (the rest are held-out targets); ``reach_BTT`` float, 1 where
-    the source position may speak for the target position; ``log_gap_BTT`` log of their distance in steps, 0 if order
-    is unknown; ``log_age_BT`` log of the distance from a position to the step after the last; ``beside`` see there.
+    ``items_BT`` int64: the item of each position, 0 where padded. ``valid_BT`` float: 1 where there is an interaction.
+    ``observed_BT`` float: 1 where the interaction may be used as evidence; the other valid positions are held-out
+    targets. ``visible_BTT`` float: 1 where the source position may be evidence for the target position.
+    ``log_gap_BTT``: log of their distance in steps, 0 if the order is unknown. ``log_age_BT``: log of the distance from
+    a position to the step after the last one.
     """
 
     items_BT: Tensor
     valid_BT: Tensor
-    known_BT: Tensor
-    reach_BTT: Tensor
+    observed_BT: Tensor
+    visible_BTT: Tensor
     log_gap_BTT: Tensor
     log_age_BT: Tensor
-    beside: Beside
+    side_information: SideInformation
 
     @classmethod
-    def of(
+    def build(
         cls,
         items_BT: Tensor,
-        known_BT: Tensor | None = None,
+        observed_BT: Tensor | None = None,
         *,
         ordered: bool,
         causal: bool = False,
-        beside: Beside | None = None,
-    ) -> Context:
-        """Build from ``items_BT`` int64 with -1 where padded (padding at the end) and ``known_BT`` bool.
+        side_information: SideInformation | None = None,
+    ) -> HistoryBatch:
+        """Build a batch from ``items_BT`` int64, -1 where padded (at the end), and ``observed_BT`` bool (default: all).
 
-        No position reaches itself or another occurrence of its own item: an item is never evidence for itself. With
-        ``causal`` none reaches an earlier one.
+        An item is never evidence for itself: no position sees another occurrence of its own item. With ``causal``, a
+        position is evidence for later positions alone.
         """
-        valid = items_BT >= 0
-        known = valid if known_BT is None else valid & known_BT
-        items = items_BT.clamp(min=0)
-        reach = known[:, :, None] & valid[:, None, :] & (items[:, :, None] != items[:, None, :])
-        B, T = items.shape
+        valid_BT = items_BT >= 0
+        observed_BT = valid_BT if observed_BT is None else valid_BT & observed_BT
+        items_BT = items_BT.clamp(min=0)
+        B, T = items_BT.shape
+        visible_BTT = observed_BT[:, :, None] & valid_BT[:, None, :] & (items_BT[:, :, None] != items_BT[:, None, :])
         if causal:
-            reach = reach & torch.ones(T, T, dtype=torch.bool, device=items.device).triu(1)
+            visible_BTT = visible_BTT & torch.ones(T, T, dtype=torch.bool, device=items_BT.device).triu(1)
         if ordered:
-            position = torch.arange(T, device=items.device)
+            position = torch.arange(T, device=items_BT.device)
             log_gap = (position[:, None] - position[None, :]).abs().clamp(min=1).float().log().expand(B, T, T)
-            log_age = (valid.sum(1, keepdim=True) - position[None, :]).clamp(min=1).float().log()
+            log_age = (valid_BT.sum(1, keepdim=True) - position[None, :]).clamp(min=1).float().log()
         else:
-            log_gap = torch.zeros(1, 1, 1, device=items.device).expand(B, T, T)
-            log_age = torch.zeros(B, T, device=items.device)
-        if beside is None:
-            beside = Beside(torch.zeros_like(items), None)
-        return cls(items, valid.float(), known.float(), reach.float(), log_gap, log_age, beside)
+            log_gap = torch.zeros(1, 1, 1, device=items_BT.device).expand(B, T, T)
+            log_age = torch.zeros(B, T, device=items_BT.device)
+        if side_information is None:
+            side_information = SideInformation(torch.zeros_like(items_BT), None)
+        return cls(
+            items_BT, valid_BT.float(), observed_BT.float(), visible_BTT.float(), log_gap, log_age, side_information
+        )

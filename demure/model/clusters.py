@@ -1,9 +1,15 @@
-"""Interests as themes: soft clusters of items, learned from what users take together.
+"""The cluster expert: a user's interests as shares of soft clusters of items, learned from co-occurrence.
 
-Item i belongs to theme c with q_ic = softmax_c(W y_i + b + d_ic), d_i being what its users say of it; the expert of a
-user with theme shares theta_c is p(i) / p_0(i) = sum_c theta_c q_ic / qbar_c, with qbar_c = sum_i p_0(i) q_ic. It is a
-normalised density whatever the parameters. theta is the collapsed posterior (CVB0; Teh et al., NIPS 2006; Asuncion et
-al., UAI 2009) of a sparse mixture over the user's other interactions, each counted by its responsibility.
+Item i belongs to cluster c with q_ic = softmax_c(W y_i + b + d_ic), where y_i are its scaled latent coordinates and
+d_ic the log messages of its users (``demure.training.belief_propagation``). A user with cluster shares theta_c has the
+density ratio
+
+    rho(i) = p(i) / p_0(i) = sum_c theta_c q_ic / qbar_c,    qbar_c = sum_i p_0(i) q_ic,
+
+which is a normalised density for any parameters. theta is the collapsed posterior (CVB0; Teh et al., NIPS 2006;
+Asuncion et al., UAI 2009) of a sparse mixture over the user's other interactions, each counted by its responsibility.
+
+Shape suffixes: B users, T positions, I items, D latent dimensions, C clusters, G periods, N some of the items.
 """
 
 from __future__ import annotations
@@ -16,16 +22,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from demure.model.batch import Context
+from demure.model.batch import HistoryBatch
 
-_FEW = 20_000  # items
+_KMEANS_SAMPLE = 100_000  # items
+_SMALL_SAMPLE = 20_000  # items up to which k-means starts 30 times instead of 4
 
 
 @dataclass
-class Shares:
-    """``affinity_BTC`` q_ic / qbar_c of every position; ``share_BTC`` its current posterior over the themes;
-    ``prior_BTC`` qbar_c of its period; ``density_BTC`` theta_c / qbar_c, what the user's others make of each theme, if
-    they were asked yet."""
+class ClusterState:
+    """The cluster expert on one batch.
+
+    ``affinity_BTC``: q_ic / qbar_c of every position's item. ``share_BTC``: current posterior over the clusters of
+    every position. ``prior_BTC``: qbar_c in the period of the position. ``density_BTC``: theta_c / qbar_c from the
+    user's other positions, None before the first call of :meth:`ClusterExpert.ratio`.
+    """
 
     affinity_BTC: Tensor
     share_BTC: Tensor
@@ -33,9 +43,12 @@ class Shares:
     density_BTC: Tensor | None = None
 
 
-class Themes(nn.Module):
-    """Cluster expert of one modality. ``centres`` (C, D) and ``variance`` start the soft clusters as a k-means
-    mixture of ``n_items``; ``offset_IC`` is what their users say (``demure.training.belief_propagation``)."""
+class ClusterExpert(nn.Module):
+    """Cluster expert of one modality.
+
+    ``centres`` (C, D) and ``variance`` of a k-means mixture initialise the soft clusters of ``n_items`` items.
+    ``offset_IC`` is the sum of the messages of an item's users, 0 until belief propagation sets it.
+    """
 
     offset_IC: Tensor
 
@@ -48,66 +61,90 @@ class Themes(nn.Module):
         self.register_buffer("offset_IC", torch.zeros(n_items, len(mu)))
 
     def memberships(self, coordinates_ID: Tensor, popularity_IG: Tensor) -> tuple[Tensor, Tensor]:
-        """q (I, C) and its mean under the popularity in every period, qbar (G, C)."""
+        """Return q (I, C) of all items, and qbar (G, C), its mean under the popularity of each period."""
         q_IC = torch.softmax(self._logits(coordinates_ID) + self.offset_IC, dim=1)
         return q_IC, (popularity_IG.T @ q_IC).clamp(min=1e-8)
 
-    def memberships_some(self, coordinates_ND: Tensor, weight_NG: Tensor) -> tuple[Tensor, Tensor]:
-        """q (N, C) of some items without offsets, and an estimate of qbar (G, C) from their weights, which sum to 1."""
-        q_NC = self.by_features(coordinates_ND)
+    def memberships_of_subset(self, coordinates_ND: Tensor, weight_NG: Tensor) -> tuple[Tensor, Tensor]:
+        """Return q (N, C) of some items without offsets, and an estimate of qbar (G, C).
+
+        ``weight_NG`` are the weights of the items in the estimate; they sum to 1 in each period.
+        """
+        q_NC = self.memberships_by_features(coordinates_ND)
         return q_NC, (weight_NG.T @ q_NC).clamp(min=1e-8)
 
-    def by_features(self, coordinates_ID: Tensor) -> Tensor:
-        """q (..., C) by the features alone."""
+    def memberships_by_features(self, coordinates_ID: Tensor) -> Tensor:
+        """Return q (..., C) by the features alone, without the messages of users."""
         return torch.softmax(self._logits(coordinates_ID), dim=-1)
 
     def _logits(self, coordinates_ID: Tensor) -> Tensor:
         return coordinates_ID @ self.weight.T + self.bias
 
-    def open(self, q_IC: Tensor, prior_GC: Tensor, context: Context, own_BTC: Tensor | None = None) -> Shares:
-        """Every position starts with the memberships of its item, without what the user said of it: ``own_BTC``, its
-        part of ``offset_IC``."""
-        q_BTC = F.embedding(context.items_BT, q_IC)  # unlike q_IC[items_BT], its gradient adds up in a fixed order
+    def init_state(
+        self, q_IC: Tensor, prior_GC: Tensor, batch: HistoryBatch, own_BTC: Tensor | None = None
+    ) -> ClusterState:
+        """Start every position with the memberships of its item.
+
+        ``own_BTC`` are the messages that the positions themselves sent, a part of ``offset_IC``; they are left out (the
+        cavity), so that no interaction is evidence for itself.
+        """
+        q_BTC = F.embedding(batch.items_BT, q_IC)  # unlike q_IC[items_BT], its gradient adds up in a fixed order
         if own_BTC is not None:
             q_BTC = torch.softmax(q_BTC.clamp(min=1e-12).log() - own_BTC, -1)
-        prior_BTC = prior_GC[:1, None] if len(prior_GC) == 1 else F.embedding(context.beside.period_BT, prior_GC)
-        return Shares(q_BTC / prior_BTC, q_BTC, prior_BTC)
+        if len(prior_GC) == 1:
+            prior_BTC = prior_GC[:1, None]
+        else:
+            prior_BTC = F.embedding(batch.side_information.period_BT, prior_GC)
+        return ClusterState(q_BTC / prior_BTC, q_BTC, prior_BTC)
 
-    def ratio(self, shares: Shares, decay_BTT: Tensor, weight_BT: Tensor, mass_BT: Tensor) -> tuple[Tensor, Shares]:
-        """Density ratio (B, T) of every target given the weighted others, and the updated posterior over themes."""
+    def ratio(
+        self, state: ClusterState, decay_BTT: Tensor, weight_BT: Tensor, mass_BT: Tensor
+    ) -> tuple[Tensor, ClusterState]:
+        """Return the density ratio (B, T) of every target given the weighted sources, and the updated state.
+
+        ``mass_BT`` is the total weight of the sources of each target.
+        """
         smoothing = self.log_smoothing.exp()
-        counts_BTC = decay_BTT.transpose(1, 2) @ (weight_BT[..., None] * shares.share_BTC)
-        theta_BTC = (counts_BTC + smoothing * shares.prior_BTC) / (mass_BT[..., None] + smoothing)
-        joint_BTC = theta_BTC * shares.affinity_BTC
+        counts_BTC = decay_BTT.transpose(1, 2) @ (weight_BT[..., None] * state.share_BTC)
+        theta_BTC = (counts_BTC + smoothing * state.prior_BTC) / (mass_BT[..., None] + smoothing)
+        joint_BTC = theta_BTC * state.affinity_BTC
         ratio_BT = joint_BTC.sum(-1)
         share_BTC = joint_BTC / ratio_BT[..., None].clamp(min=1e-9)
-        return ratio_BT, Shares(shares.affinity_BTC, share_BTC, shares.prior_BTC, theta_BTC / shares.prior_BTC)
+        return ratio_BT, ClusterState(state.affinity_BTC, share_BTC, state.prior_BTC, theta_BTC / state.prior_BTC)
 
-    def density(self, shares: Shares, prior_C: Tensor, weight_BT: Tensor) -> Tensor:
-        """theta_c / qbar_c of the whole history (B, C); times q, the ratio of every item of the catalogue."""
+    def density(self, state: ClusterState, prior_C: Tensor, weight_BT: Tensor) -> Tensor:
+        """Return theta_c / qbar_c of the whole history (B, C); times q_ic it is the density ratio of any item."""
         smoothing = self.log_smoothing.exp()
-        counts_BC = torch.einsum("bt,btc->bc", weight_BT, shares.share_BTC)
+        counts_BC = torch.einsum("bt,btc->bc", weight_BT, state.share_BTC)
         return (counts_BC / prior_C + smoothing) / (weight_BT.sum(1, keepdim=True) + smoothing)
 
 
-def start_themes(coordinates: np.ndarray, spread: np.ndarray, present: np.ndarray, count: int, seed: int) -> Themes:
-    """k-means over the latent coordinates, each scaled by its spread (so that strong components count more)."""
+def init_clusters(
+    coordinates: np.ndarray, spread: np.ndarray, present: np.ndarray, count: int, seed: int
+) -> ClusterExpert:
+    """Return a cluster expert started by k-means in :func:`cluster_space`.
+
+    At most ``count`` clusters; fewer where the items ``present`` (I,) have fewer distinct ``coordinates`` (I, D).
+    """
     from sklearn.cluster import KMeans
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-    scaled = theme_space(coordinates, spread)[present]
+    scaled = cluster_space(coordinates, spread)[present]
     sample = scaled
-    if len(scaled) > 100_000:
-        sample = scaled[np.random.default_rng(seed).choice(len(scaled), 100_000, replace=False)]
+    if len(scaled) > _KMEANS_SAMPLE:
+        sample = scaled[np.random.default_rng(seed).choice(len(scaled), _KMEANS_SAMPLE, replace=False)]
     count = max(1, min(count, len(np.unique(sample, axis=0))))
-    with threadpool_limits(1):  # three threads add up in an order of their own each time
-        tries = 4 if len(sample) > _FEW else 30  # a poor start costs more than it takes to look for a better one
-        found = KMeans(count, n_init=tries, random_state=seed).fit(sample)
-    variance = float(((sample - found.cluster_centers_[found.labels_]) ** 2).mean())
-    return Themes(found.cluster_centers_, max(variance, 1e-3), len(coordinates))
+    with threadpool_limits(1):  # several threads add up in an order that changes from run to run
+        restarts = 4 if len(sample) > _SMALL_SAMPLE else 30  # a poor start costs more than the search for a better one
+        kmeans = KMeans(count, n_init=restarts, random_state=seed).fit(sample)
+    variance = float(((sample - kmeans.cluster_centers_[kmeans.labels_]) ** 2).mean())
+    return ClusterExpert(kmeans.cluster_centers_, max(variance, 1e-3), len(coordinates))
 
 
-def theme_space(coordinates: np.ndarray, spread: np.ndarray) -> np.ndarray:
-    """Coordinates (I, D) with their natural proportions, of mean square 1."""
+def cluster_space(coordinates: np.ndarray, spread: np.ndarray) -> np.ndarray:
+    """Return the coordinates (I, D) scaled by their ``spread`` (D,), so that strong components count more.
+
+    The scales have mean square 1.
+    """
     scale = spread / np.sqrt(np.mean(np.square(spread)))
     return (coordinates * scale).astype(np.float32)

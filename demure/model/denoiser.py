@@ -1,18 +1,15 @@
-"""The denoiser: what caused each interaction, inferred from all the others of the same user.
+"""The denoiser: infers what caused each interaction from all other interactions of the same user.
 
-An interaction is caused by popularity, by a rival of content, by one modality, or by two at once:
+An interaction is caused by a rival of content (popularity, transition, taste), by one modality, or by two at once; see
+``demure.model.mixture`` for the mixture (equation (1) of docs/method.md). rho^r is the density ratio of rival r to the
+popularity p_t at the time of the interaction, rho^m that of modality m (``demure.model.modality``). All pi are the
+user's reliance: smoothed counts of the responsibilities of the other interactions. The responsibility r^m is the
+posterior that m was among the causes, a Bernoulli probability per modality: two can be high, or none. Responsibilities
+weigh the history that the experts use, so both are inferred together by fixed-point iteration (EM for the mixture; CVB0
+for reliance and clusters).
 
-    p(i | u, t) / p_t(i) = sum_r pi^r rho^r + (1 - delta) sum_m pi^m rho^m + delta pi^+ sum_{m<n} pi^mn rho^m rho^n
-
-p_t is the popularity at the time of the interaction, rho^r the density ratio of rival r to it (popularity's own
-choices, transitions, taste), rho^m that of modality m (``demure.model.modality``), pi^+ = sum_m pi^m, pi^mn the
-normalised products of pi^m and pi^n. All pi are the user's: smoothed counts of responsibilities over the other
-interactions. The responsibility r^m is the posterior that m was among the causes, a Bernoulli probability for each
-modality: two can be high, or none. Responsibilities weigh the history that the channels see, so both are found
-together, by fixed-point iteration (EM for the mixture; CVB0 for reliance and themes).
-
-The modalities of an item are not independent, so rho^m rho^n is no density by itself: what makes it one is how often
-the themes of the one meet those of the other in an item (``_meeting``).
+Shape suffixes: B users, T positions (``x_BTT`` from source to target), I items, C clusters, G periods, M modalities, R
+rivals of content, K = R + M causes.
 """
 
 from __future__ import annotations
@@ -20,65 +17,59 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from demure.model.batch import Beside, Context
-from demure.model.clusters import Themes, start_themes
+from demure.model.batch import HistoryBatch, SideInformation
+from demure.model.clusters import ClusterExpert, init_clusters
 from demure.model.latent import Latent
-from demure.model.modality import Channel, Opened, View
+from demure.model.mixture import cause_posterior, cause_shares
+from demure.model.modality import CatalogueView, ExpertState, ModalityExpert
+from demure.model.pairs import catalogue_factors, inverse_lifts, pair_factors
+from demure.model.stored_names import attribute_name, stored_name
+from demure.recipe.schema import DenoiserRecipe
 
 OFFSET_SD = 0.15
-"""Standard deviation of the items' offsets."""
-_MEETING = 0.05  # share of meetings that are as if by chance
+"""Standard deviation of the prior of the items' offsets."""
 EXCLUDED = -30.0
 """``log_reliance`` of a modality that is never a cause."""
 RIVALS = ("popularity", "transition", "taste")
 """Rivals of content, in the order of their columns."""
-_FIRST_CONTENT, _FIRST_TWO = 4.0, 0.05
-_TWO, _TWO_WORTH = 0.01, 0.06  # prior share of choices with two causes, and what it is worth, a share of the data
 LARGE = 50_000
-"""Items above which nothing goes over the whole catalogue in a step; see docs/training.md."""
-_FIXED = 8_000
-
-
-@dataclass(frozen=True)
-class Shape:
-    """What is fixed before learning. ``rounds`` fixed-point steps before and after the seeds move; with ``denoise`` off
-    every modality of every interaction counts in full and users do not differ in reliance.
-
-    For ablations: with ``reliance`` off users do not differ either, but interactions are weighed; ``exclusive`` allows
-    no two causes at once; ``hard`` counts the likeliest modality as evidence, in full, and no other; ``causal`` lets
-    only the past speak for an interaction; without ``rivals`` popularity alone competes with the content."""
-
-    themes: int = 16
-    rounds: int = 5
-    candidates: int = 800
-    denoise: bool = True
-    reliance: bool = True
-    exclusive: bool = False
-    hard: bool = False
-    causal: bool = False
-    rivals: bool = True
+"""Number of items above which no training step goes over the whole catalogue; see docs/training.md."""
+_FIXED_CANDIDATES = 8_000
+_INITIAL_CONTENT, _INITIAL_TWO_CAUSES = 4.0, 0.05
+_TWO_CAUSES, _TWO_CAUSES_STRENGTH = (
+    0.01,
+    0.06,
+)  # prior share of interactions with two causes; strength: share of the data
 
 
 @dataclass
-class Inferred:
-    """``r_BTM`` responsibilities of the modalities, ``rival_BTR`` of the rivals;
-    ``ratio_BTM`` density ratios, ``total_BT`` p(i)/p_t(i) of the mixture."""
+class Inference:
+    """What the denoiser infers about a batch.
+
+    ``r_BTM`` responsibilities of the modalities, ``rival_BTR`` of the rivals; ``ratio_BTM`` density ratios rho^m;
+    ``total_BT`` p(i) / p_t(i) of the mixture; ``states`` of the experts, one per modality.
+    """
 
     r_BTM: Tensor
     ratio_BTM: Tensor
     total_BT: Tensor
     rival_BTR: Tensor
-    opened: list[Opened]
+    states: list[ExpertState]
 
 
 class Denoiser(nn.Module):
-    """The mixture over modalities. ``latents`` and ``themes`` by name; ``popularity`` (I,) counts of the training
-    interactions. :meth:`start` makes one to be trained, :meth:`restore` one from its tensors."""
+    """The mixture over causes. :meth:`from_latents` makes one to train, :meth:`from_tensors` a trained one.
+
+    ``latents`` and ``clusters`` by modality name; ``popularity`` (I,) counts of the training interactions; ``settings``
+    as in the recipe; ``ordered``: whether the order of interactions is known; ``period_IG``: how much more popular each
+    item was in every period of time (:func:`demure.model.popularity.fit_periods`).
+    """
 
     popularity_I: Tensor
     period_IG: Tensor
@@ -86,240 +77,238 @@ class Denoiser(nn.Module):
     def __init__(
         self,
         latents: Mapping[str, Latent],
-        themes: Mapping[str, Themes],
+        clusters: Mapping[str, ClusterExpert],
         popularity: np.ndarray,
-        shape: Shape,
+        settings: DenoiserRecipe,
         *,
         ordered: bool,
         period_IG: np.ndarray | None = None,
     ) -> None:
         super().__init__()
         self.names = list(latents)
-        self.shape = shape
+        self.settings = settings
         self.ordered = ordered
-        self.channels = nn.ModuleDict(
-            {f"m{k}": Channel(latents[name], themes[name], ordered=ordered) for k, name in enumerate(self.names)}
+        self.modality_experts = nn.ModuleDict(
+            {
+                f"m{k}": ModalityExpert(latents[name], clusters[name], ordered=ordered)
+                for k, name in enumerate(self.names)
+            }
         )
         smoothed = torch.as_tensor(popularity, dtype=torch.float32) + 1.0
         self.register_buffer("popularity_I", smoothed / smoothed.sum())
         periods = torch.ones(len(smoothed), 1) if period_IG is None else torch.as_tensor(period_IG)
-        # Not saved: periods are for diagnosing, which the end of the training does.
+        # Not saved: only the diagnosis at the end of the training needs the periods.
         self.register_buffer("period_IG", periods, persistent=False)
-        self.pairs = [] if shape.exclusive else list(combinations(range(len(self.names)), 2))
-        self.two = nn.Parameter(torch.logit(torch.tensor(_FIRST_TWO)))
-        self.n_rivals = others = len(RIVALS) if shape.rivals else 1
-        self.log_content = nn.Parameter(torch.full((2,), _FIRST_CONTENT).log())
-        self.log_reliance = nn.Parameter(torch.tensor([1 / others] * others + [1 / len(latents)] * len(latents)).log())
+        self.pairs = [] if settings.exclusive else list(combinations(range(len(self.names)), 2))
+        self.two_causes = nn.Parameter(torch.logit(torch.tensor(_INITIAL_TWO_CAUSES)))
+        self.n_rivals = R = len(RIVALS) if settings.rivals else 1
+        self.log_content = nn.Parameter(torch.full((2,), _INITIAL_CONTENT).log())
+        self.log_reliance = nn.Parameter(torch.tensor([1 / R] * R + [1 / len(latents)] * len(latents)).log())
 
     @classmethod
-    def start(
+    def from_latents(
         cls,
         latents: Mapping[str, Latent],
         popularity: np.ndarray,
-        shape: Shape,
+        settings: DenoiserRecipe,
         *,
         ordered: bool,
         seed: int,
         period_IG: np.ndarray | None = None,
     ) -> Denoiser:
-        """Before training: pretrained geometry as it is, themes from k-means. ``period_IG``: how much more popular each
-        item was in every period of time, of :func:`demure.model.popularity.by_period`."""
-        themes = {
-            name: start_themes(latent.coordinates, latent.spread, latent.present, shape.themes, seed)
+        """Return an untrained denoiser: the encoders' geometry as it is, clusters from k-means."""
+        clusters = {
+            name: init_clusters(latent.coordinates, latent.spread, latent.present, settings.clusters, seed)
             for name, latent in latents.items()
         }
-        return cls(latents, themes, popularity, shape, ordered=ordered, period_IG=period_IG)
+        return cls(latents, clusters, popularity, settings, ordered=ordered, period_IG=period_IG)
 
     @classmethod
-    def restore(cls, tensors: Mapping[str, Tensor], names: Sequence[str], shape: Shape, *, ordered: bool) -> Denoiser:
-        """From the ``state_dict`` of a trained one."""
-        latents, themes = {}, {}
+    def from_tensors(
+        cls, tensors: Mapping[str, Tensor], names: Sequence[str], settings: DenoiserRecipe, *, ordered: bool
+    ) -> Denoiser:
+        """Return a trained denoiser from its ``state_dict``. Raises ``KeyError`` where a tensor is missing."""
+        tensors = {attribute_name(name): tensor for name, tensor in tensors.items()}
+        latents, clusters = {}, {}
         for k, name in enumerate(names):
-            coordinates = tensors[f"channels.m{k}.coordinates_ID"]
-            latents[name] = Latent(
-                coordinates.numpy(),
-                np.ones(coordinates.shape[1], np.float32),
-                tensors[f"channels.m{k}.present_I"].numpy() > 0,
-            )
-            centres = np.zeros(tuple(tensors[f"channels.m{k}.themes.weight"].shape), np.float32)
-            themes[name] = Themes(centres, 1.0, len(coordinates))
-        made = cls(latents, themes, np.zeros(len(tensors["popularity_I"])), shape, ordered=ordered)
-        made.load_state_dict(dict(tensors))
-        return made
+            expert = f"modality_experts.m{k}"
+            coordinates, present = tensors[f"{expert}.coordinates_ID"], tensors[f"{expert}.present_I"]
+            spread = np.ones(coordinates.shape[1], np.float32)
+            latents[name] = Latent(coordinates.numpy(), spread, present.numpy() > 0)
+            centres = np.zeros(tuple(tensors[f"{expert}.clusters.weight"].shape), np.float32)
+            clusters[name] = ClusterExpert(centres, 1.0, len(coordinates))
+        denoiser = cls(latents, clusters, np.zeros(len(tensors["popularity_I"])), settings, ordered=ordered)
+        denoiser.load_state_dict(tensors)
+        return denoiser
 
-    def experts(self) -> list[Channel]:
-        """The channels in the order of ``names``."""
-        return [channel for channel in self.channels.values() if isinstance(channel, Channel)]
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Return the tensors under their stored names."""
+        return {stored_name(name): tensor for name, tensor in super().state_dict(*args, **kwargs).items()}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Load tensors under stored names or the module's own."""
+        return super().load_state_dict({attribute_name(n): t for n, t in state_dict.items()}, strict, assign)
+
+    def experts(self) -> list[ModalityExpert]:
+        """Return the modalities' experts in the order of ``names``."""
+        return [expert for expert in self.modality_experts.values() if isinstance(expert, ModalityExpert)]
 
     def offsets(self) -> list[nn.Parameter]:
-        """Where items differ from what their features say, for each modality."""
-        return [c.points.offset_ID for c in self.experts()]
+        """Return the items' offsets from their features, for each modality."""
+        return [expert.kernel.offset_ID for expert in self.experts()]
 
-    def learn_offsets(self) -> None:
-        """From now on the offsets are learned, and nothing else."""
+    def train_offsets_only(self) -> None:
+        """Let training change the items' offsets and nothing else."""
         self.requires_grad_(False)
         for offset in self.offsets():
             offset.requires_grad_(True)
 
-    def surprise(self, interactions: int) -> Tensor:
-        """-log of the prior per training interaction, nats, but for a constant: Gaussian for the offsets, Beta for the
-        share of choices with two causes. How often content is the cause has no prior: the likelihood tells."""
-        learned = [offset for offset in self.offsets() if offset.requires_grad]  # else 0, all of it
-        parts = [offset.square().sum() / (2 * OFFSET_SD**2) for offset in learned] or [self.popularity_I.new_zeros(())]
-        two = _TWO * nn.functional.logsigmoid(self.two) + (1 - _TWO) * nn.functional.logsigmoid(-self.two)
-        return torch.stack(parts).sum() / interactions - _TWO_WORTH * two
+    def negative_log_prior(self, interactions: int) -> Tensor:
+        """Return -log of the prior per training interaction, in nats, up to a constant.
+
+        The prior is Gaussian for the offsets and Beta for the share of interactions with two causes. The share of
+        content among the causes has no prior: the likelihood determines it.
+        """
+        trained = [offset for offset in self.offsets() if offset.requires_grad]  # the other offsets are 0
+        parts = [offset.square().sum() / (2 * OFFSET_SD**2) for offset in trained] or [self.popularity_I.new_zeros(())]
+        log_sigmoid = nn.functional.logsigmoid
+        two_causes = _TWO_CAUSES * log_sigmoid(self.two_causes) + (1 - _TWO_CAUSES) * log_sigmoid(-self.two_causes)
+        return torch.stack(parts).sum() / interactions - _TWO_CAUSES_STRENGTH * two_causes
 
     @property
     def large(self) -> bool:
-        """Whether there are so many items that no step may go over all of them: what is summed over the catalogue is
-        then estimated from candidates, and items have no offsets of their own."""
+        """Whether the catalogue is too large for steps over all items.
+
+        Sums over the catalogue are then estimated from candidates, and items have no offsets.
+        """
         return len(self.popularity_I) > LARGE
 
-    def views(self, generator: torch.Generator | None = None) -> list[View]:
-        """What every channel knows of all items; with a ``generator``, softmaxes run over sampled candidates.
+    def views(self, generator: torch.Generator | None = None) -> list[CatalogueView]:
+        """Return every expert's view of all items; with a ``generator``, softmaxes run over sampled candidates.
 
-        Without one they run over all items or, where these are more than ``LARGE``, over ``_FIXED`` of them, always the
-        same.
+        Without one they run over all items or, for a large catalogue, over a fixed sample of candidates.
         """
-        candidates = self.shape.candidates
+        candidates = self.settings.candidates
         if generator is None and self.large:
-            generator, candidates = torch.Generator().manual_seed(0), min(_FIXED, LARGE)
-        return [c.view(self.popularity_I, candidates, generator, self.period_IG) for c in self.experts()]
+            generator, candidates = torch.Generator().manual_seed(0), min(_FIXED_CANDIDATES, LARGE)
+        return [e.view(self.popularity_I, candidates, generator, self.period_IG) for e in self.experts()]
 
-    def views_for(self, items_BT: np.ndarray, generator: torch.Generator) -> tuple[list[View], np.ndarray]:
-        """Views with sampled candidates to learn from a batch of histories (B, T), and the batch as these number it.
+    def sampled_views(self, items_BT: np.ndarray, generator: torch.Generator) -> tuple[list[CatalogueView], np.ndarray]:
+        """Return views with sampled candidates for a training step, and ``items_BT`` (B, T) as the views number them.
 
-        Where the catalogue is large they hold no more than the items of the batch and the candidates.
+        For a large catalogue the views hold the items of the batch and the candidates alone.
         """
         if not self.large:
             return self.views(generator), items_BT
         experts = self.experts()
-        drawn = [c.candidates(self.popularity_I, self.shape.candidates, generator) for c in experts]
-        seen = torch.as_tensor(items_BT[items_BT >= 0]).to(self.popularity_I.device)
-        rows, place = torch.cat([seen, *(found for found, _, _ in drawn)]).unique(return_inverse=True)
+        drawn = [e.candidates(self.popularity_I, self.settings.candidates, generator) for e in experts]
+        batch_items = torch.as_tensor(items_BT[items_BT >= 0]).to(self.popularity_I.device)
+        rows, index = torch.cat([batch_items, *(items for items, _, _ in drawn)]).unique(return_inverse=True)
         numbered = items_BT.copy()
-        numbered[items_BT >= 0] = place[: len(seen)].cpu().numpy()
-        return [c.view_of(rows, *found, self.period_IG) for c, found in zip(experts, drawn, strict=True)], numbered
+        numbered[items_BT >= 0] = index[: len(batch_items)].cpu().numpy()
+        views = [e.view_of_subset(rows, *sample, self.period_IG) for e, sample in zip(experts, drawn, strict=True)]
+        return views, numbered
 
-    def context(self, items_BT: Tensor, known_BT: Tensor | None = None, beside: Beside | None = None) -> Context:
-        """Histories (B, T) padded with -1 as this model reads them."""
-        return Context.of(items_BT, known_BT, ordered=self.ordered, causal=self.shape.causal, beside=beside)
+    def make_batch(
+        self, items_BT: Tensor, observed_BT: Tensor | None = None, side_information: SideInformation | None = None
+    ) -> HistoryBatch:
+        """Return histories (B, T), padded with -1, as a batch for this model."""
+        causal = self.settings.causal
+        return HistoryBatch.build(
+            items_BT, observed_BT, ordered=self.ordered, causal=causal, side_information=side_information
+        )
 
-    def infer(self, context: Context, views: list[View], own: Sequence[Tensor | None] | None = None) -> Inferred:
-        """Responsibilities of every position of the batch given the known others; targets get theirs without being
-        evidence for anything. ``own``: for each modality what the positions themselves have told of their items, as
-        :meth:`says` gives it, to be left out (B, T, C)."""
-        experts = self.experts()
-        apart = own or [None] * len(experts)
-        opened = [c.open(view, context, said) for c, view, said in zip(experts, views, apart, strict=True)]
-        meeting = self._meeting(views)
-        present = torch.stack([state.present_BT for state in opened], -1)
-        rival = self._rivals(context)
+    def infer(
+        self, batch: HistoryBatch, views: list[CatalogueView], own_messages: Sequence[Tensor | None] | None = None
+    ) -> Inference:
+        """Infer the responsibilities of every position from the other observed positions of its user.
+
+        Held-out targets get responsibilities without being evidence. ``own_messages`` (B, T, C) for each modality, as
+        :meth:`messages` returns them, are what the positions themselves contributed; they are left out.
+        """
+        experts, settings = self.experts(), self.settings
+        own = own_messages or [None] * len(experts)
+        states = [e.init_state(view, batch, own_BTC) for e, view, own_BTC in zip(experts, views, own, strict=True)]
+        lifts = self._inverse_lifts(views)
+        present = torch.stack([state.present_BT for state in states], -1)
+        rival_ratio = self._rival_ratios(batch)
         present = present * self.admitted_K()[self.n_rivals :]
-        r = present / (len(experts) + 1) if self.shape.denoise else present
-        other, ratio, total = rival / ((len(experts) + 1) * rival.sum(-1, keepdim=True)), present, present.sum(-1)
-        rounds = self.shape.rounds if self.shape.denoise else 1
+        r = present / (len(experts) + 1) if settings.denoise else present
+        rival = rival_ratio / ((len(experts) + 1) * rival_ratio.sum(-1, keepdim=True))
+        ratio, total = present, present.sum(-1)
+        rounds = settings.rounds if settings.denoise else 1
         for phase in range(2):
             for _ in range(rounds):
-                weights = self._evidence(r, present)
+                weights = self._weigh(r, present)
                 ratio = torch.stack(
                     [
-                        channel.ratio(state, view, context, weights[..., m])
-                        for m, (channel, state, view) in enumerate(zip(experts, opened, views, strict=True))
+                        expert.ratio(state, view, batch, weights[..., m])
+                        for m, (expert, state, view) in enumerate(zip(experts, states, views, strict=True))
                     ],
                     -1,
                 )
-                met = self._met(meeting, [state.shares.share_BTC for state in opened], present)
-                r, other, total = self.posterior(ratio, rival, self.reliance(r, other, context), present, met)
-            if phase == 0:
-                weights = self._evidence(r, present)
-                for m, (channel, state, view) in enumerate(zip(experts, opened, views, strict=True)):
-                    channel.shift(state, view, context, weights[..., m])
-        return Inferred(r, ratio, total, other, opened)
+                shares = [state.clusters.share_BTC for state in states]
+                factors = pair_factors(self.pairs, lifts, experts, shares, present)
+                reliance = self.reliance(r, rival, batch)
+                r, rival, total = self.posterior(ratio, rival_ratio, reliance, present, factors)
+            if phase == 0:  # the responsibilities now say which items are noise, so that the centres may move
+                weights = self._weigh(r, present)
+                for m, (expert, state, view) in enumerate(zip(experts, states, views, strict=True)):
+                    expert.shift_centres(state, view, batch, weights[..., m])
+        return Inference(r, ratio, total, rival, states)
 
-    def _rivals(self, context: Context) -> Tensor:
-        """Density ratios of the rivals (B, T, R); 1 where they are not known, as to who recommends: then they tell no
-        more than the popularity."""
-        ratio = context.beside.rival_BTR
-        if ratio is None or not self.shape.rivals:
-            return torch.ones_like(context.valid_BT)[..., None].expand(-1, -1, self.n_rivals)
+    def _rival_ratios(self, batch: HistoryBatch) -> Tensor:
+        """Return the density ratios of the rivals (B, T, R); 1, that of the popularity, where they are not known."""
+        ratio = batch.side_information.rival_BTR
+        if ratio is None or not self.settings.rivals:
+            return torch.ones_like(batch.valid_BT)[..., None].expand(-1, -1, self.n_rivals)
         return ratio
 
-    def says(self, found: Inferred, views: list[View]) -> list[Tensor]:
-        """For each modality what every position tells of its item's theme (B, T, C); see ``Channel.says``."""
-        asked = enumerate(zip(self.experts(), found.opened, views, strict=True))
-        return [c.says(state, view, found.ratio_BTM[..., m], found.r_BTM[..., m]) for m, (c, state, view) in asked]
+    def _inverse_lifts(self, views: list[CatalogueView]) -> list[Tensor]:
+        return inverse_lifts(self.pairs, views)
 
-    def by_content(self, found: Inferred, views: list[View], context: Context) -> Tensor:
-        """``ratio_BTM`` by the targets' own features alone; see ``Channel.by_content``."""
-        asked = enumerate(zip(self.experts(), found.opened, views, strict=True))
-        return torch.stack([c.by_content(s, view, context, found.ratio_BTM[..., m]) for m, (c, s, view) in asked], -1)
+    def messages(self, inference: Inference, views: list[CatalogueView]) -> list[Tensor]:
+        """Return the messages (B, T, C) of each modality; see :meth:`ModalityExpert.messages`."""
+        experts = enumerate(zip(self.experts(), inference.states, views, strict=True))
+        ratio, r = inference.ratio_BTM, inference.r_BTM
+        return [expert.messages(state, view, ratio[..., m], r[..., m]) for m, (expert, state, view) in experts]
 
-    def weights(self, found: Inferred) -> Tensor:
-        """How much each modality of each position counts as evidence (B, T, M)."""
-        return self._evidence(found.r_BTM, torch.stack([state.present_BT for state in found.opened], -1))
+    def ratio_by_features(self, inference: Inference, views: list[CatalogueView], batch: HistoryBatch) -> Tensor:
+        """Return ``ratio_BTM`` by the targets' own features; see :meth:`ModalityExpert.ratio_by_features`."""
+        experts, ratio = enumerate(zip(self.experts(), inference.states, views, strict=True)), inference.ratio_BTM
+        return torch.stack(
+            [e.ratio_by_features(state, view, batch, ratio[..., m]) for m, (e, state, view) in experts], -1
+        )
 
-    def _evidence(self, r_BTM: Tensor, present_BTM: Tensor) -> Tensor:
-        if not self.shape.denoise:
+    def evidence_weights(self, inference: Inference) -> Tensor:
+        """Return how much each modality of each position counts as evidence (B, T, M)."""
+        return self._weigh(inference.r_BTM, torch.stack([state.present_BT for state in inference.states], -1))
+
+    def _weigh(self, r_BTM: Tensor, present_BTM: Tensor) -> Tensor:
+        if not self.settings.denoise:
             return present_BTM
-        return (r_BTM == r_BTM.amax(-1, keepdim=True)) * present_BTM if self.shape.hard else r_BTM
+        return (r_BTM == r_BTM.amax(-1, keepdim=True)) * present_BTM if self.settings.hard else r_BTM
 
-    def reliance(self, r_BTM: Tensor, other_BTR: Tensor, context: Context) -> Tensor:
-        """pi_ut (B, T, R + M) of the rivals and the modalities: smoothed mean of the responsibilities of the
-        positions that reach t, with a learned prior."""
-        r_BTK = torch.cat([other_BTR, r_BTM], -1)
-        if not (self.shape.denoise and self.shape.reliance):
-            return self.smoothed(torch.zeros_like(r_BTK[..., :1, :])).expand_as(r_BTK)
-        return self.smoothed(torch.einsum("bjt,bjk->btk", context.reach_BTT, r_BTK))
+    def reliance(self, r_BTM: Tensor, rival_BTR: Tensor, batch: HistoryBatch) -> Tensor:
+        """Return pi (B, T, K): the smoothed mean of the responsibilities of the positions visible to each target."""
+        r_BTK = torch.cat([rival_BTR, r_BTM], -1)
+        if not (self.settings.denoise and self.settings.reliance):
+            return self.reliance_from_counts(torch.zeros_like(r_BTK[..., :1, :])).expand_as(r_BTK)
+        return self.reliance_from_counts(torch.einsum("bjt,bjk->btk", batch.visible_BTT, r_BTK))
 
-    def smoothed(self, counts_K: Tensor) -> Tensor:
-        """Shares (..., K) of the rivals and the modalities from their counts: a Beta prior decides between rivals and
-        content, a Dirichlet prior within each."""
-        R, admitted_K = self.n_rivals, self.admitted_K()
-        prior_K, between = self.log_reliance.exp(), self.log_content.exp()
-        within_K = (counts_K + prior_K) * admitted_K
-        counts_K = counts_K * admitted_K
-        sides = [(counts_K[..., :R], within_K[..., :R], between[0]), (counts_K[..., R:], within_K[..., R:], between[1])]
-        weight = [
-            (counts.sum(-1, keepdim=True) + worth) * (part.sum(-1, keepdim=True) > 0) for counts, part, worth in sides
-        ]
-        parts = [
-            part / part.sum(-1, keepdim=True).clamp(min=1e-30) * own
-            for (_, part, _), own in zip(sides, weight, strict=True)
-        ]
-        return torch.cat(parts, -1) / (weight[0] + weight[1])
+    def reliance_from_counts(self, counts_K: Tensor) -> Tensor:
+        """Return pi (..., K) from the counts of each cause, with the learned priors."""
+        prior_K, between_2 = self.log_reliance.exp(), self.log_content.exp()
+        return cause_shares(counts_K, prior_K, between_2, self.admitted_K(), self.n_rivals)
 
     def admitted_K(self) -> Tensor:
-        """1 for the rivals and the modalities that may be causes (K,), 0 for those that :meth:`exclude` left out."""
+        """Return 1 for the causes that are allowed (K,), 0 for the modalities that :meth:`exclude` ruled out."""
         return (self.log_reliance > EXCLUDED).to(self.log_reliance.dtype)
 
     @torch.no_grad()
     def exclude(self, modality: int) -> None:
-        """From now on the modality with this number is never a cause."""
+        """Rule out the modality with this number as a cause."""
         self.log_reliance[self.n_rivals + modality] = EXCLUDED
-
-    def _meeting(self, views: list[View]) -> list[Tensor]:
-        """For each pair of modalities P(c) P(d) / P(c, d) over the items that have both, (C, D): how much rarer than by
-        chance themes c and d meet in an item. Few meet by chance where popular items are few."""
-        found = []
-        for a, b in self.pairs:
-            both_I = views[a].weight_I * views[b].present_I
-            joint_CD = (views[a].q_IC * both_I[:, None]).T @ views[b].q_IC / both_I.sum().clamp(min=1e-9)
-            chance_CD = joint_CD.sum(1, keepdim=True) * joint_CD.sum(0)
-            found.append(chance_CD / ((1 - _MEETING) * joint_CD + _MEETING * chance_CD).clamp(min=1e-12))
-        return found
-
-    def _met(self, meeting: list[Tensor], themes: list[Tensor], present_BTM: Tensor) -> list[Tensor]:
-        """What makes rho^m rho^n of each pair a density, (B, T): ``meeting`` of the themes (B, T, C) that each position
-        is thought to be chosen by."""
-        pairs = zip(self.pairs, meeting, strict=False)
-        return [self._as_far(a, b, ((themes[a] @ by_CD) * themes[b]).sum(-1), present_BTM) for (a, b), by_CD in pairs]
-
-    def _as_far(self, a: int, b: int, factor: Tensor, present: Tensor) -> Tensor:
-        """``factor`` as far as themes speak for both channels; 1 where a modality is missing."""
-        experts = self.experts()
-        part = torch.sigmoid(-experts[a].gate) * torch.sigmoid(-experts[b].gate) * present[..., a] * present[..., b]
-        return 1 + part * (factor - 1)
 
     def posterior(
         self,
@@ -327,66 +316,44 @@ class Denoiser(nn.Module):
         rival_BTR: Tensor,
         reliance_BTK: Tensor,
         present_BTM: Tensor,
-        met: Sequence[Tensor] = (),
+        factors: Sequence[Tensor] = (),
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Probability of each modality to be among the causes (B, T, M), of each rival to be the cause
-        (B, T, R), and p(i)/p_t(i) (B, T). ``met`` is a factor (B, T) for each pair of causes, 1 if not given."""
-        R = rival_BTR.shape[-1]
-        other = reliance_BTK[..., :R] * rival_BTR
-        content_BTM = reliance_BTK[..., R:]
-        two = torch.sigmoid(self.two) if self.pairs else 0.0
-        among = (1 - two) * content_BTM * ratio_BTM
-        total = other.sum(-1) + among.sum(-1)
-        if self.pairs:
-            first, second = (torch.tensor(side, device=among.device) for side in zip(*self.pairs, strict=True))
-            share = content_BTM[..., first] * content_BTM[..., second]
-            share = share / share.sum(-1, keepdim=True).clamp(min=1e-9) * content_BTM.sum(-1, keepdim=True)
-            joint = two * share * ratio_BTM[..., first] * ratio_BTM[..., second]
-            joint = joint * torch.stack(list(met), -1) if met else joint
-            total = total + joint.sum(-1)
-            among = among.index_add(-1, first, joint).index_add(-1, second, joint)
-        return among / total[..., None] * present_BTM, other / total[..., None], total
+        """Return the posterior of each modality (B, T, M) and rival (B, T, R), and p(i) / p_t(i) (B, T).
+
+        ``factors`` (B, T) of the pairs of modalities: ``demure.model.pairs``, 1 if not given.
+        """
+        two_causes = torch.sigmoid(self.two_causes) if self.pairs else 0.0
+        return cause_posterior(
+            ratio_BTM, rival_BTR, reliance_BTK, present_BTM, two_causes=two_causes, pairs=self.pairs, factors=factors
+        )
 
     def log_likelihood(
-        self, context: Context, views: list[View], own: Sequence[Tensor | None] | None = None
+        self, batch: HistoryBatch, views: list[CatalogueView], own_messages: Sequence[Tensor | None] | None = None
     ) -> tuple[Tensor, Tensor]:
-        """log p(i_t)/p_0(i_t) of the held-out positions (valid, not known), flat, and the positions' mask (B, T);
-        ``own`` as for :meth:`infer`."""
-        held = (context.valid_BT > 0) & (context.known_BT == 0)
-        return self.infer(context, views, own).total_BT[held].clamp(min=1e-12).log(), held
+        """Return log p(i_t) / p_t(i_t) of the held-out positions, flat, and their mask (B, T).
 
-    def over_catalogue(self, context: Context, views: list[View]) -> tuple[Tensor, Tensor]:
-        """p(i | history) / p_0(i) for every item (B, I), and the terms of the single causes (B, M, I)."""
-        found = self.infer(context, views)
-        weights = self.weights(found)
+        ``own_messages`` as in :meth:`infer`.
+        """
+        held_out = (batch.valid_BT > 0) & (batch.observed_BT == 0)
+        return self.infer(batch, views, own_messages).total_BT[held_out].clamp(min=1e-12).log(), held_out
+
+    def catalogue_ratios(self, batch: HistoryBatch, views: list[CatalogueView]) -> tuple[Tensor, Tensor]:
+        """Return p(i | history) / p_0(i) for every item (B, I), and each modality's part of it (B, M, I)."""
+        inference, experts = self.infer(batch, views), self.experts()
+        weights = self.evidence_weights(inference)
         ratios, densities = zip(
             *(
-                channel.over_catalogue(state, view, context, weights[..., m])
-                for m, (channel, state, view) in enumerate(zip(self.experts(), found.opened, views, strict=True))
+                expert.catalogue_ratios(state, view, batch, weights[..., m])
+                for m, (expert, state, view) in enumerate(zip(experts, inference.states, views, strict=True))
             ),
             strict=True,
         )
         ratio_BIM = torch.stack(ratios, -1)
-        differ = float(self.shape.denoise and self.shape.reliance)
-        r_BTK = torch.cat([found.rival_BTR, found.r_BTM], -1)
-        counts_BK = (r_BTK * context.known_BT[..., None]).sum(1) * differ
-        reliance_BIK = self.smoothed(counts_BK)[:, None, :].expand(-1, ratio_BIM.shape[1], -1)
-        present_IM = torch.stack([view.present_I for view in views], -1)
-        met = self._met_over_catalogue(densities, views, present_IM)
+        r_BTK = torch.cat([inference.rival_BTR, inference.r_BTM], -1)
+        users_differ = float(self.settings.denoise and self.settings.reliance)
+        counts_BK = (r_BTK * batch.observed_BT[..., None]).sum(1) * users_differ
+        reliance_BIK = self.reliance_from_counts(counts_BK)[:, None, :].expand(-1, ratio_BIM.shape[1], -1)
+        factors = catalogue_factors(self.pairs, self._inverse_lifts(views), experts, densities, views)
         rival_BIR = torch.ones_like(reliance_BIK[..., : self.n_rivals])
-        r_BIM, _, total_BI = self.posterior(ratio_BIM, rival_BIR, reliance_BIK, torch.ones_like(ratio_BIM), met)
+        r_BIM, _, total_BI = self.posterior(ratio_BIM, rival_BIR, reliance_BIK, torch.ones_like(ratio_BIM), factors)
         return total_BI, (r_BIM * total_BI[..., None]).transpose(1, 2)
-
-    def _met_over_catalogue(self, densities: Sequence[Tensor], views: list[View], present_IM: Tensor) -> list[Tensor]:
-        """:meth:`_met` for every item (B, I): the mean of the meeting over the themes that it would be chosen by, given
-        what the history makes of each theme (B, C) of each modality."""
-        met = []
-        for (a, b), meeting_CD in zip(self.pairs, self._meeting(views), strict=False):
-            chance_BCD = densities[a][:, :, None] * densities[b][:, None, :]
-            weighed_BI, chance_BI = (
-                # theme by theme: never users x items x themes
-                sum(of_BCD[:, :, d] @ views[a].q_IC.T * theme_I for d, theme_I in enumerate(views[b].q_IC.T))
-                for of_BCD in (chance_BCD * meeting_CD, chance_BCD)
-            )
-            met.append(self._as_far(a, b, weighed_BI / chance_BI.clamp(min=1e-9), present_IM))
-        return met

@@ -1,205 +1,195 @@
-"""The collaborative channel ``id``: what items are taken together, near each other in time.
+"""The item-item model (channel ``id``): which items are chosen together, near each other in time.
 
-The expert is a random walk from item to item. Its steps are P(i | j) proportional to c_ji n_i^-b, with c_ji the
-co-occurrences of j and i over all users: each pair worth gap^-p, gap its distance in the user's history, half of that
-backwards, all over L^-s for a user with L interactions. Walks start from the history, an item ``age`` steps back with
-weight age^-gamma, and go one step or, each further one worth h as much as the one before, three. Order-aware item
-co-occurrence is the strong simple baseline of sequential recommendation (Ludewig and Jannach, "Evaluation of
-session-based recommendation algorithms", UMUAI 2018), walks of several steps that of sparse data without order
-(Cooper et al., "Random walks in recommender systems", WWW 2014). A user's own pairs never speak for an item that is
-still new to the user, so nothing has to be left out when recommending.
+It is a random walk from item to item. A step has the probability P(i | j) proportional to c_ji n_i^-b, where c_ji is
+the co-occurrence of j and i over all users: a pair counts gap^-p, with gap its distance in the user's history, half of
+that backwards, all times L^-s for a user with L interactions. The walk starts from the history, an item ``age`` steps
+back with weight age^-gamma, and makes one step or, each further one weighing h times the one before, three. Order-aware
+item co-occurrence is the strong simple baseline of sequential recommendation (Ludewig and Jannach, "Evaluation of
+session-based recommendation algorithms", UMUAI 2018); walks of several steps are that of sparse data without order
+(Cooper et al., "Random walks in recommender systems", WWW 2014). A user's own pairs are no evidence for an item that is
+new to the user, so nothing has to be left out when recommending.
 
-A walk that fades follows the latest interactions. What the whole history says, whatever its order, comes from a linear
-model, its positive scores normalised, where the items are few enough for one (EASE; Steck, WWW 2019): a share of the
-density.
+The walk follows the latest interactions. A linear model of the whole history, whatever its order, has a share of the
+density where the items are few enough for one, its positive scores normalised (EASE; Steck, WWW 2019).
+
+Shape suffixes: B users of a batch, T positions of a history, U users, I items.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sparse
 
 from demure.baselines.ease import Ease
+from demure.model.item_item_density import ItemItemParameters, item_item_density, recency_weights
 
 if TYPE_CHECKING:
     from demure.data.histories import Histories
 
-_STEPS = 3
 _SMOOTHING = 0.3  # pairs' worth of popularity in every row
-_DENSE = 16_000_000  # entries of a matrix that may be held whole
-_AT_ONCE = 5_000_000  # pairs listed before they are added up
-_BACK_OFF = 0.05  # of an interaction's weight, to popularity
+_DENSE_ENTRIES = 16_000_000  # of a matrix that may be held whole
+_PAIRS_AT_ONCE = 5_000_000  # listed before they are added up
 
 
 class Pairs:
-    """The counts c (I, I), never held where they factor: c = ``sets_UI``' ``sets_UI`` less its diagonal."""
+    """The co-occurrence counts c (I, I), from ``explicit_II`` or from the factor ``sets_UI``.
+
+    With ``sets_UI``, c is its Gram matrix without the diagonal, and is never held.
+    """
 
     def __init__(
         self, explicit_II: sparse.csr_array | np.ndarray | None = None, sets_UI: sparse.csr_array | None = None
     ) -> None:
         self.shape: tuple[int, int]
         if sets_UI is not None:
-            self._sets, self._back = sets_UI, sets_UI.T.tocsr()
-            self._own = np.asarray(sets_UI.multiply(sets_UI).sum(0)).ravel()
+            self._sets, self._transposed_sets = sets_UI, sets_UI.T.tocsr()
+            self._diagonal = np.asarray(sets_UI.multiply(sets_UI).sum(0)).ravel()
             self.shape = (sets_UI.shape[1], sets_UI.shape[1])
             return
         assert explicit_II is not None
         self.shape = explicit_II.shape
         self._explicit = explicit_II
-        self._turned = explicit_II.T if isinstance(explicit_II, np.ndarray) else explicit_II.T.tocsr()
+        self._transposed = explicit_II.T if isinstance(explicit_II, np.ndarray) else explicit_II.T.tocsr()
         self._sets = None
 
     def follow(self, mass_IB: sparse.csr_array | np.ndarray) -> np.ndarray:
-        """c' ``mass_IB``, dense (I, B): items in rows, as the sparse products are fast."""
+        """Return c' ``mass_IB``, dense (I, B). Items are in the rows because the sparse products are faster so."""
         if self._sets is None:
-            # Only the rows that a sparse mass is at are read.
+            # With a sparse mass, only the rows where it is not 0 are read.
             if isinstance(mass_IB, sparse.csr_array):
                 reached = (mass_IB.T.tocsr() @ self._explicit).T
             else:
-                reached = self._turned @ mass_IB
+                reached = self._transposed @ mass_IB
             return reached.toarray() if isinstance(reached, sparse.sparray) else reached
-        reached = self._back @ (self._sets @ mass_IB)
+        reached = self._transposed_sets @ (self._sets @ mass_IB)
         if isinstance(mass_IB, sparse.csr_array):
-            reached = (reached - sparse.diags_array(self._own) @ mass_IB).toarray()
+            reached = (reached - sparse.diags_array(self._diagonal) @ mass_IB).toarray()
         else:
-            reached -= self._own[:, None] * mass_IB
+            reached -= self._diagonal[:, None] * mass_IB
         return reached
 
-    def towards(self, weight_I: np.ndarray) -> np.ndarray:
-        """c ``weight_I``, (I,)."""
+    def times(self, weight_I: np.ndarray) -> np.ndarray:
+        """Return c ``weight_I``, (I,)."""
         if self._sets is None:
             return np.asarray(self._explicit @ weight_I)
-        return np.asarray(self._back @ (self._sets @ weight_I)) - self._own * weight_I
+        return np.asarray(self._transposed_sets @ (self._sets @ weight_I)) - self._diagonal * weight_I
 
     def tocsr(self) -> sparse.csr_array:
-        """c itself."""
+        """Return c as a sparse matrix."""
         if self._sets is None:
             return sparse.csr_array(self._explicit)
-        found = (self._back @ self._sets).tocsr()
-        found.setdiag(0.0)
-        found.eliminate_zeros()
-        return found
+        counts_II = (self._transposed_sets @ self._sets).tocsr()
+        counts_II.setdiag(0.0)
+        counts_II.eliminate_zeros()
+        return counts_II
 
 
 def count_pairs(
     indptr: np.ndarray, items: np.ndarray, n_items: int, window: int, *, nearness: float = 0.0, shared: float = 0.0
 ) -> Pairs:
-    """c (I, I): row j, column i, over all users, from histories (U+1,) and (N,).
+    """Return c (I, I), row j and column i, over all users, from histories ``indptr`` (U+1,) and ``items`` (N,).
 
-    ``nearness`` p: 0 counts every pair of a history alike and both ways; above it a pair counts gap^-p, backwards
-    half, not at all beyond ``window`` positions. ``shared`` s: how far long histories are scaled down.
+    ``nearness`` p: 0 counts every pair of a history equally and both ways; above it a pair counts gap^-p, half of that
+    backwards, and not at all beyond ``window`` positions. ``shared`` s: how far long histories are scaled down.
     """
     length = np.diff(indptr)
     user = np.repeat(np.arange(len(length)), length)
-    worth = length[user].astype(np.float64) ** -shared
+    scale = length[user].astype(np.float64) ** -shared
     shape = (n_items, n_items)
     if nearness == 0.0:
-        taken = sparse.coo_array((np.sqrt(worth), (user, items)), shape=(len(length), n_items)).tocsr()
-        return Pairs(sets_UI=taken)
+        sets_UI = sparse.coo_array((np.sqrt(scale), (user, items)), shape=(len(length), n_items)).tocsr()
+        return Pairs(sets_UI=sets_UI)
     total: sparse.csr_array | np.ndarray = sparse.csr_array(shape, dtype=np.float64)
-    if n_items**2 <= _DENSE:
+    if n_items**2 <= _DENSE_ENTRIES:
         total = np.zeros(shape)
-    held = 0
+    listed = 0
     parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     widest = min(window, int(length.max(initial=1)) - 1)
     for gap in range(1, widest + 1):
         pair = (user[gap:] == user[:-gap]) & (items[gap:] != items[:-gap])
-        source, target, weight = items[:-gap][pair], items[gap:][pair], worth[gap:][pair] * gap**-nearness
+        source, target, weight = items[:-gap][pair], items[gap:][pair], scale[gap:][pair] * gap**-nearness
         parts += [(source, target, weight), (target, source, weight / 2)]
-        held += len(weight)
-        if held > _AT_ONCE or gap == widest:
+        listed += len(weight)
+        if listed > _PAIRS_AT_ONCE or gap == widest:
             rows, columns, values = (np.concatenate(part) for part in zip(*parts, strict=True))
             if isinstance(total, np.ndarray):
                 total += np.bincount(rows * n_items + columns, values, n_items**2).reshape(shape)
             else:
                 total = total + sparse.coo_array((values, (rows, columns)), shape=shape).tocsr()
-            parts, held = [], 0
+            parts, listed = [], 0
     return Pairs(total)
 
 
-@dataclass(frozen=True)
-class Walk:
-    """The numbers of the ``id`` channel, chosen on the validation split: ``nearness`` p, ``shared`` s, ``exponent`` b,
-    ``fading`` gamma, ``further`` h, and ``linear``, the share of the linear model in the density."""
+class ItemItemModel:
+    """The item-item model over the ``pairs`` that :func:`count_pairs` counted with the same ``parameters``.
 
-    nearness: float = 1.0
-    shared: float = 0.0
-    exponent: float = 0.4
-    fading: float = 1.0
-    further: float = 0.0
-    linear: float = 0.0
+    ``popularity`` (I,): interactions per item. ``linear_II``: weights of the linear model, needed where
+    ``parameters.linear`` is not 0.
+    """
 
-
-class Neighbours:
-    """The ``id`` channel over the ``pairs`` of :func:`count_pairs`, made with the same ``walk``, and ``popularity``
-    (I,) interactions per item; ``linear_II`` the weights of the linear model, needed where ``walk.linear`` is not 0."""
-
-    def __init__(self, pairs: Pairs, popularity: np.ndarray, walk: Walk, linear_II: np.ndarray | None = None) -> None:
-        self.walk, self.linear_II, self._pairs = walk, linear_II, pairs
+    def __init__(
+        self,
+        pairs: Pairs,
+        popularity: np.ndarray,
+        parameters: ItemItemParameters,
+        linear_II: np.ndarray | None = None,
+    ) -> None:
+        self.parameters, self.linear_II, self._pairs = parameters, linear_II, pairs
         self.share_I = (popularity + 1.0) / (popularity + 1.0).sum()
-        self._worth = (popularity + 1.0) ** -walk.exponent
-        self._rows = pairs.towards(self._worth) + _SMOOTHING
+        self._target_weight_I = (popularity + 1.0) ** -parameters.exponent
+        self._row_sum_I = pairs.times(self._target_weight_I) + _SMOOTHING
 
     def steps(self) -> sparse.csr_array:
-        """P (I, I): row j, a step of the walk from j; what a row lacks of 1 is the popularity's."""
-        return (sparse.diags_array(1.0 / self._rows) @ self._pairs.tocsr() @ sparse.diags_array(self._worth)).tocsr()
+        """Return P (I, I): row j is one step of the walk from j. The popularity has what a row lacks of 1."""
+        rows, columns = sparse.diags_array(1.0 / self._row_sum_I), sparse.diags_array(self._target_weight_I)
+        return (rows @ self._pairs.tocsr() @ columns).tocsr()
 
     def density(self, items_BT: np.ndarray) -> np.ndarray:
-        """p_id(i | history) (B, I), rows summing to 1, from histories padded with -1 at the end, oldest first.
+        """Return p_id(i | history) (B, I), rows summing to 1, from histories padded with -1 at the end, oldest first.
 
         A user without a history gets the popularity.
         """
-        walked = self._walked(items_BT)
-        if not self.walk.linear or self.linear_II is None:
-            return walked
-        return (1 - self.walk.linear) * walked + self.walk.linear * self._regressed(items_BT, self.linear_II)
+        valid_BT = items_BT >= 0
+        weight_BT = recency_weights(items_BT, self.parameters.fading)
+        start = weight_BT[valid_BT] / self._row_sum_I[items_BT[valid_BT]]
+        shape = (len(self.share_I), len(items_BT))
+        start_IB = sparse.csr_array((start, (items_BT[valid_BT], np.nonzero(valid_BT)[0])), shape=shape)
+        target_weight_I1, row_sum_I1 = self._target_weight_I[:, None], self._row_sum_I[:, None]
 
-    def _regressed(self, items_BT: np.ndarray, linear_II: np.ndarray) -> np.ndarray:
-        row, column = np.nonzero(items_BT >= 0)
-        taken = sparse.csr_array(
-            (np.ones(len(row), np.float32), (row, items_BT[row, column])), (len(items_BT), len(linear_II))
-        )
-        taken.data[:] = 1.0  # an item taken twice counts once, as in the fit
-        score = np.maximum(taken @ linear_II, 0.0)
-        mass = score.sum(1, keepdims=True)
-        back_off = _BACK_OFF * mass + 1e-6
-        density: np.ndarray = (score + back_off * self.share_I) / (mass + back_off)
-        return density
+        def step(mass_BI: np.ndarray) -> np.ndarray:
+            reached: np.ndarray = (self._pairs.follow(mass_BI.T / row_sum_I1) * target_weight_I1).T
+            return reached
 
-    def _walked(self, items_BT: np.ndarray) -> np.ndarray:
-        valid = items_BT >= 0
-        B, T = items_BT.shape
-        age = np.maximum(valid.sum(1, keepdims=True) - np.arange(T), 1.0)
-        weight = valid * age**-self.walk.fading
-        row = np.nonzero(valid)[0]
-        from_items = weight[valid] / self._rows[items_BT[valid]]
-        start = sparse.csr_array((from_items, (items_BT[valid], row)), shape=(len(self.share_I), B))
-        worth_I1, rows_I1 = self._worth[:, None], self._rows[:, None]
-        reached = self._pairs.follow(start) * worth_I1
-        density, total = reached, 1.0
-        if self.walk.further:
-            for step in range(1, _STEPS):
-                reached = self._pairs.follow(reached / rows_I1) * worth_I1
-                density = density + self.walk.further**step * reached
-            total = sum(self.walk.further**step for step in range(_STEPS))
-        density = density.T
-        total_B1 = weight.sum(1, keepdims=True) * total + _BACK_OFF
-        lost = total_B1 - density.sum(1, keepdims=True)
-        found: np.ndarray = (density + lost * self.share_I) / total_B1
-        return found
+        reached_BI = (self._pairs.follow(start_IB) * target_weight_I1).T
+        score_BI = None
+        if self.parameters.linear and self.linear_II is not None:
+            score_BI = linear_scores(items_BT, self.linear_II)
+        return item_item_density(reached_BI, step, weight_BT, self.share_I, self.parameters, score_BI)
 
 
-def neighbours_of(train: Histories, popularity: np.ndarray, walk: Walk, window: int) -> Neighbours:
-    """The ``id`` channel of ``train`` with the numbers ``walk``."""
-    pairs = count_pairs(train.indptr, train.items, len(popularity), window, nearness=walk.nearness, shared=walk.shared)
-    return Neighbours(pairs, popularity, walk, linear_model(train, len(popularity)) if walk.linear else None)
+def linear_scores(items_BT: np.ndarray, linear_II: np.ndarray) -> np.ndarray:
+    """Return the linear model's scores (B, I), negative ones as 0; an item counts once, as in its fit."""
+    row, column = np.nonzero(items_BT >= 0)
+    entries = (np.ones(len(row), np.float32), (row, items_BT[row, column]))
+    history_BI = sparse.csr_array(entries, (len(items_BT), len(linear_II)))
+    history_BI.data[:] = 1.0
+    score_BI: np.ndarray = np.maximum(history_BI @ linear_II, 0.0)
+    return score_BI
+
+
+def build_item_item(
+    train: Histories, popularity: np.ndarray, parameters: ItemItemParameters, window: int
+) -> ItemItemModel:
+    """Return the item-item model of ``train``; ``window`` as in :func:`count_pairs`."""
+    n_items, nearness, shared = len(popularity), parameters.nearness, parameters.shared
+    pairs = count_pairs(train.indptr, train.items, n_items, window, nearness=nearness, shared=shared)
+    return ItemItemModel(pairs, popularity, parameters, linear_model(train, n_items) if parameters.linear else None)
 
 
 def linear_model(train: Histories, n_items: int) -> np.ndarray:
-    """The weights (I, I) of the linear part of the ``id`` channel."""
+    """Return the weights (I, I) of the linear model (EASE) of ``train``."""
     ease = Ease()
     ease.fit(train, n_items)
     return ease.weights

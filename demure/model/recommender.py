@@ -1,12 +1,14 @@
-"""The whole model: what the denoised content says, and what is taken together, in one score.
+"""The recommender: the denoised content and the item-item model fused into one score.
 
     score(i | u) = v log p_id(i | u) + (1 - v) log p_0(i) + w_i log rho_content(i | u),    w_i = w + s k / (n_i + k)
 
-a log-linear pool (Genest and Zidek, "Combining probability distributions", Statistical Science 1986). Co-occurrence
-knows little of an item that few took, its content as much as ever: hence s, for items taken n_i times in training, k
-= 10. With v = s = 0 and w = 1 it is the content mixture of the paper itself. The diagnosis reads the content mixture
-alone: co-occurrence is a consequence of what people look at, not a rival cause. v, w, s and the numbers of the ``id``
-channel are chosen on the validation split (``demure.training.tune_fusion``).
+This is a log-linear pool (Genest and Zidek, "Combining probability distributions", Statistical Science 1986).
+Co-occurrence knows little of an item with few interactions, while its content is as informative as any: hence s, for
+items with n_i training interactions, k = 10. With v = s = 0 and w = 1 the score is the content mixture of the paper.
+The diagnosis uses the content mixture alone: co-occurrence is a consequence of what people look at, not a rival cause.
+v, w, s and the item-item parameters are chosen on the validation split (``demure.training.tune_fusion``).
+
+Shape suffixes: B users, T positions of a history, I items.
 """
 
 from __future__ import annotations
@@ -17,31 +19,18 @@ import numpy as np
 import torch
 
 from demure.model.denoiser import Denoiser
-from demure.model.denormals import subnormals_are_zero
-from demure.model.item_item import Neighbours
-from demure.model.modality import View
-
-_FEW = 10.0
-
-
-@dataclass(frozen=True)
-class Pool:
-    """Weights of the log-linear pool: ``collaborative`` v, ``content`` w, and ``scarce`` s, more content for items that
-    few took."""
-
-    collaborative: float = 1.0
-    content: float = 0.1
-    scarce: float = 0.0
-
-    def content_of(self, taken_I: np.ndarray) -> np.ndarray:
-        """w_i (I,), for items taken ``taken_I`` times in training."""
-        return (self.content + self.scarce * _FEW / (taken_I + _FEW)).astype(np.float32)
+from demure.model.denormals import flush_denormals
+from demure.model.fusion import FusionWeights
+from demure.model.item_item import ItemItemModel
+from demure.model.modality import CatalogueView
 
 
 @dataclass(frozen=True)
 class Terms:
-    """Log density ratios to the popularity, (B, I) each: of the ``id`` channel and of the content mixture; ``modality``
-    (B, I) is the index of the modality with the largest term."""
+    """Log density ratios to the popularity: ``collaborative`` and ``content`` (B, I).
+
+    ``modality`` (B, I) is the index of the modality with the largest term in the content mixture.
+    """
 
     collaborative: np.ndarray
     content: np.ndarray
@@ -49,56 +38,67 @@ class Terms:
 
 
 class Recommender:
-    """Scores of all items for padded histories. ``neighbours`` is None where the recipe leaves ``id`` out; ``taken_I``
-    (I,) interactions per item in training."""
+    """Scores of all items for padded histories.
+
+    ``item_item`` is None where the recipe leaves co-occurrence out. ``train_counts_I`` (I,): training interactions per
+    item. ``max_history``: number of last interactions whose content is used.
+    """
 
     def __init__(
-        self, denoiser: Denoiser, neighbours: Neighbours | None, pool: Pool, taken_I: np.ndarray, *, longest: int
+        self,
+        denoiser: Denoiser,
+        item_item: ItemItemModel | None,
+        fusion: FusionWeights,
+        train_counts_I: np.ndarray,
+        *,
+        max_history: int,
     ) -> None:
-        self.denoiser, self.neighbours, self.pool, self.longest = denoiser, neighbours, pool, longest
-        self.taken_I = taken_I
+        self.denoiser, self.item_item, self.fusion, self.max_history = denoiser, item_item, fusion, max_history
+        self.train_counts_I = train_counts_I
         self.log_popularity = denoiser.popularity_I.log().cpu().numpy()
-        self._views: list[View] | None = None
+        self._views: list[CatalogueView] | None = None
 
     def collaborative(self, items_BT: np.ndarray) -> np.ndarray:
-        """log p_id / p_0 (B, I) from histories padded with -1 at the end."""
-        if self.neighbours is None:
+        """Return log p_id / p_0 (B, I) from histories padded with -1 at the end."""
+        if self.item_item is None:
             return np.zeros((len(items_BT), len(self.log_popularity)))
-        return np.log(self.neighbours.density(items_BT)) - self.log_popularity
+        return np.log(self.item_item.density(items_BT)) - self.log_popularity
 
     @torch.no_grad()
-    @subnormals_are_zero()
+    @flush_denormals()
     def content(self, items_BT: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """log rho_content (B, I) and the modality with the largest term (B, I), from the last ``longest``
-        interactions."""
+        """Return log rho_content (B, I) and the modality with the largest term (B, I).
+
+        Uses the last ``max_history`` interactions of each user.
+        """
         if self._views is None:
             self._views = self.denoiser.views()
         device = self.denoiser.popularity_I.device
-        items = torch.as_tensor(_last(items_BT, self.longest), device=device)
-        total, terms = self.denoiser.over_catalogue(self.denoiser.context(items), self._views)
+        batch = self.denoiser.make_batch(torch.as_tensor(_last(items_BT, self.max_history), device=device))
+        total, terms = self.denoiser.catalogue_ratios(batch, self._views)
         return total.clamp(min=1e-12).log().cpu().numpy(), terms.argmax(1).cpu().numpy()
 
     def terms(self, items_BT: np.ndarray) -> Terms:
-        """Both parts of the score."""
+        """Return both parts of the score."""
         return Terms(self.collaborative(items_BT), *self.content(items_BT))
 
     def score(self, terms: Terms) -> np.ndarray:
-        """The pooled score (B, I), float32."""
-        pooled = self.pool.collaborative * terms.collaborative + self.pool.content_of(self.taken_I) * terms.content
-        return (pooled + self.log_popularity).astype(np.float32)
+        """Return the fused score (B, I), float32."""
+        content_weight_I = self.fusion.content_weights(self.train_counts_I)
+        fused = self.fusion.collaborative * terms.collaborative + content_weight_I * terms.content
+        return (fused + self.log_popularity).astype(np.float32)
 
     def because(self, terms: Terms) -> np.ndarray:
-        """(B, I): the modality that carries the item, or M where the history (``id``, popularity) carries more."""
-        content = self.pool.content_of(self.taken_I) * terms.content
-        history = self.pool.collaborative * terms.collaborative
+        """Return the modality that carries each item (B, I), or M where co-occurrence carries more."""
+        content = self.fusion.content_weights(self.train_counts_I) * terms.content
+        history = self.fusion.collaborative * terms.collaborative
         return np.where((content > history) & (content > 0), terms.modality, len(self.denoiser.names))
 
 
-def _last(items_BT: np.ndarray, longest: int) -> np.ndarray:
-    """The last ``longest`` interactions of each padded row."""
-    if items_BT.shape[1] <= longest:
+def _last(items_BT: np.ndarray, count: int) -> np.ndarray:
+    """Return the last ``count`` interactions of each padded row."""
+    if items_BT.shape[1] <= count:
         return items_BT
     length = (items_BT >= 0).sum(1, keepdims=True)
-    start = np.maximum(length - longest, 0)
-    column = start + np.arange(longest)
+    column = np.maximum(length - count, 0) + np.arange(count)
     return np.where(column < length, np.take_along_axis(items_BT, np.minimum(column, items_BT.shape[1] - 1), 1), -1)

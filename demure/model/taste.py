@@ -1,10 +1,14 @@
-"""Rival of content: hidden taste, that only co-occurrence shows.
+"""Rival of content: hidden taste, which only co-occurrence shows.
 
-Each user has a sparse mixture theta_u over clusters of items; p(i | u) / p_t(i) = sum_c theta_uc lambda_ci, lambda_ci a
-Poisson rate with a Gamma prior of mean 1. theta and lambda are collapsed, the choice itself is left out (CVB0; Asuncion
-et al., UAI 2009). It starts from the leading singular vectors of the choices that the content does not explain.
+Each user has a sparse mixture theta_u over clusters of items,
 
-Shape suffixes: N training interactions, U users, I items, C clusters, G periods.
+    p(i | u) / p_t(i) = sum_c theta_uc lambda_ci,
+
+with lambda_ci a Poisson rate under a Gamma prior of mean 1. theta and lambda are collapsed and each interaction is left
+out of its own estimate (CVB0; Asuncion et al., UAI 2009). The clusters start from the leading singular vectors of the
+interactions that the content does not explain.
+
+Shape suffixes: N training interactions, B further interactions, U users, I items, C clusters, G periods.
 """
 
 from __future__ import annotations
@@ -15,15 +19,18 @@ from collections.abc import Mapping
 import numpy as np
 import scipy.sparse as sparse
 
-_STRENGTH = 0.5
-_SMOOTHING = 1.0
-_SOFT = 0.3  # how far the first clusters are mixed with all
+_RATE_STRENGTH = 0.5  # of the prior of lambda
+_SMOOTHING = 1.0  # of theta, in interactions
+_UNIFORM = 0.3  # share of the start that is spread over all clusters
 _TINY = 1e-12
 
 
 class Taste:
-    """``user_N``, ``item_N`` codes; ``period_N`` and ``factor_IG`` as :class:`demure.model.popularity.Periods` has
-    them."""
+    """The rival taste over the training interactions with the codes ``user_N`` and ``item_N``.
+
+    ``period_N`` and ``factor_IG`` as in :class:`demure.model.popularity.Periods`. ``part_NC`` is the posterior over the
+    clusters of each interaction, None before the first fit.
+    """
 
     def __init__(
         self,
@@ -43,7 +50,7 @@ class Taste:
         self._by_period = sparse.csr_array((one, (period_N, rows)), (factor_IG.shape[1], n))
         counts_I = np.bincount(item_N, minlength=shape_UI[1])
         self._share_I = counts_I / max(n, 1)
-        self._less_N = np.where(counts_I > 0, 1.0 - 1.0 / np.maximum(counts_I, 1), 0.0)[item_N]
+        self._without_itself_N = np.where(counts_I > 0, 1.0 - 1.0 / np.maximum(counts_I, 1), 0.0)[item_N]
         self._factor_IG = factor_IG
         self.clusters = clusters
         self.part_NC: np.ndarray | None = None
@@ -59,35 +66,36 @@ class Taste:
         return other
 
     def start(self, weight_N: np.ndarray) -> None:
-        """Begin with clusters of the choices by ``weight_N``: k-means of the items' leading singular vectors."""
+        """Start the clusters of the interactions weighted by ``weight_N``: k-means of items' singular vectors."""
         from scipy.sparse.linalg import svds
         from sklearn.cluster import KMeans
         from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-        taken = sparse.csr_array((weight_N, (self._user, self._item)), self._shape)
-        of_user, of_item = np.asarray(taken.sum(1)).ravel(), np.asarray(taken.sum(0)).ravel()
-        scaled = sparse.diags_array((of_user + 1.0) ** -0.5) @ taken @ sparse.diags_array((of_item + 1.0) ** -0.5)
+        weight_UI = sparse.csr_array((weight_N, (self._user, self._item)), self._shape)
+        user_U, item_I = np.asarray(weight_UI.sum(1)).ravel(), np.asarray(weight_UI.sum(0)).ravel()
+        scaled = sparse.diags_array((user_U + 1.0) ** -0.5) @ weight_UI @ sparse.diags_array((item_I + 1.0) ** -0.5)
         rank = min(self.clusters + 1, min(self._shape) - 1)
         label_I = np.zeros(self._shape[1], np.int64)
         if rank >= 2:
             with threadpool_limits(1):
-                # The starting vector is given: ARPACK would draw one.
+                # A fixed starting vector: ARPACK would draw one.
                 _, _, right = svds(scaled, k=rank, v0=np.ones(min(self._shape)))
                 vectors = right[::-1][1:].T  # the first is the popularity
                 length = np.linalg.norm(vectors, axis=1)
-                found = (length > _TINY) & (of_item > 0)  # where the rank is less, the last vectors are anything
-                unit = vectors[found] / length[found, None]
+                used_I = (length > _TINY) & (item_I > 0)  # where the rank is less, the last vectors are arbitrary
+                unit = vectors[used_I] / length[used_I, None]
                 k = min(self.clusters, len(np.unique(unit, axis=0)))
                 if k:
-                    label_I[found] = (
-                        KMeans(k, n_init=4, random_state=self._seed).fit(unit, sample_weight=of_item[found]).labels_
-                    )
-        self.part_NC = np.full((len(self._item), self.clusters), _SOFT / self.clusters)
-        self.part_NC[np.arange(len(self._item)), label_I[self._item]] += 1 - _SOFT
+                    kmeans = KMeans(k, n_init=4, random_state=self._seed)
+                    label_I[used_I] = kmeans.fit(unit, sample_weight=item_I[used_I]).labels_
+        self.part_NC = np.full((len(self._item), self.clusters), _UNIFORM / self.clusters)
+        self.part_NC[np.arange(len(self._item)), label_I[self._item]] += 1 - _UNIFORM
 
     def update(self, weight_N: np.ndarray, learn_N: np.ndarray) -> np.ndarray:
-        """Count every choice with its responsibility ``weight_N``, for the clusters those with ``learn_N`` 1 alone, and
-        return p(i | taste) / p_t(i) of each (N,)."""
+        """Fit to the interactions weighted by their responsibilities; return p(i | taste) / p_t(i) of each (N,).
+
+        ``learn_N``: 1 for the interactions that the clusters learn from, 0 for those of held-out users.
+        """
         if self.part_NC is None:
             self.start(weight_N)
         assert self.part_NC is not None
@@ -99,26 +107,28 @@ class Taste:
         self._theta_UC = of_user_UC / of_user_UC.sum(1, keepdims=True)
         theta_NC = np.maximum(of_user_UC[self._user] - count_NC, _TINY)
         theta_NC /= theta_NC.sum(1, keepdims=True)
-        seen_IC = self._by_item @ learned_NC
+        observed_IC = self._by_item @ learned_NC
         expected_IC = self._share_I[:, None] * (self._factor_IG @ (self._by_period @ learned_NC))
-        self._rate_IC = (seen_IC + _STRENGTH) / (expected_IC + _STRENGTH)
-        observed_NC = np.maximum(seen_IC[self._item] - learned_NC, 0.0)
-        rate_NC = (observed_NC + _STRENGTH) / (expected_IC[self._item] * self._less_N[:, None] + _STRENGTH)
+        self._rate_IC = (observed_IC + _RATE_STRENGTH) / (expected_IC + _RATE_STRENGTH)
+        observed_NC = np.maximum(observed_IC[self._item] - learned_NC, 0.0)
+        rate_NC = (observed_NC + _RATE_STRENGTH) / (
+            expected_IC[self._item] * self._without_itself_N[:, None] + _RATE_STRENGTH
+        )
         joint_NC = theta_NC * rate_NC
         ratio_N: np.ndarray = joint_NC.sum(1)
         self.part_NC = joint_NC / np.maximum(ratio_N, _TINY)[:, None]
         return ratio_N
 
     def state(self) -> dict[str, np.ndarray]:
-        """What was fitted."""
-        return {name: getattr(self, name) for name in ("part_NC", "_rate_IC", "_theta_UC")}
+        """Return the fitted arrays under their names in rivals.safetensors."""
+        assert self.part_NC is not None
+        return {"part_NC": self.part_NC, "_rate_IC": self._rate_IC, "_theta_UC": self._theta_UC}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Take up a :meth:`state`."""
-        for name, array in state.items():
-            setattr(self, name, array)
+        """Set the arrays of :meth:`state`."""
+        self.part_NC, self._rate_IC, self._theta_UC = (state[name] for name in ("part_NC", "_rate_IC", "_theta_UC"))
 
-    def after(self, user_B: np.ndarray, item_B: np.ndarray) -> np.ndarray:
-        """The same ratio (B,) for choices that follow the training."""
+    def next_ratio(self, user_B: np.ndarray, item_B: np.ndarray) -> np.ndarray:
+        """Return p(i | taste) / p_t(i) (B,) of interactions after the training."""
         ratio_B: np.ndarray = (self._theta_UC[user_B] * self._rate_IC[item_B]).sum(1)
         return np.maximum(ratio_B, _TINY)

@@ -1,1 +1,1 @@
-"""What a run is made of: frozen dataclasses, read from YAML with overrides, every unknown key refused."""
+"""Recipes: what decides a run, as frozen dataclasses read from YAML with overrides; unknown keys are refused."""

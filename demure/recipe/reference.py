@@ -12,11 +12,12 @@ import yaml
 from demure.recipe.schema import OURS, Recipe
 
 _TYPES = {bool: "true or false", int: "whole number", float: "number", str: "text", tuple[str, ...]: "list of names"}
+_COMMENT_COLUMN = 40  # longest line whose comment is aligned with the others
 
 
 @dataclass(frozen=True)
 class Key:
-    """One key, by its whole name (``training.epochs``). ``low`` and ``high`` are None where it is no number."""
+    """One key by its full name (``training.epochs``). ``low`` and ``high`` are None where it is not a number."""
 
     name: str
     type: str
@@ -28,64 +29,59 @@ class Key:
 
     @property
     def range(self) -> str:
-        """In words; empty where there is none."""
+        """The range in words; empty where there is none."""
         return "" if self.low is None else f"{short(self.low)} to {short(self.high)}"
 
 
 def recipe_keys() -> list[Key]:
-    """Every key but those of ``baseline``, in the order of the schema."""
+    """Return every key in the order of the schema, without those below ``baseline``."""
     return list(_keys(Recipe, ""))
 
 
 def _keys(kind: type, path: str) -> Iterator[Key]:
     hints = get_type_hints(kind)
-    for one in dataclasses.fields(kind):
-        name = f"{path}{one.name}"
-        if dataclasses.is_dataclass(hints[one.name]):
-            yield from _keys(hints[one.name], f"{name}.")
-        elif hints[one.name] in _TYPES:
-            told = one.metadata
-            default = list(one.default) if isinstance(one.default, tuple) else one.default
-            yield Key(
-                name,
-                _TYPES[hints[one.name]],
-                default,
-                told.get("low"),
-                told.get("high"),
-                told["doc"],
-                told.get("source", OURS),
-            )
+    for field in dataclasses.fields(kind):
+        name, hint, metadata = f"{path}{field.name}", hints[field.name], field.metadata
+        if dataclasses.is_dataclass(hint):
+            yield from _keys(hint, f"{name}.")  # type: ignore[arg-type]
+        elif hint in _TYPES:
+            default = list(field.default) if isinstance(field.default, tuple) else field.default
+            low, high = metadata.get("low"), metadata.get("high")
+            yield Key(name, _TYPES[hint], default, low, high, metadata["doc"], metadata.get("source", OURS))
 
 
-def annotated(recipe: Recipe, more: Mapping[str, Key] | None = None) -> str:
-    """The resolved recipe as YAML, each key with its meaning and range beside it; ``more`` are those of
-    ``baseline``, by name."""
-    known = {key.name: key for key in recipe_keys()} | dict(more or {})
+def annotated(recipe: Recipe, baseline_keys: Mapping[str, Key] | None = None) -> str:
+    """Return the resolved recipe as YAML with the meaning and range of each key beside it.
+
+    ``baseline_keys``: the keys below ``baseline`` by full name; None leaves that section empty.
+    """
+    keys = {key.name: key for key in recipe_keys()} | dict(baseline_keys or {})
     values = dataclasses.asdict(recipe)
     values["modalities"] = list(recipe.modalities)
     lines: list[str] = []
     for name, value in values.items():
         if not isinstance(value, dict):
-            lines += _lines({name: value}, "", known, "")
+            lines += _lines({name: value}, "", keys, "")
         elif name != "baseline":
-            lines += [f"{name}:", *_lines(value, "  ", known, f"{name}.")]
-        elif more:
-            options = {key.rpartition(".")[2]: value.get(key.rpartition(".")[2], more[key].default) for key in more}
-            lines += [f"{name}:", *_lines(options, "  ", known, f"{name}.")]
+            lines += [f"{name}:", *_lines(value, "  ", keys, f"{name}.")]
+        elif baseline_keys:
+            options = {key.rpartition(".")[2]: key for key in baseline_keys}
+            chosen = {option: value.get(option, baseline_keys[key].default) for option, key in options.items()}
+            lines += [f"{name}:", *_lines(chosen, "  ", keys, f"{name}.")]
         else:
             lines.append(f"{name}: {{}}")
     return "\n".join(lines) + "\n"
 
 
-def _lines(values: Mapping[str, Any], indent: str, known: Mapping[str, Key], path: str) -> list[str]:
-    """``key: value  # meaning (range)``, the comments below each other."""
+def _lines(values: Mapping[str, Any], indent: str, keys: Mapping[str, Key], path: str) -> list[str]:
+    """Return a line ``key: value  # meaning (range)`` for each value, the comments aligned."""
     written = [f"{indent}{name}: {_yaml(value)}" for name, value in values.items()]
-    width = max((len(line) for line in written if len(line) < 40), default=0)
+    width = max((len(line) for line in written if len(line) < _COMMENT_COLUMN), default=0)
     lines = []
     for line, name in zip(written, values, strict=True):
-        key = known[f"{path}{name}"]
-        told = key.doc + (f" ({key.range})" if key.range else "")
-        lines.append(f"{line:<{width}}  # {told}")
+        key = keys[f"{path}{name}"]
+        meaning = key.doc + (f" ({key.range})" if key.range else "")
+        lines.append(f"{line:<{width}}  # {meaning}")
     return lines
 
 
@@ -94,7 +90,7 @@ def _yaml(value: Any) -> str:
 
 
 def table(keys: list[Key]) -> str:
-    """As Markdown: key, type, default, range, meaning, source."""
+    """Return a Markdown table: key, type, default, range, meaning, source."""
     lines = ["| key | type | default | range | meaning | source |", "| --- | --- | --- | --- | --- | --- |"]
     for key in keys:
         default = "" if key.default in ("", []) else f"`{short(key.default)}`"
@@ -103,7 +99,7 @@ def table(keys: list[Key]) -> str:
 
 
 def short(value: Any) -> str:
-    """A number as people write it in YAML."""
+    """Return a number as people write it in YAML, other values as text."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int | float) and abs(value) >= 1_000_000:

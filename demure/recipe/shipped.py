@@ -1,7 +1,8 @@
-"""The recipes that ship: files in the package ``demure_recipes``."""
+"""The recipes that ship with demure: YAML files in the package ``demure_recipes``."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
@@ -13,22 +14,21 @@ from demure.suggest import did_you_mean
 
 
 def shipped_names() -> list[str]:
-    """Names of the shipped recipes, sorted, the default first."""
+    """Return the names of the shipped recipes, sorted, the default first."""
     files = resources.files("demure_recipes").iterdir()
     names = sorted(file.name.removesuffix(".yaml") for file in files if file.name.endswith(".yaml"))
     return sorted(names, key=lambda name: name != "default")
 
 
 def recipe_text(name: str) -> str:
-    """The YAML of a shipped recipe. Raises ``RecipeError`` for an unknown name."""
+    """Return the YAML of a shipped recipe. Raises ``RecipeError`` for an unknown name."""
     if name not in shipped_names():
-        remedy = did_you_mean(name, shipped_names()) or f"known: {', '.join(shipped_names())}"
-        raise RecipeError(f"no recipe {name!r}", where="recipe", remedy=remedy)
+        raise RecipeError(f"no recipe {name!r}", where="recipe", remedy=near_names(name, shipped_names()))
     return (resources.files("demure_recipes") / f"{name}.yaml").read_text(encoding="utf-8")
 
 
 def list_recipes() -> list[dict[str, str]]:
-    """``name``, ``model`` and ``about`` of every shipped recipe."""
+    """Return ``name``, ``model`` and ``about`` of every shipped recipe."""
     rows = []
     for name in shipped_names():
         values = base = yaml.safe_load(recipe_text(name))
@@ -39,10 +39,15 @@ def list_recipes() -> list[dict[str, str]]:
 
 
 def copy_recipe(name: str, file: Path) -> Path:
-    """Write a shipped recipe to ``file``, which must not exist yet."""
+    """Write a shipped recipe to ``file`` and return it. Raises ``RecipeError`` if the file exists."""
     text = recipe_text(name)
     if file.exists():
         raise RecipeError("already exists", where=file, remedy="choose another name")
     with atomic_file(file) as part:
         part.write_text(text, encoding="utf-8")
     return file
+
+
+def near_names(name: str, known: Sequence[str]) -> str:
+    """Return a remedy for the unknown ``name``: the nearest of ``known``, or all of them."""
+    return did_you_mean(name, known) or f"known: {', '.join(known)}"

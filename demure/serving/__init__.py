@@ -1,1 +1,1 @@
-"""`demure export`: a run in forms that others serve, checked against its own scores; exact and approximate top-k."""
+"""`demure export`: a run as files for other programs, checked against its scores; exact and approximate top-k."""

@@ -1,4 +1,4 @@
-"""`demure export`: a run as files that other programs serve, read back and checked before they take their name."""
+"""`demure export`: write a run as files that other programs serve, read back and checked before the folder appears."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from demure.files import atomic_folder, refuse_existing, write_json
 from demure.progress import Listener, Progress, silent
 from demure.runs.load import LoadedRun, load_run
 from demure.runs.manifest import recorded_dataset
-from demure.serving.arrays import Parts, parts_of
-from demure.serving.index import IndexReport, index_items, need_usearch
+from demure.serving.arrays import ExportContents, export_contents
+from demure.serving.index import IndexReport, index_items, require_usearch
 from demure.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -28,14 +28,20 @@ FORMAT_VERSION = 1
 MANIFEST = "export.json"
 TOLERANCE = 1e-4
 """Largest difference of a score that passes, as a share of the spread of the user's scores."""
-_FLAT = 1e-2
-_CHECKED, _QUERIES, _TOP = 64, 1_000, 20
+_MIN_SPREAD = 1e-2
+_CHECKED_USERS, _QUERIES, _TOP = 64, 1_000, 20
+
+Scores = Callable[[np.ndarray], np.ndarray]
+"""Users (B,) -> scores of all items (B, I)."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """How far the files are from the run, over ``users``: the largest ``difference`` of a score, as a share of the
-    spread of that user's scores, and the share of the ``top`` best items that are the same."""
+    """Agreement of the files with the run, over ``users`` users.
+
+    ``what``: the compared output. ``difference``: the largest difference of a score, as a share of the spread of that
+    user's scores. ``same_top``: share of the ``top`` best items that are the same.
+    """
 
     what: str
     users: int
@@ -46,7 +52,10 @@ class Check:
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What was written. ``holds`` and ``lacks`` are in words; ``files``: name -> bytes; ``indexes`` with ``--ann``."""
+    """A finished export.
+
+    ``files``: name -> bytes. ``holds`` and ``lacks``: sentences on its contents. ``indexes``: with ``--ann``.
+    """
 
     run: str
     out: str
@@ -69,12 +78,12 @@ def export(
     overwrite: bool = False,
     listener: Listener = silent,
 ) -> ExportReport:
-    """Write the run as ``format`` into the folder ``out``, with the ids; with ``ann`` also an index for an approximate
-    search of the ``k`` best, and how much of the exact ones it finds.
+    """Write the run as ``format``, with the ids, into the folder ``out``.
 
-    The files are read back, and what they score is held against the run; ``DemureError``, and nothing written, where
-    they differ by more than ``TOLERANCE``. Raises it too for an unknown format, one that the model has not, and a
-    missing package.
+    With ``ann``, also write indexes for an approximate search of the ``k`` best items, and measure their recall. The
+    files are read back and their scores compared with the run's. Raises ``DemureError``, with nothing written, where
+    they differ by more than ``TOLERANCE``, and for an unknown format, one that the model does not have, and a missing
+    package.
     """
     if format not in FORMATS:
         remedy = did_you_mean(format, FORMATS) or f"one of {', '.join(FORMATS)}"
@@ -87,35 +96,35 @@ def export(
     loaded = load_run(run, "cpu")
     dataset = loaded.dataset
     histories = dataset.histories("train", "valid", "test")
-    listener(Progress("take it apart", 0))
-    parts = parts_of(loaded, histories)
-    if ann and not parts.searched:
+    listener(Progress("collect arrays", 0))
+    contents = export_contents(loaded, histories)
+    if ann and not contents.index_inputs:
         remedy = "leave --ann out"
         raise DemureError(f"{loaded.recipe.model!r} has no vectors to search", where="--ann", remedy=remedy)
     if ann:
-        need_usearch()
+        require_usearch()
     users = _some_users(histories)
     indexes: list[IndexReport] = []
     with atomic_folder(out, overwrite=overwrite) as part:
-        write_json(part / "item_ids.json", [str(one) for one in dataset.item_ids])
-        if "user_vectors" in parts.arrays:
-            write_json(part / "user_ids.json", [str(one) for one in dataset.user_ids])
+        write_json(part / "item_ids.json", [str(item_id) for item_id in dataset.item_ids])
+        if "user_vectors" in contents.arrays:
+            write_json(part / "user_ids.json", [str(user_id) for user_id in dataset.user_ids])
         listener(Progress(f"write {format}", 0))
         if format == "onnx":
             holds, lacks, checks = _as_onnx(loaded, histories, users, part)
-            kept = sorted(name for name in parts.arrays if name.endswith("item_vectors"))
-            _write_npy({name: parts.arrays[name] for name in kept}, part)
-            holds += [f"{name}.npy" for name in kept]
+            vectors = sorted(name for name in contents.arrays if name.endswith("item_vectors"))
+            _write_npy({name: contents.arrays[name] for name in vectors}, part)
+            holds += [f"{name}.npy" for name in vectors]
         else:
-            read = _write_safetensors if format == "safetensors" else _write_npy
-            back = read(parts.arrays, part)
+            write = _write_safetensors if format == "safetensors" else _write_npy
+            read_back = write(contents.arrays, part)
             listener(Progress("check", 0))
-            holds, lacks, checks = parts.holds, parts.lacks, [_check_arrays(parts, back, users)]
+            holds, lacks, checks = contents.holds, contents.lacks, [_check_arrays(contents, read_back, users)]
         if ann:
             listener(Progress("index", 0))
-            for name, one in parts.searched.items():
-                asked = one.queries[np.random.default_rng(0).permutation(len(one.queries))[:_QUERIES]]
-                indexes.append(index_items(name, one.vectors, asked, k, part / f"{name}.usearch", one.keys))
+            for name, source in contents.index_inputs.items():
+                queries = source.queries[np.random.default_rng(0).permutation(len(source.queries))[:_QUERIES]]
+                indexes.append(index_items(name, source.vectors, queries, k, part / f"{name}.usearch", source.keys))
         manifest = {
             "format_version": FORMAT_VERSION,
             "demure_version": __version__,
@@ -125,11 +134,11 @@ def export(
             "recipe": loaded.recipe.name,
             "modalities": loaded.manifest.modalities,
             "dataset": recorded_dataset(loaded.path, loaded.manifest).identity,
-            "numbers": parts.numbers,
+            "numbers": contents.numbers,
             "holds": holds,
             "lacks": lacks,
-            "checks": [asdict(one) for one in checks],
-            "indexes": [asdict(one) for one in indexes],
+            "checks": [asdict(check) for check in checks],
+            "indexes": [asdict(index) for index in indexes],
         }
         write_json(part / MANIFEST, manifest)
         files = {file.name: file.stat().st_size for file in sorted(part.iterdir())}
@@ -139,80 +148,72 @@ def export(
 
 
 def _some_users(histories: Histories) -> np.ndarray:
-    """Up to 64 users with a history, spread over all of them, the one with the longest among them."""
+    """Return up to 64 users with a history, spread over all of them, and the one with the longest history."""
     length = histories.lengths
-    known = np.flatnonzero(length > 0)
-    if not len(known):
+    with_history = np.flatnonzero(length > 0)
+    if not len(with_history):
         return np.arange(min(len(length), 1))
-    chosen = known[np.linspace(0, len(known) - 1, min(len(known), _CHECKED)).astype(np.int64)]
-    return np.unique([*chosen, int(length.argmax())])
+    spread = np.linspace(0, len(with_history) - 1, min(len(with_history), _CHECKED_USERS)).astype(np.int64)
+    return np.unique([*with_history[spread], int(length.argmax())])
 
 
 def _write_safetensors(arrays: Mapping[str, np.ndarray], folder: Path) -> dict[str, np.ndarray]:
-    """Write one file; return what is read back from it."""
+    """Write all arrays to one file and return them as read back."""
     from safetensors.numpy import load_file, save_file
 
-    save_file({name: np.ascontiguousarray(one) for name, one in arrays.items()}, folder / "arrays.safetensors")
-    back: dict[str, np.ndarray] = load_file(folder / "arrays.safetensors")
-    return back
+    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, folder / "arrays.safetensors")
+    read_back: dict[str, np.ndarray] = load_file(folder / "arrays.safetensors")
+    return read_back
 
 
 def _write_npy(arrays: Mapping[str, np.ndarray], folder: Path) -> dict[str, np.ndarray]:
-    """Write a file for each; return what is read back from them."""
-    for name, one in arrays.items():
-        np.save(folder / f"{name}.npy", one, allow_pickle=False)
+    """Write a file for each array and return them as read back."""
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array, allow_pickle=False)
     return {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in arrays}
 
 
-def _check_arrays(parts: Parts, back: Mapping[str, np.ndarray], users: np.ndarray) -> Check:
-    for name, one in parts.arrays.items():
-        if not np.array_equal(one, back[name]):
+def _check_arrays(contents: ExportContents, read_back: Mapping[str, np.ndarray], users: np.ndarray) -> Check:
+    for name, array in contents.arrays.items():
+        if not np.array_equal(array, read_back[name]):
             raise DemureError(f"{name} reads back as something else", where="export", remedy="check the disk")
-    return _check("scores", lambda which: parts.scores(back, which), parts.reference, users)
+    return _check("scores", lambda users_B: contents.scores(read_back, users_B), contents.reference, users)
 
 
 def _as_onnx(
     loaded: LoadedRun, histories: Histories, users: np.ndarray, folder: Path
 ) -> tuple[list[str], list[str], list[Check]]:
-    from demure.serving.onnx import graph_of, run_onnx, write_onnx
+    """Write model.onnx to ``folder``; return what it holds and lacks, and its checks."""
+    from demure.serving.onnx import build_graph, run_onnx, write_onnx
 
     reference = _reference(loaded, histories)
-    graph = graph_of(loaded, histories)
+    graph = build_graph(loaded, histories)
     write_onnx(graph, folder / "model.onnx")
-    checks = [
-        _check(
-            name,
-            lambda which, one=name: run_onnx(folder / "model.onnx", graph, histories, which)[one],  # type: ignore[misc]
-            reference[name],
-            users,
-        )
-        for name in graph.outputs
-        if name in reference
-    ]
+
+    def scores(output: str) -> Scores:
+        return lambda users_B: run_onnx(folder / "model.onnx", graph, histories, users_B)[output]
+
+    checks = [_check(name, scores(name), reference[name], users) for name in graph.outputs if name in reference]
     return [f"model.onnx: {graph.holds}"], [graph.lacks] if graph.lacks else [], checks
 
 
-def _reference(loaded: LoadedRun, histories: Histories) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
-    found: dict[str, Callable[[np.ndarray], np.ndarray]] = {"scores": loaded.scorer_of(histories)}
+def _reference(loaded: LoadedRun, histories: Histories) -> dict[str, Scores]:
+    """Return the run's own value of each output of a graph."""
+    reference: dict[str, Scores] = {"scores": loaded.scorer_of(histories)}
     model = loaded.recommender
     if model is not None:
-        found["content"] = lambda which: model.content(histories.padded(which))[0]
-    return found
+        reference["content"] = lambda users_B: model.content(histories.padded(users_B))[0]
+    return reference
 
 
-def _check(
-    what: str,
-    scores: Callable[[np.ndarray], np.ndarray],
-    reference: Callable[[np.ndarray], np.ndarray],
-    users: np.ndarray,
-) -> Check:
-    """Raises ``DemureError`` where the largest difference is above ``TOLERANCE``."""
-    ours, theirs = (np.asarray(one(users), np.float32) for one in (reference, scores))
-    # Scores that hardly differ (content that explains nothing is 0 for all) differ by their rounding alone.
-    spread = np.maximum(ours.max(1) - ours.min(1), _FLAT)
-    difference = float((np.abs(ours - theirs).max(1) / spread).max())
-    k = min(_TOP, ours.shape[1])
-    lists = [top_k(one.copy(), k)[0] for one in (ours, theirs)]
+def _check(what: str, scores: Scores, reference: Scores, users: np.ndarray) -> Check:
+    """Compare the exported ``scores`` with the run's. Raises ``DemureError`` where they differ too much."""
+    expected, exported = (np.asarray(scorer(users), np.float32) for scorer in (reference, scores))
+    # Scores that hardly vary (content that explains nothing is 0 for all) differ by their rounding alone.
+    spread = np.maximum(expected.max(1) - expected.min(1), _MIN_SPREAD)
+    difference = float((np.abs(expected - exported).max(1) / spread).max())
+    k = min(_TOP, expected.shape[1])
+    lists = [top_k(matrix.copy(), k)[0] for matrix in (expected, exported)]
     same = float(np.mean([len(np.intersect1d(a, b)) / k for a, b in zip(*lists, strict=True)]))
     if not difference <= TOLERANCE:
         raise DemureError(

@@ -1,8 +1,9 @@
-"""The k best items for a vector: exactly, or nearly so by a graph of neighbours where there are many (usearch)."""
+"""The k best items for a vector: exactly, or by an approximate index where there are many (HNSW, usearch)."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,30 +14,33 @@ from demure.errors import DemureError, MachineError
 from demure.evaluation.top_k import top_k
 
 _SCORES_AT_ONCE = 32_000_000
+_TIMED_QUERIES = 64
 
 
 def exact_top_k(queries: np.ndarray, items: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Items (Q, k) with the largest inner products and those, best first, ties by the lower index.
+    """Return the items (Q, k) with the largest inner products and those products, best first, ties by the lower index.
 
     ``queries`` (Q, D) and ``items`` (I, D) float32. Raises ``DemureError`` for k below 1 or above I.
     """
     if not 1 <= k <= len(items):
         raise DemureError(f"k is {k}", where="top-k", remedy=f"give 1 to {len(items)}")
     size = max(1, _SCORES_AT_ONCE // max(1, len(items)))
-    found = [top_k(queries[at : at + size] @ items.T, k) for at in range(0, len(queries), size)]
-    if not found:
+    blocks = [top_k(queries[start : start + size] @ items.T, k) for start in range(0, len(queries), size)]
+    if not blocks:
         return np.zeros((0, k), np.int64), np.zeros((0, k), np.float32)
-    return np.concatenate([best for best, _ in found]), np.concatenate([values for _, values in found])
+    return np.concatenate([best for best, _ in blocks]), np.concatenate([values for _, values in blocks])
 
 
 def build_index(
     items: np.ndarray, keys: np.ndarray | None = None, *, connectivity: int = 16, expansion: int = 128
 ) -> Any:
-    """A usearch index of ``items`` (I, D) float32, called 0, 1, ... or ``keys`` (I,): HNSW (Malkov and Yashunin, TPAMI
-    2018) straight over inner products, which are no metric (Morozov and Babenko, NeurIPS 2018) but do better here than
-    a metric made of them (benchmarks/LOG.md). Raises ``MachineError`` without usearch.
+    """Return a usearch index of ``items`` (I, D) float32 with the keys 0, 1, ... or ``keys`` (I,).
+
+    It is HNSW (Malkov and Yashunin, TPAMI 2018) over inner products. They are not a metric (Morozov and Babenko,
+    NeurIPS 2018) but find more here than a metric made from them (benchmarks/LOG.md). Raises ``MachineError`` without
+    usearch.
     """
-    usearch = need_usearch()
+    usearch = require_usearch()
     index = usearch.Index(
         ndim=items.shape[1], metric="ip", dtype="f32", connectivity=connectivity, expansion_add=expansion
     )
@@ -45,19 +49,24 @@ def build_index(
 
 
 def search(index: Any, queries: np.ndarray, k: int, *, expansion: int = 128) -> np.ndarray:
-    """Items (Q, k) that ``index`` finds for ``queries`` (Q, D), best first; -1 where it found fewer. The larger
-    ``expansion``, the more it looks at."""
+    """Return the items (Q, k) that ``index`` finds for ``queries`` (Q, D), best first, -1 where it finds fewer.
+
+    A larger ``expansion`` searches more of the index: slower, with a higher recall.
+    """
     index.expansion_search = expansion
-    found = index.search(np.ascontiguousarray(queries, dtype=np.float32), k)
-    keys = np.asarray(found.keys).astype(np.int64).reshape(len(queries), -1)
-    counts = np.atleast_1d(getattr(found, "counts", np.full(len(queries), keys.shape[1])))
+    matches = index.search(np.ascontiguousarray(queries, dtype=np.float32), k)
+    keys = np.asarray(matches.keys).astype(np.int64).reshape(len(queries), -1)
+    counts = np.atleast_1d(getattr(matches, "counts", np.full(len(queries), keys.shape[1])))
     return np.where(np.arange(keys.shape[1]) < counts[:, None], keys, -1)
 
 
 @dataclass(frozen=True)
 class IndexReport:
-    """How good an approximate index is: ``recall`` is the share of the exact ``k`` best that it finds, over ``queries``
-    queries; seconds to build it, and milliseconds a query by both ways, one query at a time."""
+    """Quality of an approximate index.
+
+    ``recall``: share of the exact ``k`` best items that it finds, over ``queries`` queries. ``exact_ms`` and
+    ``approximate_ms``: milliseconds per query, one query at a time.
+    """
 
     name: str
     file: str
@@ -74,38 +83,39 @@ class IndexReport:
 def index_items(
     name: str, items: np.ndarray, queries: np.ndarray, k: int, file: Path, keys: np.ndarray | None = None
 ) -> IndexReport:
-    """Build the index of ``items`` (I, D), write it to ``file``, and measure it by ``queries`` (Q, D)."""
+    """Build the index of ``items`` (I, D), write it to ``file``, and measure it with ``queries`` (Q, D)."""
     keys = np.arange(len(items)) if keys is None else keys
-    began = time.monotonic()
+    start = time.monotonic()
     index = build_index(items, keys)
-    seconds = time.monotonic() - began
+    seconds = time.monotonic() - start
     index.save(str(file))
     k = min(k, len(items))
     recall = recall_of(keys[exact_top_k(queries, items, k)[0]], search(index, queries, k))
-    few = queries[:64]
-    exact = _milliseconds(lambda one: exact_top_k(one, items, k), few)
-    approximate = _milliseconds(lambda one: search(index, one, k), few)
+    timed = queries[:_TIMED_QUERIES]
+    exact = _milliseconds(lambda query: exact_top_k(query, items, k), timed)
+    approximate = _milliseconds(lambda query: search(index, query, k), timed)
     return IndexReport(
         name, file.name, len(items), items.shape[1], k, len(queries), recall, seconds, exact, approximate
     )
 
 
-def recall_of(exact: np.ndarray, found: np.ndarray) -> float:
-    """The share of ``exact`` (Q, k) that is in the same row of ``found`` (Q, k)."""
-    hits = sum(len(np.intersect1d(a, b)) for a, b in zip(exact, found, strict=True))
+def recall_of(exact: np.ndarray, approximate: np.ndarray) -> float:
+    """Return the share of ``exact`` (Q, k) that is in the same row of ``approximate`` (Q, k)."""
+    hits = sum(len(np.intersect1d(a, b)) for a, b in zip(exact, approximate, strict=True))
     return hits / max(1, exact.size)
 
 
-def _milliseconds(call: Any, queries: np.ndarray) -> float:
+def _milliseconds(call: Callable[[np.ndarray], object], queries: np.ndarray) -> float:
+    """Return the mean time of ``call`` on a single query."""
     call(queries[:1])
-    began = time.perf_counter()
-    for at in range(len(queries)):
-        call(queries[at : at + 1])
-    return 1000 * (time.perf_counter() - began) / max(1, len(queries))
+    start = time.perf_counter()
+    for row in range(len(queries)):
+        call(queries[row : row + 1])
+    return 1000 * (time.perf_counter() - start) / max(1, len(queries))
 
 
-def need_usearch() -> Any:
-    """The package's module. Raises ``MachineError`` where it is missing."""
+def require_usearch() -> Any:
+    """Return the module usearch.index. Raises ``MachineError`` where the package is missing."""
     try:
         import usearch.index
     except ImportError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 import logging
 import warnings
@@ -16,37 +17,44 @@ from torch import Tensor, nn
 from demure.baselines.pairwise import Pairwise
 from demure.baselines.sasrec import SASRec
 from demure.errors import DemureError, MachineError
-from demure.serving.item_item import dense_walk, walk_arrays
+from demure.model.item_item_density import ItemItemParameters, item_item_density
+from demure.model.recommender import Recommender
+from demure.serving.item_item import Arrays, item_item_arrays, sparse_matrix
 
 if TYPE_CHECKING:
     from demure.data.histories import Histories
     from demure.runs.load import LoadedRun
 
-MOST_DENSE = 5_000
-"""Items up to which channel ``id`` is part of the graph: its matrices are dense there, 100 MB each at this number."""
-_LONGEST = 1_024
-_AT_ONCE = 8  # users: a graph may hold users x history x items
+MAX_DENSE_ITEMS = 5_000
+"""Items up to which the graph contains the item-item model: its dense matrices have 100 MB each."""
+_MAX_LENGTH = 1_024  # of a history
+_USERS_AT_ONCE = 8  # a graph may hold users x history x items
 OPSET = 18
 
 
 class Graph(nn.Module):
-    """A graph to export: what goes in (``given``: user or history, of ``length``), what comes out (``outputs``)."""
+    """A graph to export.
 
-    given = "history"
+    ``input_name``: ``user``, or ``history`` of ``length`` items; ``outputs``: names of the outputs. ``holds`` and
+    ``lacks``: sentences for export.json.
+    """
+
+    input_name = "history"
     outputs: tuple[str, ...] = ("scores",)
     length = 0
     holds = ""
     lacks = ""
 
     def example(self) -> Tensor:
-        """An input of two users."""
-        return torch.full((2, self.length), -1) if self.given == "history" else torch.zeros(2, dtype=torch.int64)
+        """Return an input for two users."""
+        by_history = self.input_name == "history"
+        return torch.full((2, self.length), -1) if by_history else torch.zeros(2, dtype=torch.int64)
 
 
-class OfUsers(Graph):
-    """Users known by their index."""
+class UserGraph(Graph):
+    """A model that knows its users by their index."""
 
-    given, outputs = "user", ("vector", "scores")
+    input_name, outputs = "user", ("vector", "scores")
     users_UD: Tensor
     items_ID: Tensor
     holds = "user (batch,) int64, the place in user_ids.json -> vector (batch, dim), scores (batch, items)"
@@ -63,8 +71,8 @@ class OfUsers(Graph):
         return vector, vector @ self.items_ID.T
 
 
-class OfSequences(Graph):
-    """SASRec: the end of a history."""
+class SequenceGraph(Graph):
+    """SASRec, over the end of a history."""
 
     outputs = ("vector", "scores")
     items_ID: Tensor
@@ -86,38 +94,33 @@ class OfSequences(Graph):
         return vector, vector @ self.items_ID.T
 
 
-class OfDemure(Graph):
+class DemureGraph(Graph):
     """The whole model where the items are few, else its content alone."""
 
-    content_I: Tensor
+    content_weight_I: Tensor
 
-    def __init__(self, loaded: LoadedRun, histories: Histories) -> None:
+    def __init__(self, model: Recommender, histories: Histories) -> None:
         super().__init__()
-        model = loaded.recommender
-        assert model is not None
-        self.denoiser, self.recent, self.pool = (
-            model.denoiser.cpu().eval().requires_grad_(False),
-            model.longest,
-            model.fusion,
-        )
-        self.register_buffer("content_I", torch.as_tensor(self.pool.content_weights(model.train_counts_I)))
+        self.denoiser, self.recent = model.denoiser.cpu().eval().requires_grad_(False), model.max_history
+        self.fusion = model.fusion
+        self.register_buffer("content_weight_I", torch.as_tensor(self.fusion.content_weights(model.train_counts_I)))
         with torch.no_grad():
             self.views = self.denoiser.views()
-        longest = int(histories.lengths.max(initial=1))
-        self.length = max(self.recent, min(longest, _LONGEST))
-        self.walk: nn.Module | None = None
-        whole = model.item_item is None or loaded.dataset.n_items <= MOST_DENSE
+        longest = int(np.diff(histories.indptr).max(initial=1))
+        self.length = max(self.recent, min(longest, _MAX_LENGTH))
+        self.item_item: nn.Module | None = None
+        whole = model.item_item is None or len(model.train_counts_I) <= MAX_DENSE_ITEMS
         if whole and model.item_item is not None:
-            self.walk = dense_walk(walk_arrays(model.item_item), model.item_item.walk)
+            self.item_item = DenseItemItem(item_item_arrays(model.item_item), model.item_item.parameters)
         self.outputs = ("content", "scores") if whole else ("content",)
         self.holds = (
             f"history (batch, {self.length}) int64, places in item_ids.json, oldest first, -1 after the end -> content "
             f"(batch, items), log p(item | history) / p(item) of the denoised content, from the last {self.recent}"
             + ("; scores (batch, items), the whole model's" if whole else "")
         )
-        self.lacks = "" if whole else f"channel `id`: above {MOST_DENSE} items it is in safetensors and npy alone"
+        self.lacks = "" if whole else f"channel `id`: above {MAX_DENSE_ITEMS} items it is in safetensors and npy alone"
         if longest > self.length:
-            self.lacks += f"{'; ' if self.lacks else ''}what a user had before the last {self.length} interactions"
+            self.lacks += f"{'; ' if self.lacks else ''}a user's interactions before the last {self.length}"
 
     def forward(self, history: Tensor) -> tuple[Tensor, ...]:
         count = (history >= 0).sum(1, keepdim=True)
@@ -128,19 +131,54 @@ class OfDemure(Graph):
         if "scores" not in self.outputs:
             return (content,)
         share = self.denoiser.popularity_I.log()
-        v = self.pool.collaborative
-        collaborative = v * (self.walk(history) - share) if self.walk is not None else 0.0
-        return content, collaborative + self.content_I * content + share
+        v = self.fusion.collaborative
+        collaborative = v * (self.item_item(history) - share) if self.item_item is not None else 0.0
+        return content, collaborative + self.content_weight_I * content + share
 
 
-def graph_of(loaded: LoadedRun, histories: Histories) -> Graph:
-    """The graph of a run. Raises ``DemureError`` for a model that has none."""
+class DenseItemItem(nn.Module):
+    """The item-item model with dense matrices: histories (B, T) -> log p_id (B, I).
+
+    ``arrays`` and ``parameters`` as in :func:`demure.serving.item_item.score_item_item`.
+    """
+
+    steps_II: Tensor
+    share_I: Tensor
+
+    def __init__(self, arrays: Arrays, parameters: ItemItemParameters) -> None:
+        super().__init__()
+        self.parameters = parameters
+        n_items = len(arrays["id.share"])
+        self.register_buffer("steps_II", torch.as_tensor(sparse_matrix("id.steps", arrays, n_items).toarray()))
+        self.register_buffer("share_I", torch.as_tensor(arrays["id.share"]))
+        linear = arrays.get("id.linear")
+        self.linear_II = None if linear is None else nn.Parameter(torch.as_tensor(linear), requires_grad=False)
+
+    def forward(self, history: Tensor) -> Tensor:
+        valid_BT = history >= 0
+        age_BT = (valid_BT.sum(1, keepdim=True) - torch.arange(history.shape[1])).clamp(min=1).float()
+        weight_BT = valid_BT * age_BT**-self.parameters.fading
+        items_BT = history.clamp(min=0)
+        zero_BI = torch.zeros_like(weight_BT[:, :1]) * self.share_I
+        reached_BI = zero_BI.scatter_add(1, items_BT, weight_BT) @ self.steps_II
+        score_BI = None
+        if self.linear_II is not None:
+            history_BI = zero_BI.scatter_add(1, items_BT, valid_BT.float()).clamp(max=1.0)
+            score_BI = (history_BI @ self.linear_II).clamp(min=0)
+        density_BI = item_item_density(
+            reached_BI, lambda mass_BI: mass_BI @ self.steps_II, weight_BT, self.share_I, self.parameters, score_BI
+        )
+        return density_BI.log()
+
+
+def build_graph(loaded: LoadedRun, histories: Histories) -> Graph:
+    """Return the graph of a run. Raises ``DemureError`` for a model that has none."""
     if isinstance(loaded.learned, SASRec):
-        return OfSequences(loaded.learned)
+        return SequenceGraph(loaded.learned)
     if isinstance(loaded.learned, Pairwise):
-        return OfUsers(loaded.learned)
+        return UserGraph(loaded.learned)
     if loaded.recommender is not None:
-        return OfDemure(loaded, histories)
+        return DemureGraph(loaded.recommender, histories)
     raise DemureError(
         f"{loaded.recipe.model!r} has no layers to make a graph of",
         where="--format onnx",
@@ -150,9 +188,9 @@ def graph_of(loaded: LoadedRun, histories: Histories) -> Graph:
 
 def write_onnx(graph: Graph, file: Path) -> None:
     """Export ``graph`` with a batch of any size. Raises ``MachineError`` where the packages for it are missing."""
-    need_onnx()
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)  # its fused operator is none of ONNX's
+    require_onnx()
+    fast_path = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # ONNX lacks the fast path's fused operator
     logging.getLogger("onnxscript").setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
@@ -161,7 +199,7 @@ def write_onnx(graph: Graph, file: Path) -> None:
                 graph.eval(),
                 (graph.example(),),
                 str(file),
-                input_names=[graph.given],
+                input_names=[graph.input_name],
                 output_names=list(graph.outputs),
                 dynamic_shapes=({0: torch.export.Dim("batch")},),
                 opset_version=OPSET,
@@ -170,30 +208,28 @@ def write_onnx(graph: Graph, file: Path) -> None:
                 verbose=False,
             )
     finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
+        torch.backends.mha.set_fastpath_enabled(fast_path)
 
 
 def run_onnx(file: Path, graph: Graph, histories: Histories, users: np.ndarray) -> dict[str, np.ndarray]:
-    """The outputs by name, from the file, for users (B,)."""
+    """Return the outputs of the graph in ``file`` by name, for users (B,)."""
     import onnxruntime
 
     options: Any = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-    given = users
-    if graph.given == "history":
-        known = histories.padded(users, graph.length)
-        given = np.full((len(users), graph.length), -1, np.int64)
-        given[:, : known.shape[1]] = known
-    blocks = [given[at : at + _AT_ONCE] for at in range(0, len(given), _AT_ONCE)]
-    found = [session.run(list(graph.outputs), {graph.given: block}) for block in blocks]
-    return {name: np.concatenate(parts) for name, *parts in zip(graph.outputs, *found, strict=True)}
+    inputs = users
+    if graph.input_name == "history":
+        padded = histories.padded(users, graph.length)
+        inputs = np.full((len(users), graph.length), -1, np.int64)
+        inputs[:, : padded.shape[1]] = padded
+    blocks = [inputs[start : start + _USERS_AT_ONCE] for start in range(0, len(inputs), _USERS_AT_ONCE)]
+    results = [session.run(list(graph.outputs), {graph.input_name: block}) for block in blocks]
+    return {name: np.concatenate(parts) for name, *parts in zip(graph.outputs, *results, strict=True)}
 
 
-def need_onnx() -> None:
-    """Raises ``MachineError`` where a package for ONNX is missing."""
-    import importlib.util
-
+def require_onnx() -> None:
+    """Raise ``MachineError`` where a package for ONNX is missing."""
     for name in ("onnx", "onnxscript", "onnxruntime"):
         if importlib.util.find_spec(name) is None:
             remedy = "pip install 'demure[onnx]', or use safetensors or npy"

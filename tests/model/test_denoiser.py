@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.small_models import ITEMS, inferred, small_denoiser, small_histories
 
-from demure.model.batch import Beside, Context
+from demure.model.batch import HistoryBatch, SideInformation
 from demure.model.denoiser import Denoiser
+from demure.model.pairs import catalogue_factors, inverse_lifts, pair_factors
 
 THREE = ("audio", "image", "text")
 
@@ -37,7 +38,7 @@ def test_posterior_against_the_list_of_all_causes(count, rivals, seed):
     random = np.random.default_rng(seed)
     reliance = random.dirichlet(np.ones(others + count))
     rival, ratio = np.exp(random.normal(0, 2, others)), np.exp(random.normal(0, 2, count))
-    terms = causes_by_hand(float(torch.sigmoid(denoiser.two)), reliance, rival, ratio)
+    terms = causes_by_hand(float(torch.sigmoid(denoiser.two_causes)), reliance, rival, ratio)
     given = [torch.tensor(part).float()[None, None] for part in (ratio, rival, reliance)]
     r, other, total = denoiser.posterior(*given, torch.ones(1, 1, count))
     assert float(total) == pytest.approx(sum(terms.values()), rel=1e-4)
@@ -68,9 +69,9 @@ def test_a_choice_that_a_rival_tells_is_the_rivals_and_no_point_of_interest():
     for k in range(3):
         rival = torch.ones(1, 6, 3)
         rival[0, 2, k] = 1000.0
-        context = denoiser.context(items, beside=Beside(torch.zeros_like(items), rival))
+        context = denoiser.make_batch(items, side_information=SideInformation(torch.zeros_like(items), rival))
         found = denoiser.infer(context, denoiser.views())
-        flat = denoiser.infer(denoiser.context(items), denoiser.views())
+        flat = denoiser.infer(denoiser.make_batch(items), denoiser.views())
         assert int(found.rival_BTR[0, 2].argmax()) == k
         assert float(found.rival_BTR[0, 2, k]) > 0.95
         assert (found.r_BTM[0, 2] < flat.r_BTM[0, 2]).all()
@@ -80,8 +81,10 @@ def test_a_choice_that_a_rival_tells_is_the_rivals_and_no_point_of_interest():
 def test_rivals_that_are_not_known_tell_as_much_as_the_popularity():
     denoiser = small_denoiser()
     items = small_histories([6, 3])
-    flat = Beside(torch.zeros_like(items), torch.ones(2, 6, 3))
-    one, two = (denoiser.infer(denoiser.context(items, beside=beside), denoiser.views()) for beside in (None, flat))
+    flat = SideInformation(torch.zeros_like(items), torch.ones(2, 6, 3))
+    one, two = (
+        denoiser.infer(denoiser.make_batch(items, side_information=side), denoiser.views()) for side in (None, flat)
+    )
     assert torch.equal(one.r_BTM, two.r_BTM)
     assert torch.equal(one.rival_BTR, two.rival_BTR)
 
@@ -89,8 +92,10 @@ def test_rivals_that_are_not_known_tell_as_much_as_the_popularity():
 def test_without_rivals_popularity_alone_competes():
     denoiser = small_denoiser(rivals=False)
     items = small_histories([6, 3])
-    loud = Beside(torch.zeros_like(items), torch.full((2, 6, 3), 1000.0))
-    found, quiet = (denoiser.infer(denoiser.context(items, beside=beside), denoiser.views()) for beside in (loud, None))
+    loud = SideInformation(torch.zeros_like(items), torch.full((2, 6, 3), 1000.0))
+    found, quiet = (
+        denoiser.infer(denoiser.make_batch(items, side_information=side), denoiser.views()) for side in (loud, None)
+    )
     assert found.rival_BTR.shape == (2, 6, 1)
     assert torch.equal(found.r_BTM, quiet.r_BTM)
 
@@ -111,11 +116,11 @@ def test_themes_are_a_density_in_every_period():
     denoiser = periods_by_hand()
     items = torch.cat([small_histories([5]).expand(ITEMS, -1), torch.arange(ITEMS)[:, None]], 1)
     for period in range(3):
-        beside = Beside(torch.full_like(items, period), None)
-        found = denoiser.infer(denoiser.context(items, beside=beside), denoiser.views())
+        side = SideInformation(torch.full_like(items, period), None)
+        found = denoiser.infer(denoiser.make_batch(items, side_information=side), denoiser.views())
         density = denoiser.popularity_I * denoiser.period_IG[:, period]
-        for state in found.opened:
-            shares = state.shares
+        for state in found.states:
+            shares = state.clusters
             np.testing.assert_allclose(density @ shares.affinity_BTC[:, -1], 1, rtol=1e-4)
             np.testing.assert_allclose((shares.density_BTC * shares.prior_BTC).sum(-1), 1, rtol=1e-4)
 
@@ -125,12 +130,12 @@ def test_a_seed_is_a_density_in_every_period(shifted):
     denoiser = periods_by_hand()
     items = small_histories([6])
     channel, view = denoiser.experts()[0], denoiser.views()[0]
-    context = denoiser.context(items)
-    state = channel.open(view, context)
+    context = denoiser.make_batch(items)
+    state = channel.init_state(view, context)
     if shifted:
-        channel.shift(state, view, context, torch.ones(items.shape))
+        channel.shift_centres(state, view, context, torch.ones(items.shape))
     for at in range(6):
-        kernel = (state.seeds.eta_BTE[0, at] @ view.z_IE.T)[:, None] - state.seeds.log_norm_BTG[0, at]
+        kernel = (state.kernel.eta_BTE[0, at] @ view.z_IE.T)[:, None] - state.kernel.log_norm_BTG[0, at]
         density = kernel.exp() * denoiser.popularity_I[:, None] * denoiser.period_IG
         others = torch.arange(ITEMS) != items[0, at]
         torch.testing.assert_close(density[others].sum(0), torch.ones(3), rtol=1e-4, atol=1e-4)
@@ -156,7 +161,7 @@ def test_shares_are_smoothed_counts():
     denoiser = small_denoiser(missing=0.0, rivals=False)
     denoiser.log_content.copy_(torch.tensor([1.0, 3.0]).log())
     denoiser.log_reliance.copy_(torch.tensor([7.0, 1.5, 0.5]).log())
-    found = denoiser.smoothed(torch.tensor([[2.0, 0.0, 2.0], [0.0, 0.0, 0.0]]))
+    found = denoiser.reliance_from_counts(torch.tensor([[2.0, 0.0, 2.0], [0.0, 0.0, 0.0]]))
     expected = [[3 / 8, 5 / 8 * 1.5 / 4, 5 / 8 * 2.5 / 4], [1 / 4, 3 / 4 * 0.75, 3 / 4 * 0.25]]
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
@@ -164,12 +169,12 @@ def test_shares_are_smoothed_counts():
 def test_shares_sum_to_one():
     denoiser = small_denoiser(THREE)
     counts = torch.rand(7, 6, generator=torch.manual_seed(0)) * 20
-    found = denoiser.smoothed(counts)
+    found = denoiser.reliance_from_counts(counts)
     assert (found > 0).all()
     np.testing.assert_allclose(found.sum(-1), 1, rtol=1e-5)
     more = counts.clone()
     more[:, 1] += 5
-    assert (denoiser.smoothed(more)[:, 1] > found[:, 1]).all()
+    assert (denoiser.reliance_from_counts(more)[:, 1] > found[:, 1]).all()
 
 
 def test_reliance_is_a_smoothed_count_of_the_others():
@@ -177,8 +182,8 @@ def test_reliance_is_a_smoothed_count_of_the_others():
     denoiser = small_denoiser(missing=0.0, rivals=False)
     r = torch.tensor([[[0.9, 0.0], [0.5, 0.25], [0.2, 0.8]]])
     other = torch.tensor([[[0.1], [0.25], [0.0]]])
-    found = denoiser.reliance(r, other, Context.of(torch.tensor([[3, 4, 3]]), ordered=True))
-    first, second = denoiser.smoothed(torch.tensor([[0.25, 0.5, 0.25], [0.1, 1.1, 0.8]]))
+    found = denoiser.reliance(r, other, HistoryBatch.build(torch.tensor([[3, 4, 3]]), ordered=True))
+    first, second = denoiser.reliance_from_counts(torch.tensor([[0.25, 0.5, 0.25], [0.1, 1.1, 0.8]]))
     np.testing.assert_allclose(found[0], torch.stack([first, second, first]), rtol=1e-5)
 
 
@@ -205,7 +210,7 @@ def test_a_set_has_no_order_and_a_history_has_one():
         denoiser = small_denoiser(ordered=ordered)
         straight, shuffled = inferred(denoiser, items), inferred(denoiser, items[:, order])
         catalogue = [
-            denoiser.over_catalogue(Context.of(rows, ordered=ordered), denoiser.views())[0]
+            denoiser.catalogue_ratios(HistoryBatch.build(rows, ordered=ordered), denoiser.views())[0]
             for rows in (items, items[:, order])
         ]
         same = np.allclose(shuffled["r"], straight["r"][:, order], rtol=1e-4)
@@ -239,8 +244,8 @@ def test_a_target_is_no_evidence_for_anything(denoise):
     for name in before:
         assert torch.equal(after[name][:, :6], before[name][:, :6])
         assert not torch.equal(after[name][:, 6:], before[name][:, 6:])
-    scores = denoiser.over_catalogue(Context.of(items[:, :6], ordered=False), denoiser.views())[0]
-    scores_with = denoiser.over_catalogue(Context.of(items, known, ordered=False), denoiser.views())[0]
+    scores = denoiser.catalogue_ratios(HistoryBatch.build(items[:, :6], ordered=False), denoiser.views())[0]
+    scores_with = denoiser.catalogue_ratios(HistoryBatch.build(items, known, ordered=False), denoiser.views())[0]
     np.testing.assert_allclose(scores_with, scores, rtol=1e-4)
 
 
@@ -304,7 +309,7 @@ def test_likelihood_of_the_targets_alone():
     denoiser = small_denoiser()
     items = small_histories([8, 5])
     known = torch.rand(items.shape, generator=torch.manual_seed(1)) > 0.4
-    context = Context.of(items, known, ordered=True)
+    context = HistoryBatch.build(items, known, ordered=True)
     found, held = denoiser.log_likelihood(context, denoiser.views())
     assert torch.equal(held, ~known & (items >= 0))
     assert torch.equal(found, inferred(denoiser, items, known)["total"][held].log())
@@ -313,7 +318,9 @@ def test_likelihood_of_the_targets_alone():
 @pytest.mark.parametrize("denoise", [True, False])
 def test_terms_over_the_catalogue_are_parts_of_the_whole(denoise):
     denoiser = small_denoiser(denoise=denoise)
-    total, terms = denoiser.over_catalogue(Context.of(small_histories([8, 0, 3]), ordered=True), denoiser.views())
+    total, terms = denoiser.catalogue_ratios(
+        HistoryBatch.build(small_histories([8, 0, 3]), ordered=True), denoiser.views()
+    )
     assert total.shape == (3, ITEMS)
     assert terms.shape == (3, 2, ITEMS)
     assert ((terms >= 0) & (terms <= total[:, None] * (1 + 1e-5))).all()
@@ -322,7 +329,7 @@ def test_terms_over_the_catalogue_are_parts_of_the_whole(denoise):
 def test_restored_from_tensors_alone():
     denoiser = small_denoiser(THREE)
     tensors = {name: tensor.clone() for name, tensor in denoiser.state_dict().items()}
-    again = Denoiser.restore(tensors, THREE, denoiser.shape, ordered=True)
+    again = Denoiser.from_tensors(tensors, THREE, denoiser.settings, ordered=True)
     items = small_histories([9, 3])
     for name, value in inferred(denoiser, items).items():
         assert torch.equal(inferred(again, items)[name], value)
@@ -336,22 +343,22 @@ def test_the_seed_decides_the_start():
 
 def test_context_by_hand():
     items = torch.tensor([[4, 7, 4, -1]])
-    context = Context.of(items, torch.tensor([[True, True, False, True]]), ordered=True)
-    assert context.known_BT.tolist() == [[1, 1, 0, 0]]
+    context = HistoryBatch.build(items, torch.tensor([[True, True, False, True]]), ordered=True)
+    assert context.observed_BT.tolist() == [[1, 1, 0, 0]]
     assert context.valid_BT.tolist() == [[1, 1, 1, 0]]
     # Source in rows, target in columns: 4 reaches 7 alone, 7 reaches both 4s, the hidden 4 and the padding nobody.
-    assert context.reach_BTT[0].tolist() == [[0, 1, 0, 0], [1, 0, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
+    assert context.visible_BTT[0].tolist() == [[0, 1, 0, 0], [1, 0, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
     np.testing.assert_allclose(context.log_gap_BTT[0, 0].exp(), [1, 1, 2, 3], rtol=1e-6)
     np.testing.assert_allclose(context.log_age_BT[0, :3].exp(), [3, 2, 1], rtol=1e-6)
-    assert not Context.of(items, ordered=False).log_gap_BTT.any()
-    assert Context.of(items, ordered=False).known_BT.tolist() == [[1, 1, 1, 0]]
+    assert not HistoryBatch.build(items, ordered=False).log_gap_BTT.any()
+    assert HistoryBatch.build(items, ordered=False).observed_BT.tolist() == [[1, 1, 1, 0]]
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_two_causes_are_a_density_where_modalities_are_not_independent(seed, monkeypatch):
     """sum_i p_0(i) rho^a(i) rho^b(i) is 1 with what makes it so, and is not without; themes alone speak, each item is
     of one theme, and every two themes meet in some item."""
-    monkeypatch.setattr("demure.model.denoiser._MEETING", 0.0)
+    monkeypatch.setattr("demure.model.pairs._CHANCE", 0.0)
     denoiser = small_denoiser(missing=0.0, ordered=False, seed=seed)
     random = np.random.default_rng(seed)
     first = np.concatenate([np.repeat(np.arange(4), 4), random.integers(4, size=24)])
@@ -361,22 +368,25 @@ def test_two_causes_are_a_density_where_modalities_are_not_independent(seed, mon
         channel.gate.fill_(-30.0)
         q_IC = torch.eye(4)[torch.as_tensor(of)]
         views.append(replace(view, q_IC=q_IC, prior_GC=(view.weight_I @ q_IC)[None]))
-    context = denoiser.context(small_histories([6, 9], seed=seed))
+    context = denoiser.make_batch(small_histories([6, 9], seed=seed))
     found = denoiser.infer(context, views)
-    weights = denoiser.weights(found)
-    asked = enumerate(zip(denoiser.experts(), found.opened, views, strict=True))
-    densities = [c.over_catalogue(state, view, context, weights[..., m])[1] for m, (c, state, view) in asked]
+    weights = denoiser.evidence_weights(found)
+    asked = enumerate(zip(denoiser.experts(), found.states, views, strict=True))
+    densities = [c.catalogue_ratios(state, view, context, weights[..., m])[1] for m, (c, state, view) in asked]
     both = (densities[0] @ views[0].q_IC.T) * (densities[1] @ views[1].q_IC.T)
-    (met,) = denoiser._met_over_catalogue(densities, views, torch.ones(40, 2))
-    sums = (denoiser.popularity_I * both * met).sum(-1)
+    lifts = inverse_lifts(denoiser.pairs, views)
+    (factor,) = catalogue_factors(denoiser.pairs, lifts, denoiser.experts(), densities, views)
+    sums = (denoiser.popularity_I * both * factor).sum(-1)
     torch.testing.assert_close(sums, torch.ones(2), rtol=1e-4, atol=1e-4)
     assert ((denoiser.popularity_I * both).sum(-1) - 1).abs().max() > 0.01
 
 
 def test_a_missing_modality_meets_nothing():
     denoiser = small_denoiser(missing=0.5)
-    found = denoiser.infer(denoiser.context(small_histories([10])), denoiser.views())
-    present = torch.stack([state.present_BT for state in found.opened], -1)
-    (met,) = denoiser._met(denoiser._meeting(denoiser.views()), [s.shares.share_BTC for s in found.opened], present)
-    assert (met[present.prod(-1) == 0] == 1).all()
-    assert (met[present.prod(-1) == 1] != 1).all()
+    found = denoiser.infer(denoiser.make_batch(small_histories([10])), denoiser.views())
+    present = torch.stack([state.present_BT for state in found.states], -1)
+    shares = [state.clusters.share_BTC for state in found.states]
+    lifts = inverse_lifts(denoiser.pairs, denoiser.views())
+    (factor,) = pair_factors(denoiser.pairs, lifts, denoiser.experts(), shares, present)
+    assert (factor[present.prod(-1) == 0] == 1).all()
+    assert (factor[present.prod(-1) == 1] != 1).all()

@@ -5,19 +5,19 @@ import pytest
 import torch
 from support.small_models import ITEMS, small_denoiser, small_histories
 
-from demure.model.batch import Context
-from demure.model.clusters import Shares, start_themes
+from demure.model.batch import HistoryBatch
+from demure.model.clusters import ClusterState, init_clusters
 from demure.model.latent import fit_latent
-from demure.model.modality import Channel
+from demure.model.modality import ModalityExpert
 
 
 def opened(denoiser, items, known=None, *, shifted=True):
     """The first channel on a batch: (channel, view, context, state), its seeds moved by full responsibilities."""
-    context = Context.of(items, known, ordered=denoiser.ordered)
+    context = HistoryBatch.build(items, known, ordered=denoiser.ordered)
     channel, view = denoiser.experts()[0], denoiser.views()[0]
-    state = channel.open(view, context)
+    state = channel.init_state(view, context)
     if shifted:
-        channel.shift(state, view, context, torch.ones_like(context.valid_BT))
+        channel.shift_centres(state, view, context, torch.ones_like(context.valid_BT))
     return channel, view, context, state
 
 
@@ -45,11 +45,11 @@ def test_a_seed_is_a_density_over_what_else_there_is(seed, shifted):
     denoiser = small_denoiser(seed=seed)
     items = present_histories(denoiser, [6, 4], seed)
     channel, view, _, state = opened(denoiser, items, shifted=shifted)
-    popularity, smoothing = own_popularity(denoiser), channel.points.log_smoothing.exp()
+    popularity, smoothing = own_popularity(denoiser), channel.kernel.log_smoothing.exp()
     for row, at in [(0, 0), (0, 5), (1, 2)]:
         weight = torch.zeros(items.shape)
         weight[row, at] = 1.0
-        ratio = channel.points.over_catalogue(state.seeds, view.z_IE, weight)[row]
+        ratio = channel.kernel.catalogue_ratios(state.kernel, view.z_IE, weight)[row]
         density = (ratio * (1 + smoothing) - smoothing) * popularity
         others = torch.arange(len(density)) != items[row, at]
         assert float(density[others].sum()) == pytest.approx(1, abs=1e-4)
@@ -61,8 +61,8 @@ def test_themes_are_a_density_over_the_catalogue(seed):
     items = small_histories([8, 3, 1], seed=seed)
     channel, view, context, state = opened(denoiser, items)
     weight = torch.rand(items.shape, generator=torch.manual_seed(seed))
-    channel.themes.ratio(state.shares, state.decay_BTT, weight, state.decay_BTT.sum(1))
-    ratio = channel.themes.density(state.shares, view.prior_GC[0], weight * context.known_BT) @ view.q_IC.T
+    channel.clusters.ratio(state.clusters, state.decay_BTT, weight, state.decay_BTT.sum(1))
+    ratio = channel.clusters.density(state.clusters, view.prior_GC[0], weight * context.observed_BT) @ view.q_IC.T
     np.testing.assert_allclose((ratio * own_popularity(denoiser)).sum(1), 1, atol=1e-5)
 
 
@@ -74,7 +74,7 @@ def test_a_channel_stays_a_density_whatever_is_missing(absence):
     channel, view, context, state = opened(denoiser, items)
     channel.gate.fill_(-50.0)  # themes alone: a density over all items, the own one too
     channel.absence.fill_(absence)
-    ratio, _ = channel.over_catalogue(state, view, context, torch.ones(items.shape))
+    ratio, _ = channel.catalogue_ratios(state, view, context, torch.ones(items.shape))
     np.testing.assert_allclose((ratio * denoiser.popularity_I).sum(1), 1, atol=1e-5)
     hidden = ratio[:, channel.present_I == 0]
     np.testing.assert_allclose(hidden, torch.sigmoid(torch.tensor(absence)), rtol=1e-5)
@@ -84,7 +84,7 @@ def test_a_channel_stays_a_density_whatever_is_missing(absence):
 def test_without_a_history_every_item_is_as_likely_as_its_popularity():
     denoiser = small_denoiser(missing=0.0)
     channel, view, context, state = opened(denoiser, torch.full((2, 3), -1))
-    ratio, _ = channel.over_catalogue(state, view, context, torch.ones(2, 3))
+    ratio, _ = channel.catalogue_ratios(state, view, context, torch.ones(2, 3))
     np.testing.assert_allclose(ratio, 1, atol=1e-5)
 
 
@@ -96,13 +96,13 @@ def test_pairs_agree_with_the_density_over_the_catalogue(shifted):
     known = torch.ones(items.shape, dtype=torch.bool)
     known[:, 5:] = False
     channel, view, _, state = opened(denoiser, items, known, shifted=shifted)
-    smoothing = channel.points.log_smoothing.exp()
+    smoothing = channel.kernel.log_smoothing.exp()
     for source in range(5):
         weight = torch.zeros(items.shape)
         weight[:, source] = 1.0
-        catalogue = channel.points.over_catalogue(state.seeds, view.z_IE, weight) * (1 + smoothing) - smoothing
+        catalogue = channel.kernel.catalogue_ratios(state.kernel, view.z_IE, weight) * (1 + smoothing) - smoothing
         expected = torch.gather(catalogue, 1, items[:, 5:])
-        np.testing.assert_allclose(state.seeds.ratio_BTT[:, source, 5:], expected, rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(state.kernel.ratio_BTT[:, source, 5:], expected, rtol=1e-3, atol=1e-4)
 
 
 def test_a_target_is_left_out_of_the_seeds_that_judge_it():
@@ -116,11 +116,11 @@ def test_a_target_is_left_out_of_the_seeds_that_judge_it():
         known[0, target] = False
         _, _, _, without = opened(denoiser, items, known)
         sources = torch.arange(9) != target
-        fast, slow = (s.seeds.ratio_BTT[0, sources, target] for s in (all_known, without))
+        fast, slow = (s.kernel.ratio_BTT[0, sources, target] for s in (all_known, without))
         assert (fast >= slow * (1 - 1e-4)).all()
         np.testing.assert_allclose(fast, slow, rtol=0.35, atol=1e-3)
         _, _, _, still = opened(denoiser, items, shifted=False)
-        moved = max(moved, float((still.seeds.ratio_BTT[0, sources, target] / slow - 1).abs().max()))
+        moved = max(moved, float((still.kernel.ratio_BTT[0, sources, target] / slow - 1).abs().max()))
     assert moved > 0.5  # the seeds did move
 
 
@@ -134,7 +134,7 @@ def test_a_repeated_item_is_left_out_wherever_it_occurs(seed):
     hidden = torch.tensor([[False, True, False, True, False, True, True]])
     _, _, _, echoed = opened(denoiser, items, known)
     _, _, _, clean = opened(denoiser, items, hidden)
-    fast, slow = (state.seeds.ratio_BTT[0, [1, 3, 5, 6], 0] for state in (echoed, clean))
+    fast, slow = (state.kernel.ratio_BTT[0, [1, 3, 5, 6], 0] for state in (echoed, clean))
     assert (fast >= slow * (1 - 1e-3)).all()
     np.testing.assert_allclose(fast, slow, rtol=0.6, atol=1e-3)
 
@@ -183,21 +183,21 @@ def test_theme_shares_against_a_slow_loop():
     denoiser = small_denoiser(missing=0.0)
     channel = denoiser.experts()[0]
     random = np.random.default_rng(0)
-    T, C = 4, len(channel.themes.bias)
+    T, C = 4, len(channel.clusters.bias)
     affinity, share = random.uniform(0.2, 3, (1, T, C)), random.dirichlet(np.ones(C), (1, T))
     worth, decay = random.uniform(0, 1, (1, T)), random.uniform(0, 1, (1, T, T)) * (1 - np.eye(T))
     weight = worth[..., None] * decay
     prior = random.dirichlet(np.ones(C))
-    smoothing = float(channel.themes.log_smoothing.exp())
+    smoothing = float(channel.clusters.log_smoothing.exp())
     expected, posterior = np.zeros(T), np.zeros((T, C))
     for t in range(T):
         theta = [smoothing * prior[c] + sum(weight[0, j, t] * share[0, j, c] for j in range(T)) for c in range(C)]
         theta = np.array(theta) / (smoothing + weight[0, :, t].sum())
         expected[t] = sum(theta[c] * affinity[0, t, c] for c in range(C))
         posterior[t] = theta * affinity[0, t] / expected[t]
-    shares = Shares(*(torch.tensor(value).float() for value in (affinity, share, prior[None, None])))
+    shares = ClusterState(*(torch.tensor(value).float() for value in (affinity, share, prior[None, None])))
     given = [torch.tensor(value).float() for value in (decay, worth, weight.sum(1))]
-    ratio, found = channel.themes.ratio(shares, *given)
+    ratio, found = channel.clusters.ratio(shares, *given)
     np.testing.assert_allclose(ratio[0], expected, rtol=1e-5)
     np.testing.assert_allclose(found.share_BTC[0], posterior, rtol=1e-4)
 
@@ -208,7 +208,9 @@ def test_sampled_candidates_stand_for_the_catalogue():
     popularity /= popularity.sum()
     vectors = np.random.default_rng(0).normal(size=(2000, 3)).astype(np.float32)
     latent = fit_latent(vectors, np.arange(2000) % 5 > 0)
-    channel = Channel(latent, start_themes(latent.coordinates, latent.spread, latent.present, 2, 0), ordered=True)
+    channel = ModalityExpert(
+        latent, init_clusters(latent.coordinates, latent.spread, latent.present, 2, 0), ordered=True
+    )
     own = popularity * channel.present_I
     own /= own.sum()
     value = torch.arange(1, 2001).float().log()

@@ -11,7 +11,7 @@ from demure.model import kernel
 
 def without_offsets(**options):
     denoiser = small_denoiser(**options)
-    for offset in [*denoiser.offsets(), *(channel.themes.offset_IC for channel in denoiser.experts())]:
+    for offset in [*denoiser.offsets(), *(channel.clusters.offset_IC for channel in denoiser.experts())]:
         offset.zero_()
     return denoiser
 
@@ -26,12 +26,12 @@ def test_all_items_as_candidates_give_the_same_likelihood_from_the_items_at_hand
     denoiser = without_offsets(missing=0.2)
     items = small_histories([9, 4, 6]).numpy()
     known = torch.rand(items.shape, generator=torch.manual_seed(0)) < 0.7
-    expected, held = denoiser.log_likelihood(denoiser.context(torch.as_tensor(items), known), denoiser.views())
+    expected, held = denoiser.log_likelihood(denoiser.make_batch(torch.as_tensor(items), known), denoiser.views())
     monkeypatch.setattr(module, "LARGE", 10)
     generator = torch.Generator().manual_seed(0)
-    views, numbered = denoiser.views_for(items, generator)
+    views, numbered = denoiser.sampled_views(items, generator)
     assert (numbered >= 0).tolist() == (items >= 0).tolist()
-    found, mask = denoiser.log_likelihood(denoiser.context(torch.as_tensor(numbered), known), views)
+    found, mask = denoiser.log_likelihood(denoiser.make_batch(torch.as_tensor(numbered), known), views)
     assert torch.equal(mask, held)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
@@ -39,7 +39,7 @@ def test_all_items_as_candidates_give_the_same_likelihood_from_the_items_at_hand
 def test_no_more_than_the_items_at_hand_and_the_candidates_are_in_the_views(large):
     denoiser = without_offsets(missing=0.2, candidates=5)
     items = small_histories([4, 2]).numpy()
-    views, _ = denoiser.views_for(items, torch.Generator().manual_seed(0))
+    views, _ = denoiser.sampled_views(items, torch.Generator().manual_seed(0))
     most = len(np.unique(items[items >= 0])) + 5 * len(views)
     assert all(len(view.z_IE) == len(view.q_IC) == len(view.present_I) <= most for view in views)
 
@@ -49,20 +49,20 @@ def test_many_samples_of_candidates_come_near_all(monkeypatch):
     items = small_histories([9, 7]).numpy()
     known = torch.arange(items.shape[1]) % 3 > 0
     known = known.expand(items.shape)
-    exact, _ = denoiser.log_likelihood(denoiser.context(torch.as_tensor(items), known), denoiser.views())
+    exact, _ = denoiser.log_likelihood(denoiser.make_batch(torch.as_tensor(items), known), denoiser.views())
     monkeypatch.setattr(module, "LARGE", 10)
     generator, total = torch.Generator().manual_seed(0), []
     with torch.no_grad():
         for _ in range(100):
-            views, numbered = denoiser.views_for(items, generator)
-            total.append(denoiser.log_likelihood(denoiser.context(torch.as_tensor(numbered), known), views)[0])
+            views, numbered = denoiser.sampled_views(items, generator)
+            total.append(denoiser.log_likelihood(denoiser.make_batch(torch.as_tensor(numbered), known), views)[0])
     assert float((torch.stack(total).mean(0) - exact).abs().mean()) < 0.05
 
 
 def test_the_catalogue_in_blocks_scores_as_in_one(monkeypatch):
     denoiser = small_denoiser()
-    context = denoiser.context(small_histories([8, 3]))
+    context = denoiser.make_batch(small_histories([8, 3]))
     with torch.no_grad():
-        whole = denoiser.over_catalogue(context, denoiser.views())[0]
+        whole = denoiser.catalogue_ratios(context, denoiser.views())[0]
         monkeypatch.setattr(kernel, "_CELLS", 100)
-        torch.testing.assert_close(denoiser.over_catalogue(context, denoiser.views())[0], whole)
+        torch.testing.assert_close(denoiser.catalogue_ratios(context, denoiser.views())[0], whole)

@@ -5,7 +5,7 @@ import pytest
 from support.histories_by_hand import histories
 
 from demure.data.histories import Histories
-from demure.model.popularity import Periods, Popularity, by_period, without_time
+from demure.model.popularity import Periods, Popularity, fit_periods, remove_time_trend
 
 ITEMS = 60
 
@@ -21,7 +21,7 @@ def fading(n=6000, seed=0):
 def test_where_popularity_stands_still_there_are_no_periods():
     random = np.random.default_rng(0)
     item, time = random.zipf(1.5, 6000) % ITEMS, random.uniform(0, 1000, 6000)
-    found = by_period(item, time, ITEMS)
+    found = fit_periods(item, time, ITEMS)
     assert (len(found.starts), found.gain) == (0, 0.0)
     assert found.factor_IG.tolist() == [[1.0]] * ITEMS
     assert found.of(time, 6000).tolist() == [0] * 6000
@@ -30,7 +30,7 @@ def test_where_popularity_stands_still_there_are_no_periods():
 @pytest.mark.parametrize("shift", [0.0, 1.7e9])
 def test_items_that_come_and_go_make_periods(shift):
     item, time = fading()
-    found = by_period(item, time + shift, ITEMS)
+    found = fit_periods(item, time + shift, ITEMS)
     assert found.gain > 0.5
     assert found.factor_IG.shape == (ITEMS, len(found.starts) + 1)
     share = np.bincount(item, minlength=ITEMS) / len(item)
@@ -43,13 +43,13 @@ def test_items_that_come_and_go_make_periods(shift):
 
 def test_without_times_or_with_few_choices_there_are_no_periods():
     item, time = fading()
-    assert not len(by_period(item, None, ITEMS).starts)
-    assert not len(by_period(item[:300], time[:300], ITEMS).starts)
+    assert not len(fit_periods(item, None, ITEMS).starts)
+    assert not len(fit_periods(item[:300], time[:300], ITEMS).starts)
 
 
 def test_one_time_for_all_is_no_time():
     item, _ = fading()
-    found = by_period(item, np.full(len(item), 5.0), ITEMS)
+    found = fit_periods(item, np.full(len(item), 5.0), ITEMS)
     assert found.of(np.array([5.0]), 1).max() < found.factor_IG.shape[1]
     assert found.gain < 0.01
 
@@ -57,8 +57,8 @@ def test_one_time_for_all_is_no_time():
 def test_the_period_of_a_time():
     """By hand: periods 1, 2 and 3 begin at 10, 20 and 30; what is before the first counts as the first."""
     periods = Periods(np.array([10.0, 20.0, 30.0]), np.ones((2, 4), np.float32), 0.1)
-    assert periods.of(np.array([3.0, 10.0, 19.9, 20.0, 99.0]), 5).tolist() == [1, 1, 1, 2, 3]
-    assert periods.of(None, 2).tolist() == [0, 0]
+    assert periods.assign(np.array([3.0, 10.0, 19.9, 20.0, 99.0]), 5).tolist() == [1, 1, 1, 2, 3]
+    assert periods.assign(None, 2).tolist() == [0, 0]
 
 
 def dated(seed=0):
@@ -79,7 +79,7 @@ def test_a_date_goes_and_the_rest_stays():
     double = Histories(
         train.indptr, np.where(np.arange(len(train.items)) % 2, train.items, train.items + ITEMS), train.times
     )
-    found = without_time(many, np.ones(2 * ITEMS, bool), double)
+    found = remove_time_trend(many, np.ones(2 * ITEMS, bool), double)
     known = np.bincount(double.items, minlength=2 * ITEMS) >= 3
     assert known.sum() > 100
     assert found[known, 0].std() < 0.2 * many[known, 0].std()
@@ -91,9 +91,9 @@ def test_a_date_goes_and_the_rest_stays():
 def test_features_keep_their_dates_where_nothing_is_known_of_time():
     vectors, train = dated()
     present = np.ones(ITEMS, bool)
-    assert np.array_equal(without_time(vectors, present, Histories(train.indptr, train.items)), vectors)
+    assert np.array_equal(remove_time_trend(vectors, present, Histories(train.indptr, train.items)), vectors)
     few = Histories(np.array([0, 20]), train.items[:20], train.times[:20])
-    assert np.array_equal(without_time(vectors, present, few), vectors)
+    assert np.array_equal(remove_time_trend(vectors, present, few), vectors)
 
 
 def test_what_content_spreads_is_not_popularity_s():
@@ -106,14 +106,14 @@ def test_what_content_spreads_is_not_popularity_s():
     # Ten choices by popularity, of which five of each item are expected; a choice itself is left out of both.
     assert ratio[0] == pytest.approx((9 + 3) / (5 * 0.9 + 3))
     assert ratio[1] == pytest.approx(3 / (5 * 0.9 + 3))
-    np.testing.assert_allclose(model.after(np.array([0, 1]), np.zeros(2, np.int64)), [13 / 8, 3 / 8])
+    np.testing.assert_allclose(model.next_ratio(np.array([0, 1]), np.zeros(2, np.int64)), [13 / 8, 3 / 8])
 
 
 def test_what_popularity_knows_comes_back():
     item, time = fading(2000)
-    periods = by_period(item, time, ITEMS)
-    period = periods.of(time, len(time))
+    periods = fit_periods(item, time, ITEMS)
+    period = periods.assign(time, len(time))
     one, two = (Popularity(item, period, periods) for _ in range(2))
     one.update(np.random.default_rng(0).random(len(item)))
     two.restore(one.state())
-    assert np.array_equal(one.after(item, period), two.after(item, period))
+    assert np.array_equal(one.next_ratio(item, period), two.next_ratio(item, period))

@@ -7,16 +7,18 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 from support.small_models import ITEMS, small_denoiser, small_histories
 
-from demure.model.batch import Context
-from demure.model.item_item import Neighbours, Walk, count_pairs
-from demure.model.recommender import Pool, Recommender, Terms
+from demure.model.batch import HistoryBatch
+from demure.model.fusion import FusionWeights
+from demure.model.item_item import ItemItemModel, count_pairs
+from demure.model.item_item_density import ItemItemParameters
+from demure.model.recommender import Recommender, Terms
 
 HISTORIES = st.lists(st.lists(st.integers(0, 7), max_size=7, unique=True), min_size=1, max_size=6)
 WALKS = [
-    Walk(),
-    Walk(nearness=0.0, fading=0.0),
-    Walk(nearness=0.5, shared=1.0, exponent=0.8, fading=1.3),
-    Walk(further=1.0),
+    ItemItemParameters(),
+    ItemItemParameters(nearness=0.0, fading=0.0),
+    ItemItemParameters(nearness=0.5, shared=1.0, exponent=0.8, fading=1.3),
+    ItemItemParameters(further=1.0),
 ]
 
 
@@ -54,7 +56,7 @@ def test_pairs_are_followed_as_a_matrix_is(rows, nearness, shared):
     mass = np.random.default_rng(0).random((8, 3)) * (np.arange(24).reshape(8, 3) % 3 == 0)
     np.testing.assert_allclose(found.follow(mass), slow.T @ mass, atol=1e-9)
     np.testing.assert_allclose(found.follow(csr_array(mass)), slow.T @ mass, atol=1e-9)
-    np.testing.assert_allclose(found.towards(mass[:, 0]), slow @ mass[:, 0], atol=1e-9)
+    np.testing.assert_allclose(found.times(mass[:, 0]), slow @ mass[:, 0], atol=1e-9)
 
 
 def test_pairs_by_hand():
@@ -71,7 +73,7 @@ def test_pairs_by_hand():
 def neighbours(rows, walk, items=8):
     indptr, taken = csr(rows)
     counts = count_pairs(indptr, taken, items, 50, nearness=walk.nearness, shared=walk.shared)
-    return Neighbours(counts, np.bincount(taken, minlength=items).astype(float), walk)
+    return ItemItemModel(counts, np.bincount(taken, minlength=items).astype(float), walk)
 
 
 @pytest.mark.parametrize("walk", WALKS)
@@ -101,7 +103,7 @@ def test_what_is_taken_with_the_history_is_likelier(walk):
 def test_the_last_item_counts_most_where_order_fades():
     rows = [[0, 1], [0, 1], [2, 3], [2, 3]]
     two = np.array([[0, 2], [2, 0]])
-    fading, flat = (neighbours(rows, Walk(fading=value)).density(two) for value in (1.0, 0.0))
+    fading, flat = (neighbours(rows, ItemItemParameters(fading=value)).density(two) for value in (1.0, 0.0))
     assert fading[0, 3] > fading[0, 1]
     assert fading[1, 1] > fading[1, 3]
     np.testing.assert_allclose(flat[0], flat[1])
@@ -111,7 +113,7 @@ def test_the_last_item_counts_most_where_order_fades():
 def parts():
     denoiser = small_denoiser()
     rows = [row.tolist() for row in small_histories([6] * 20, seed=4)]
-    model = neighbours(rows, Walk(), ITEMS)
+    model = neighbours(rows, ItemItemParameters(), ITEMS)
     return denoiser, model
 
 
@@ -120,7 +122,7 @@ TAKEN = np.arange(ITEMS) % 30.0
 
 def recommender(parts, *, pool=None, longest=50):
     denoiser, model = parts
-    return Recommender(denoiser, model, pool or Pool(0.75, 0.3), TAKEN, longest=longest)
+    return Recommender(denoiser, model, pool or FusionWeights(0.75, 0.3), TAKEN, max_history=longest)
 
 
 def test_the_pool_by_its_formula(parts):
@@ -138,25 +140,25 @@ def test_the_pool_by_its_formula(parts):
 
 def test_content_counts_more_for_what_few_took(parts):
     """w + s 10 / (n + 10): .2 + .6 for an item that nobody took, .2 + .3 for one taken ten times."""
-    pool = Pool(1.0, 0.2, 0.6)
-    np.testing.assert_allclose(pool.content_of(np.array([0, 10, 20])), [0.8, 0.5, 0.4], rtol=1e-6)
+    pool = FusionWeights(1.0, 0.2, 0.6)
+    np.testing.assert_allclose(pool.content_weights(np.array([0, 10, 20])), [0.8, 0.5, 0.4], rtol=1e-6)
     items = small_histories([6, 2], width=6).numpy()
     whole = recommender(parts, pool=pool)
     terms = whole.terms(items)
-    more = whole.score(terms) - recommender(parts, pool=Pool(1.0, 0.2)).score(terms)
+    more = whole.score(terms) - recommender(parts, pool=FusionWeights(1.0, 0.2)).score(terms)
     np.testing.assert_allclose(more, 0.6 * 10 / (TAKEN + 10) * terms.content, rtol=1e-3, atol=1e-5)
 
 
 def test_the_ends_of_the_pool(parts):
     items = small_histories([5, 3]).numpy()
     log_popularity = parts[0].popularity_I.log().numpy()
-    alone = {pool: recommender(parts, pool=Pool(*pool)) for pool in [(0.0, 0.0), (1.0, 0.0), (0.0, 1.0)]}
+    alone = {pool: recommender(parts, pool=FusionWeights(*pool)) for pool in [(0.0, 0.0), (1.0, 0.0), (0.0, 1.0)]}
     scores = {pool: one.score(one.terms(items)) for pool, one in alone.items()}
     np.testing.assert_allclose(scores[0.0, 0.0], np.broadcast_to(log_popularity, scores[0.0, 0.0].shape), rtol=1e-5)
     np.testing.assert_allclose(scores[1.0, 0.0], np.log(parts[1].density(items)), rtol=1e-4)
     content = scores[0.0, 1.0] - log_popularity
     np.testing.assert_allclose(content, alone[0.0, 1.0].content(items)[0], rtol=1e-3, atol=1e-4)
-    without = Recommender(parts[0], None, Pool(0.7, 1.0), TAKEN, longest=50)
+    without = Recommender(parts[0], None, FusionWeights(0.7, 1.0), TAKEN, max_history=50)
     np.testing.assert_allclose(without.score(without.terms(items)), scores[0.0, 1.0], rtol=1e-4, atol=1e-5)
 
 
@@ -168,18 +170,18 @@ def test_because_is_the_part_that_carries_most(parts):
     )
     history = 2
     # With v = 1 and w = .5: .5 < 1; 1.5 > 1; .25 > -1; both against it; .5 > 0.
-    assert of_five(parts, Pool(1.0, 0.5)).because(terms).tolist() == [[history, 1, 0, history, 1]]
-    assert of_five(parts, Pool(1.0, 0.0)).because(terms).tolist() == [[history] * 5]
+    assert of_five(parts, FusionWeights(1.0, 0.5)).because(terms).tolist() == [[history, 1, 0, history, 1]]
+    assert of_five(parts, FusionWeights(1.0, 0.0)).because(terms).tolist() == [[history] * 5]
 
 
 def of_five(parts, pool):
-    return Recommender(*parts, pool, np.full(5, 30.0), longest=50)
+    return Recommender(*parts, pool, np.full(5, 30.0), max_history=50)
 
 
 def test_because_names_the_largest_term(parts):
     denoiser, _ = parts
     items = small_histories([8, 4])
-    _, terms = denoiser.over_catalogue(Context.of(items, ordered=True), denoiser.views())
+    _, terms = denoiser.catalogue_ratios(HistoryBatch.build(items, ordered=True), denoiser.views())
     assert np.array_equal(recommender(parts).content(items.numpy())[1], terms.numpy().argmax(1))
     assert len(np.unique(terms.numpy().argmax(1))) == 2
 

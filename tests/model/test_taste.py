@@ -48,7 +48,7 @@ def test_choices_after_the_training_are_told_the_same_way():
     model = taste(user, item)
     updated(model)
     u, i = np.repeat(np.arange(USERS), ITEMS), np.tile(np.arange(ITEMS), USERS)
-    after = model.after(u, i).reshape(USERS, ITEMS)
+    after = model.next_ratio(u, i).reshape(USERS, ITEMS)
     same = (np.arange(USERS)[:, None] - np.arange(ITEMS)) % 2 == 0
     assert after[same].mean() > 1.5
     assert after[~same].mean() < 0.6
@@ -120,5 +120,5 @@ def test_what_it_knows_comes_back():
     one, two = taste(user, item), taste(user, item)
     updated(one, times=4)
     two.restore(one.state())
-    assert np.array_equal(one.after(user, item), two.after(user, item))
+    assert np.array_equal(one.next_ratio(user, item), two.next_ratio(user, item))
     assert np.array_equal(updated(one, times=1), updated(two, times=1))

@@ -159,7 +159,7 @@ def test_other_kinds_of_value():
         ("name=3", ["name", "3 is not text"]),
         ("modalities=[1, 2]", ["modalities", "[1, 2]", "list of names"]),
         ("denoiser=4", ["denoiser", "4"]),
-        ("denoiser.themes.deep=4", ["denoiser.themes", "whole number"]),
+        ("denoiser.clusters.deep=4", ["denoiser.clusters", "whole number"]),
         ("name.deep=4", ["name", "holds no keys"]),
         ("baseline=4", ["baseline", "4"]),
         ("epochs", ["'epochs' is not KEY=VALUE"]),
@@ -195,7 +195,7 @@ def test_an_unknown_recipe_has_a_nearest_name(tmp_path):
         name=st.text(),
         about=st.text(),
         modalities=st.lists(st.text(min_size=1), max_size=3).map(tuple),
-        denoiser=st.builds(DenoiserRecipe, denoise=st.booleans(), themes=st.integers(1, 4096)),
+        denoiser=st.builds(DenoiserRecipe, denoise=st.booleans(), clusters=st.integers(1, 4096)),
         training=st.builds(TrainingRecipe, epochs=st.integers(1, 100_000), learning_rate=st.floats(0, 10)),
         baseline=st.dictionaries(st.text(min_size=1), st.floats(0, 1e6)),
     )

@@ -80,23 +80,24 @@ def test_the_items_of_each_modality(runs, tmp_path):
 def test_channel_id_of_every_kind_of_walk(timed):
     """Order or none, one step or three, with a linear share or without: as the model itself."""
     from demure.data.dataset import Dataset
-    from demure.data.histories import counts
-    from demure.model.item_item import Walk, neighbours_of
-    from demure.serving.item_item import dense_walk, scores_of_walk, walk_arrays
+    from demure.model.item_item import build_item_item
+from demure.model.item_item_density import ItemItemParameters
+    from demure.serving.item_item import item_item_arrays, score_item_item
+    from demure.serving.onnx import DenseItemItem
 
     data = Dataset.load(timed)
     train = data.histories("train")
     items = np.concatenate(
         [train.padded(np.arange(20), 12), np.full((1, 12), -1)[:, : train.padded(np.arange(20), 12).shape[1]]]
     )
-    for walk in (Walk(), Walk(nearness=0.0, fading=0.0, shared=1.0), Walk(further=0.5, linear=0.25), Walk(further=2.0)):
-        channel = neighbours_of(train, counts(train, data.n_items), walk, 50)
-        arrays = walk_arrays(channel)
+    for walk in (ItemItemParameters(), ItemItemParameters(nearness=0.0, fading=0.0, shared=1.0), ItemItemParameters(further=0.5, linear=0.25), ItemItemParameters(further=2.0)):
+        channel = build_item_item(train, train.count_items(data.n_items), walk, 50)
+        arrays = item_item_arrays(channel)
         expected = np.log(channel.density(items))
-        assert np.allclose(scores_of_walk(arrays, walk, items), expected, atol=1e-5), walk
+        assert np.allclose(score_item_item(arrays, walk, items), expected, atol=1e-5), walk
         import torch
 
-        dense = dense_walk(arrays, walk)(torch.as_tensor(items)).detach().numpy()
+        dense = DenseItemItem(arrays, walk)(torch.as_tensor(items)).detach().numpy()
         assert np.allclose(dense, expected, atol=1e-4), walk
 
 
@@ -134,13 +135,13 @@ def test_a_large_catalogue_has_its_content_in_the_graph_alone(runs, monkeypatch)
     from demure.serving import onnx
 
     loaded, histories, _ = whole(runs["demure"])
-    assert onnx.OfDemure(loaded, histories).outputs == ("content", "scores")
-    monkeypatch.setattr(onnx, "MOST_DENSE", 10)
-    graph = onnx.OfDemure(loaded, histories)
+    assert onnx.DemureGraph(loaded.recommender, histories).outputs == ("content", "scores")
+    monkeypatch.setattr(onnx, "MAX_DENSE_ITEMS", 10)
+    graph = onnx.DemureGraph(loaded.recommender, histories)
     assert graph.outputs == ("content",)
     assert "channel `id`: above 10 items" in graph.lacks
-    monkeypatch.setattr(onnx, "_LONGEST", 8)
-    assert "before the last 8 interactions" in onnx.OfDemure(loaded, histories).lacks
+    monkeypatch.setattr(onnx, "_MAX_LENGTH", 8)
+    assert "before the last 8 interactions" in onnx.DemureGraph(loaded.recommender, histories).lacks
 
 
 def test_an_index_is_written_and_its_recall_told(runs, tmp_path):
@@ -158,7 +159,7 @@ def test_an_index_is_written_and_its_recall_told(runs, tmp_path):
 
 
 def test_what_scores_otherwise_is_not_written(runs, tmp_path, monkeypatch):
-    sound = module.parts_of
+    sound = module.export_contents
 
     def off(loaded, histories):
         parts = sound(loaded, histories)
@@ -166,7 +167,7 @@ def test_what_scores_otherwise_is_not_written(runs, tmp_path, monkeypatch):
         parts.scores = lambda arrays, which: scores(arrays, which) * 1.01
         return parts
 
-    monkeypatch.setattr(module, "parts_of", off)
+    monkeypatch.setattr(module, "export_contents", off)
     with pytest.raises(DemureError, match=r"differ from the run's by .* more than 0\.0001; nothing was written"):
         export(runs["vbpr"], tmp_path / "out")
     assert list(tmp_path.iterdir()) == []

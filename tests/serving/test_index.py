@@ -62,4 +62,4 @@ def test_without_usearch_its_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "usearch", None)
     monkeypatch.setitem(sys.modules, "usearch.index", None)
     with pytest.raises(MachineError, match=r"usearch is not installed; pip install 'demure\[ann\]'"):
-        module.need_usearch()
+        module.require_usearch()

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from demure.model.denoiser import Denoiser, Shape
+from demure.model.denoiser import Denoiser
 from demure.model.latent import fit_latent
+from demure.recipe.schema import DenoiserRecipe
 
 ITEMS = 40
 
@@ -32,8 +33,8 @@ def small_denoiser(
         vectors = (centres[random.integers(4, size=ITEMS)] + random.normal(size=(ITEMS, 6)) * 0.5).astype(np.float32)
         latents[name] = fit_latent(vectors, random.permutation(ITEMS) >= missing * ITEMS)
     popularity = random.integers(0, 20, ITEMS).astype(np.float64)
-    fixed = Shape(themes=4, rounds=3, denoise=denoise, **shape)
-    denoiser = Denoiser.from_latents(latents, popularity, fixed, ordered=ordered, seed=seed)
+    settings = DenoiserRecipe(clusters=4, rounds=3, denoise=denoise, **shape)
+    denoiser = Denoiser.from_latents(latents, popularity, settings, ordered=ordered, seed=seed)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in sorted(denoiser.named_parameters(), key=lambda named: "offset" in named[0]):

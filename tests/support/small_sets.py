@@ -16,7 +16,7 @@ SMALL = Knobs(
 )
 QUICK = (
     "training.epochs=3",
-    "training.alone_epochs=1",
+    "training.popularity_only_epochs=1",
     "training.offset_epochs=2",
     "training.epoch_steps=2",
     "training.batch_users=32",

@@ -1,0 +1,25 @@
+"""The weights that fuse content and item-item co-occurrence into one score; see ``demure.model.recommender``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+_FEW = 10.0  # k: training interactions at which an item gets half of the additional content weight
+
+
+@dataclass(frozen=True)
+class FusionWeights:
+    """Weights of the log-linear fusion: ``collaborative`` v, ``content`` w, ``scarce`` s.
+
+    ``scarce`` gives content more weight for items with few training interactions.
+    """
+
+    collaborative: float = 1.0
+    content: float = 0.1
+    scarce: float = 0.0
+
+    def content_weights(self, train_counts_I: np.ndarray) -> np.ndarray:
+        """Return w_i = w + s k / (n_i + k) (I,) for items with ``train_counts_I`` training interactions."""
+        return (self.content + self.scarce * _FEW / (train_counts_I + _FEW)).astype(np.float32)

@@ -1,0 +1,66 @@
+"""The mixture over causes: shares of the causes from counts, and the posterior over the causes of an interaction.
+
+    p(i | u, t) / p_t(i) = sum_r pi^r rho^r + (1 - delta) sum_m pi^m rho^m + delta pi^+ sum_{m<n} pi^mn rho^m rho^n
+
+with pi^+ = sum_m pi^m and pi^mn the normalised products of pi^m and pi^n (equation (1) of docs/method.md).
+
+Shape suffixes: B users, T positions, R rivals of content, M modalities, K = R + M causes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def cause_shares(counts_K: Tensor, prior_K: Tensor, between_2: Tensor, admitted_K: Tensor, n_rivals: int) -> Tensor:
+    """Return pi (..., K) from the counts of each cause.
+
+    A Beta prior ``between_2`` decides between the rivals (the first ``n_rivals`` causes) and the content, the Dirichlet
+    prior ``prior_K`` within each. ``admitted_K`` is 0 for causes that are ruled out.
+    """
+    R = n_rivals
+    within_K = (counts_K + prior_K) * admitted_K
+    counts_K = counts_K * admitted_K
+    sides = [(counts_K[..., :R], within_K[..., :R], between_2[0]), (counts_K[..., R:], within_K[..., R:], between_2[1])]
+    weight = [
+        (counts.sum(-1, keepdim=True) + prior) * (part.sum(-1, keepdim=True) > 0) for counts, part, prior in sides
+    ]
+    parts = [
+        part / part.sum(-1, keepdim=True).clamp(min=1e-30) * side_weight
+        for (_, part, _), side_weight in zip(sides, weight, strict=True)
+    ]
+    return torch.cat(parts, -1) / (weight[0] + weight[1])
+
+
+def cause_posterior(
+    ratio_BTM: Tensor,
+    rival_BTR: Tensor,
+    reliance_BTK: Tensor,
+    present_BTM: Tensor,
+    *,
+    two_causes: Tensor | float,
+    pairs: Sequence[tuple[int, int]],
+    factors: Sequence[Tensor] = (),
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the posterior of each modality (B, T, M) and rival (B, T, R), and p(i) / p_t(i) (B, T).
+
+    A modality's posterior is that of being among the causes, so two can be high at once. ``two_causes`` is delta, with
+    the ``pairs`` of modalities; ``factors`` (B, T) make the products of their ratios densities, 1 if not given.
+    """
+    R = rival_BTR.shape[-1]
+    rival = reliance_BTK[..., :R] * rival_BTR
+    content_BTM = reliance_BTK[..., R:]
+    among = (1 - two_causes) * content_BTM * ratio_BTM
+    total = rival.sum(-1) + among.sum(-1)
+    if pairs:
+        first, second = (torch.tensor(side, device=among.device) for side in zip(*pairs, strict=True))
+        share = content_BTM[..., first] * content_BTM[..., second]
+        share = share / share.sum(-1, keepdim=True).clamp(min=1e-9) * content_BTM.sum(-1, keepdim=True)
+        joint = two_causes * share * ratio_BTM[..., first] * ratio_BTM[..., second]
+        joint = joint * torch.stack(list(factors), -1) if factors else joint
+        total = total + joint.sum(-1)
+        among = among.index_add(-1, first, joint).index_add(-1, second, joint)
+    return among / total[..., None] * present_BTM, rival / total[..., None], total

@@ -1,0 +1,84 @@
+"""Two modalities that cause an interaction together: the factor that makes the product of their ratios a density.
+
+The modalities of an item are not independent, so rho^m rho^n alone is not a density ratio. It becomes one with the
+factor P(c) P(d) / P(c, d), the inverse lift of cluster c of the one modality and cluster d of the other, averaged over
+the clusters by which the item is chosen. The kernel experts have no clusters: the factor applies to the cluster
+experts' share of both densities, and is 1 where an item lacks one of the modalities.
+
+Shape suffixes: B users, T positions, I items, C and D clusters of the two modalities, M modalities.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from demure.model.modality import CatalogueView, ModalityExpert
+
+Pair = tuple[int, int]
+_CHANCE = 0.05  # share of the co-occurrences that are as if by chance: it bounds the factor where popular items are few
+
+
+def inverse_lifts(pairs: Sequence[Pair], views: Sequence[CatalogueView]) -> list[Tensor]:
+    """Return P(c) P(d) / P(c, d) (C, D) for each pair of modalities, over the items that have both."""
+    lifts = []
+    for a, b in pairs:
+        both_I = views[a].weight_I * views[b].present_I
+        joint_CD = (views[a].q_IC * both_I[:, None]).T @ views[b].q_IC / both_I.sum().clamp(min=1e-9)
+        chance_CD = joint_CD.sum(1, keepdim=True) * joint_CD.sum(0)
+        lifts.append(chance_CD / ((1 - _CHANCE) * joint_CD + _CHANCE * chance_CD).clamp(min=1e-12))
+    return lifts
+
+
+def pair_factors(
+    pairs: Sequence[Pair],
+    lifts: Sequence[Tensor],
+    experts: Sequence[ModalityExpert],
+    shares: Sequence[Tensor],
+    present_BTM: Tensor,
+) -> list[Tensor]:
+    """Return the factor (B, T) of each pair. ``shares``: posterior over the clusters (B, T, C) for each modality."""
+    return [
+        _gated(
+            experts[a],
+            experts[b],
+            ((shares[a] @ lift_CD) * shares[b]).sum(-1),
+            present_BTM[..., a],
+            present_BTM[..., b],
+        )
+        for (a, b), lift_CD in zip(pairs, lifts, strict=False)
+    ]
+
+
+def catalogue_factors(
+    pairs: Sequence[Pair],
+    lifts: Sequence[Tensor],
+    experts: Sequence[ModalityExpert],
+    densities: Sequence[Tensor],
+    views: Sequence[CatalogueView],
+) -> list[Tensor]:
+    """Return the factor (B, I) of each pair for every item.
+
+    ``densities``: theta_c / qbar_c (B, C) of the history for each modality.
+    """
+    factors = []
+    for (a, b), lift_CD in zip(pairs, lifts, strict=False):
+        chance_BCD = densities[a][:, :, None] * densities[b][:, None, :]
+        weighted_BI, chance_BI = (
+            # cluster by cluster: never users x items x clusters at once
+            sum(of_BCD[:, :, d] @ views[a].q_IC.T * member_I for d, member_I in enumerate(views[b].q_IC.T))
+            for of_BCD in (chance_BCD * lift_CD, chance_BCD)
+        )
+        factor_BI = weighted_BI / chance_BI.clamp(min=1e-9)
+        factors.append(_gated(experts[a], experts[b], factor_BI, views[a].present_I, views[b].present_I))
+    return factors
+
+
+def _gated(
+    one: ModalityExpert, other: ModalityExpert, factor: Tensor, one_present: Tensor, other_present: Tensor
+) -> Tensor:
+    """Return ``factor`` to the extent that both densities come from clusters."""
+    extent = torch.sigmoid(-one.gate) * torch.sigmoid(-other.gate) * one_present * other_present
+    return 1 + extent * (factor - 1)
