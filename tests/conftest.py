@@ -1,13 +1,11 @@
-"""Fixtures for every package."""
+"""Fixtures for every package. They import the library only when they are used: the guards run without it."""
 
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from support.small_sets import QUICK, dataset_folder
 
-# The same examples in every run: a build that fails, fails again for whoever looks into it. `--hypothesis-profile
-# default` searches afresh.
+# The same examples in every run, so that a failure can be repeated; `--hypothesis-profile default` draws new ones.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
 
@@ -25,18 +23,24 @@ def shared_data():
 @pytest.fixture(scope="session")
 def timed(tmp_path_factory):
     """A dataset with timestamps, two modalities, a tenth of each missing."""
+    from support.small_sets import dataset_folder
+
     return dataset_folder(tmp_path_factory.mktemp("timed"))
 
 
 @pytest.fixture(scope="session")
 def untimed(tmp_path_factory):
     """The same without timestamps, split at random."""
+    from support.small_sets import dataset_folder
+
     return dataset_folder(tmp_path_factory.mktemp("untimed"), timed=False)
 
 
 @pytest.fixture(scope="session")
 def run(timed, tmp_path_factory):
     """A run on ``timed``."""
+    from support.small_sets import QUICK
+
     from demure.training.run import train
 
     out = tmp_path_factory.mktemp("runs") / "run"

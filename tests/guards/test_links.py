@@ -15,6 +15,7 @@ SOURCES = {**modules(), **{f"benchmarks.{path.stem}": path for path in sorted((R
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 FOLDER = "demure|demure_cli|extractors|recipes|tests|docs|benchmarks"
 FILE = re.compile(rf"(?<![\w./-])((?:{FOLDER})/[\w./*-]*[\w*/])|(?<![\w./-])([\w-]+\.md)\b")
+KEY = re.compile(r"(?<![\w./-])((?:denoiser|collaborative|training|baseline)\.(?!(?:py|md)\b)\w+)")
 DOTTED = re.compile(r"(?<![\w./-])((?:demure|demure_cli|demure_extractors|demure_recipes)(?:\.\w+)+)")
 
 
@@ -86,6 +87,15 @@ def test_docstrings_name_what_exists(name):
     path = SOURCES[name]
     for line, text in docstrings(ast.parse(path.read_text(encoding="utf-8"))):
         assert absent(text, path) == [], f"{path.relative_to(ROOT)}:{line}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_pages_name_keys_of_recipes(page):
+    from demure.baselines.reference import keys_of
+    from demure.baselines.registry import BASELINES, LEARNED
+
+    keys = {key.name for model in ("demure", *BASELINES, *LEARNED) for key in keys_of(model)}
+    assert sorted(set(KEY.findall(page.read_text(encoding="utf-8"))) - keys) == []
 
 
 @pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/architecture.md"])

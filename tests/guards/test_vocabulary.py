@@ -151,7 +151,12 @@ def test_prose_is_read_line_by_line(text, out):
 
 def main(wanted: list[str]) -> None:
     """Count per package, or list what is out in the packages ``wanted``."""
-    places = [(package(name), place) for name, path in {**CODE, **TESTS}.items() for place in of_module(name, path)]
+    places = []
+    for name, path in {**CODE, **TESTS}.items():
+        try:
+            places += [(package(name), place) for place in of_module(name, path)]
+        except (SyntaxError, OSError) as error:
+            places.append((package(name), f"{path.relative_to(ROOT)}: {error}"))
     places += [("pages", place) for page in PAGES for place in of_page(page)]
     places += [("help", place) for place in of_help()]
     for part, count in sorted(Counter(part for part, _ in places).items()):

@@ -85,7 +85,12 @@ PROSE = {
     r"watch(?:es|ed|ing|er|ers)?": "track, validate, handle",
     r"subnormals?": "denormals",
 }
-ALLOWED_PROSE = (r"`?--watch\b`?", r"\bwatch(?:es)? (?:a |the )?(?:film|movie|video)s?\b", r"`training\.hearings`")
+ALLOWED_PROSE = (
+    r"`watchers\.json`",
+    r"`?--watch\b`?",
+    r"\bwatch(?:es)? (?:a |the )?(?:film|movie|video)s?\b",
+    r"`training\.hearings`",
+)
 
 _PROSE = {pattern: re.compile(rf"\b(?:{pattern})\b", re.IGNORECASE) for pattern in PROSE}
 _ALLOWED = re.compile("|".join(ALLOWED_PROSE), re.IGNORECASE)
