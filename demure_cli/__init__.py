@@ -1,1 +1,1 @@
-"""The command line: parses, calls one library function, prints its result."""
+"""The command line of demure: each command parses its options, calls one library function, and prints the result."""

@@ -1,4 +1,4 @@
-"""The `demure` command. Imports nothing heavy: what a command needs, it imports when it runs."""
+"""The `demure` command. Commands import the library when they run, so that `demure --help` starts fast."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 
 from demure import __version__
 from demure.errors import DemureError, MachineError
-from demure_cli.command import Interrupted, Quiet, Verbose, flag
+from demure_cli.command import Interrupted
 from demure_cli.commands.compare import compare
 from demure_cli.commands.data import data
 from demure_cli.commands.demo import demo
@@ -29,74 +29,78 @@ from demure_cli.commands.report import report
 from demure_cli.commands.train import train
 from demure_cli.commands.tune import tune
 from demure_cli.commands.ui import ui
+from demure_cli.options import Quiet, Verbose, flag
 from demure_cli.output.terminal import terminal
 
-# click's exceptions, by way of Typer, which carries its own copy of click in some versions and not in others.
+# The usage error of click, by way of Typer: some versions of Typer carry their own copy of click.
 _UsageError: Any = typer.BadParameter.__mro__[1]
 
+_HELP = (
+    "Find out which modality of an item (text, image) was the point of interest of each choice, and which was noise."
+)
 app = typer.Typer(
     name="demure",
-    help="Which modality of an item was the point of interest of each choice, and which was noise.",
-    epilog="First time here? `demure demo` shows the whole way on a small catalogue, offline, in two minutes.",
+    help=_HELP,
+    epilog="To begin, run `demure demo`: it shows every step on a small catalogue, offline, in two minutes.",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"]},
 )
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         terminal.raw(f"demure {__version__}")
         raise typer.Exit
 
 
-@app.callback(invoke_without_command=True)
+@app.callback(invoke_without_command=True, help=_HELP)
 def root(
     context: typer.Context,
     quiet: Quiet = False,
     verbose: Verbose = False,
     version: Annotated[
-        bool, flag("--version", help="Print the version and end.", is_eager=True, callback=_version)
+        bool, flag("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
     ] = False,
 ) -> None:
-    """Which modality of an item was the point of interest of each choice, and which was noise."""
+    """Set the flags of all commands; without a command, print the help."""
     terminal.configure(quiet=quiet, verbose=verbose)
     if context.invoked_subcommand is None:
         terminal.raw(context.get_help())
 
 
-_WAY, _MORE = "From raw files to verdicts and recommendations", "More"
+_STEPS, _OTHERS = "From raw files to verdicts and recommendations", "Other commands"
 _COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
-    ("prepare", prepare, _WAY),
-    ("extract", extract, _WAY),
-    ("train", train, _WAY),
-    ("tune", tune, _WAY),
-    ("eval", eval_, _WAY),
-    ("compare", compare, _WAY),
-    ("inspect", inspect, _WAY),
-    ("recommend", recommend, _WAY),
-    ("report", report, _WAY),
-    ("ui", ui, _WAY),
-    ("export", export, _WAY),
-    ("demo", demo, _MORE),
-    ("extractors", extractors, _MORE),
+    ("prepare", prepare, _STEPS),
+    ("extract", extract, _STEPS),
+    ("train", train, _STEPS),
+    ("tune", tune, _STEPS),
+    ("eval", eval_, _STEPS),
+    ("compare", compare, _STEPS),
+    ("inspect", inspect, _STEPS),
+    ("recommend", recommend, _STEPS),
+    ("report", report, _STEPS),
+    ("ui", ui, _STEPS),
+    ("export", export, _STEPS),
+    ("demo", demo, _OTHERS),
+    ("extractors", extractors, _OTHERS),
 )
 for _name, _function, _panel in _COMMANDS:
     app.command(_name, rich_help_panel=_panel)(_function)
-app.add_typer(data, name="data", rich_help_panel=_MORE)
-app.add_typer(features, name="features", rich_help_panel=_MORE)
-app.add_typer(images, name="images", rich_help_panel=_MORE)
-app.add_typer(recipes, name="recipes", rich_help_panel=_MORE)
+app.add_typer(data, name="data", rich_help_panel=_OTHERS)
+app.add_typer(features, name="features", rich_help_panel=_OTHERS)
+app.add_typer(images, name="images", rich_help_panel=_OTHERS)
+app.add_typer(recipes, name="recipes", rich_help_panel=_OTHERS)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command line; return its exit status.
+    """Run one command line and return its exit status.
 
-    0 success, 2 what the user can mend (one line on standard error), 130 Ctrl-C, 141 nobody reads the output any more,
-    1 an error that is ours.
+    0: success; 2: an error that the user can fix (one line on standard error); 130: Ctrl-C; 141: the reader of the
+    output is gone; 1: a bug in demure.
     """
     terminal.reset()
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # a title must not end a command on a terminal that lacks its letters
+        if hasattr(stream, "reconfigure"):  # a title with unknown letters must not stop a command
             stream.reconfigure(errors="replace")
     try:
         status = app(args=arguments, prog_name="demure", standalone_mode=False)
@@ -118,17 +122,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return _unread()
-    except SystemExit as end:  # rich's way to say that nobody reads on; also how shell completion ends
-        return _unread() if end.code == 1 else int(end.code or 0)
+    except SystemExit as stop:  # rich raises it with code 1 when the reader is gone; shell completion raises it too
+        return _unread() if stop.code == 1 else int(stop.code or 0)
     except OSError as error:
         place = "" if error.filename is None else f"{error.filename}: "
-        return _unforeseen(error, 2, f"{place}{error.strerror or error}")
+        return _unexpected(error, 2, f"{place}{error.strerror or error}")
     except MemoryError as error:
-        return _unforeseen(error, 2, "out of memory; close other programs, or use a machine with more")
+        return _unexpected(error, 2, "out of memory; close other programs, or use a machine with more memory")
     except Exception as error:
-        if type(error).__name__ == "OutOfMemoryError":  # torch's, known without importing torch
-            return _unforeseen(error, 2, "the device is out of memory; use --device cpu, or a smaller recipe")
-        return _unforeseen(
+        if type(error).__name__ == "OutOfMemoryError":  # of torch, recognised without importing torch
+            return _unexpected(error, 2, "the device is out of memory; use --device cpu, or a smaller recipe")
+        return _unexpected(
             error, 1, f"{type(error).__name__}: {error}; this is a bug: please report it, with --verbose"
         )
 
@@ -140,12 +144,12 @@ def _usage(error: Any) -> str:
 
 
 def _unread() -> int:
-    # The interpreter flushes standard output once more when it ends.
+    # The interpreter flushes standard output once more at exit, which would fail again.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 141
 
 
-def _unforeseen(error: BaseException, status: int, line: str) -> int:
+def _unexpected(error: BaseException, status: int, line: str) -> int:
     if terminal.verbose:
         terminal.trace(error)
     terminal.error(line)

@@ -1,44 +1,44 @@
-"""What every command shares: its flags, how it shows its result, and what it says when it is interrupted."""
+"""What every command shares: its flags, the view of its result, and its message when it is interrupted."""
 
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
+from demure_cli.options import Json, Quiet, Verbose
 from demure_cli.output.terminal import terminal
 
 
-def flag(*names: str, help: str, **options: Any) -> Any:
-    """A yes-or-no option, without the ``<bool>`` that Typer would print behind it."""
-    return typer.Option(*names, help=help, metavar="", **options)
-
-
-Quiet = Annotated[bool, flag("--quiet", "-q", help="No progress and no notes: only the result and errors.")]
-Verbose = Annotated[bool, flag("--verbose", "-v", help="Show warnings, logs and tracebacks.")]
-Json = Annotated[bool, flag("--json", help="Print the result as one JSON object on standard output.")]
-Device = Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps.")]
-Run = Annotated[str, typer.Argument(metavar="RUN", help="Run folder that `demure train` wrote.")]
-DatasetFolder = Annotated[str, typer.Argument(metavar="DATASET", help="Dataset folder that `demure prepare` wrote.")]
-
-
 class Interrupted(Exception):
-    """Ctrl-C, with what is left of the work."""
+    """Ctrl-C; the message says what is kept of the work."""
+
+
+def view(module: str, function: str = "show") -> Callable[[Any], None]:
+    """Return a function that prints a result by ``demure_cli.views.<module>.<function>``.
+
+    The view is imported when there is a result: views import rich and parts of the library, and `demure --help` must
+    start fast.
+    """
+
+    def show(result: Any) -> None:
+        getattr(importlib.import_module(f"demure_cli.views.{module}"), function)(result)
+
+    return show
 
 
 def command(
     show: Callable[[Any], None] | None = None, *, kept: str = "nothing was written", json: bool = True
-) -> Callable[[Callable[..., Any]], Callable[..., None]]:
-    """Make a function that returns a result object into a command.
+) -> Callable[[Callable[..., object]], Callable[..., None]]:
+    """Turn a function that returns a result into a command.
 
-    Adds ``--quiet``, ``--verbose`` and, unless ``json`` is false, ``--json``; prints the result through ``show``. On
-    Ctrl-C the command ends with ``kept``, in which ``{name}`` stands for an argument.
+    Adds ``--quiet``, ``--verbose`` and, unless ``json`` is false, ``--json``; prints the result by ``show``. ``kept``:
+    what Ctrl-C leaves, in which ``{name}`` stands for an argument.
     """
 
-    def decorate(function: Callable[..., Any]) -> Callable[..., None]:
+    def decorate(function: Callable[..., object]) -> Callable[..., None]:
         @functools.wraps(function)
         def run(**arguments: Any) -> None:
             terminal.configure(quiet=arguments.pop("quiet"), verbose=arguments.pop("verbose"))
@@ -57,8 +57,8 @@ def command(
         parameters = [
             *signature.parameters.values(),
             *(
-                inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=a)
-                for n, a in flags.items()
+                inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=annotation)
+                for name, annotation in flags.items()
             ),
         ]
         run.__signature__ = signature.replace(parameters=parameters, return_annotation=None)  # type: ignore[attr-defined]

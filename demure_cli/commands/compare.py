@@ -1,66 +1,68 @@
-"""`demure compare`: methods next to each other, over users and seeds."""
+"""`demure compare`: compare methods over users and seeds."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, cast
 
 import typer
 
-from demure_cli.command import Device, command, flag
-from demure_cli.commands.eval import Form, Split, lengths, words
+from demure_cli.command import command, view
+from demure_cli.options import Cutoffs, Device, Split, TableFormat, flag
 from demure_cli.output.terminal import terminal
 
 
-def _show(result: Any) -> None:
-    from demure_cli.views.compare import show
-
-    show(result)
-
-
-@command(_show)
+@command(view("compare"))
 def compare(
     runs: Annotated[
         list[str],
         typer.Argument(
             metavar="RUN...",
-            help="Two or more run folders; those of one recipe that differ in their seed are one method.",
+            help="Two or more run folders. Runs of one recipe that differ only in their seed are one method.",
         ),
     ],
     split: Split = "test",
-    k: Annotated[str, typer.Option("--k", metavar="K,K,...", help="Lengths of the list, separated by commas.")] = "20",
+    k: Cutoffs = "20",
     metrics: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME,...",
-            help="recall, ndcg, hit, mrr, map, precision, novelty, arp, ild-MODALITY; recall and ndcg if not said.",
+            help="recall, ndcg, hit, mrr, map, precision, novelty, arp, ild-MODALITY; by default recall and ndcg.",
         ),
     ] = None,
     against: Annotated[
-        str | None, typer.Option(metavar="RUN|RECIPE", help="What all others are compared with; else the first run.")
+        str | None,
+        typer.Option(
+            metavar="RUN|RECIPE", help="The method that all others are compared with; by default the first run."
+        ),
     ] = None,
-    all_pairs: Annotated[bool, flag("--all-pairs", help="Compare every two instead.")] = False,
+    all_pairs: Annotated[bool, flag("--all-pairs", help="Compare every two methods instead.")] = False,
     test: Annotated[str, typer.Option(metavar="t|wilcoxon|permutation", help="The paired test.")] = "t",
-    form: Form = "table",
+    form: TableFormat = "table",
     device: Device = "auto",
-) -> Any:
-    """Compare methods: means, intervals, paired tests over users and seeds with Holm's correction, effect sizes."""
+) -> object:
+    """Compare methods: means, intervals, effect sizes, and paired tests with Holm's correction.
+
+    The tests are over users, and over seeds where a method has several.
+    """
     from pathlib import Path
 
     from demure_cli.output.formats import Formatted, check_format
+    from demure_cli.parsing import parse_cutoffs, split_words
 
-    chosen, ks = check_format(form), lengths(k)
+    table_format, cutoffs = check_format(form), parse_cutoffs(k)
+    from demure.evaluation.stats import Test
     from demure.runs.evaluate import MAIN, compare_runs
 
     with terminal.progress() as listener:
-        found = compare_runs(
+        result = compare_runs(
             [Path(run) for run in runs],
             split=split,
-            ks=ks,
-            metrics=words(metrics or MAIN),
+            ks=cutoffs,
+            metrics=split_words(metrics or MAIN),
             against=against,
             all_pairs=all_pairs,
-            test=test,
+            test=cast(Test, test),  # compare_runs refuses any other word
             device=device,
             listener=listener,
         )
-    return Formatted(found, chosen)
+    return Formatted(result, table_format)

@@ -1,43 +1,33 @@
-"""`demure data`: look into a dataset folder, and take it elsewhere."""
+"""`demure data`: describe a dataset folder, and export it for other tools."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from demure_cli.command import DatasetFolder, command, flag
+from demure_cli.command import command, view
+from demure_cli.options import DatasetFolder, OutFolder, flag
 from demure_cli.output.terminal import terminal
 
-data = typer.Typer(help="Look into a dataset folder, and take it elsewhere.", no_args_is_help=True)
+_HELP = "Describe a dataset folder, and export it for other tools."
+data = typer.Typer(help=_HELP, no_args_is_help=True)
 
 
-@data.callback()
-def _group() -> None:
-    """Look into a dataset folder, and take it elsewhere."""
-
-
-def _show(result: Any) -> None:
-    from demure_cli.views.data import show_described
-
-    show_described(result)
-
-
-def _show_exported(result: Any) -> None:
-    from demure_cli.views.data import show_exported
-
-    show_exported(result)
+@data.callback(help=_HELP)
+def _group() -> None: ...
 
 
 @data.command("show")
-@command(_show)
+@command(view("data", "show_description"))
 def show(
     dataset: DatasetFolder,
     gap: Annotated[
-        float, typer.Option(min=0.0, metavar="MINUTES", help="A session ends where its user does nothing for so long.")
+        float, typer.Option(min=0.0, metavar="MINUTES", help="A session ends after so many minutes without a choice.")
     ] = 30,
-) -> Any:
-    """Counts, distributions, modality coverage, look-alike items, sessions, suspicious users."""
+) -> object:
+    """Describe a dataset: counts, distributions, content of the items, leakage of the split, look-alike items, sessions
+    and suspicious users."""
     from pathlib import Path
 
     from demure.data.describe.describe import describe
@@ -47,17 +37,19 @@ def show(
 
 
 @data.command("export")
-@command(_show_exported)
+@command(view("data", "show_export"))
 def export(
     dataset: DatasetFolder,
-    out: Annotated[str, typer.Option(metavar="DIR", help="The folder to write.")],
+    out: OutFolder,
     format: Annotated[str, typer.Option(metavar="FORMAT", help="recbole, mmrec or cornac.")],
-    name: Annotated[str | None, typer.Option(metavar="NAME", help="What the files are called, if not as DIR.")] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The name of the dataset in the files; by default that of DIR.")
+    ] = None,
     overwrite: Annotated[bool, flag("--overwrite", help="Replace the folder if it exists.")] = False,
-) -> Any:
-    """Write a dataset, with its split and features, as the files of another tool."""
+) -> object:
+    """Write a dataset, with its split and features, in the file format of another tool."""
     from pathlib import Path
 
-    from demure.data.export import export as write
+    from demure.data.export import export_dataset
 
-    return write(Path(dataset), Path(out), format, name, overwrite=overwrite)
+    return export_dataset(Path(dataset), Path(out), format, name, overwrite=overwrite)

@@ -1,64 +1,46 @@
-"""`demure features`: look at features, bring in those of other tools, and take them elsewhere."""
+"""`demure features`: check features, import those of other tools, and export them."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from demure_cli.command import DatasetFolder, command, flag
+from demure_cli.command import command, view
+from demure_cli.options import DatasetFolder, Modalities, OutFolder, flag
 
-features = typer.Typer(
-    help="Look at features, bring in those of other tools, take them elsewhere.", no_args_is_help=True
-)
-
-
-@features.callback()
-def _group() -> None:
-    """Look at features, bring in those of other tools, take them elsewhere."""
+_HELP = "Check features, import features of other tools, and export features."
+features = typer.Typer(help=_HELP, no_args_is_help=True)
 
 
-def _show_checked(result: Any) -> None:
-    from demure_cli.views.features import show_checked
-
-    show_checked(result)
-
-
-def _show_imported(result: Any) -> None:
-    from demure_cli.views.features import show_imported
-
-    show_imported(result)
-
-
-def _show_exported(result: Any) -> None:
-    from demure_cli.views.features import show_exported
-
-    show_exported(result)
+@features.callback(help=_HELP)
+def _group() -> None: ...
 
 
 @features.command("check")
-@command(_show_checked)
+@command(view("features", "show_check"))
 def check(
     dataset: DatasetFolder,
-    names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="The modalities; all if none.")] = None,
+    names: Modalities = None,
     item: Annotated[
-        list[str] | None, typer.Option(metavar="ID", help="Show what is nearest to this item; repeatable.")
+        list[str] | None,
+        typer.Option(metavar="ID", help="Show the items nearest to this one. Repeat it for several items."),
     ] = None,
     examples: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Items to show the nearest of, where none is named.")
+        int, typer.Option(min=0, metavar="N", help="Without --item: the number of example items to show.")
     ] = 3,
-    nearest: Annotated[int, typer.Option(min=1, metavar="N", help="How many of the nearest to show.")] = 4,
-) -> Any:
-    """Norms, duplicates, collapsed and constant features, how many items lack them, and what is near to what."""
+    nearest: Annotated[int, typer.Option(min=1, metavar="N", help="The number of nearest items to show.")] = 4,
+) -> object:
+    """Check features: norms, duplicates, constant and collapsed columns, missing items, and nearest items."""
     from pathlib import Path
 
-    from demure.features.check import check as look
+    from demure.features.check import check_features
 
-    return {"features": look(Path(dataset), names or [], item or [], examples, nearest)}
+    return {"features": check_features(Path(dataset), names or [], item or [], examples, nearest)}
 
 
 @features.command("import")
-@command(_show_imported)
+@command(view("features", "show_import"))
 def import_(
     dataset: DatasetFolder,
     source: Annotated[
@@ -66,12 +48,13 @@ def import_(
     ],
     format: Annotated[str, typer.Option(metavar="FORMAT", help="auto, npy, parquet, mmrec or ducho.")] = "auto",
     ids: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Whose the rows of a .npy file are: an item id per line, or CSV.")
+        str | None,
+        typer.Option(metavar="FILE", help="The item ids of the rows of a .npy file: one id per line, or CSV."),
     ] = None,
-    partial: Annotated[bool, flag("--partial", help="Take what fits, where ids do not match.")] = False,
+    partial: Annotated[bool, flag("--partial", help="Import the matching rows if some ids do not match.")] = False,
     overwrite: Annotated[bool, flag("--overwrite", help="Replace features of the same name.")] = False,
-) -> Any:
-    """Store vectors that were made elsewhere; ids or numbers that do not match are refused, with the counts."""
+) -> object:
+    """Import vectors that another tool made. If ids or numbers of rows do not match, nothing is imported."""
     import re
     from pathlib import Path
 
@@ -79,21 +62,21 @@ def import_(
 
     match = re.fullmatch(r"([A-Za-z0-9][\w.-]*)=(.+)", source, re.DOTALL)
     name, path = match.groups() if match else (None, source)
-    where = None if ids is None else Path(ids)
-    made = import_files(Path(dataset), Path(path), name, format, where, partial=partial, overwrite=overwrite)
-    return {"imported": made}
+    file = None if ids is None else Path(ids)
+    imported = import_files(Path(dataset), Path(path), name, format, file, partial=partial, overwrite=overwrite)
+    return {"imported": imported}
 
 
 @features.command("export")
-@command(_show_exported)
+@command(view("features", "show_export"))
 def export(
     dataset: DatasetFolder,
-    out: Annotated[str, typer.Option(metavar="DIR", help="The folder to write.")],
-    names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="The modalities; all if none.")] = None,
+    out: OutFolder,
+    names: Modalities = None,
     format: Annotated[str, typer.Option(metavar="FORMAT", help="npy, parquet, mmrec or ducho.")] = "npy",
     overwrite: Annotated[bool, flag("--overwrite", help="Replace the folder if it exists.")] = False,
-) -> Any:
-    """Write features as the files of another tool, with the items' ids."""
+) -> object:
+    """Write features, with the ids of the items, in the file format of another tool."""
     from pathlib import Path
 
     from demure.features.exporting import export_features

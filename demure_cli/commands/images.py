@@ -1,55 +1,52 @@
-"""`demure images`: get the pictures that an items file only has the addresses of."""
+"""`demure images`: download the images of an items file that has only their URLs."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from demure_cli.command import command, flag
+from demure_cli.command import command, view
+from demure_cli.options import Columns, flag
 from demure_cli.output.terminal import terminal
 
-images = typer.Typer(help="Get the pictures that an items file only has the addresses of.", no_args_is_help=True)
+_HELP = "Download the images of an items file that has only their URLs."
+images = typer.Typer(help=_HELP, no_args_is_help=True)
 
 
-@images.callback()
-def _group() -> None:
-    """Get the pictures that an items file only has the addresses of."""
-
-
-def _show(result: Any) -> None:
-    from demure_cli.views.data import show_fetched
-
-    show_fetched(result)
+@images.callback(help=_HELP)
+def _group() -> None: ...
 
 
 @images.command("fetch")
-@command(_show, kept="what was fetched is in {out}; the same command goes on")
+@command(view("images"), kept="what was downloaded is kept in {out}; the same command continues")
 def fetch(
-    items: Annotated[str, typer.Argument(metavar="FILE", help="Items file with a column of image URLs.")],
-    out: Annotated[str, typer.Option(metavar="DIR", help="The folder of images; go on in it if it exists.")],
-    columns: Annotated[
-        list[str] | None, typer.Option(metavar="ROLE=NAME,...", help="Which column is what: item=sku,image=photo_url.")
-    ] = None,
+    items: Annotated[str, typer.Argument(metavar="FILE", help="The items file, with a column of image URLs.")],
+    out: Annotated[
+        str, typer.Option(metavar="DIR", help="The folder for the images. If it exists, the download continues.")
+    ],
+    columns: Columns = None,
     rate: Annotated[float, typer.Option(metavar="N", help="Requests per second to one host.")] = 5.0,
-    per_host: Annotated[int, typer.Option(metavar="N", help="At a time from one host.")] = 4,
-    parallel: Annotated[int, typer.Option(metavar="N", help="At a time in all.")] = 32,
-    tries: Annotated[int, typer.Option(metavar="N", help="Before an image that may come is given up.")] = 4,
-    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="Without a byte.")] = 20.0,
-    max_mb: Annotated[float, typer.Option(metavar="MB", help="The largest image that is kept.")] = 20.0,
-    retry_dead: Annotated[bool, flag("--retry-dead", help="Ask again for what an earlier run found dead.")] = False,
-) -> Any:
-    """Download the items' images: in parallel, politely, going on where an earlier run ended."""
+    per_host: Annotated[int, typer.Option(metavar="N", help="Downloads at the same time from one host.")] = 4,
+    parallel: Annotated[int, typer.Option(metavar="N", help="Downloads at the same time in total.")] = 32,
+    tries: Annotated[int, typer.Option(metavar="N", help="Attempts for an image after temporary errors.")] = 4,
+    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="The time limit without any data.")] = 20.0,
+    max_mb: Annotated[float, typer.Option(metavar="MB", help="The largest image to keep.")] = 20.0,
+    retry_dead: Annotated[
+        bool, flag("--retry-dead", help="Try again the images that an earlier run found missing for good.")
+    ] = False,
+) -> object:
+    """Download the images of the items in parallel, with limits per host, and continue an earlier download."""
     from pathlib import Path
 
     from demure.prepare.fetch.images import FetchOptions
-    from demure.prepare.fetch.images import fetch as download
-    from demure_cli.commands.prepare import named_columns
+    from demure.prepare.fetch.images import fetch as fetch_images
+    from demure_cli.parsing import parse_columns
 
     options = FetchOptions(
         Path(items),
         Path(out),
-        columns=named_columns(columns or []),
+        columns=parse_columns(columns),
         rate=rate,
         per_host=per_host,
         parallel=parallel,
@@ -59,4 +56,4 @@ def fetch(
         retry_dead=retry_dead,
     )
     with terminal.progress() as listener:
-        return download(options, listener)
+        return fetch_images(options, listener)

@@ -1,4 +1,4 @@
-"""`demure inspect`: what each choice was for, and which modalities were flagged as noise."""
+"""`demure inspect`: the cause of each choice, and the modalities flagged as noise."""
 
 from __future__ import annotations
 
@@ -6,70 +6,101 @@ from typing import Annotated, Any
 
 import typer
 
-from demure_cli.command import Run, command, flag
+from demure_cli.command import command, view
+from demure_cli.options import RunFolder, flag
 from demure_cli.output.terminal import terminal
 
 _TOP = 10
+_VIEWS, _ROWS = "What to show (one at a time)", "Rows and details"
 
 
-def _show(result: Any) -> None:
-    from demure_cli.views.inspect import show
-
-    show(result)
-
-
-@command(_show)
+@command(view("inspect"))
 def inspect(
-    run: Run,
-    user: Annotated[str | None, typer.Option(metavar="ID", help="One user's history with every verdict.")] = None,
-    item: Annotated[str | None, typer.Option(metavar="ID", help="Who chose this item for what.")] = None,
-    modality: Annotated[str | None, typer.Option(metavar="NAME", help="One modality: by parts, and its items.")] = None,
+    run: RunFolder,
+    user: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="The history of one user, with every verdict.", rich_help_panel=_VIEWS),
+    ] = None,
+    item: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="One item: who chose it, and for which modality.", rich_help_panel=_VIEWS),
+    ] = None,
+    modality: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="One modality: its verdicts by segment, and its items.", rich_help_panel=_VIEWS
+        ),
+    ] = None,
     segment: Annotated[
         str | None,
         typer.Option(
             metavar="KIND[=NAME]",
-            help="Compare the parts by category, reliance (of users), history (its length), popularity or time; with "
-            "=NAME the overview of one part.",
+            help="All segments by category, reliance (of users), history (its length), popularity or time; with =NAME "
+            "the overview of one segment.",
+            rich_help_panel=_VIEWS,
         ),
     ] = None,
-    list_: Annotated[str | None, typer.Option("--list", metavar="items|users", help="All items, or all users.")] = None,
+    list_: Annotated[
+        str | None,
+        typer.Option("--list", metavar="items|users", help="All items, or all users.", rich_help_panel=_VIEWS),
+    ] = None,
     export: Annotated[
-        str | None, typer.Option(metavar="FILE.parquet", help="Write every verdict of the run to this file.")
+        str | None,
+        typer.Option(
+            metavar="FILE.parquet", help="Write every verdict of the run to this file.", rich_help_panel=_VIEWS
+        ),
     ] = None,
     where: Annotated[
         list[str] | None,
         typer.Option(
             metavar="CONDITION",
-            help="Only rows with FIELD=VALUE (also != < <= > >=, ~ for contains); repeat it for more. Fields are the "
-            "columns of the view; a wrong one lists them.",
+            help="Only rows with FIELD=VALUE (also != < <= > >=, and ~ for contains). Repeat it for more conditions; "
+            "a wrong field name lists the fields.",
+            rich_help_panel=_ROWS,
         ),
     ] = None,
     sort: Annotated[
-        str | None, typer.Option(metavar="[-]FIELD", help="Sort the rows; - puts the largest first.")
+        str | None,
+        typer.Option(
+            metavar="[-]FIELD", help="Sort the rows by this field; - puts the largest first.", rich_help_panel=_ROWS
+        ),
     ] = None,
-    top: Annotated[int | None, typer.Option(min=1, help="How many rows to show; 10 where there would be many.")] = None,
+    top: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="The number of rows to show; by default 10, or all rows of one user or item.",
+            rich_help_panel=_ROWS,
+        ),
+    ] = None,
     min_count: Annotated[
-        int, typer.Option(min=1, help="Interactions an item needs to be flagged in the overview.")
+        int,
+        typer.Option(
+            min=1, help="The interactions that an item needs to be flagged in the overview.", rich_help_panel=_ROWS
+        ),
     ] = 10,
     recommend: Annotated[
-        int, typer.Option(min=0, metavar="N", help="With --user: so many items that would come next, and why.")
+        int,
+        typer.Option(
+            min=0, metavar="N", help="With --user: the number of recommended items to show.", rich_help_panel=_ROWS
+        ),
     ] = 5,
     pictures: Annotated[
         bool | None,
-        flag("--pictures/--no-pictures", help="Thumbnails in the terminal; by itself where it can show them."),
+        flag("--pictures/--no-pictures", help="Show thumbnails; by default if the terminal can show them."),
     ] = None,
-) -> Any:
-    """Say for each interaction which modality was a point of interest and which was noise.
+) -> object:
+    """Show for each interaction which modality was a point of interest and which was noise.
 
     Without options: the overview of the run.
     """
     from demure.diagnosis import tables
     from demure.errors import DemureError
 
-    asked = {"user": user, "item": item, "modality": modality, "segment": segment, "list": list_, "export": export}
-    given = [f"--{name}" for name, value in asked.items() if value is not None]
-    if len(given) > 1:
-        raise DemureError(f"got {' and '.join(given)}", where="inspect", remedy="ask one at a time")
+    views = {"user": user, "item": item, "modality": modality, "segment": segment, "list": list_, "export": export}
+    chosen = [f"--{name}" for name, value in views.items() if value is not None]
+    if len(chosen) > 1:
+        raise DemureError(f"got {' and '.join(chosen)}", where="inspect", remedy="use one at a time")
     terminal.pictures = pictures
     rows: dict[str, Any] = {"where": where or (), "sort": sort}
     if export is not None:

@@ -2,85 +2,76 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from demure_cli.command import Json, Quiet, Verbose, command, flag
+from demure_cli.command import command, view
+from demure_cli.options import Json, Quiet, Verbose, flag
 from demure_cli.output.terminal import terminal
 
-recipes = typer.Typer(help="The recipes that ship: list them, show one, copy one to change it.")
-Name = Annotated[str, typer.Argument(metavar="NAME", help="A recipe that `demure recipes` lists.")]
+_HELP = "List the recipes that ship, show one, or copy one to change it."
+recipes = typer.Typer(help=_HELP)
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The name of a recipe that `demure recipes` lists.")]
 
 
-def _show_keys(result: Any) -> None:
-    from demure_cli.views.making import show_keys
-
-    show_keys(result)
-
-
-def _show_list(result: Any) -> None:
-    from demure_cli.views.making import show_recipes
-
-    show_recipes(result)
-
-
-@recipes.callback(invoke_without_command=True)
+@recipes.callback(invoke_without_command=True, help=_HELP)
 def default(context: typer.Context, json: Json = False, quiet: Quiet = False, verbose: Verbose = False) -> None:
-    """The recipes that ship: list them, show one, copy one to change it."""
+    """List the recipes if there is no subcommand."""
     terminal.configure(quiet=quiet, verbose=verbose)
     if context.invoked_subcommand is None:
         list_(json=json, quiet=quiet, verbose=verbose)
 
 
 @recipes.command("list")
-@command(_show_list)
-def list_() -> Any:
-    """Name every recipe, with what it is for."""
+@command(view("recipes", "show_list"))
+def list_() -> object:
+    """List every recipe with its purpose."""
     from demure.recipe.shipped import list_recipes
 
     return {"recipes": list_recipes()}
 
 
 @recipes.command("show")
-@command(lambda result: terminal.raw(result["yaml"]))
+@command(view("recipes", "show_yaml"))
 def show(
     name: Name,
     resolved: Annotated[
-        bool, flag("--resolved", help="Every key, also those left out, with its meaning and range.")
+        bool, flag("--resolved", help="Show every key, including those left out, with its meaning and range.")
     ] = False,
-) -> Any:
-    """Print a recipe's YAML."""
+) -> object:
+    """Print the YAML of a recipe."""
     from demure.recipe.shipped import recipe_text
 
-    if not resolved:
-        return {"recipe": name, "yaml": recipe_text(name)}
-    recipe_text(name)  # a name, not a file
-    from demure.baselines.reference import resolved_text
+    text = recipe_text(name)  # also refuses the path of a file, which `resolved_text` would accept
+    if resolved:
+        from demure.baselines.reference import resolved_text
 
-    return {"recipe": name, "yaml": resolved_text(name)}
+        text = resolved_text(name)
+    return {"recipe": name, "yaml": text}
 
 
 @recipes.command("keys")
-@command(_show_keys)
+@command(view("recipes", "show_keys"))
 def keys(
     model: Annotated[
-        str, typer.Argument(metavar="[MODEL]", help="demure, or a baseline, for the keys below `baseline`.")
+        str,
+        typer.Argument(metavar="[MODEL]", help="demure, or the name of a baseline, for the keys below `baseline`."),
     ] = "demure",
-) -> Any:
-    """Name every key of a recipe, with its type, default, range, meaning and source."""
+) -> object:
+    """List every key of a recipe, with its type, default, range, meaning and source."""
     from demure.baselines.reference import keys_of
 
     return {"model": model, "keys": keys_of(model)}
 
 
 @recipes.command("copy")
-@command(lambda result: terminal.note(f"wrote {result['written']}"))
+@command(view("recipes", "show_copy"))
 def copy(
     name: Name,
-    file: Annotated[str, typer.Argument(metavar="FILE", help="Where to write it; must not exist yet.")],
-) -> Any:
-    """Copy a recipe to a file of your own, to change it and train with `--recipe FILE`."""
+    file: Annotated[str, typer.Argument(metavar="FILE", help="The file to write; it must not exist yet.")],
+) -> object:
+    """Copy a recipe to a file, to change it and train with `--recipe FILE`."""
     from pathlib import Path
 
     from demure.recipe.shipped import copy_recipe

@@ -1,39 +1,40 @@
-"""`demure recommend`: top-k items for users."""
+"""`demure recommend`: the best items for users."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from demure_cli.command import Device, Run, command, flag
+from demure_cli.command import command, view
+from demure_cli.options import Device, RunFolder, flag
 from demure_cli.output.terminal import terminal
 
 
-def _show(result: Any) -> None:
-    from demure_cli.views.making import show_recommended
-
-    show_recommended(result)
-
-
-@command(_show)
+@command(view("recommend"))
 def recommend(
-    run: Run,
+    run: RunFolder,
     out: Annotated[
-        str, typer.Option(metavar="FILE.parquet", help="Where to write user_id, rank, item_id, score and because.")
+        str,
+        typer.Option(
+            metavar="FILE.parquet", help="The file to write: user_id, rank, item_id, score and because (a modality)."
+        ),
     ],
     user: Annotated[
-        list[str] | None, typer.Option(metavar="ID", help="A user to recommend to; may be given repeatedly.")
+        list[str] | None, typer.Option(metavar="ID", help="A user to recommend to. Repeat it for several users.")
     ] = None,
     all: Annotated[bool, flag("--all", help="Recommend to every user of the dataset.")] = False,
     history: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="Interactions of users, known or new: recommend to them by these alone."),
+        typer.Option(
+            metavar="FILE",
+            help="Interactions of users of the dataset or of new users: recommend to them by these interactions alone.",
+        ),
     ] = None,
-    k: Annotated[int, typer.Option("--k", min=1, metavar="N", help="Items per user.")] = 20,
+    k: Annotated[int, typer.Option("--k", min=1, metavar="N", help="The number of items per user.")] = 20,
     device: Device = "auto",
-) -> Any:
-    """Recommend the k best new items to users, with scores and the modality that carries each."""
+) -> object:
+    """Recommend the k best new items to users, with the modality that contributes most to each score."""
     from pathlib import Path
 
     from demure.errors import DemureError
@@ -42,12 +43,12 @@ def recommend(
         raise DemureError(
             "takes either --user ID (repeatedly), --all or --history FILE",
             where="recommend",
-            remedy="say which users",
+            remedy="choose one of them",
         )
     from demure.runs.recommend import recommend as recommend_items
 
+    file = None if history is None else Path(history)
     with terminal.progress() as listener:
-        given = None if history is None else Path(history)
         return recommend_items(
-            Path(run), Path(out), users=user or None, history=given, k=k, device=device, listener=listener
+            Path(run), Path(out), users=user or None, history=file, k=k, device=device, listener=listener
         )

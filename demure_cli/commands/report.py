@@ -2,43 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from demure_cli.command import Run, command, flag
+from demure_cli.command import command, view
+from demure_cli.options import CompareWith, RunFolder, Truth, flag
 from demure_cli.output.terminal import terminal
 
 
-def _show(result: Any) -> None:
-    from demure_cli.views.making import show_report
-
-    show_report(result)
-
-
-@command(_show)
+@command(view("report"))
 def report(
-    run: Run,
+    run: RunFolder,
     out: Annotated[str, typer.Option(metavar="FILE.html", help="The page to write.")],
-    compare: Annotated[
-        list[str] | None,
-        typer.Option(metavar="RUN", help="Show this run beside it, with paired tests; repeat it for more."),
-    ] = None,
-    truth: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE",
-            help="What caused each choice, where it is known (user_id, item_id, modality, caused): shows calibration.",
-        ),
-    ] = None,
+    compare: CompareWith = None,
+    truth: Truth = None,
     recommend: Annotated[
-        bool, flag("--recommend/--no-recommend", help="What each user would be recommended, and why.")
+        bool, flag("--recommend/--no-recommend", help="Include the recommended items of each user, with reasons.")
     ] = True,
     megabytes: Annotated[
-        float, typer.Option(min=3, help="How large the page may become; users and pictures beyond are left out.")
+        float, typer.Option(min=3, help="The largest size of the page. Users and pictures beyond it are left out.")
     ] = 9.5,
-) -> Any:
-    """Write one HTML page about a run: charts, items to look at, every user and every item. It opens offline."""
+) -> object:
+    """Write one HTML page about a run: charts, items to check, users and items. The page opens offline."""
     from demure.report.build import report as build_report
 
     with terminal.progress() as listener:

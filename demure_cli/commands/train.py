@@ -2,61 +2,51 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from demure_cli.command import DatasetFolder, Device, command, flag
+from demure_cli.command import command, view
+from demure_cli.options import DatasetFolder, Device, Recipe, flag
 from demure_cli.output.terminal import terminal
 
-
-def _show(result: Any) -> None:
-    from demure_cli.views.making import show_trained
-
-    show_trained(result)
+_TRACKERS = "Also send the metrics to tensorboard, wandb, mlflow or trackio; separate several by commas."
 
 
-@command(_show, kept="all steps so far are kept in {out}; the same command with --resume goes on from there")
+@command(view("train"), kept="all steps so far are kept in {out}; the same command with --resume continues from there")
 def train(
     dataset: DatasetFolder,
     out: Annotated[str, typer.Option(metavar="RUN", help="The run folder to write.")],
-    recipe: Annotated[
-        str, typer.Option(metavar="NAME|FILE", help="A recipe that ships (`demure recipes`), or a YAML file of yours.")
-    ] = "default",
+    recipe: Recipe = "default",
     set: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="Change one value of the recipe; may be given repeatedly."),
+        typer.Option(metavar="KEY=VALUE", help="Change one value of the recipe. Repeat it for several values."),
     ] = None,
     seed: Annotated[
         int | None,
         typer.Option(
             metavar="N",
-            help="The same seed gives the same weights on a CPU; by default 0, or that of the run whose recipe it is.",
+            help="The random seed: on a CPU, the same seed gives the same weights. By default 0, or the seed of the "
+            "run whose recipe.yaml is used.",
         ),
     ] = None,
     device: Device = "auto",
-    resume: Annotated[bool, flag("--resume", help="Go on with an interrupted training in RUN.")] = False,
+    resume: Annotated[bool, flag("--resume", help="Continue an interrupted training in RUN.")] = False,
     checkpoint_minutes: Annotated[
-        float, typer.Option(metavar="N", help="Write a checkpoint every N minutes, besides that of every epoch.")
+        float, typer.Option(metavar="N", help="Write a checkpoint every N minutes, and after every epoch.")
     ] = 5.0,
     overwrite: Annotated[bool, flag("--overwrite", help="Replace the run folder if it exists.")] = False,
-    track: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--track",
-            "--watch",  # the name of the first release
-            metavar="NAME",
-            help="Also write metrics to tensorboard, wandb, mlflow or trackio; several by comma.",
-        ),
-    ] = None,
+    track: Annotated[list[str] | None, typer.Option("--track", metavar="NAME", help=_TRACKERS)] = None,
+    track_alias: Annotated[list[str] | None, typer.Option("--watch", hidden=True)] = None,
     profile: Annotated[
-        bool, flag("--profile", help="Trace some steps into RUN/trace.json, and say where time goes.")
+        bool, flag("--profile", help="Trace some steps into RUN/trace.json, and print where the time goes.")
     ] = False,
-) -> Any:
-    """Train on a dataset, keep the best epoch by the validation split, and write a run folder with its diagnosis."""
+) -> object:
+    """Train on a dataset, keep the best epoch on the validation split, and write a run folder with its diagnosis."""
     from pathlib import Path
 
     from demure.training.tracked import train_tracked
+    from demure_cli.parsing import split_words
 
     with terminal.progress() as listener:
         return train_tracked(
@@ -69,7 +59,7 @@ def train(
             resume=resume,
             overwrite=overwrite,
             checkpoint_minutes=checkpoint_minutes,
-            track=[name.strip() for names in track or [] for name in names.split(",") if name.strip()],
+            track=split_words([*(track or ()), *(track_alias or ())]),
             profile=profile,
             listener=listener,
         )

@@ -1,60 +1,66 @@
-"""`demure tune`: search for the numbers of a recipe."""
+"""`demure tune`: search for better values of a recipe."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from demure_cli.command import DatasetFolder, Device, command, flag
+from demure_cli.command import command, view
+from demure_cli.options import DatasetFolder, Device, flag
 from demure_cli.output.terminal import terminal
 
 
-def _show(result: Any) -> None:
-    from demure_cli.views.making import show_tuned
-
-    show_tuned(result)
-
-
-@command(_show, kept="the trials so far are kept; the same command goes on from there")
+@command(view("tune"), kept="the finished trials are kept; the same command continues from there")
 def tune(
     dataset: DatasetFolder,
     recipe: Annotated[
-        str, typer.Option(metavar="NAME|FILE", help="The recipe to start from; trial 0 is this recipe as it is.")
+        str, typer.Option(metavar="NAME|FILE", help="The recipe to start from; trial 0 is the unchanged recipe.")
     ] = "default",
-    trials: Annotated[int, typer.Option(metavar="N", help="Trials of the study, with those it already has.")] = 20,
+    trials: Annotated[
+        int, typer.Option(metavar="N", help="The number of trials of the study, including those already finished.")
+    ] = 20,
     out: Annotated[
-        str | None, typer.Option(metavar="STUDY", help="The study folder; by default DATASET-RECIPE-study, here.")
+        str | None,
+        typer.Option(metavar="STUDY", help="The study folder; by default DATASET-RECIPE-study in the current folder."),
     ] = None,
     timeout: Annotated[float | None, typer.Option(metavar="SECONDS", help="Stop after this time.")] = None,
     set: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="Settle one value of the recipe: it is not searched. Repeatable."),
+        typer.Option(
+            metavar="KEY=VALUE", help="Fix one value of the recipe: it is not searched. Repeat it for several values."
+        ),
     ] = None,
     space: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="YAML of what to search instead of the model's own (docs/tuning.md)."),
+        typer.Option(metavar="FILE", help="A YAML file with the search space, instead of the default of the model."),
     ] = None,
-    metric: Annotated[str, typer.Option(metavar="NAME", help="recall@20 or ndcg@20, on validation.")] = "recall@20",
-    seed: Annotated[int, typer.Option(metavar="N", help="Of the search and of the first training of a trial.")] = 0,
-    seeds: Annotated[int, typer.Option(metavar="N", help="Trainings of a trial, each with another seed.")] = 1,
+    metric: Annotated[
+        str, typer.Option(metavar="NAME", help="The metric to maximise on validation: recall@20 or ndcg@20.")
+    ] = "recall@20",
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="The random seed of the search and of the first training of a trial.")
+    ] = 0,
+    seeds: Annotated[int, typer.Option(metavar="N", help="Trainings per trial, each with another seed.")] = 1,
     pruning: Annotated[
-        bool, flag("--prune/--no-prune", help="Stop a trial that is worse than most were by then.")
+        bool, flag("--prune/--no-prune", help="Stop a trial that is worse than the median of earlier trials.")
     ] = True,
     device: Device = "auto",
-    overwrite: Annotated[bool, flag("--overwrite", help="Begin the study again if it exists.")] = False,
-) -> Any:
-    """Search for better numbers of a recipe on the validation split, and write the best as a recipe. A study that was
-    stopped goes on."""
+    overwrite: Annotated[bool, flag("--overwrite", help="Delete an existing study and begin again.")] = False,
+) -> object:
+    """Search for better values of a recipe on the validation split, and write the best ones as a recipe.
+
+    A study that was stopped continues with the same command.
+    """
     from pathlib import Path
 
     from demure.tuning.tune import tune as tune_recipe
 
-    where = Path(out) if out is not None else Path(f"{Path(dataset).absolute().name}-{Path(recipe).stem}-study")
+    study = Path(out) if out is not None else Path(f"{Path(dataset).absolute().name}-{Path(recipe).stem}-study")
     with terminal.progress() as listener:
         return tune_recipe(
             Path(dataset),
-            where,
+            study,
             recipe=recipe,
             trials=trials,
             timeout=timeout,

@@ -1,1 +1,1 @@
-"""How results reach the user: the terminal, tables, progress, JSON."""
+"""How results reach the user: terminal, tables, pictures, progress and JSON."""

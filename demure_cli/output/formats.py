@@ -1,11 +1,12 @@
-"""Tables for papers and for other programs: Markdown, LaTeX, CSV."""
+"""Print tables for papers and for other programs: Markdown, LaTeX, CSV."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from demure.errors import DemureError
+from demure_cli.output.plain import plain
 from demure_cli.output.terminal import terminal
 
 if TYPE_CHECKING:
@@ -14,26 +15,30 @@ if TYPE_CHECKING:
 FORMATS = ("table", "markdown", "csv", "latex", "json")
 
 
-@dataclass(frozen=True)
-class Formatted:
-    """A result, and the form it was asked for in."""
+Result = TypeVar("Result")
 
-    result: Any
+
+@dataclass(frozen=True)
+class Formatted(Generic[Result]):
+    """A result, and the format in which to print it."""
+
+    result: Result
     form: str
 
     def to_dict(self) -> Any:
-        return self.result.to_dict()
+        """Return the result itself, for ``--json``."""
+        return plain(self.result)
 
 
 def check_format(name: str) -> str:
-    """``name``, if it is a format. Raises ``DemureError`` otherwise."""
+    """Return ``name`` if it is a format. Raises ``DemureError`` otherwise."""
     if name not in FORMATS:
         raise DemureError(f"unknown format {name!r}", where="--format", remedy=f"use one of {', '.join(FORMATS)}")
     return name
 
 
 def write(frame: pd.DataFrame, form: str, *, digits: int = 4) -> None:
-    """Print a frame as ``form``: csv in full precision, markdown and latex with ``digits`` decimals."""
+    """Print a frame in the format ``form``: csv in full precision, markdown and latex with ``digits`` decimals."""
     if form == "csv":
         terminal.raw(frame.to_csv(index=False, lineterminator="\n"))
         return

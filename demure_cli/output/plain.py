@@ -1,4 +1,4 @@
-"""Result objects as JSON knows them."""
+"""Convert result objects to values that JSON knows."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 
 
 def plain(value: Any) -> Any:
-    """``value`` as dicts, lists, strings, numbers, booleans and null.
+    """Return ``value`` as dictionaries, lists, strings, numbers, booleans and None.
 
-    An object with a ``to_dict`` speaks for itself; dataclasses become dicts, data frames lists of records, and numbers
-    that JSON does not know (NaN, infinities) become null.
+    An object with ``to_dict`` is converted by it; other dataclasses become dictionaries, data frames lists of records,
+    and numbers that JSON does not know (NaN, infinities) None.
     """
     if value is None or isinstance(value, str | bool | int):
         return value

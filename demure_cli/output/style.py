@@ -1,37 +1,39 @@
-"""How tables, shares and verdicts look. A verdict is always a word; colour only repeats it."""
+"""Format headings, tables, numbers and verdicts. A verdict is always a word; its colour only repeats it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from demure.diagnosis.verdict import Verdict, probability_of
 from demure_cli.output.terminal import safe
 
-VERDICT_STYLES = {"poi": "bold green", "noise": "yellow", "missing": "dim"}
+VERDICT_STYLES = {Verdict.POI: "bold green", Verdict.NOISE: "yellow", Verdict.MISSING: "dim"}
 
 
 def heading(text: str) -> Text:
-    """What stands above a table; a table's own title would be folded to its width."""
+    """Return a heading above a table; rich would fold the title of a table to the table's width."""
     return Text(safe(text), style="bold")
 
 
 def aside(text: str) -> Text:
-    """An explanation below a table."""
+    """Return an explanation below a table."""
     return Text(safe(text), style="dim")
 
 
-def table(columns: Iterable[str | tuple[str, dict[str, object]]]) -> Table:
-    """An empty table in the house style; a column is its name, or its name and rich's options for it.
+def table(columns: Iterable[str | tuple[str, dict[str, Any]]]) -> Table:
+    """Return an empty table; a column is its name, or its name and rich's options for it.
 
     A name that starts with ``>`` is a column of numbers, aligned to the right.
     """
     shown = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True, show_edge=False)
     for column in columns:
-        name, options = (column, {}) if isinstance(column, str) else column
+        name, options = (column, dict[str, Any]()) if isinstance(column, str) else column
         right = name.startswith(">")
         shown.add_column(
             Text(safe(name.removeprefix(">"))), **{"justify": "right" if right else "left", "no_wrap": right, **options}
@@ -40,12 +42,12 @@ def table(columns: Iterable[str | tuple[str, dict[str, object]]]) -> Table:
 
 
 def row(shown: Table, *cells: object) -> None:
-    """Add a row; cells that are not rich's own are printed as they are, never read as markup."""
+    """Add a row. Cells that are not renderables of rich are printed as they are, never read as markup."""
     shown.add_row(*(cell if hasattr(cell, "__rich_console__") else Text(safe(cell)) for cell in cells))
 
 
 def facts(pairs: Sequence[tuple[str, object]]) -> Table:
-    """Names and values below each other."""
+    """Return a table of names and values."""
     shown = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2))
     shown.add_column(style="dim", no_wrap=True)
     shown.add_column(overflow="fold")
@@ -55,33 +57,46 @@ def facts(pairs: Sequence[tuple[str, object]]) -> Table:
 
 
 def percent(share: float) -> str:
-    """``.4567`` as ``45.7 %``; a dash where there is nothing to take a share of."""
+    """Return ``.4567`` as ``45.7 %``; a dash for NaN."""
     return "-" if math.isnan(share) else f"{100 * share:.1f} %"
 
 
 def number(value: float, digits: int = 4) -> str:
-    """A metric or probability to ``digits`` places without the leading zero's clutter; a dash for NaN."""
+    """Return a number with ``digits`` decimals; a dash for NaN."""
     return "-" if math.isnan(value) else f"{value:.{digits}f}"
 
 
+def signed(value: float, digits: int = 2) -> str:
+    """Return a number with its sign and ``digits`` decimals; a dash for NaN."""
+    return "-" if math.isnan(value) else f"{value:+.{digits}f}"
+
+
+def interval(low: float, high: float, sign: str = "") -> str:
+    """Return the bounds of an interval with four decimals, with signs if ``sign`` is ``+``."""
+    return f"{low:{sign}.4f} to {high:{sign}.4f}"
+
+
+def or_dash(text: str | None) -> str:
+    """Return a title or name, or a dash for an empty one."""
+    return text or "-"
+
+
 def count(value: int) -> str:
-    """An integer with thousands set apart."""
+    """Return an integer with a comma between thousands."""
     return f"{value:,}"
 
 
 def no_answer() -> Text:
-    """What stands in place of a verdict or a share where a modality's features explain nothing."""
+    """Return the text in place of a verdict or share of a modality whose features explain nothing."""
     from demure.diagnosis.placebo import CANNOT_TELL
 
     return Text(CANNOT_TELL, style="dim")
 
 
 def verdict(word: str, poi_probability: float, *, unsure: bool = False) -> Text:
-    """``poi 0.93`` or ``noise 0.93``: the word in its colour with the probability of that word, and a question mark
-    where it could be either; nothing is claimed about a missing modality."""
-    from demure.diagnosis.uncertainty import probability_of
-
-    probability = probability_of(word, poi_probability)
-    style = VERDICT_STYLES.get(word, "")
-    mark = "?" if unsure else ""
-    return Text.assemble((word if word == "missing" else f"{word} {probability:.2f}{mark}", style))
+    """Return ``poi 0.93`` or ``noise 0.93``: the verdict in its colour with the probability of that word, and a
+    question mark if ``unsure``; a missing modality has no probability."""
+    style = VERDICT_STYLES[Verdict(word)]
+    if word == Verdict.MISSING:
+        return Text(word, style=style)
+    return Text(f"{word} {probability_of(word, poi_probability):.2f}{'?' if unsure else ''}", style=style)

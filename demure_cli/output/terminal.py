@@ -1,4 +1,4 @@
-"""The only place that prints: results go to standard output; progress, notes and errors to standard error."""
+"""Print: results go to standard output; progress, notes and errors go to standard error. No other module prints."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import json
 import os
 import sys
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from demure.compute.launcher import leads
+from demure.compute.launcher import is_first_process
 from demure_cli.output.plain import plain
 
-if TYPE_CHECKING:  # rich costs start-up time, and `demure --help` draws itself through Typer
+if TYPE_CHECKING:  # rich is slow to import, and `demure --help` does not need it
     from rich.console import Console, RenderableType
 
     from demure.progress import Listener
 
-# Bidirectional overrides and isolates: a title that holds one could reverse the rest of a line.
+# Bidirectional overrides and isolates: a title with one of them could reverse the rest of a line.
 _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _CHATTY = {
     "TRANSFORMERS_VERBOSITY": "error",
@@ -29,7 +29,8 @@ _CHATTY = {
 
 
 def safe(value: object, *, line: bool = True) -> str:
-    """``value`` as text without control characters, so that no id or title can steer the terminal."""
+    """Return ``value`` as text without control characters, so that no id or title can control the terminal. ``line``:
+    also replace line breaks and tabs."""
     kept = "" if line else "\n\t"
     return "".join(
         " " if (char not in kept and unicodedata.category(char) in ("Cc", "Zl", "Zp")) or char in _BIDI else char
@@ -38,7 +39,7 @@ def safe(value: object, *, line: bool = True) -> str:
 
 
 class Terminal:
-    """Where a command's words go. ``configure`` is called once per command line (and again by subcommands)."""
+    """The output of a command line: its flags, and one method for each kind of output."""
 
     def __init__(self) -> None:
         self.quiet = self.verbose = False
@@ -50,7 +51,7 @@ class Terminal:
         self.pictures = None
 
     def configure(self, *, quiet: bool = False, verbose: bool = False) -> None:
-        """Add flags; they may come before or after the subcommand, and never cancel each other."""
+        """Add flags. A command line calls this for flags before and after the subcommand; no call removes a flag."""
         self.quiet, self.verbose = self.quiet or quiet, self.verbose or verbose
         if not self.verbose:
             import warnings
@@ -65,13 +66,13 @@ class Terminal:
 
     @property
     def width(self) -> int:
-        """Columns of standard output (80 where it is not a terminal and COLUMNS does not say)."""
+        """Columns of standard output (80 where it is not a terminal and COLUMNS is not set)."""
         return self._console().width
 
     @property
     def shows_pictures(self) -> bool:
-        """Whether to draw pictures on standard output: as ``pictures`` says, or where it is a terminal with colours
-        enough and the letters for half blocks."""
+        """Whether to draw pictures on standard output: by the option ``pictures``, else if it is a terminal with enough
+        colours and the characters for half blocks."""
         if self.pictures is not None:
             return self.pictures
         console = self._console()
@@ -79,11 +80,11 @@ class Terminal:
 
     @property
     def follows(self) -> bool:
-        """Whether this is one of several processes (torchrun, accelerate) and not the first, who speaks for all."""
-        return not leads()
+        """Whether this is one of several processes (torchrun, accelerate) and not the first, which prints for all."""
+        return not is_first_process()
 
     def result(self, *parts: RenderableType) -> None:
-        """Print what the user asked for, on standard output."""
+        """Print the result on standard output."""
         if self.follows:
             return
         console = self._console()
@@ -91,7 +92,7 @@ class Terminal:
             console.print(part, markup=False, highlight=False, emoji=False, soft_wrap=isinstance(part, str))
 
     def raw(self, text: str) -> None:
-        """Print a file's text on standard output, unfolded and unchanged."""
+        """Print text on standard output without folding or changing it."""
         sys.stdout.write(text if text.endswith("\n") else text + "\n")
 
     def json(self, value: Any) -> None:
@@ -101,23 +102,28 @@ class Terminal:
         sys.stdout.write(json.dumps(plain(value), ensure_ascii=False, allow_nan=False, indent=2) + "\n")
 
     def note(self, text: str) -> None:
-        """Say something by the way, on standard error; ``--quiet`` hides it."""
+        """Print a note on standard error; ``--quiet`` hides it."""
         if not (self.quiet or self.follows):
             self._stderr(safe(text))
 
+    def notes(self, texts: Iterable[str], prefix: str = "note: ") -> None:
+        """Print several notes, each after ``prefix``."""
+        for text in texts:
+            self.note(prefix + text)
+
     def error(self, text: str) -> None:
-        """Say in one plain line why there is no result."""
+        """Print in one line why there is no result."""
         self._stderr("demure: " + " ".join(safe(text).split()))
 
     def trace(self, error: BaseException) -> None:
-        """Show where an unexpected error came from."""
+        """Print the traceback of an unexpected error."""
         import traceback
 
         self._stderr(safe("".join(traceback.format_exception(error)), line=False).rstrip())
 
     @contextlib.contextmanager
     def progress(self) -> Iterator[Listener]:
-        """A listener for the library's progress: bars on a terminal, now and then a line elsewhere."""
+        """Yield a listener for the progress of the library: bars on a terminal, lines elsewhere."""
         from demure.progress import silent
 
         if self.quiet or self.follows:
@@ -135,11 +141,12 @@ class Terminal:
     def _console(self, *, stderr: bool = False) -> Console:
         from rich.console import Console
 
-        forced = self.pictures and not stderr
-        return Console(stderr=stderr, **({"force_terminal": True, "color_system": "truecolor"} if forced else {}))
+        if self.pictures and not stderr:
+            return Console(force_terminal=True, color_system="truecolor")
+        return Console(stderr=stderr)
 
     def _stderr(self, text: str) -> None:
-        # Nobody is left to tell when standard error is closed.
+        # If standard error is closed, there is no place left for a message.
         with contextlib.suppress(OSError, ValueError):
             sys.stderr.write(text + "\n")
             sys.stderr.flush()

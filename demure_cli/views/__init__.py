@@ -1,1 +1,1 @@
-"""How the result of each command looks."""
+"""How results look: one module per command, and modules for the parts that several commands share."""

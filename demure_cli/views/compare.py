@@ -55,7 +55,7 @@ def _for_a_paper(frame: pd.DataFrame) -> pd.DataFrame:
         if column in frame.columns:
             bounds = zip(frame[f"{start}low"], frame[f"{start}high"], strict=True)
             texts = ["" if low != low else interval(low, high) for low, high in bounds]
-            shown.insert(shown.columns.get_loc(column) + 1, f"95 % interval of the {column}", texts)
+            shown.insert(list(shown.columns).index(column) + 1, f"95 % interval of the {column}", texts)
     for column in ("p", "p (Holm)"):
         shown[column] = ["" if p != p else "<0.0001" if p < 0.0001 else f"{p:.4f}" for p in shown[column]]
     return shown

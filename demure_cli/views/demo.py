@@ -1,4 +1,4 @@
-"""What `demure demo` prints at its end."""
+"""Print the result of `demure demo`."""
 
 from __future__ import annotations
 
@@ -6,39 +6,35 @@ from typing import TYPE_CHECKING
 
 from demure_cli.output.style import aside, count, facts, heading, number, row, table
 from demure_cli.output.terminal import terminal
-from demure_cli.views.eval import paired_tests, short_names
-from demure_cli.views.inspect_one import user_table
+from demure_cli.views.paired_tests import paired_tests, short_names
+from demure_cli.views.user import user_table
 
 if TYPE_CHECKING:
     from demure.demo.run import DemoResult
     from demure.diagnosis.calibration import DiagnosisScore
 
 _METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
-_WORDS = {
-    "demure": "demure",
-    "no-denoising": "without denoising",
-    "popularity": "popularity",
-}
+_NAMES = {"demure": "demure", "no-denoising": "without denoising", "popularity": "popularity"}
 
 
 def show(result: DemoResult) -> None:
-    """Print the four tables, where the files are, and what to run next."""
-    _recommending(result)
-    _diagnosing(result)
+    """Print the tables of results, the files, and commands to run next."""
+    _show_recommendation(result)
+    _show_diagnosis(result)
     user = result.user
     terminal.result(
         "",
-        heading(f"User {user.user_id}: each choice, what demure says it was for, and which choices speak for that"),
+        heading(f"User {user.user_id}: the verdict on each choice, and the other choices that support it"),
         user_table(user, terminal.width, caused=result.caused),
-        aside("the number: the probability of the word before it; * the modality truly was a point of interest"),
+        aside("the number: the probability of the word before it; * the modality really was a point of interest"),
         "",
-        heading("Where everything is"),
+        heading("Files"),
         facts(list(result.files.items())),
         "",
-        heading("What to run next, and then with your own data"),
+        heading("Commands to run next, and the first one with your own data"),
         f"demure inspect {result.files['run']}",
         f"demure inspect {result.files['run']} --user {user.user_id}",
-        f"demure train {result.files['dataset']} --out my-run --set denoiser.themes=12",
+        f"demure train {result.files['dataset']} --out my-run --set denoiser.clusters=12",
         "demure prepare --interactions FILE --items FILE --images DIR --out my-dataset",
         f"and open {result.files['report']} in a browser",
     )
@@ -49,36 +45,38 @@ def _spent(seconds: dict[str, float]) -> str:
     return ", ".join(f"{step} {number(value, 1)}" for step, value in seconds.items())
 
 
-def _recommending(result: DemoResult) -> None:
-    judged = result.judgement.runs
-    short = short_names([run.run for run in judged])
+def _show_recommendation(result: DemoResult) -> None:
+    runs = result.evaluation.runs
+    short = short_names([run.run for run in runs])
     shown = table(["", *(f">{name}" for name in _METRICS)])
-    for run in judged:
+    for run in runs:
         name = short[run.run]
-        row(shown, _WORDS.get(name, name), *(number(run.metrics.get(metric, float("nan"))) for metric in _METRICS))
-    terminal.result(heading(f"Recommending: the test items of {count(judged[0].users)} users, among all items"), shown)
-    if result.judgement.comparison is not None:
-        terminal.result("", *paired_tests(result.judgement.comparison, short))
+        row(shown, _NAMES.get(name, name), *(number(run.metrics.get(metric, float("nan"))) for metric in _METRICS))
+    title = f"Recommendation: the test items of {count(runs[0].users)} users, ranked among all items"
+    terminal.result(heading(title), shown)
+    if result.evaluation.comparison is not None:
+        terminal.result("", *paired_tests(result.evaluation.comparison, short))
 
 
-def _diagnosing(result: DemoResult) -> None:
-    shown = table(["", ">AUC", ">ECE", ">log-loss", ">noise found", ">rightly so"])
+def _show_diagnosis(result: DemoResult) -> None:
+    shown = table(["", ">AUC", ">ECE", ">log-loss", ">noise recall", ">noise precision"])
     for name, score in (("demure", result.diagnosis), ("no-denoising", result.without_denoising)):
         precision = float("nan") if score.noise_precision is None else score.noise_precision
-        told = (number(score.auc, 3), number(score.ece, 3), number(score.log_loss, 3))
-        row(shown, _WORDS[name], *told, number(score.noise_recall, 2), number(precision, 2))
+        numbers = (number(score.auc, 3), number(score.ece, 3), number(score.log_loss, 3))
+        row(shown, _NAMES[name], *numbers, number(score.noise_recall, 2), number(precision, 2))
     row(shown, "the generator itself", number(result.diagnosis.ceiling, 3), *"----")
     terminal.result(
         "",
-        heading("Diagnosing: what caused each choice, against what the generator knows"),
+        heading("Diagnosis: the cause of each choice, compared with the truth of the generator"),
         shown,
         aside(_by_modality(result.diagnosis)),
         aside(
-            "ECE: how far the probabilities are from the truth; the generator itself: its own posterior, the ceiling"
+            "ECE: mean distance of the probabilities from the truth; the generator itself: its own posterior, the best "
+            "that is possible"
         ),
     )
 
 
 def _by_modality(score: DiagnosisScore) -> str:
     parts = ", ".join(f"{name} {number(value, 3)}" for name, value in score.auc_by_modality.items())
-    return f"over {count(score.pairs)} interaction-modality pairs; AUC by modality: {parts}"
+    return f"over {count(score.pairs)} pairs of interaction and modality; AUC by modality: {parts}"

@@ -1,70 +1,70 @@
-"""What `demure features` prints."""
+"""Print the results of `demure features check`, `import` and `export`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from demure_cli.output.style import count, facts, heading, number, percent, row, table
+from demure_cli.output.style import count, facts, heading, number, or_dash, percent, row, table
 from demure_cli.output.terminal import terminal
 
 if TYPE_CHECKING:
-    from demure.features.check import Checked
-    from demure.features.exchange import Imported
+    from rich.table import Table
+
+    from demure.features.check import FeatureCheck, ItemExample
+    from demure.features.exchange import ImportedFeatures
     from demure.features.exporting import ExportedFeatures
 
 
-def show_checked(result: dict[str, list[Checked]]) -> None:
-    for first, one in enumerate(result["features"]):
-        least, median, most = one.norms
-        same = "" if one.same_input is None else f", {count(one.same_input)} with the same input"
-        known: list[tuple[str, object]] = [
-            ("made by", one.encoder),
-            ("items", f"{count(one.present)} of {count(one.items)}, {percent(one.missing / one.items)} missing"),
-            ("columns", f"{count(one.dim)}, {count(one.constant)} constant, effective {number(one.effective_dim, 1)}"),
-            ("lengths", f"{least:.3g} to {most:.3g}, median {median:.3g}"),
-            ("same vector", f"{count(one.duplicates)} items{same}"),
-            ("mean cosine", number(one.similarity, 2)),
+def show_check(result: dict[str, list[FeatureCheck]]) -> None:
+    """Print the numbers, warnings and nearest items of each modality."""
+    for k, check in enumerate(result["features"]):
+        least, median, most = check.norms
+        columns = f"{count(check.dim)}, {count(check.constant)} constant, effective {number(check.effective_dim, 1)}"
+        same = "" if check.same_input is None else f", {count(check.same_input)} with the same input"
+        missing = f"{percent(check.missing / check.items)} missing"
+        pairs: list[tuple[str, object]] = [
+            ("made by", check.encoder),
+            ("items", f"{count(check.present)} of {count(check.items)}, {missing}"),
+            ("columns", columns),
+            ("norms", f"{least:.3g} to {most:.3g}, median {median:.3g}"),
+            ("same vector", f"{count(check.duplicates)} items{same}"),
+            ("mean cosine", number(check.similarity, 2)),
         ]
-        terminal.result(*([""] if first else []), heading(one.name), facts(known))
-        for words in one.warnings:
-            terminal.result(f"look: {words}")
-        if one.neighbours:
-            columns: list[Any] = [
-                ("item", {"no_wrap": True, "max_width": 14}),
-                ("title", {"no_wrap": True, "ratio": 1}),
-            ]
-            shown = table([*columns, ">cosine"])
-            shown.expand = True
-            for several in one.neighbours:
-                row(shown, several.item_id, several.title or "-", "")
-                for near in several.nearest:
-                    row(shown, f"  {near.item_id}", f"  {near.title or '-'}", number(near.similarity, 2))
-            terminal.result("", shown)
-    terminal.note("cosines to the nearest are of vectors less their mean")
+        terminal.result(*([""] if k else []), heading(check.name), facts(pairs))
+        for warning in check.warnings:
+            terminal.result(f"warning: {warning}")
+        if check.neighbours:
+            terminal.result("", _nearest(check.neighbours))
+    terminal.note("the cosines to the nearest items are of vectors less their mean")
 
 
-def show_imported(result: dict[str, list[Imported]]) -> None:
-    shown = table(
-        [
-            "modality",
-            ("from", {"overflow": "fold"}),
-            ("rows told by", {"overflow": "fold"}),
-            ">dim",
-            ">with",
-            ">missing",
-        ]
-    )
-    for made in result["imported"]:
-        row(shown, made.name, made.source, made.by, count(made.dim), count(made.present), count(made.missing))
+def _nearest(examples: list[ItemExample]) -> Table:
+    shown = table([("item", {"no_wrap": True, "max_width": 14}), ("title", {"no_wrap": True, "ratio": 1}), ">cosine"])
+    shown.expand = True
+    for item in examples:
+        row(shown, item.item_id, or_dash(item.title), "")
+        for near in item.nearest:
+            row(shown, f"  {near.item_id}", f"  {or_dash(near.title)}", number(near.similarity, 2))
+    return shown
+
+
+def show_import(result: dict[str, list[ImportedFeatures]]) -> None:
+    """Print a row per modality, and rows and ids that did not match."""
+    fold = {"overflow": "fold"}
+    shown = table(["modality", ("from", fold), ("rows matched by", fold), ">dim", ">with", ">missing"])
+    for imported in result["imported"]:
+        numbers = (imported.dim, imported.present, imported.missing)
+        row(shown, imported.name, imported.source, imported.by, *map(count, numbers))
     terminal.result(shown)
-    for made in result["imported"]:
-        if made.unknown or made.absent:
-            terminal.note(
-                f"{made.name}: {count(made.unknown)} rows of no item, {count(made.absent)} items without a row"
-            )
+    for imported in result["imported"]:
+        if imported.unknown or imported.absent:
+            unmatched = f"{count(imported.unknown)} rows without an item, {count(imported.absent)} items without a row"
+            terminal.note(f"{imported.name}: {unmatched}")
     terminal.note("next: demure features check")
 
 
-def show_exported(result: ExportedFeatures) -> None:
-    made = [("written", result.folder), ("features", ", ".join(result.modalities)), ("items", count(result.items))]
-    terminal.result(facts([*made, ("files", count(result.files))]))
+def show_export(result: ExportedFeatures) -> None:
+    """Print the folder and its contents."""
+    modalities = ", ".join(result.modalities)
+    pairs = [("written", result.folder), ("features", modalities), ("items", count(result.items))]
+    terminal.result(facts([*pairs, ("files", count(result.files))]))

@@ -1,0 +1,63 @@
+"""Annotations of arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+
+def flag(
+    *names: str,
+    help: str,
+    is_eager: bool = False,
+    callback: Callable[[bool], None] | None = None,
+) -> Any:
+    """Return a yes-or-no option, without the ``<bool>`` that Typer would print behind its name."""
+    return typer.Option(*names, help=help, metavar="", is_eager=is_eager, callback=callback)
+
+
+Quiet = Annotated[bool, flag("--quiet", "-q", help="Print only the result and errors: no progress and no notes.")]
+Verbose = Annotated[bool, flag("--verbose", "-v", help="Show warnings, logs and tracebacks.")]
+Json = Annotated[bool, flag("--json", help="Print the result as one JSON object on standard output.")]
+
+RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="The run folder that `demure train` wrote.")]
+DatasetFolder = Annotated[
+    str, typer.Argument(metavar="DATASET", help="The dataset folder that `demure prepare` wrote.")
+]
+OutFolder = Annotated[str, typer.Option("--out", metavar="DIR", help="The folder to write.")]
+Modalities = Annotated[
+    list[str] | None, typer.Argument(metavar="NAME", help="The modalities to include; by default all.")
+]
+
+Device = Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps.")]
+Split = Annotated[str, typer.Option(metavar="test|valid", help="The split to evaluate on.")]
+Cutoffs = Annotated[
+    str, typer.Option("--k", metavar="K,K,...", help="Lengths of the recommended list, separated by commas.")
+]
+TableFormat = Annotated[
+    str, typer.Option("--format", metavar="FORMAT", help="table, markdown, csv, latex, or json (the same as --json).")
+]
+Recipe = Annotated[
+    str, typer.Option(metavar="NAME|FILE", help="A recipe that ships (see `demure recipes`), or a YAML file.")
+]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="ROLE=NAME,...",
+        help="The columns to read, by role: user=visitorid,item=asin. Without a header, use column numbers from 1.",
+    ),
+]
+CompareWith = Annotated[
+    list[str] | None,
+    typer.Option(metavar="RUN", help="Another run to show next to this one. Repeat it for several runs."),
+]
+Truth = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="The true causes of the choices, where they are known (columns user_id, item_id, modality, caused); adds "
+        "a calibration chart.",
+    ),
+]

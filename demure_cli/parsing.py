@@ -1,0 +1,56 @@
+"""Parse the values of options. Every function raises ``DemureError`` with the option, the value and an example."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from demure.errors import DemureError
+
+
+def split_words(texts: Iterable[str] | None) -> list[str]:
+    """Return ``["a,b", "c"]`` as ``["a", "b", "c"]``."""
+    return [word.strip() for text in texts or () for word in text.split(",") if word.strip()]
+
+
+def parse_cutoffs(text: str) -> list[int]:
+    """Return ``"10,5"`` as ``[5, 10]``."""
+    parts = split_words([text])
+    wrong = [part for part in parts if not (part.isascii() and part.isdigit() and int(part) > 0)]
+    if wrong or not parts:
+        value = wrong[0] if wrong else text
+        raise DemureError(f"{value!r} is not a whole number above zero", where="--k", remedy="for example --k 5,10,20")
+    return sorted({int(part) for part in parts})
+
+
+def parse_ratio(text: str) -> tuple[int, int, int]:
+    """Return ``"80/10/10"`` as three numbers."""
+    parts = text.split("/")
+    if len(parts) != 3 or not all(part.strip().isdecimal() for part in parts):
+        raise DemureError(f"{text!r} is not A/B/C", where="--ratio", remedy="three parts of 100, for example 80/10/10")
+    train, valid, test = map(int, parts)
+    return train, valid, test
+
+
+def parse_columns(options: Sequence[str] | None) -> dict[str, str]:
+    """Return ``ROLE=NAME,...`` options as a dictionary."""
+    pairs = (pair for option in options or () for pair in option.split(","))
+    return dict(_named(pairs, "--columns", "ROLE=NAME", "user=visitorid", "one column per role"))
+
+
+def parse_files(options: Sequence[str] | None) -> dict[str, Path]:
+    """Return ``NAME=FILE`` options as a dictionary."""
+    pairs = _named(options or (), "--features", "NAME=FILE", "image=image.npy", "one file per name")
+    return {name: Path(file) for name, file in pairs}
+
+
+def _named(pairs: Iterable[str], option: str, form: str, example: str, remedy: str) -> Iterator[tuple[str, str]]:
+    names = set()
+    for pair in pairs:
+        name, equals, value = (part.strip() for part in pair.partition("="))
+        if not (name and equals and value):
+            raise DemureError(f"{pair!r} is not {form}", where=option, remedy=f"for example {example}")
+        if name in names:
+            raise DemureError(f"{name!r} is given twice", where=option, remedy=remedy)
+        names.add(name)
+        yield name, value

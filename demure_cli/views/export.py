@@ -1,0 +1,41 @@
+"""Print the result of `demure export`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from demure_cli.output.style import count, facts, heading, number, percent, row, table
+from demure_cli.output.terminal import terminal
+
+if TYPE_CHECKING:
+    from demure.serving.export import ExportReport
+
+
+def show(result: ExportReport) -> None:
+    """Print what was written, the checks against the run, the files, and the indexes."""
+    checked = [
+        f"{check.what} of {check.users} users within {check.difference:.1g} of their spread, {percent(check.same_top)} "
+        f"of the first {check.top} the same"
+        for check in result.checks
+    ]
+    terminal.result(
+        facts(
+            [
+                ("written", result.out),
+                ("model", result.model),
+                *(("contains", part) for part in result.holds),
+                *(("does not contain", part) for part in result.lacks),
+                *(("checked", sentence) for sentence in checked),
+            ]
+        )
+    )
+    files = table([("file", {"overflow": "fold"}), ">MB"])
+    for name, size in result.files.items():
+        row(files, name, number(size / 1e6, 2))
+    terminal.result("", files)
+    if result.indexes:
+        shown = table(["index", ">items", ">dim", ">recall", ">k", ">build s", ">exact ms", ">index ms"])
+        for index in result.indexes:
+            times = (number(index.build_seconds, 1), number(index.exact_ms, 2), number(index.approximate_ms, 2))
+            row(shown, index.file, count(index.items), index.dim, number(index.recall), index.k, *times)
+        terminal.result("", heading("Approximate search, compared with exact search"), shown)

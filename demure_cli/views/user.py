@@ -1,0 +1,130 @@
+"""Print `demure inspect --user`: one history with its verdicts and reasons, with pictures where possible."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
+
+from rich.text import Text
+
+from demure_cli.output.pictures import PICTURE_WIDTH, picture
+from demure_cli.output.style import aside, count, facts, heading, number, or_dash, percent, row, table
+from demure_cli.output.terminal import safe, terminal
+from demure_cli.views.verdicts import ID, TITLE, cell
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from demure.diagnosis.user import Choice, UserView
+    from demure.diagnosis.verdict import ModalityVerdict
+
+_VERDICT_WIDTH = 10
+_REASON_WIDTH = 25  # columns that a modality needs for a verdict with its reason, and a space
+_CHOICE_WIDTH = 24
+_LEGEND = "the number: probability of the word before it; ?: between .35 and .65, either verdict is possible"
+_RECOMMENDED_LEGEND = (
+    "because of: what contributes most to the score of the item; closest past choice: the choice that supports it most"
+)
+
+
+def show_user(view: UserView) -> None:
+    """Print what a user relies on, the history choice by choice, and the recommended items."""
+    history = f"{count(view.interactions)} training interactions, oldest first"
+    if len(view.history) < view.interactions:
+        history += f"; {count(len(view.history))} shown"
+    terminal.result(
+        facts([("user", view.user_id), ("history", history), ("relies on", reliance(view)), *_drift(view)]),
+        "",
+        heading("Each choice: the verdict on each modality, and the other choices that support it"),
+        user_table(view, terminal.width, pictures=terminal.shows_pictures),
+        aside(_LEGEND),
+    )
+    if view.recommended:
+        made_of = [Text(view.made_of)] if view.made_of else []
+        terminal.result("", heading("Recommended items"), *made_of, _recommended(view.recommended))
+        terminal.result(aside(_RECOMMENDED_LEGEND))
+    terminal.notes(view.notes, prefix="")
+
+
+def reliance(view: UserView) -> str:
+    """Return ``image 60 % (41-77 %), text ...``: shares of the choices with the 90 % interval of each."""
+    from demure.diagnosis.placebo import CANNOT_TELL_REASON
+
+    parts = []
+    for name, share in view.reliance.items():
+        if name not in view.cannot_tell:
+            low, high = view.reliance_interval.get(name, (0.0, 1.0))
+            parts.append(f"{name} {percent(share)} ({100 * low:.0f}-{100 * high:.0f} %)")
+    unexplained = "".join(f"; {safe(name)}: {CANNOT_TELL_REASON}" for name in view.cannot_tell)
+    return ", ".join(parts) + " of the choices" + unexplained
+
+
+def _drift(view: UserView) -> list[tuple[str, str]]:
+    from demure.diagnosis.user import date
+
+    drift = view.drift
+    if drift is None:
+        return []
+    change = f"mean probability {drift.before:.2f} before and {drift.after:.2f} since choice {drift.position + 1}"
+    return [("drift", f"{drift.modality}: {change} ({date(drift.time)}); permutation test, p {drift.p_value:.3f}")]
+
+
+def user_table(
+    view: UserView, width: int, caused: Collection[tuple[str, str]] = (), *, pictures: bool = False
+) -> Table:
+    """Return a user's history as a table: the verdict on each modality with its reason.
+
+    Reasons stand below the verdicts if ``width`` allows, else below the title. ``caused``: (item, modality) pairs that
+    are known to have caused the choice; they get a star.
+    """
+    fixed = 4 + (PICTURE_WIDTH + 1 if pictures else 0) + _CHOICE_WIDTH
+    roomy = width - fixed >= _REASON_WIDTH * len(view.modalities)
+    columns: list[str | tuple[str, dict[str, Any]]] = [">#"]
+    columns += [("", {"width": PICTURE_WIDTH, "no_wrap": True})] if pictures else []
+    columns += [("choice", {"ratio": 3, "min_width": 14, "overflow": "fold"})]
+    options: dict[str, Any] = {"ratio": 4, "overflow": "fold"} if roomy else {"no_wrap": True}
+    options |= {} if roomy else {"min_width": _VERDICT_WIDTH}
+    shown = table([*columns, *((name, options) for name in view.modalities)])
+    shown.expand = True
+    shown.leading = 1
+    below_title = [] if roomy else [name for name in view.modalities if name not in view.cannot_tell]
+    for choice in view.history:
+        cells: list[object] = [choice.position + 1, *([picture(choice.picture)] if pictures else [])]
+        cells.append(_choice(choice, below_title))
+        for name in view.modalities:
+            star = " *" if (choice.item_id, name) in caused else ""
+            diagnosed, explains = choice.verdicts.get(name), name not in view.cannot_tell
+            reason = _reason(diagnosed) if roomy and explains else ""
+            cells.append(Text.assemble(cell(diagnosed, explains=explains), star, (reason and f"\n{reason}", "dim")))
+        row(shown, *cells)
+    return shown
+
+
+def _choice(choice: Choice, explained: list[str]) -> Text:
+    """Return title, id and date, and the reasons of the modalities ``explained``."""
+    from demure.diagnosis.user import date
+
+    lines = [Text(safe(choice.title or choice.item_id))]
+    details = [choice.item_id if choice.title else "", date(choice.time)]
+    if any(details):
+        lines.append(Text(safe(" · ".join(part for part in details if part)), style="dim"))
+    for name in explained:
+        reason = _reason(choice.verdicts.get(name))
+        if reason:
+            lines.append(Text(f"{safe(name)}: {reason}", style="dim"))
+    return Text("\n").join(lines)
+
+
+def _reason(diagnosed: ModalityVerdict | None) -> str:
+    """Return the reason of a verdict; empty for a missing modality, where the verdict is already the reason."""
+    return "" if diagnosed is None or diagnosed.missing or not diagnosed.reason else safe(diagnosed.reason.sentence())
+
+
+def _recommended(items: list[dict[str, Any]]) -> Table:
+    shown = table([">#", ("item", ID), ("title", TITLE), "because of", ("closest past choice", TITLE), ">score"])
+    shown.expand = True
+    for item in items:
+        past = or_dash(item["past_title"] or item["past_item_id"])
+        cells = (item["item_id"], or_dash(item["title"]), item["because"], past, number(item["score"], 2))
+        row(shown, item["rank"], *cells)
+    return shown
