@@ -36,7 +36,14 @@ def test_a_dry_run_shows_the_steps_and_the_leaks(tmp_path, log, capsys, monkeypa
     asked = ["--split", "all", "--min-rating", "2", "--user-core", "3", "--since", "2020-09-20", "--dry-run"]
     assert main([*log, "--out", str(tmp_path / "shop"), *asked]) == 0
     captured = capsys.readouterr()
-    for words in ("would be", "before --since", "rating below 2", "core of users 3, items 0", "global-time", "random"):
+    for words in (
+        "would write",
+        "before --since",
+        "rating below 2",
+        "core of users 3, items 0",
+        "global-time",
+        "random",
+    ):
         assert words in captured.out
     assert "…" not in captured.out
     assert max(map(len, captured.out.splitlines())) <= int(width)
@@ -46,19 +53,19 @@ def test_a_dry_run_shows_the_steps_and_the_leaks(tmp_path, log, capsys, monkeypa
 
 
 def test_from_a_log_to_another_tool(tmp_path, log, capsys):
-    told = run(
+    report = run(
         capsys, *log, "--out", tmp_path / "shop", "--split", "ratio", "--ratio", "50/25/25", "--ratio-by", "random"
     )
-    leaks = told["splits"]["ratio"]
+    leaks = report["splits"]["ratio"]
     assert leaks["after_own"] > 0
     shown = run(capsys, "data", "show", tmp_path / "shop")
-    assert shown["counts"] == told["counts"]
+    assert shown["counts"] == report["counts"]
     assert shown["leaks"] == leaks
-    assert sum(one["count"] for one in shown["histories"]["bins"]) == 7
+    assert sum(part["count"] for part in shown["histories"]["bins"]) == 7
     written = run(capsys, "data", "export", tmp_path / "shop", "--out", tmp_path / "toy", "--format", "recbole")
     assert "toy.train.inter" in written["files"]
     lines = (tmp_path / "toy" / "toy.train.inter").read_text().splitlines()
-    assert len(lines) - 1 == told["counts"]["train"]
+    assert len(lines) - 1 == report["counts"]["train"]
 
 
 @pytest.mark.parametrize("width", ["80", "160"])
@@ -68,7 +75,7 @@ def test_show_fits_the_terminal(tmp_path, log, capsys, monkeypatch, width):
     capsys.readouterr()
     assert main(["data", "show", str(tmp_path / "shop")]) == 0
     shown = capsys.readouterr().out
-    for words in ("density", "sessions", "Users by choices", "Choices in time", "█", "The items have no content"):
+    for words in ("density", "sessions", "Users by choices", "Choices over time", "█", "The items have no content"):
         assert words in shown
     assert max(map(len, shown.splitlines())) <= int(width)
 
@@ -82,7 +89,7 @@ def test_several_splits_must_be_named(tmp_path, log, capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["data", "show", "nowhere"], "nowhere: is not a dataset folder"),
         (["data", "export", "nowhere", "--out", "x", "--format", "mmrec"], "nowhere: is not a dataset folder"),
@@ -94,11 +101,11 @@ def test_several_splits_must_be_named(tmp_path, log, capsys):
         (["prepare", "--interactions", "x", "--out", "y", "--columns", "user=a,user=b"], "'user' is given twice"),
     ],
 )
-def test_bad_usage_is_one_line_and_exit_2(tmp_path, capsys, monkeypatch, arguments, said):
+def test_bad_usage_is_one_line_and_exit_2(tmp_path, capsys, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     assert main(["--quiet", *arguments]) == 2
     shown = capsys.readouterr().err
-    assert said in shown
+    assert message in shown
     assert shown.count("\n") == 1
 
 

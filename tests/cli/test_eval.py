@@ -68,37 +68,37 @@ def runs(monkeypatch):
 
 def test_json_of_one_run_is_the_interface(capsys, runs):
     assert main(["eval", "best", "--k", "2,1", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert list(told) == ["run", "split", "users", "metrics"]
-    assert (told["run"], told["split"], told["users"]) == ("best", "test", 2)
+    output = json.loads(capsys.readouterr().out)
+    assert list(output) == ["run", "split", "users", "metrics"]
+    assert (output["run"], output["split"], output["users"]) == ("best", "test", 2)
     # u had a and b, finds c first; v had b: c, then d, which is one of its two.
-    assert told["metrics"]["recall@1"] == pytest.approx((1 + 0) / 2)
-    assert told["metrics"]["recall@2"] == pytest.approx((1 + 1 / 2) / 2)
-    assert {name.split("@")[1] for name in told["metrics"]} == {"1", "2"}
+    assert output["metrics"]["recall@1"] == pytest.approx((1 + 0) / 2)
+    assert output["metrics"]["recall@2"] == pytest.approx((1 + 1 / 2) / 2)
+    assert {name.split("@")[1] for name in output["metrics"]} == {"1", "2"}
     # The lists at 1 are c for u and c for v; c was had by one of the three users.
-    assert told["metrics"]["coverage@1"] == 1 / 4
-    assert told["metrics"]["arp@1"] == 1
+    assert output["metrics"]["coverage@1"] == 1 / 4
+    assert output["metrics"]["arp@1"] == 1
 
 
 def test_valid_does_not_hide_what_valid_holds(capsys, runs):
     assert main(["eval", "worst", "--split", "valid", "--k", "1", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["users"] == 1
-    assert told["metrics"]["recall@1"] == 1
+    output = json.loads(capsys.readouterr().out)
+    assert output["users"] == 1
+    assert output["metrics"]["recall@1"] == 1
 
 
 def test_table_of_one_run(capsys, runs):
     assert main(["eval", "best"]) == 0
     shown = capsys.readouterr().out
-    assert "test, 2 users with something to find" in shown
+    assert "test, 2 users with relevant items" in shown
     assert "ndcg" in shown
 
 
 def test_several_runs_are_tested_against_each_other(capsys, runs):
     assert main(["eval", "best", "worst", "--k", "1", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert [run["run"] for run in told["runs"]] == ["best", "worst"]
-    assert {pair["metric"] for pair in told["comparison"]["pairs"]} == {"recall@1", "ndcg@1"}
+    output = json.loads(capsys.readouterr().out)
+    assert [run["run"] for run in output["runs"]] == ["best", "worst"]
+    assert {pair["metric"] for pair in output["comparison"]["pairs"]} == {"recall@1", "ndcg@1"}
     assert main(["eval", "best", "worst", "--k", "1"]) == 0
     assert "best - worst" in capsys.readouterr().out
 
@@ -116,7 +116,7 @@ def test_per_user(capsys, runs, tmp_path):
     assert frame["relies_on"].isna().all()
 
 
-def test_per_user_says_what_a_user_relies_on(capsys, runs, tmp_path, monkeypatch):
+def test_per_user_has_the_modality_that_a_user_relies_on(capsys, runs, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("best").mkdir()
     reliance = [("u", "image", 0.7), ("u", "text", 0.3), ("w", "image", 0.2), ("w", "text", 0.8)]
@@ -127,13 +127,13 @@ def test_per_user_says_what_a_user_relies_on(capsys, runs, tmp_path, monkeypatch
     parts = json.loads(capsys.readouterr().out)["runs"][0]["slices"]
     assert [(part["slice"], part["users"]) for part in parts] == [("image", 1), ("not judged", 1)]
     assert main(["eval", "worst", "best", "--by", "reliance"]) == 0
-    assert "reliance: what best says users rely on most" in capsys.readouterr().out
+    assert "reliance: the modality that the user relies on most, according to best" in capsys.readouterr().out
 
 
 def test_slices_of_one_run(capsys, runs):
     assert main(["eval", "best", "--k", "1", "--by", "popularity,history", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    parts = {(part["by"], part["slice"]): part for part in told["slices"]}
+    output = json.loads(capsys.readouterr().out)
+    parts = {(part["by"], part["slice"]): part for part in output["slices"]}
     # u found c, of the middle like a and b; v found neither a nor d, which nobody had. u had two, v one before.
     assert set(parts) == {("popularity", "middle"), ("popularity", "tail"), ("history", "1-4")}
     assert parts["popularity", "middle"]["metrics"]["recall@1"] == (1 + 0) / 2
@@ -160,10 +160,10 @@ def test_runs_that_differ_in_their_seed_are_one_method(capsys, runs):
     runs["other seed"] = HandMadeRun([0, 1, 8, 9], seed=1)
     runs["worst"] = HandMadeRun([9, 8, 1, 0], recipe="contrary")
     assert main(["eval", "best", "worst", "other seed", "--k", "1", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert [run["run"] for run in told["runs"]] == ["best", "worst", "other seed"]
-    assert [method["runs"] for method in told["comparison"]["methods"]] == [["best", "other seed"], ["worst"]]
-    assert {(pair["first"], pair["second"]) for pair in told["comparison"]["pairs"]} == {("by-hand", "worst")}
+    output = json.loads(capsys.readouterr().out)
+    assert [run["run"] for run in output["runs"]] == ["best", "worst", "other seed"]
+    assert [method["runs"] for method in output["comparison"]["methods"]] == [["best", "other seed"], ["worst"]]
+    assert {(pair["first"], pair["second"]) for pair in output["comparison"]["pairs"]} == {("by-hand", "worst")}
     assert main(["compare", "best", "worst", "other seed", "--k", "1"]) == 0
     shown = capsys.readouterr().out
     assert "over the same users and the seeds" in shown
@@ -179,9 +179,9 @@ def test_seeds_alone_are_compared_with_each_other(capsys, runs):
 
 def test_compare_with_one(capsys, runs):
     assert main(["compare", "best", "worst", "--k", "1,2", "--metrics", "hit", "--against", "worst", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["split"], told["users"], told["against"]) == ("test", 2, "worst")
-    first, second = told["pairs"]
+    output = json.loads(capsys.readouterr().out)
+    assert (output["split"], output["users"], output["against"]) == ("test", 2, "worst")
+    first, second = output["pairs"]
     assert (first["metric"], first["first"], first["second"]) == ("hit@1", "best", "worst")
     # Both find c for u; for v, worst finds a first, and best d second.
     assert (first["difference"], second["difference"]) == ((0 - 1) / 2, (1 - 1) / 2)
@@ -189,7 +189,7 @@ def test_compare_with_one(capsys, runs):
 
 @pytest.mark.parametrize("all_pairs", [[], ["--all-pairs"]])
 @pytest.mark.parametrize("form", ["table", "markdown", "csv", "latex", "json"])
-def test_every_form_of_a_comparison_tells_the_same(capsys, runs, form, all_pairs):
+def test_every_form_of_a_comparison_shows_the_same(capsys, runs, form, all_pairs):
     assert main(["compare", "best", "worst", "--k", "1", "--metrics", "recall", "--format", form, *all_pairs]) == 0
     shown = capsys.readouterr().out
     assert "recall@1" in shown
@@ -218,12 +218,12 @@ def test_every_form_of_one_run(capsys, runs, form):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["best"], "nothing to compare: a single run is given"),
         (["best", "other seed"], "nothing to compare: they differ in their seed alone"),
-        (["best", "worst", "--metrics", "gini"], "'gini' is of all users together"),
-        (["best", "worst", "--metrics", "recal"], "'recal' is no metric of a user"),
+        (["best", "worst", "--metrics", "gini"], "'gini' is one value for all users together"),
+        (["best", "worst", "--metrics", "recal"], "'recal' is not a metric of a user"),
         (["best", "worst", "--metrics", "ild-audio"], "no ild-audio@20 for best, worst"),
         (["best", "worst", "--test", "z"], "unknown test 'z'; use t, wilcoxon, permutation"),
         (["best", "worst", "--against", "x"], "no run 'x'; one of best, worst"),
@@ -232,18 +232,18 @@ def test_every_form_of_one_run(capsys, runs, form):
         (["best", "other"], "other: was made from other data than best (split differ)"),
     ],
 )
-def test_compare_refuses(capsys, runs, arguments, said):
+def test_compare_refuses(capsys, runs, arguments, message):
     runs["worst"] = HandMadeRun([9, 8, 1, 0], recipe="contrary")
     runs["other seed"] = HandMadeRun([0, 1, 8, 9], seed=1)
     runs["other"] = HandMadeRun([0, 1, 2, 3], HandMadeDataset(identity={"split": "y"}))
     assert main(["compare", *arguments]) == 2
-    told = capsys.readouterr()
-    assert said in told.err
-    assert told.out == ""
+    output = capsys.readouterr()
+    assert message in output.err
+    assert output.out == ""
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["best", "best"], "best: is given twice"),
         (["best", "--split", "train"], "unknown split 'train'"),
@@ -255,11 +255,11 @@ def test_compare_refuses(capsys, runs, arguments, said):
         (["best", "--by", "modalities"], "the dataset has no features"),
     ],
 )
-def test_refusals(capsys, runs, arguments, said):
+def test_refusals(capsys, runs, arguments, message):
     runs["other"] = HandMadeRun([0, 1, 2, 3], HandMadeDataset(identity={"split": "y"}))
     runs["untested"] = HandMadeRun([0, 1, 2, 3], HandMadeDataset(parts={**HISTORY, "test": {}}))
     assert main(["eval", *arguments]) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

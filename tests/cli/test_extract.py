@@ -45,15 +45,15 @@ def test_two_encoders_of_the_texts_and_what_a_training_takes(shop, capsys, tmp_p
     arguments = ["extract", str(shop), "--text", "tfidf", "--text", "again=tfidf", "--image", "color"]
     assert main([*arguments, "--json"]) == 0
     made = json.loads(capsys.readouterr().out)["modalities"]
-    assert [(one["name"], one["kind"], one["present"]) for one in made] == [
+    assert [(feature["name"], feature["kind"], feature["present"]) for feature in made] == [
         ("text", "text", N),
         ("again", "text", N),
         ("image", "image", N - 1),
     ]
     assert main(arguments) == 0
-    told = capsys.readouterr()
-    assert "empty file" in told.out
-    assert "again: up to date" in told.err
+    report = capsys.readouterr()
+    assert "empty file" in report.out
+    assert "again: up to date" in report.err
     assert main(["extract", str(shop), "--text", "tfidf", "--text", "tfidf"]) == 2
     assert "name one of them: --text text-tfidf=tfidf" in capsys.readouterr().err
 
@@ -61,13 +61,17 @@ def test_two_encoders_of_the_texts_and_what_a_training_takes(shop, capsys, tmp_p
 def test_columns_and_attributes_as_modalities(shop, capsys):
     arguments = ["extract", str(shop), "--text", "name=tfidf:3[title]", "--attributes", "all"]
     assert main([*arguments[:-2], "--attributes", "maker=brnad"]) == 2
-    told = capsys.readouterr().err
-    assert told.count("\n") == 1
-    assert "--attributes maker=brnad: the items have no column 'brnad'; did you mean 'brand'? there are: title" in told
+    report = capsys.readouterr().err
+    assert report.count("\n") == 1
+    assert (
+        "--attributes maker=brnad: the items have no column 'brnad'; did you mean 'brand'? there are: title" in report
+    )
     assert store.names(shop) == []
     assert main([*arguments, "--json"]) == 0
     made = json.loads(capsys.readouterr().out)["modalities"]
-    assert [(one["name"], one["kind"], one["encoder"], one["dim"], one["columns"]) for one in made] == [
+    assert [
+        (feature["name"], feature["kind"], feature["encoder"], feature["dim"], feature["columns"]) for feature in made
+    ] == [
         ("name", "text", "tfidf:3", 3, ["title"]),
         ("attributes", "attributes", "attributes", 4, ["brand", "price"]),
     ]
@@ -76,7 +80,7 @@ def test_columns_and_attributes_as_modalities(shop, capsys):
     assert "tfidf:3 of title" in " ".join(shown.out.split())
     assert "name: left out as no content: 1 words that are years" in shown.err
     assert main(["extractors", "--json"]) == 0
-    listed = {one["family"]: one for one in json.loads(capsys.readouterr().out)["extractors"]}
+    listed = {family["family"]: family for family in json.loads(capsys.readouterr().out)["extractors"]}
     assert listed["attributes"]["encodes"] == ["attributes"]
     assert listed["attributes"]["here"] == ["attributes"]
 
@@ -99,10 +103,10 @@ def test_only_the_first_process_speaks(shop, capsys, monkeypatch):
     assert store.names(shop) == ["image", "text"]
 
 
-def test_ctrl_c_says_what_is_kept_and_how_to_go_on(shop):
+def test_ctrl_c_prints_what_is_kept_and_how_to_continue(shop):
     code = (
-        "import sys, time; from demure_extractors.builtin import Color; from demure.features import encoding; "
-        "encoding.SHARD = 8; Color.batch = 4; real = Color.encode; "
+        "import sys, time; from demure_extractors.builtin import Color; from demure.extraction import encoding; "
+        "encoding.SHARD_SIZE = 8; Color.batch = 4; real = Color.encode; "
         "slow = float(sys.argv.pop()); "
         "Color.encode = lambda self, x: (time.sleep(slow), real(self, x))[1]; "
         "from demure_cli.app import main; sys.exit(main(sys.argv[1:]))"
@@ -115,12 +119,12 @@ def test_ctrl_c_says_what_is_kept_and_how_to_go_on(shop):
     while not list(shop.glob("features/.work-image/*.safetensors")) and time.monotonic() - began < 60:
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers as well
-    told = process.communicate(timeout=60)[1].splitlines()[-1]
+    report = process.communicate(timeout=60)[1].splitlines()[-1]
     assert process.returncode == 130
-    assert told.startswith("demure: interrupted; ")
-    kept = int(told.split()[2])
+    assert report.startswith("demure: interrupted; ")
+    kept = int(report.split()[2])
     assert kept in {8, 16, 24, 32}
-    assert f"of 39 images is kept in {shop}/features; the same command goes on from there" in told
+    assert f"of 39 images is kept in {shop}/features; the same command goes on from there" in report
     done = subprocess.run([*command, "--json", "0"], capture_output=True, text=True, env=ENVIRONMENT)
     assert json.loads(done.stdout)["modalities"][0]["resumed"] == kept
 
@@ -134,5 +138,5 @@ def test_torchrun(shop):
     )
     assert done.returncode == 0, done.stderr
     made = json.loads(done.stdout)["modalities"]
-    assert [(one["name"], one["present"]) for one in made] == [("text", N), ("image", N - 1)]
+    assert [(feature["name"], feature["present"]) for feature in made] == [("text", N), ("image", N - 1)]
     assert not list(shop.glob("features/.work*"))

@@ -45,7 +45,7 @@ def test_overview(capsys, run, width):
     assert "\x1b" not in text
 
 
-def test_an_older_run_says_nothing_of_a_placebo(capsys, run):
+def test_an_older_run_has_no_placebo(capsys, run):
     text = shown(capsys, run)
     assert text.startswith("Neither: 17 % of the choices have no point of interest in the content.\n\nrun ")
     assert "shuffled" not in text
@@ -55,15 +55,15 @@ def test_an_older_run_says_nothing_of_a_placebo(capsys, run):
     assert "placebo" not in overview["modalities"][0]
 
 
-def with_placebo(folder, given):
-    return str(small_run(folder, manifest={"placebo": given, "causes": CAUSES, "features": FEATURES}))
+def with_placebo(folder, placebo):
+    return str(small_run(folder, manifest={"placebo": placebo, "causes": CAUSES, "features": FEATURES}))
 
 
 def unfolded(text):
     return " ".join(text.split())
 
 
-def test_the_first_lines_say_how_far_it_is_above_its_placebo(capsys, tmp_path, width):
+def test_the_first_lines_show_the_excess_over_the_placebo(capsys, tmp_path, width):
     run = with_placebo(tmp_path, ABOVE)
     text = shown(capsys, run)
     assert unfolded(text).startswith(
@@ -104,7 +104,7 @@ def test_a_modality_that_explains_nothing_is_not_called_noise(capsys, tmp_path, 
     assert re.search(r"relies on\s+text\s+none\n", shown(capsys, run, "--list", "users"))
 
 
-def test_where_nothing_explains_the_first_line_says_so(capsys, tmp_path):
+def test_the_first_line_shows_that_nothing_explains(capsys, tmp_path):
     text = shown(capsys, with_placebo(tmp_path, NOTHING))
     assert unfolded(text).startswith(
         "Nothing in the content explains the choices here: 17 % have no point of interest, about as many as with "
@@ -145,7 +145,7 @@ def test_a_picture_that_cannot_be_read_is_left_out(capsys, run):
     assert "Alien" in shown(capsys, run, "--user", "ann", "--pictures", "--recommend", "0")
 
 
-def test_few_interactions_are_said_to_be_few(capsys, run):
+def test_few_interactions_have_a_remark(capsys, run):
     assert main(["inspect", run, "--user", "bob"]) == 0
     assert "only 2 choices: these probabilities rest on little" in capsys.readouterr().err
 
@@ -159,7 +159,7 @@ def test_segments_lists_and_one_modality(capsys, run, width):
     text = shown(capsys, run, "--list", "users", "--where", "image>=40%", "--sort", "image")
     assert text.index("bob") < text.index("ann")
     assert "cid" not in text
-    assert "3 users, 2 fulfil the conditions" in text
+    assert "3 users, 2 meet the conditions" in text
     text = shown(capsys, run, "--list", "items", "--where", "modality=image")
     assert re.search(r"i2\s+Brazil\s+image\s+2", text)
     text = shown(capsys, run, "--modality", "image")
@@ -170,7 +170,7 @@ def test_segments_lists_and_one_modality(capsys, run, width):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--user", "ann", "--item", "i1"], "got --user and --item; ask one at a time"),
+        (["--user", "ann", "--item", "i1"], "got --user and --item; use one at a time"),
         (["--list", "cats"], "cannot list 'cats'"),
         (["--segment", "zodiac"], "no segments by 'zodiac'"),
         (["--user", "ann", "--where", "imag>1"], "no field 'imag' in this view; did you mean image?"),

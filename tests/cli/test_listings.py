@@ -40,12 +40,12 @@ def test_every_key_is_listed(capsys, monkeypatch, width):
     monkeypatch.setenv("COLUMNS", str(width))
     assert main(["recipes", "keys"]) == 0
     shown = capsys.readouterr().out
-    assert "training.point_offset_rate" in shown
+    assert "training.offset_rate" in shown
     assert max(map(len, shown.splitlines())) <= width
     assert main(["recipes", "keys", "sasrec", "--json"]) == 0
-    told = {key["name"]: key for key in json.loads(capsys.readouterr().out)["keys"]}
-    assert told["baseline.dropout"]["default"] == 0.3
-    assert told["baseline.dropout"]["high"] == 0.99
+    output = {key["name"]: key for key in json.loads(capsys.readouterr().out)["keys"]}
+    assert output["baseline.dropout"]["default"] == 0.3
+    assert output["baseline.dropout"]["high"] == 0.99
     assert main(["recipes", "keys", "sasrek"]) == 2
     assert "did you mean sasrec?" in capsys.readouterr().err
 
@@ -71,5 +71,5 @@ def test_extractors(capsys, monkeypatch, width):
     assert all(family in shown for family in ("tfidf", "color", "clip", "sentence", "vision"))
     assert max(map(len, shown.splitlines())) <= width
     assert main(["extractors", "--json"]) == 0
-    told = {row["family"]: row for row in json.loads(capsys.readouterr().out)["extractors"]}
-    assert told["tfidf"]["here"] == ["tfidf"]
+    output = {row["family"]: row for row in json.loads(capsys.readouterr().out)["extractors"]}
+    assert output["tfidf"]["here"] == ["tfidf"]

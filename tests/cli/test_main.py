@@ -79,7 +79,7 @@ def test_version(capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["frobnicate"], "No such command 'frobnicate'"),
         (["--frobnicate"], "No such option: --frobnicate"),
@@ -87,7 +87,7 @@ def test_version(capsys):
         (["inspect", "r", "--top", "many"], "--top"),
         (["inspect", "r", "--usr", "5"], "see `demure inspect --help`"),
         (["inspect", "nowhere"], "nowhere: is not a run folder"),
-        (["inspect", "r", "--user", "a", "--item", "b"], "got --user and --item; ask one at a time"),
+        (["inspect", "r", "--user", "a", "--item", "b"], "got --user and --item; use one at a time"),
         (["recommend", "r", "--out", "x.parquet"], "takes either --user ID (repeatedly), --all or --history"),
         (["recommend", "r", "--out", "x.parquet", "--user", "a", "--all"], "takes either"),
         (["prepare", "--interactions", "x"], "Missing option '--out'"),
@@ -96,10 +96,10 @@ def test_version(capsys):
         (["eval", "r", "--k", ""], "--k"),
     ],
 )
-def test_bad_usage_is_one_line_and_exit_2(capsys, arguments, said):
+def test_bad_usage_is_one_line_and_exit_2(capsys, arguments, message):
     assert main(arguments) == 2
     captured = capsys.readouterr()
-    assert said in one_line(captured.err)
+    assert message in one_line(captured.err)
     assert captured.out == ""
 
 
@@ -140,16 +140,16 @@ def test_our_mistake_is_one_line_and_exit_1(capsys, failing):
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "message"),
     [(PermissionError(13, "Permission denied", "/x"), "/x: Permission denied"), (MemoryError(), "out of memory")],
 )
-def test_what_the_machine_refuses_is_exit_2(capsys, failing, error, said):
+def test_what_the_machine_refuses_is_exit_2(capsys, failing, error, message):
     failing(error)
     assert main(["inspect", "r"]) == 2
-    assert said in one_line(capsys.readouterr().err)
+    assert message in one_line(capsys.readouterr().err)
 
 
-def test_ctrl_c_is_exit_130_and_says_what_is_kept(capsys, failing):
+def test_ctrl_c_is_exit_130_and_prints_what_is_kept(capsys, failing):
     failing(KeyboardInterrupt())
     assert main(["inspect", "r"]) == 130
     assert "interrupted; nothing was written" in one_line(capsys.readouterr().err)

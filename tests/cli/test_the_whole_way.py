@@ -19,9 +19,18 @@ def shop(tmp_path_factory):
     """A folder with raw data, a dataset with features, and a trained run."""
     folder = tmp_path_factory.mktemp("a shop")
     raw = render(folder / "raw", CatalogueOptions(users=60, items=60, length=(6, 12)))
-    given = ["--interactions", raw.interactions, "--items", raw.items, "--images", raw.images, "--out", folder / "data"]
+    options = [
+        "--interactions",
+        raw.interactions,
+        "--items",
+        raw.items,
+        "--images",
+        raw.images,
+        "--out",
+        folder / "data",
+    ]
     for arguments in (
-        ["prepare", *given],
+        ["prepare", *options],
         ["extract", folder / "data"],
         ["train", folder / "data", "--out", folder / "run", *QUICK],
         ["train", folder / "data", "--out", folder / "popular", "--recipe", "popularity"],
@@ -66,29 +75,29 @@ def test_the_dataset_folder(shop):
 
 
 def test_eval(shop, capsys):
-    one = run(capsys, "eval", shop / "run", "--k", "5,20")
-    assert set(one["metrics"]) >= {"recall@5", "recall@20", "ndcg@5", "ndcg@20"}
-    assert one["metrics"]["recall@5"] <= one["metrics"]["recall@20"] <= 1
+    single = run(capsys, "eval", shop / "run", "--k", "5,20")
+    assert set(single["metrics"]) >= {"recall@5", "recall@20", "ndcg@5", "ndcg@20"}
+    assert single["metrics"]["recall@5"] <= single["metrics"]["recall@20"] <= 1
     both = run(capsys, "eval", shop / "run", shop / "popular", "--split", "valid")
-    assert [judged["run"] for judged in both["runs"]] == [str(shop / "run"), str(shop / "popular")]
+    assert [row["run"] for row in both["runs"]] == [str(shop / "run"), str(shop / "popular")]
     assert {pair["metric"] for pair in both["comparison"]["pairs"]} == {"recall@20", "ndcg@20"}
 
 
 def test_inspect_adds_up(shop, capsys):
-    seen = run(capsys, "inspect", shop / "run")
+    output = run(capsys, "inspect", shop / "run")
     train = histories(shop).query("split == 'train'")
-    assert seen["interactions"] == len(train)
-    for row in seen["modalities"]:
+    assert output["interactions"] == len(train)
+    for row in output["modalities"]:
         assert row["poi"] + row["noise"] + row["missing"] == pytest.approx(1)
-    assert sum(row["users"] for row in seen["reliance"]) == seen["users"] == train["user_id"].nunique()
+    assert sum(row["users"] for row in output["reliance"]) == output["users"] == train["user_id"].nunique()
 
 
 def test_inspect_a_user_in_time_order(shop, capsys):
     user = histories(shop)["user_id"].iloc[0]
-    seen = run(capsys, "inspect", shop / "run", "--user", user)
+    output = run(capsys, "inspect", shop / "run", "--user", user)
     own = histories(shop).query("split == 'train' and user_id == @user").sort_values("timestamp", kind="stable")
-    assert [row["item_id"] for row in seen["history"]] == own["item_id"].tolist()
-    for row in seen["history"]:
+    assert [row["item_id"] for row in output["history"]] == own["item_id"].tolist()
+    for row in output["history"]:
         assert set(row["verdicts"]) == {"image", "text"}
         for verdict in row["verdicts"].values():
             assert row["item_id"] not in {support["item_id"] for support in verdict["supports"]}
@@ -96,10 +105,10 @@ def test_inspect_a_user_in_time_order(shop, capsys):
 
 
 def test_export_has_every_interaction_and_modality_once(shop, capsys, tmp_path):
-    told = run(capsys, "inspect", shop / "run", "--export", tmp_path / "noise.parquet")
+    report = run(capsys, "inspect", shop / "run", "--export", tmp_path / "noise.parquet")
     frame = pd.read_parquet(tmp_path / "noise.parquet")
     assert list(frame) == ["user_id", "item_id", "modality", "poi_probability", "evidence", "verdict"]
-    assert told["rows"] == len(frame) == 2 * len(histories(shop).query("split == 'train'"))
+    assert report["rows"] == len(frame) == 2 * len(histories(shop).query("split == 'train'"))
     assert not frame.duplicated(["user_id", "item_id", "modality"]).any()
     assert frame["poi_probability"].between(0, 1).all()
     items = pd.read_parquet(shop / "data" / "items.parquet")["item_id"]
@@ -150,15 +159,15 @@ def test_new_users_by_their_history(shop, capsys, tmp_path):
     new = whole.assign(user_id="somebody new")[["user_id", "item_id", "timestamp"]]
     pd.concat([new, pd.DataFrame(guests)]).to_csv(tmp_path / "now.csv", index=False)
     recommend = ["recommend", shop / "run", "--k", 5]
-    told = run(capsys, *recommend, "--history", tmp_path / "now.csv", "--out", tmp_path / "n.parquet")
-    assert any("unknown item: 2 dropped" in note for note in told["notes"])
-    assert any("1 users have no item that the dataset knows" in note for note in told["notes"])
+    report = run(capsys, *recommend, "--history", tmp_path / "now.csv", "--out", tmp_path / "n.parquet")
+    assert any("unknown item: 2 dropped" in note for note in report["notes"])
+    assert any("1 users have no item that the dataset knows" in note for note in report["notes"])
     run(capsys, *recommend, "--user", old, "--out", tmp_path / "o.parquet")
-    new, known = pd.read_parquet(tmp_path / "n.parquet"), pd.read_parquet(tmp_path / "o.parquet")
+    new, old_user = pd.read_parquet(tmp_path / "n.parquet"), pd.read_parquet(tmp_path / "o.parquet")
     assert new["user_id"].unique().tolist() == ["somebody new", "a guest", "lost"]
     same = new.query("user_id == 'somebody new'")
-    assert same["item_id"].tolist() == known["item_id"].tolist()
-    assert np.allclose(same["score"], known["score"], atol=1e-5)
+    assert same["item_id"].tolist() == old_user["item_id"].tolist()
+    assert np.allclose(same["score"], old_user["score"], atol=1e-5)
     assert item not in set(new.query("user_id == 'a guest'")["item_id"])
     lost = new.query("user_id == 'lost'")
     counts = rows.query("split == 'train'")["item_id"].value_counts()
@@ -167,15 +176,15 @@ def test_new_users_by_their_history(shop, capsys, tmp_path):
 
 
 def test_the_report_is_one_file_that_asks_for_nothing(shop, capsys, tmp_path):
-    told = run(capsys, "report", shop / "run", "--out", tmp_path / "report.html")
-    assert told["users"] == histories(shop).query("split == 'train'")["user_id"].nunique()
+    report = run(capsys, "report", shop / "run", "--out", tmp_path / "report.html")
+    assert report["users"] == histories(shop).query("split == 'train'")["user_id"].nunique()
     page = re.sub(r"(?s)<script.*?</script>", "", (tmp_path / "report.html").read_text(encoding="utf-8"))
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
     assert not any(f"{start}{scheme}" in page for start in ('src="', 'href="', "url(") for scheme in ("http", "//"))
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["train", "{run}", "--out", "{new}"], "is not a dataset folder (no dataset.json); make one with"),
         (["train", "{data}", "--out", "{run}"], "already exists"),
@@ -184,7 +193,7 @@ def test_the_report_is_one_file_that_asks_for_nothing(shop, capsys, tmp_path):
         (["train", "{data}", "--out", "{new}", "--set", "modalities=[audio]"], "audio"),
         (["extract", "{data}", "--text", "tfdif"], "unknown encoder 'tfdif'"),
         (["extract", "{data}", "--image", "tfidf"], "tfidf"),
-        (["eval", "{run}", "{run}"], "is given twice"),
+        (["eval", "{run}", "{run}"], "is options twice"),
         (["eval", "{data}"], "is not a run folder"),
         (["inspect", "{run}", "--user", "ada-1"], "nearest: ada-"),
         (["inspect", "{run}", "--item", "b00"], "nearest: "),
@@ -195,18 +204,18 @@ def test_the_report_is_one_file_that_asks_for_nothing(shop, capsys, tmp_path):
         (["report", "{popular}", "--out", "{new}.html"], "has no diagnosis"),
     ],
 )  # fmt: skip
-def test_what_is_refused_is_said_in_one_line_and_leaves_nothing(shop, capsys, tmp_path, arguments, said):
+def test_a_refusal_is_one_line_and_leaves_nothing(shop, capsys, tmp_path, arguments, message):
     names = {"data": shop / "data", "run": shop / "run", "popular": shop / "popular", "new": tmp_path / "new"}
-    assert said in refused(capsys, *(one.format(**names) for one in arguments))
+    assert message in refused(capsys, *(argument.format(**names) for argument in arguments))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_changed_dataset_is_noticed(shop, capsys, tmp_path):
     raw = shop / "raw"
-    given = ["--interactions", raw / "interactions.csv", "--items", raw / "items.csv", "--out", tmp_path / "data"]
-    run(capsys, "prepare", *given, "--k-core", 0)
+    options = ["--interactions", raw / "interactions.csv", "--items", raw / "items.csv", "--out", tmp_path / "data"]
+    run(capsys, "prepare", *options, "--k-core", 0)
     run(capsys, "extract", tmp_path / "data", "--text", "tfidf")
     run(capsys, "train", tmp_path / "data", "--out", tmp_path / "run", *QUICK)
-    run(capsys, "prepare", *given, "--k-core", 6, "--overwrite")
+    run(capsys, "prepare", *options, "--k-core", 6, "--overwrite")
     for arguments in (["eval"], ["inspect"], ["recommend", "--all", "--out", tmp_path / "x.parquet"]):
         assert "is not the dataset" in refused(capsys, arguments[0], tmp_path / "run", *arguments[1:])
