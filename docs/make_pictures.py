@@ -1,4 +1,4 @@
-"""Draw the README's picture from a finished demo: `.venv/bin/python docs/make_pictures.py demo`."""
+"""Draw the picture of the README from a finished demo: `.venv/bin/python docs/make_pictures.py demo`."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from pathlib import Path
 import pandas as pd
 from rich.console import Console
 
-from demure.demo.run import telling_user
+from demure.demo.run import illustrative_user
 from demure.diagnosis.tables import user_view
-from demure_cli.views.inspect_one import user_table
+from demure_cli.views.user import user_table
 
 WIDTH = 112
 CHOICES = 7
 
 
 def main(demo: Path, out: Path) -> None:
-    """`demure inspect RUN --user U` of the demo's telling user, the first choices, as Rich exports it."""
+    """Write `demure inspect RUN --user U` of the demo's example user, the first choices, to ``out`` as SVG."""
     run = demo / "runs" / "demure"
-    user = telling_user(pd.read_parquet(demo / "noise-demure.parquet"))
-    seen = user_view(run, user, top=CHOICES)
+    user = illustrative_user(pd.read_parquet(demo / "noise-demure.parquet"))
+    view = user_view(run, user, top=CHOICES)
     with open("/dev/null", "w", encoding="utf-8") as nowhere:
         console = Console(record=True, width=WIDTH, file=nowhere, force_terminal=True, color_system="truecolor")
         console.print(f"[bold]$ demure inspect {run} --user {user} --top {CHOICES}[/bold]\n")
-        console.print(user_table(seen, WIDTH, pictures=True))
+        console.print(user_table(view, WIDTH, pictures=True))
     out.write_text(console.export_svg(title="demure inspect", unique_id="demure"), encoding="utf-8")
 
 

@@ -11,7 +11,7 @@ MARK = "<!-- from here on written by docs/make_recipes.py -->\n"
 
 
 def page(text: str) -> str:
-    """``text`` with everything below the mark as the schema has it."""
+    """Return ``text`` with everything below the mark replaced by the tables of the schema."""
     return text.partition(MARK)[0] + MARK + "\n" + reference()
 
 

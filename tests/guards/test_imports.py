@@ -1,4 +1,4 @@
-"""Imports go one way only; the library neither prints nor parses; nothing is a pickle; no module grows without end."""
+"""Imports go one way; the library neither prints nor parses; nothing is a pickle; modules have at most 400 lines."""
 
 import ast
 
@@ -30,7 +30,7 @@ ALL = modules()
 
 
 def part(module):
-    """The part of the arrow a module belongs to: demure.data.x -> demure.data."""
+    """Return the part of the arrow to which a module belongs: demure.data.x -> demure.data."""
     package, _, rest = module.partition(".")
     return f"{package}.{rest.split('.')[0]}" if package == "demure" and rest else package
 
@@ -39,11 +39,11 @@ def ours(name, path):
     return [(module, line) for module, line in imported(name, path) if module.split(".")[0] in OURS]
 
 
-# `demure` itself names what users ask for, and imports it when they do: tests/guards/test_start_up.py.
+# `demure` itself imports its public names when they are first used: tests/guards/test_start_up.py.
 @pytest.mark.parametrize("name", [name for name in ALL if part(name) not in ("demure_extractors", "demure")])
 def test_imports_follow_the_arrow(name):
     mine = part(name)
-    assert mine in LEVEL, f"{mine} has no place in the arrow: give it one here and in docs/architecture.md"
+    assert mine in LEVEL, f"{mine} has no level: give it one here, in CONTRIBUTING.md and in docs/architecture.md"
     for module, line in ours(name, ALL[name]):
         other = part(module)
         where = f"{ALL[name].relative_to(ROOT)}:{line} imports {module}"
@@ -52,7 +52,7 @@ def test_imports_follow_the_arrow(name):
 
 
 @pytest.mark.parametrize("name", modules("demure_extractors"))
-def test_extractors_know_only_errors_and_encoders(name):
+def test_extractors_import_only_errors_features_and_extraction(name):
     for module, line in ours(name, ALL[name]):
         assert part(module) in {
             "demure.errors",

@@ -10,7 +10,7 @@ from guards.test_vocabulary import docstrings
 from guards.tree import FOLDERS, ROOT, modules
 
 PAGES = [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md")), *sorted((ROOT / "docs").glob("*.md"))]
-LOGS = sorted((ROOT / "benchmarks").rglob("*.md"))  # only their links: what they say of modules was true at the time
+LOGS = sorted((ROOT / "benchmarks").rglob("*.md"))  # only their links: the modules they name existed at the time
 SOURCES = {**modules(), **{f"benchmarks.{path.stem}": path for path in sorted((ROOT / "benchmarks").glob("*.py"))}}
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 FOLDER = "demure|demure_cli|extractors|recipes|tests|docs|benchmarks"
@@ -21,7 +21,7 @@ DOTTED = re.compile(r"(?<![\w./-])((?:demure|demure_cli|demure_extractors|demure
 
 @functools.cache
 def defined(module):
-    """The names that a module defines or imports at its top level; for ``demure`` also those that it offers lazily."""
+    """Return the names at the top level of a module; for ``demure`` also the names that it imports on first use."""
     text, out = modules()[module].read_text(encoding="utf-8"), set()
     for node in ast.parse(text).body:
         match node:
@@ -36,7 +36,7 @@ def defined(module):
 
 
 def is_name(dotted):
-    """Whether ``dotted`` is a package, a module, or a name at the top level of one (and what hangs on that)."""
+    """Return whether ``dotted`` is a package, a module, or a name (or its attribute) at the top level of a module."""
     parts = dotted.split(".")
     for end in range(len(parts), 0, -1):
         module = ".".join(parts[:end])
@@ -46,20 +46,20 @@ def is_name(dotted):
 
 
 def is_file(name, page):
-    """Whether a file or pattern is there: from the root, beside the page, in docs/ or in benchmarks/."""
+    """Return whether a file or pattern exists: from the root, beside the page, in docs/ or in benchmarks/."""
     places = (ROOT, page.parent, ROOT / "docs", ROOT / "benchmarks", ROOT / "benchmarks/results")
     return any(any(place.glob(name.rstrip("/"))) for place in places)
 
 
 def absent(text, page):
-    """What ``text`` names of this repository and is not there: files, modules, and names in modules."""
+    """Return the files, modules, and names in modules of this repository that ``text`` names and that do not exist."""
     files = {whole or short for whole, short in FILE.findall(text)}
     names = set(DOTTED.findall(text))
     return sorted([name for name in files if not is_file(name, page)] + [name for name in names if not is_name(name)])
 
 
 def anchors(page):
-    """The anchors of a page's headings, as GitHub makes them."""
+    """Return the anchors of the headings of a page, as GitHub forms them."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -105,6 +105,15 @@ def test_the_arrow_in_the_pages_is_the_tested_one(page):
     assert arrow in " ".join((ROOT / page).read_text(encoding="utf-8").split())
 
 
+def test_the_glossary_has_one_sentence_per_term_in_alphabetical_order():
+    text = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
+    entries = re.findall(r"^- \*\*(.+?)\*\*: (.+)$", text, re.MULTILINE)
+    assert len(entries) == text.count("\n- ") >= 50
+    terms = [term.lower() for term, _ in entries]
+    assert terms == sorted(set(terms))
+    assert [term for term, sentence in entries if sentence.count(". ") or not sentence.endswith(".")] == []
+
+
 def test_every_page_is_linked_from_the_readme():
     linked = {(ROOT / link.partition("#")[0]).resolve() for link in LINK.findall((ROOT / "README.md").read_text())}
     assert [page.name for page in PAGES if page.name != "README.md" and page.resolve() not in linked] == []
@@ -119,7 +128,7 @@ def test_every_page_is_linked_from_the_readme():
         ("demure.files.no_name, demure.no_module.x", ["demure.files.no_name", "demure.no_module.x"]),
     ],
 )
-def test_what_is_absent_is_named(text, expected):
+def test_absent_references_are_listed(text, expected):
     assert absent(text, ROOT / "docs" / "architecture.md") == expected
 
 

@@ -34,7 +34,7 @@ def test_a_run_is_opened_without_its_model():
 
 
 def cpu_seconds(code):
-    """Of a fresh interpreter: unlike the clock, not disturbed by what else this machine does."""
+    """Return the CPU time of a fresh interpreter: other load on the machine does not disturb it, unlike the clock."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

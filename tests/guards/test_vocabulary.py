@@ -1,6 +1,7 @@
-"""One word, one meaning: names, docstrings, help texts and pages use the field's words (tests/guards/vocabulary.py).
+"""One word, one meaning: names, docstrings, comments, messages, help and pages use the words of the field.
 
-`python tests/guards/test_vocabulary.py` counts what is left per package; with packages behind it, it lists the places.
+The words that are out are in tests/guards/vocabulary.py. `python tests/guards/test_vocabulary.py` counts them per
+package; with packages as arguments it lists the places.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import ast
 import json
 import sys
+import tokenize
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,12 +23,8 @@ from guards.tree import ROOT, modules
 from guards.vocabulary import MODULES, replacement, words_out
 
 DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
-CODE = {**modules(), **{f"benchmarks.{path.stem}": path for path in sorted((ROOT / "benchmarks").glob("*.py"))}}
-TESTS = {
-    ".".join(path.relative_to(ROOT).with_suffix("").parts): path
-    for path in sorted((ROOT / "tests").rglob("*.py"))
-    if path.parent.name != "guards"
-}
+SCRIPTS = (path for folder in ("benchmarks", "docs", "tests") for path in sorted((ROOT / folder).rglob("*.py")))
+CODE = {**modules(), **{".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in SCRIPTS}}
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md")),
     *sorted((ROOT / "docs").glob("*.md")),
@@ -35,9 +33,8 @@ PAGES = [
 ]
 
 
-# What is checked in each package. A new package is checked in full.
-KINDS = ("names", "docstrings")
-CHECKED: dict[str, tuple[str, ...]] = {}
+KINDS = frozenset({"names", "docstrings", "comments", "messages"})
+NOT_CHECKED = {"demure.demo": {"messages"}}  # its books have blurbs, in the words of novels
 
 
 def package(module: str) -> str:
@@ -47,7 +44,7 @@ def package(module: str) -> str:
 
 
 def names(tree: ast.AST) -> Iterator[tuple[int, str]]:
-    """(line, name) of every name that the code binds; the names of other libraries are theirs."""
+    """Yield (line, name) for every name that the code binds; names of other libraries do not count."""
     for node in ast.walk(tree):
         match node:
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
@@ -65,7 +62,7 @@ def names(tree: ast.AST) -> Iterator[tuple[int, str]]:
 
 
 def docstrings(tree: ast.AST) -> Iterator[tuple[int, str]]:
-    """(first line, text) of every docstring."""
+    """Yield (first line, text) for every docstring."""
     for node in ast.walk(tree):
         if isinstance(node, DOCUMENTED) and node.body:
             first = node.body[0]
@@ -74,23 +71,41 @@ def docstrings(tree: ast.AST) -> Iterator[tuple[int, str]]:
                 yield value.lineno, value.value
 
 
+def comments(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield (line, text) for every comment."""
+    with tokenize.open(path) as file:
+        tokens = tokenize.generate_tokens(file.readline)
+        yield from ((token.start[0], token.string) for token in tokens if token.type == tokenize.COMMENT)
+
+
+def messages(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Yield (line, text) for every string of several words that is not a docstring."""
+    documented = {text for _, text in docstrings(tree)}
+    for node in ast.walk(tree):
+        match node:
+            case ast.Constant(value=str(text)) if " " in text and text not in documented:
+                yield node.lineno, text
+
+
 def of_module(name: str, path: Path) -> list[str]:
-    """Every word that is out in a module, as ``path:line: word -> words to use``."""
+    """Return every word that is out in a module: ``path:line: word -> words to use``."""
     tree, place = ast.parse(path.read_text(encoding="utf-8")), path.relative_to(ROOT)
-    kinds, out = CHECKED.get(package(name), KINDS), []
+    part = package(name)
+    kinds = KINDS - NOT_CHECKED.get(part, {"messages"} if part.startswith("tests") else set())
+    stem = name.rpartition(".")[2]
+    out = [f"{place}:1: module {stem} -> {MODULES[stem]}"] if stem in MODULES else []
     if "names" in kinds:
-        stem = name.rpartition(".")[2]
-        out += [f"{place}:1: module {stem} -> {MODULES[stem]}"] if stem in MODULES else []
         bound = ((line, word, replacement(word)) for line, word in sorted(set(names(tree))))
         out += [f"{place}:{line}: {word} -> {instead}" for line, word, instead in bound if instead]
-    if "docstrings" in kinds:
-        for start, text in docstrings(tree):
+    prose = {"docstrings": docstrings(tree), "comments": comments(path), "messages": messages(tree)}
+    for kind in sorted(prose.keys() & kinds):
+        for start, text in prose[kind]:
             out += [f"{place}:{start + line}: {word} -> {instead}" for line, word, instead in words_out(text)]
     return out
 
 
 def of_page(path: Path) -> list[str]:
-    """The same in the prose of a page; of a notebook without what its cells print."""
+    """Return the same for the prose of a page; for a notebook without the output of its cells."""
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".ipynb":
         text = "\n".join("".join(cell["source"]) for cell in json.loads(text)["cells"])
@@ -98,7 +113,7 @@ def of_page(path: Path) -> list[str]:
 
 
 def of_help() -> list[str]:
-    """The same in what `--help` of every command says."""
+    """Return the same for the text of `--help` of every command."""
     import typer
 
     from demure_cli.app import app
@@ -116,9 +131,9 @@ def of_help() -> list[str]:
     return out
 
 
-@pytest.mark.parametrize("name", [*CODE, *TESTS])
+@pytest.mark.parametrize("name", CODE)
 def test_names_and_docstrings_use_the_vocabulary(name):
-    assert of_module(name, {**CODE, **TESTS}[name]) == []
+    assert of_module(name, CODE[name]) == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -152,7 +167,7 @@ def test_prose_is_read_line_by_line(text, out):
 def main(wanted: list[str]) -> None:
     """Count per package, or list what is out in the packages ``wanted``."""
     places = []
-    for name, path in {**CODE, **TESTS}.items():
+    for name, path in CODE.items():
         try:
             places += [(package(name), place) for place in of_module(name, path)]
         except (SyntaxError, OSError) as error:

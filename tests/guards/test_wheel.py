@@ -14,7 +14,7 @@ DATA = ("*.py", "*.yaml", "*.html.j2", "py.typed")
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """Built from a copy, so that no build folder of an earlier day gets in, and none is left behind."""
+    """The wheel, built from a copy, so that no older build folder gets into it and none is left behind."""
     copy, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy / name)

@@ -1,4 +1,4 @@
-"""The source tree, as the guards see it."""
+"""List the modules of the source tree and their imports."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ FOLDERS = {
 
 
 def modules(*packages: str) -> dict[str, Path]:
-    """Import name -> file, of every module of ``packages``, or of all of them."""
-    found = {}
+    """Return import name -> file for every module of ``packages``, by default of all packages."""
+    files = {}
     for package in packages or FOLDERS:
         folder = ROOT / FOLDERS[package]
         for path in sorted(folder.rglob("*.py")):
             parts = [package, *path.relative_to(folder).with_suffix("").parts]
-            found[".".join(part for part in parts if part != "__init__")] = path
-    return found
+            files[".".join(part for part in parts if part != "__init__")] = path
+    return files
 
 
 def imported(name: str, path: Path) -> Iterator[tuple[str, int]]:
-    """(module, line) of every import in a file, also those inside functions and those only for type checkers."""
-    known = modules()
+    """Yield (module, line) for every import in a file, also inside functions and for type checkers alone."""
+    ours = modules()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from ((alias.name, node.lineno) for alias in node.names)
@@ -36,4 +36,4 @@ def imported(name: str, path: Path) -> Iterator[tuple[str, int]]:
             assert not node.level, f"{name}: relative import in line {node.lineno}"
             for alias in node.names:
                 whole = f"{node.module}.{alias.name}"
-                yield (whole if whole in known else str(node.module)), node.lineno
+                yield (whole if whole in ours else str(node.module)), node.lineno

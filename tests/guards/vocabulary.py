@@ -62,7 +62,7 @@ MODULES = {
     "watch": "validation",
 }
 
-# Words that are out wherever they stand in a name: `watched_users`, `said_at`, `JudgedRun`.
+# Words that are out wherever they stand in a name, between underscores or capitals.
 PARTS = {
     **dict.fromkeys(("hear", "hears", "heard", "hearing", "hearings"), "propagate_beliefs, belief_passes, messages"),
     **dict.fromkeys(("say", "says", "said"), "messages, evidence, or the noun"),
@@ -77,7 +77,7 @@ PARTS = {
 # Names that carry such a word on purpose: old options and recipe keys that keep working.
 ALLOWED_NAMES: frozenset[str] = frozenset()
 
-# Prose: docstrings, --help, docs, README. A pattern, the words to use instead, and what may stand all the same.
+# Prose: docstrings, comments, messages, --help, pages. A pattern -> the words to use instead; and what may stay.
 PROSE = {
     r"hear(?:s|d|ing|ings)?": "belief propagation, messages",
     r"told|tells|said_at|said": "is shown, printed, reported, explains, predicts",
@@ -98,7 +98,7 @@ _PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
 
 def replacement(name: str) -> str | None:
-    """The word to use instead of ``name``; None where the name is fine."""
+    """Return the word to use instead of ``name``; None if the name may stay."""
     if name in ALLOWED_NAMES:
         return None
     if name.lstrip("_") in NAMES:
@@ -107,7 +107,7 @@ def replacement(name: str) -> str | None:
 
 
 def words_out(text: str) -> list[tuple[int, str, str]]:
-    """(line of the text from 0, word, words to use instead) for every word of ``text`` that is out."""
+    """Return (line of the text from 0, word, words to use instead) for every word of ``text`` that is out."""
     text = _ALLOWED.sub(lambda match: "-" * len(match.group()), text)
     return sorted(
         (text.count("\n", 0, match.start()), match.group(), PROSE[pattern])
