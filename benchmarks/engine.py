@@ -30,18 +30,17 @@ from demure.baselines.learned import Learned, Task
 from demure.baselines.registry import learned_options
 from demure.compute.process_group import ProcessGroup
 from demure.data.dataset import Dataset
-from demure.data.export import export
+from demure.data.export import export_dataset
 from demure.data.histories import Histories
 from demure.model.denoiser import Denoiser
 from demure.model.latent import Latent
 from demure.progress import Progress
 from demure.recipe.load import load_recipe
-from demure.runs.load import shape_of
 from demure.training import denoiser_loop
 from demure.training.baseline_loop import _epoch as learned_epoch
 from demure.training.batches import hide, pieces
 from demure.training.checkpoint import TrainingContext, CheckpointManager, TrainingLog
-from demure.training.inputs import latents
+from demure.training.inputs import build_latents
 from demure.training.optimizer import Optimizer
 from demure.training.rivals import Rivals
 from demure.training.run import train
@@ -77,15 +76,15 @@ class Trainer:
         length = train_part.lengths
         if name == "demure":
             recipe = load_recipe("default", [])
-            self.settings, spaces = recipe.training, latents(data, (), recipe.denoiser.max_dim)
+            self.settings, spaces = recipe.training, build_latents(data, (), recipe.denoiser.max_dim)
             torch.manual_seed(0)
             self.denoiser = Denoiser.from_latents(
-                spaces, train_part.count_items(data.n_items), shape_of(recipe), ordered=data.has_time, seed=0
+                spaces, train_part.count_items(data.n_items), recipe.denoiser, ordered=data.has_time, seed=0
             )
             s = self.settings
             self.rivals = Rivals(train_part, data.n_items, 0)
             self.watch = Validation(
-                self.rivals, data.histories("valid"), most=s.watched_users, longest=s.history, held_out=0.2, seed=0
+                self.rivals, data.histories("valid"), most=s.validation_users, longest=s.history, held_out=0.2, seed=0
             )
             self.train_part = train_part
             self.descent = Optimizer(denoiser_loop._groups(self.denoiser, s), (), ProcessGroup())
@@ -107,7 +106,7 @@ class Trainer:
         s = self.settings
         chosen = torch.randint(len(self.watch.kept), (s.batch_users,), generator=generator).numpy()
         at = pieces(self.train_part, self.watch.kept[chosen], s.history, generator)
-        return at[: max(1, s.batch_cells // at.shape[1] ** 2)]
+        return at[: max(1, s.batch_pairs // at.shape[1] ** 2)]
 
     def epoch(self) -> None:
         """One epoch, as in a training."""
@@ -208,7 +207,7 @@ print(json.dumps({"done": done, "rows": len(loader.dataset), "epoch": seconds * 
 def recbole(python: Path, dataset: Path, work: Path, most: float) -> dict[str, float]:
     """RecBole's SASRec, of the same size: CPU seconds of an epoch, from ``most`` seconds of one."""
     out = work / "recbole" / "all"
-    export(dataset, work / "recbole" / "parts", "recbole", overwrite=True)
+    export_dataset(dataset, work / "recbole" / "parts", "recbole", overwrite=True)
     out.mkdir(parents=True, exist_ok=True)
     parts = [(work / "recbole" / "parts" / f"parts.{part}.inter").read_text() for part in ("train", "valid", "test")]
     (out / "all.inter").write_text(parts[0] + "".join(part.split("\n", 1)[1] for part in parts[1:]))
@@ -321,7 +320,7 @@ def one(model: str, users: int, items: int, length: int, steps: int, override: s
             name: Latent(random.standard_normal((items, 20), np.float32), np.ones(20, np.float32), np.ones(items, bool))
             for name in ("image", "text")
         }
-        denoiser = Denoiser.from_latents(spaces, history.count_items(items), shape_of(recipe), ordered=True, seed=0)
+        denoiser = Denoiser.from_latents(spaces, history.count_items(items), recipe.denoiser, ordered=True, seed=0)
         rivals = Rivals(Histories(history.indptr, history.items), items, 0)
         descent = Optimizer(denoiser_loop._groups(denoiser, recipe.training), (), ProcessGroup())
         rows = np.arange(users)
@@ -330,7 +329,7 @@ def one(model: str, users: int, items: int, length: int, steps: int, override: s
         def step() -> int:
             chosen = torch.randint(users, (s.batch_users,), generator=generator).numpy()
             read = pieces(history, rows[chosen], s.history, generator)
-            read = read[: max(1, s.batch_cells // read.shape[1] ** 2)]
+            read = read[: max(1, s.batch_pairs // read.shape[1] ** 2)]
             read = read[:, : max(int((read >= 0).sum(1).max()), 1)]
             known = hide(read, s.held_out, generator)
             loss = denoiser_loop.loss_of(denoiser, rivals, read, known, generator, ProcessGroup())

@@ -1,18 +1,18 @@
-"""One family of exceptions. Each carries the facts of its one-line message: what is wrong, where, what to do."""
+"""The exceptions of demure. Each has a one-line message: the problem, the place, the remedy."""
 
 from __future__ import annotations
 
 
 class DemureError(ValueError):
-    """Something a user can cause and mend.
+    """An error that a user can cause and correct.
 
-    ``what`` names the problem with the offending value, ``where`` the file and row or the key path, ``remedy`` what to
-    do about it. ``str(error)`` is always a single line.
+    ``problem`` names the offending value, ``where`` the file and row or the key path, ``remedy`` the correction.
+    ``str(error)`` is always a single line.
     """
 
-    def __init__(self, what: str, *, where: object = None, remedy: str | None = None) -> None:
-        self.what, self.where, self.remedy = what, where, remedy
-        parts = [what if where is None else f"{where}: {what}", *([remedy] if remedy else [])]
+    def __init__(self, problem: str, *, where: object = None, remedy: str | None = None) -> None:
+        self.problem, self.where, self.remedy = problem, where, remedy
+        parts = [problem if where is None else f"{where}: {problem}", *([remedy] if remedy else [])]
         super().__init__("; ".join(" ".join(str(part).split()) for part in parts))
 
 
@@ -21,7 +21,7 @@ class DataError(DemureError):
 
 
 class DatasetError(DemureError):
-    """A dataset folder that is absent, damaged, of another version, or not the one a run was made from."""
+    """A dataset folder that is absent, damaged, of another version, or not the one that a run was trained on."""
 
 
 class RecipeError(DemureError):
@@ -29,15 +29,15 @@ class RecipeError(DemureError):
 
 
 class ExtractorError(DemureError):
-    """An encoder that is unknown, cannot be had here, or does not fit the modality."""
+    """An encoder that is unknown, is not available here, or does not fit the modality."""
 
 
 class NothingUsable(ExtractorError):
-    """Not a single item has an input of a kind that can be encoded."""
+    """No item has an input that the encoder can use."""
 
 
 class FeatureError(DemureError):
-    """Features that do not match the items, or are not there."""
+    """Features that are absent or do not match the items."""
 
 
 class RunError(DemureError):
@@ -49,4 +49,4 @@ class ProcessGroupError(RunError):
 
 
 class MachineError(DemureError):
-    """The machine or its installed packages cannot do what was asked (device, torch and torchvision that differ)."""
+    """The machine or an installed package does not support the request, for example its device."""

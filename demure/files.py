@@ -1,4 +1,4 @@
-"""Files that are whole or absent: write beside, then rename. Hashes and JSON as every manifest uses them."""
+"""Write files and folders atomically (write beside, then rename), hash them, and read and write JSON."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def atomic_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
 
 
 def refuse_existing(path: Path, *, overwrite: bool = False) -> None:
-    """Raise ``DemureError`` if ``path`` is a file, or a folder with something in it that we may not replace."""
+    """Raise ``DemureError`` if ``path`` is a file, or a folder that is not empty and not to be overwritten."""
     if path.is_file() or (path.is_dir() and any(path.iterdir()) and not overwrite):
         raise DemureError(
             "already exists", where=path, remedy="choose another --out, or say --overwrite to replace the folder"
@@ -74,18 +74,18 @@ def refuse_existing(path: Path, *, overwrite: bool = False) -> None:
 
 
 def cannot_write(path: Path, error: OSError) -> DemureError:
-    """The one line for a full disk, a missing permission and their like."""
+    """Return the error for a full disk, a missing permission and similar failures."""
     return DemureError(f"cannot write: {error.strerror or error}", where=path, remedy="check space and permissions")
 
 
 def sha256_file(path: Path) -> str:
-    """Hex digest of a file's bytes."""
+    """Return the SHA-256 of a file as hex digits."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def sha256_bytes(*parts: bytes) -> str:
-    """Hex digest of the parts, each preceded by its length so that their borders count."""
+    """Return the SHA-256 of ``parts`` as hex digits; each is preceded by its length, so that their borders count."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(len(part).to_bytes(8, "little") + part)
@@ -93,13 +93,13 @@ def sha256_bytes(*parts: bytes) -> str:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` as indented UTF-8 JSON, atomically, keys in the order given."""
+    """Write ``value`` atomically as indented UTF-8 JSON; keys keep their order."""
     with atomic_file(path) as part:
         part.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:
-    """Parse a JSON file; raise ``DemureError`` if it is absent or damaged."""
+    """Return the content of a JSON file. Raises ``DemureError`` if it is absent or damaged."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:

@@ -1,4 +1,4 @@
-"""How long work tells its caller where it is. The library never prints: it calls a listener."""
+"""Progress reports of long operations. The library never prints: it calls a listener."""
 
 from __future__ import annotations
 
@@ -20,21 +20,24 @@ Listener = Callable[[Progress], None]
 
 
 def silent(_: Progress) -> None:
-    """The default listener: nobody is watching."""
+    """Ignore the report: the default listener."""
 
 
 @dataclass(frozen=True)
 class ValidatedEpoch(Progress):
-    """A training judged its ``done``-th epoch: ``fields`` are the line of metrics.jsonl. ``metric`` names what decides,
-    ``best`` is its highest value so far, in the entry ``best_at``."""
+    """The report of a validated epoch of a training, the ``done``-th.
+
+    ``fields`` are the line of metrics.jsonl; ``metric`` is the metric that selects the best epoch, ``best`` its highest
+    value so far, and ``best_epoch`` the epoch of that value.
+    """
 
     metric: str = ""
     best: float = float("nan")
-    best_at: int = 0
+    best_epoch: int = 0
 
 
 @dataclass(frozen=True)
 class Notice(Progress):
-    """Something went wrong that does not stop the work: ``text`` says what."""
+    """A problem that does not stop the operation: ``text`` describes it."""
 
     text: str = ""

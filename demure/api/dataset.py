@@ -54,7 +54,7 @@ class Dataset(folder.Dataset):
         return path if path.is_relative_to(root.resolve()) and path.is_file() else None
 
     def _repr_html_(self) -> str:
-        counts = {name.replace("_", " "): f"{count:,}" for name, count in self.manifest["counts"].items()}
+        counts = {name.replace("_", " "): f"{count:,}" for name, count in self.manifest.counts.to_dict().items()}
         return card(
             f"Dataset {self.path}",
             {**counts, "modalities": ", ".join(self.modalities()) or "none yet: extract them", "order": self._order()},

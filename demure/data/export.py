@@ -1,4 +1,4 @@
-"""A dataset folder in another tool's files, with the same split: RecBole, MMRec, Cornac."""
+"""A dataset folder, with its split, as the files of another tool: RecBole, MMRec, Cornac."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from demure.suggest import check_choice
 
 EXPORTS = ("recbole", "mmrec", "cornac")
 _SUFFIXES = {".inter", ".item", ".yaml", ".npy", ".csv", ".tsv", ".txt"}
-_BATCH = 1 << 18
+_BATCH = 1 << 18  # rows
 
 
 @dataclass(frozen=True)
-class Exported:
-    """``folder`` and the files in it; ``read`` is how the other tool reads it."""
+class DatasetExport:
+    """``folder`` and the files in it; ``read`` is the call with which the other tool reads them."""
 
     folder: Path
     format: str
@@ -35,11 +35,14 @@ class Exported:
     read: str
 
 
-def export(path: Path, out: Path, format: str, name: str | None = None, *, overwrite: bool = False) -> Exported:
-    """Write the folder ``out`` with the files of ``format``, called ``name`` (default: as ``out``).
+def export_dataset(
+    path: Path, out: Path, format: str, name: str | None = None, *, overwrite: bool = False
+) -> DatasetExport:
+    """Write the folder ``out`` with the files of ``format``, called ``name`` (default: the name of ``out``).
 
-    Features go with it: row k is item k, zeros where it lacks the modality. Raises ``DataError`` for an unknown format
-    and for an id that the format cannot hold, ``DatasetError`` and ``DemureError`` for folders that cannot be used.
+    The features are exported too: row k is item k, zeros where the item lacks the modality. Raises ``DataError`` for an
+    unknown format and for an id that the format cannot hold, ``DatasetError`` and ``DemureError`` for folders that
+    cannot be used.
     """
     check_choice(format, EXPORTS, "--format")
     dataset = Dataset.load(path)
@@ -48,33 +51,37 @@ def export(path: Path, out: Path, format: str, name: str | None = None, *, overw
     if not name or "/" in name or name.startswith("."):
         raise DataError(f"{name!r} cannot name files", where="--name", remedy="use letters and digits")
     refuse_existing(out, overwrite=overwrite)
-    strange = next((one for one in sorted(out.glob("*")) if one.is_dir() or one.suffix not in _SUFFIXES), None)
-    if strange is not None:
-        reason = f"{strange.name} is not what an export writes, so --overwrite does not replace it"
-        raise DataError(reason, where=out, remedy="choose another --out")
+    foreign = next((file for file in sorted(out.glob("*")) if file.is_dir() or file.suffix not in _SUFFIXES), None)
+    if foreign is not None:
+        problem = f"{foreign.name} is not what an export writes, so --overwrite does not replace it"
+        raise DataError(problem, where=out, remedy="choose another --out")
     if format != "mmrec":
-        for role, ids in (("user", dataset.user_ids), ("item", dataset.item_ids)):
-            bad = next((one for one in ids if one != one.strip() or any(c in one for c in "\t\n\r")), None)
-            if bad is not None:
-                reason = f"{role} id {bad!r} has a tab, a line break or spaces at its end, which {format} cannot hold"
-                raise DataError(reason, where=path, remedy="use --format mmrec, which numbers the ids")
+        _refuse_ids_with_separators(dataset, format)
     with atomic_folder(out, overwrite=overwrite) as folder:
         read = _WRITERS[format](dataset, folder, name)
-        files = sorted(one.name for one in folder.iterdir())
-    return Exported(Path(out), format, files, int(dataset.manifest["counts"]["interactions"]), read)
+        files = sorted(file.name for file in folder.iterdir())
+    return DatasetExport(Path(out), format, files, dataset.manifest.counts.interactions, read)
 
 
-def _recbole(dataset: Dataset, folder: Path, name: str) -> str:
-    columns = _columns(dataset)
+def _refuse_ids_with_separators(dataset: Dataset, format: str) -> None:
+    for role, ids in (("user", dataset.user_ids), ("item", dataset.item_ids)):
+        bad = next((name for name in ids if name != name.strip() or any(c in name for c in "\t\n\r")), None)
+        if bad is not None:
+            problem = f"{role} id {bad!r} has a tab, a line break or spaces at its end, which {format} cannot hold"
+            raise DataError(problem, where=dataset.path, remedy="use --format mmrec, which numbers the ids")
+
+
+def _write_recbole(dataset: Dataset, folder: Path, name: str) -> str:
+    columns = _interaction_columns(dataset)
     types = {"user_id": "token", "item_id": "token"}
     header = "\t".join(f"{column}:{types.get(column, 'float')}" for column in columns)
-    for part in SPLIT_NAMES:
-        _lines(folder / f"{name}.{part}.inter", _rows(dataset, part, columns), header)
+    for split in SPLIT_NAMES:
+        _write_lines(folder / f"{name}.{split}.inter", _interaction_lines(dataset, split, columns), header)
     texts = dataset.text_columns
     header = "\t".join(["item_id:token", *(f"{column}:token_seq" for column in texts)])
-    cells = (dataset.items[column].map(_one_line) for column in ["item_id", *texts])
-    _lines(folder / f"{name}.item", [["\t".join(row) for row in zip(*cells, strict=True)]], header)
-    _features(dataset, folder, "{}.npy")
+    values = (dataset.items[column].map(_one_line) for column in ["item_id", *texts])
+    _write_lines(folder / f"{name}.item", [["\t".join(row) for row in zip(*values, strict=True)]], header)
+    _write_features(dataset, folder, "{}.npy")
     settings = {
         "benchmark_filename": list(SPLIT_NAMES),
         "USER_ID_FIELD": "user_id",
@@ -87,12 +94,13 @@ def _recbole(dataset: Dataset, folder: Path, name: str) -> str:
     return f"run_recbole(dataset={name!r}, config_file_list=['{name}.yaml'], config_dict={{'data_path': ...}})"
 
 
-def _mmrec(dataset: Dataset, folder: Path, name: str) -> str:
-    columns = _columns(dataset)
+def _write_mmrec(dataset: Dataset, folder: Path, name: str) -> str:
+    columns = _interaction_columns(dataset)
     header = "\t".join(["userID", "itemID", *columns[2:], "x_label"])
-    labels = {part: str(code) for code, part in enumerate(SPLIT_NAMES)}
-    numbered = dict(zip(("user_id", "item_id"), dataset.codes(), strict=True))
-    _lines(folder / f"{name}.inter", _rows(dataset, None, [*columns, "split"], numbered, labels), header)
+    labels = {split: str(code) for code, split in enumerate(SPLIT_NAMES)}
+    codes = dict(zip(("user_id", "item_id"), dataset.codes(), strict=True))
+    lines = _interaction_lines(dataset, None, [*columns, "split"], codes, labels)
+    _write_lines(folder / f"{name}.inter", lines, header)
     for file, role, key, ids in (
         ("u_id_mapping.csv", "user_id", "userID", dataset.user_ids),
         ("i_id_mapping.csv", "item_id", "itemID", dataset.item_ids),
@@ -100,67 +108,73 @@ def _mmrec(dataset: Dataset, folder: Path, name: str) -> str:
         with open(folder / file, "w", newline="", encoding="utf-8") as handle:
             writer = csv.writer(handle, lineterminator="\n")
             writer.writerow([role, key])
-            writer.writerows((one, k) for k, one in enumerate(ids))
-    _features(dataset, folder, "{}_feat.npy")
+            writer.writerows((name, code) for code, name in enumerate(ids))
+    _write_features(dataset, folder, "{}_feat.npy")
     return f"{name} is what MMRec's `-d` takes, from its folder of data; inter_file_name: {name}.inter"
 
 
-def _cornac(dataset: Dataset, folder: Path, name: str) -> str:
+def _write_cornac(dataset: Dataset, folder: Path, name: str) -> str:
     columns = ["user_id", "item_id", "rating", *(["timestamp"] if dataset.has_time else [])]
-    for part in SPLIT_NAMES:
-        _lines(folder / f"{name}.{part}.tsv", _rows(dataset, part, columns))
-    (folder / "item_ids.txt").write_text("".join(f"{one}\n" for one in dataset.item_ids), encoding="utf-8")
-    _features(dataset, folder, "{}.npy")
+    for split in SPLIT_NAMES:
+        _write_lines(folder / f"{name}.{split}.tsv", _interaction_lines(dataset, split, columns))
+    (folder / "item_ids.txt").write_text("".join(f"{item_id}\n" for item_id in dataset.item_ids), encoding="utf-8")
+    _write_features(dataset, folder, "{}.npy")
     fmt = "UIRT" if dataset.has_time else "UIR"
     return f"BaseMethod.from_splits(*(Reader().read(f, fmt={fmt!r}) for f in (train, test)), fmt={fmt!r})"
 
 
-_WRITERS: dict[str, Callable[[Dataset, Path, str], str]] = {"recbole": _recbole, "mmrec": _mmrec, "cornac": _cornac}
+_WRITERS: dict[str, Callable[[Dataset, Path, str], str]] = {
+    "recbole": _write_recbole,
+    "mmrec": _write_mmrec,
+    "cornac": _write_cornac,
+}
 
 
-def _columns(dataset: Dataset) -> list[str]:
-    there = pq.read_schema(dataset.path / "interactions.parquet").names
-    return ["user_id", "item_id", *(column for column in ("rating", "timestamp") if column in there)]
+def _interaction_columns(dataset: Dataset) -> list[str]:
+    names = pq.read_schema(dataset.path / "interactions.parquet").names
+    return ["user_id", "item_id", *(column for column in ("rating", "timestamp") if column in names)]
 
 
-def _rows(
+def _interaction_lines(
     dataset: Dataset,
-    part: str | None,
+    split: str | None,
     columns: list[str],
-    numbered: dict[str, np.ndarray] | None = None,
+    codes: dict[str, np.ndarray] | None = None,
     labels: dict[str, str] | None = None,
 ) -> Iterator[list[str]]:
-    """Lines of the interactions of one part, or of all, by user and then time. ``numbered``: column -> what to
-    give instead, (N,) in the order of the rows."""
+    """Yield batches of lines: the interactions of one split, or of all, by user and then time.
+
+    ``codes``: column -> numbers (N,) to write instead of its ids. ``labels``: split -> text in the column ``split``.
+    """
     file = pq.ParquetFile(dataset.path / "interactions.parquet")
-    there = [column for column in columns if column in file.schema_arrow.names]
-    at = 0
-    for batch in file.iter_batches(_BATCH, columns=[*dict.fromkeys([*there, "split"])]):
+    stored = [column for column in columns if column in file.schema_arrow.names]
+    start = 0
+    for batch in file.iter_batches(_BATCH, columns=[*dict.fromkeys([*stored, "split"])]):
         table = pa.Table.from_batches([batch])
-        for column, values in (numbered or {}).items():
-            given = pa.array(values[at : at + table.num_rows]).cast(pa.string())
-            table = table.set_column(table.column_names.index(column), column, given)
-        at += table.num_rows
-        if part is not None:
-            table = table.filter(pc.equal(table["split"], part))
-        cells = [_cells(table, column, labels or {}) for column in columns]
-        yield pc.binary_join_element_wise(*cells, "\t").to_pylist()
+        for column, values in (codes or {}).items():
+            numbers = pa.array(values[start : start + table.num_rows]).cast(pa.string())
+            table = table.set_column(table.column_names.index(column), column, numbers)
+        start += table.num_rows
+        if split is not None:
+            table = table.filter(pc.equal(table["split"], split))
+        texts = [_column_text(table, column, labels or {}) for column in columns]
+        yield pc.binary_join_element_wise(*texts, "\t").to_pylist()
 
 
-def _cells(table: pa.Table, column: str, labels: dict[str, str]) -> pa.Array:
-    """A column as text; a rating that is not there is 1."""
+def _column_text(table: pa.Table, column: str, labels: dict[str, str]) -> pa.Array:
+    """Return a column as text; a missing rating is 1."""
     if column == "split":
-        return pa.array([labels[one] for one in table[column].to_pylist()], pa.string())
+        return pa.array([labels[split] for split in table[column].to_pylist()], pa.string())
     if column == "rating":
-        there = column in table.column_names
-        values = pc.fill_null(table[column], 1.0).to_numpy() if there else np.ones(table.num_rows)
+        is_stored = column in table.column_names
+        values = pc.fill_null(table[column], 1.0).to_numpy() if is_stored else np.ones(table.num_rows)
         return pa.array([f"{value:.15g}" for value in values], pa.string())
     if column == "timestamp":
         return pa.array([f"{value:.17g}" for value in table[column].to_numpy()], pa.string())
     return table[column].combine_chunks()
 
 
-def _lines(path: Path, batches: Iterable[list[str]], header: str | None = None) -> None:
+def _write_lines(path: Path, batches: Iterable[list[str]], header: str | None = None) -> None:
     with open(path, "w", encoding="utf-8", newline="") as handle:
         if header is not None:
             handle.write(header + "\n")
@@ -172,9 +186,9 @@ def _one_line(value: object) -> str:
     return "" if value is None else " ".join(str(value).split())
 
 
-def _features(dataset: Dataset, folder: Path, name: str) -> None:
+def _write_features(dataset: Dataset, folder: Path, pattern: str) -> None:
     from safetensors.numpy import load_file
 
     for modality in dataset.modalities():
         arrays = load_file(str(dataset.path / "features" / modality / "features.safetensors"))
-        np.save(folder / name.format(modality), arrays["vectors"].astype(np.float32))
+        np.save(folder / pattern.format(modality), arrays["vectors"].astype(np.float32))

@@ -4,59 +4,56 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
 LISTS = {"genres", "genre", "categories", "category", "tags", "class", "moviegenres"}
 
 
-def simple(name: str) -> str:
-    """A column's name as it is compared: ``userID``, ``user_id`` and ``User ID`` are the same."""
+def normalize_name(name: str) -> str:
+    """Return a column's name in the form that is compared: ``userID``, ``user_id`` and ``User ID`` are the same."""
     return re.sub(r"[^0-9a-z]", "", name.lower())
 
 
-def flat(key: str, value: Any) -> str | None:
-    """Any JSON value as text; of images the first; of lists see ``flatten``."""
+def value_to_text(column: str, value: object) -> str | None:
+    """Return any JSON value of ``column`` as text: of images the first, of lists see ``join_values``."""
     if value is None:
         return None
     if isinstance(value, str):
-        return _sound(value)
+        return _replace_surrogates(value)
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
         return str(value)
-    found = first_image(value) if simple(key).startswith(("image", "imurl")) else flatten(key, value)
-    return None if found is None else _sound(found)
+    is_image = normalize_name(column).startswith(("image", "imurl"))
+    text = first_image(value) if is_image else join_values(column, value)
+    return None if text is None else _replace_surrogates(text)
 
 
-def flatten(key: str, value: Any) -> str:
-    """A list as one text: genres and categories joined by ``|``, everything else by a space."""
-    return ("|" if simple(key) in LISTS else " ").join(_leaves(value))
+def join_values(column: str, value: object) -> str:
+    """Return a list as one text: genres and categories joined by ``|``, all other columns by a space."""
+    return ("|" if normalize_name(column) in LISTS else " ").join(_leaves(value))
 
 
-def first_image(value: Any) -> str | None:
-    """The first of a list of images: paths, URLs, or Amazon's dicts of sizes."""
+def first_image(value: object) -> str | None:
+    """Return the first of a list of images: paths, URLs, or Amazon's dicts of sizes."""
     if isinstance(value, dict):
-        for size in ("hi_res", "large", "thumb"):
-            if found := first_image(value.get(size)):
-                return found
-        return None
+        value = [value.get(size) for size in ("hi_res", "large", "thumb")]
     if isinstance(value, list | tuple):
-        return next((found for found in map(first_image, value) if found), None)
+        return next((image for image in map(first_image, value) if image), None)
     return value if isinstance(value, str) and value else None
 
 
-def _leaves(value: Any) -> Iterator[str]:
+def _leaves(value: object) -> Iterator[str]:
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, list | tuple):
-        for one in value:
-            yield from _leaves(one)
+        for element in value:
+            yield from _leaves(element)
     elif value is not None and str(value).strip():
         yield str(value)
 
 
-def _sound(value: str) -> str:
+def _replace_surrogates(text: str) -> str:
     # JSON can spell half a surrogate pair, which no UTF-8 file can hold.
-    if value.isascii() or not any("\ud800" <= char <= "\udfff" for char in value):
-        return value
-    return value.encode("utf-8", "replace").decode()
+    if text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text):
+        return text
+    return text.encode("utf-8", "replace").decode()

@@ -1,4 +1,4 @@
-"""Which interactions a model learns from (train), is chosen by (valid) and is judged by (test)."""
+"""The parts of a dataset: a model is trained on train, selected on valid and evaluated on test."""
 
 from __future__ import annotations
 
@@ -6,72 +6,74 @@ import numpy as np
 
 SPLIT_NAMES = ("train", "valid", "test")
 TRAIN, VALID, TEST = range(3)
-EARLIER = {"valid": ("train",), "test": ("train", "valid")}  # what a part is told from, and never ranked again
-SPLITS = ("leave-one-out", "ratio", "time", "given", "all")
+EARLIER = {"valid": ("train",), "test": ("train", "valid")}  # past interactions: the history, excluded from the ranking
+STRATEGIES = ("leave-one-out", "ratio", "time", "given", "all")
 RATIO_BY = ("auto", "time", "random")
 NEED_TIME = ("leave-one-out", "time")
 LABELS = {
     "train": TRAIN, "training": TRAIN, "0": TRAIN, "valid": VALID, "validation": VALID, "val": VALID, "dev": VALID,
     "1": VALID, "test": TEST, "testing": TEST, "2": TEST,
 }  # fmt: skip
-_FEWEST = 3  # a user with fewer interactions is all train: one to learn from, one for each other part
+_MIN_INTERACTIONS = 3  # a user with fewer is all train: one interaction to train on, one for each other part
 
 
 def leave_one_out(users: np.ndarray) -> np.ndarray:
-    """(N,) int8: each user's last interaction is test, the one before it valid.
+    """Return split codes (N,) int8 where each user's last interaction is test and the one before it valid.
 
     ``users`` (N,) codes ascending, each user's interactions in order of time, as in all functions here.
     """
-    one = np.where(np.bincount(users) >= _FEWEST, 1, 0)
-    return _by_place(users, one, one, _places(users))
+    n_held_out = np.where(np.bincount(users) >= _MIN_INTERACTIONS, 1, 0)
+    return _split_by_rank(users, n_held_out, n_held_out, _ranks(users))
 
 
-def ratio(users: np.ndarray, *, timed: bool, seed: int, shares: tuple[int, int, int] = (80, 10, 10)) -> np.ndarray:
-    """(N,) int8: of each user's interactions those ``shares`` in percent, rounded, are train, valid and test.
+def split_by_ratio(
+    users: np.ndarray, *, timed: bool, seed: int, shares: tuple[int, int, int] = (80, 10, 10)
+) -> np.ndarray:
+    """Return split codes (N,) int8 that divide each user's interactions by ``shares``, percent of train, valid, test.
 
-    At least one is valid and one is test, unless their share is 0, and one stays train. They are the user's last where
-    ``timed``, and drawn with ``seed`` where not.
+    The numbers are rounded, but at least one interaction stays train and, unless their share is 0, one is valid and one
+    is test. Valid and test are the user's last interactions where ``timed``, and else are drawn with ``seed``.
     """
     sizes = np.bincount(users)
-    enough = sizes >= _FEWEST
+    is_divided = sizes >= _MIN_INTERACTIONS
 
-    def held(share: int, most: np.ndarray) -> np.ndarray:
-        wanted = np.maximum(1, (sizes * share + 50) // 100) if share else np.zeros_like(sizes)
-        return np.where(enough, np.minimum(wanted, most), 0)
+    def n_of(share: int, maximum: np.ndarray) -> np.ndarray:
+        rounded = np.maximum(1, (sizes * share + 50) // 100) if share else np.zeros_like(sizes)
+        return np.where(is_divided, np.minimum(rounded, maximum), 0)
 
-    valid = held(shares[1], sizes - 2)
-    test = held(shares[2], sizes - 1 - valid)
-    places = _places(users)
+    n_valid = n_of(shares[1], sizes - 2)
+    n_test = n_of(shares[2], sizes - 1 - n_valid)
+    ranks = _ranks(users)
     if not timed:
         order = np.lexsort((np.random.default_rng(seed).random(len(users)), users))
-        drawn = np.empty_like(places)
-        drawn[order] = places
-        places = drawn
-    return _by_place(users, valid, test, places)
+        drawn = np.empty_like(ranks)
+        drawn[order] = ranks
+        ranks = drawn
+    return _split_by_rank(users, n_valid, n_test, ranks)
 
 
-def by_time(times: np.ndarray, shares: tuple[int, int, int] = (80, 10, 10)) -> np.ndarray:
-    """(N,) int8: one cut in time for all: with the default ``shares`` in percent, from the time of the interaction at
-    80 % on valid, at 90 % on test.
+def split_by_time(times: np.ndarray, shares: tuple[int, int, int] = (80, 10, 10)) -> np.ndarray:
+    """Return split codes (N,) int8 by two moments that are the same for all users.
 
-    Interactions at the same time are in the same part.
+    With the default ``shares`` in percent, valid begins at the time of the interaction at 80 %, test at 90 %.
+    Interactions of the same time are in the same part.
     """
     n = len(times)
-    places = [n * shares[0] // 100, n * (shares[0] + shares[1]) // 100]
+    positions = [n * shares[0] // 100, n * (shares[0] + shares[1]) // 100]
     ordered = np.sort(times)
-    cuts = np.append(ordered, np.inf)[places]
+    cuts = np.append(ordered, np.inf)[positions]
     return np.searchsorted(cuts, times, side="right").astype(np.int8)
 
 
-def _places(users: np.ndarray) -> np.ndarray:
-    """(N,) int32: each interaction's place within its user, from 0."""
+def _ranks(users: np.ndarray) -> np.ndarray:
+    """Return the position (N,) int32 of each interaction among those of its user, from 0."""
     sizes = np.bincount(users)
     return np.arange(len(users), dtype=np.int32) - np.repeat((np.cumsum(sizes) - sizes).astype(np.int32), sizes)
 
 
-def _by_place(users: np.ndarray, valid: np.ndarray, test: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """The last ``test`` (per user) by place are test, the ``valid`` before them valid."""
+def _split_by_rank(users: np.ndarray, n_valid: np.ndarray, n_test: np.ndarray, ranks: np.ndarray) -> np.ndarray:
+    """Return split codes (N,) int8: of each user's ranks the last ``n_test`` are test, the ``n_valid`` before valid."""
     sizes = np.bincount(users)
-    split = (places >= (sizes - test - valid)[users]).astype(np.int8)
-    split += places >= (sizes - test)[users]
+    split = (ranks >= (sizes - n_test - n_valid)[users]).astype(np.int8)
+    split += ranks >= (sizes - n_test)[users]
     return split

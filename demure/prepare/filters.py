@@ -1,75 +1,85 @@
-"""From what is clean to what is kept: items with content, cores, lengths of histories; then codes and order anew."""
+"""Filters after cleaning: items without content, cores, lengths of histories; then new codes and the final order."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from demure.errors import DataError
-from demure.prepare.cleaning import Step, Steps
 from demure.prepare.interactions import Interactions
 from demure.prepare.items import Items
 from demure.prepare.kcore import k_core
 from demure.prepare.options import PrepareOptions
 from demure.prepare.problems import Findings
+from demure.prepare.steps import CleaningStep, CleaningSteps
 
 
-def filtered(
-    them: Interactions, items: Items | None, bare: np.ndarray | None, options: PrepareOptions, taken: list[Step],
+def apply_filters(
+    interactions: Interactions,
+    items: Items | None,
+    bare: np.ndarray | None,
+    options: PrepareOptions,
+    steps: list[CleaningStep],
     findings: Findings,
-) -> Items:  # fmt: skip
-    """Leave of ``them`` what is to be kept, by user and then time; return the items that are left or never had anyone.
+) -> Items:
+    """Filter ``interactions`` in place, by user and then time; return their items and the items without interactions.
 
-    ``bare`` (I,) bool: items to drop. Adds to the steps ``taken``; raises ``DataError`` if nothing is left.
+    ``bare`` (I,) bool: items to drop. Appends to ``steps``; raises ``DataError`` if no interaction is left.
     """
-    steps = Steps(taken)
-    before = np.bincount(them.items, minlength=len(them.item_ids))
+    record = CleaningSteps(steps)
+    counts_before = np.bincount(interactions.items, minlength=len(interactions.item_ids))
 
-    def only(kept: np.ndarray, name: str, where: str, remedy: str) -> None:
+    def keep(kept: np.ndarray, name: str, where: str, remedy: str) -> None:
         if not kept.any():
             raise DataError(f"no interaction is left: {name}", where=where, remedy=remedy)
-        them.keep(kept)
-        steps.add(name, them.users, them.items)
+        interactions.keep(kept)
+        record.add(name, interactions.users, interactions.items)
 
     if bare is not None:
-        only(~bare[them.items], "item without any modality", "--bare-items drop", "check the items' texts and images")
+        remedy = "check the items' texts and images"
+        keep(~bare[interactions.items], "item without any modality", "--bare-items drop", remedy)
     user_k, item_k = options.cores
     if user_k or item_k:
         name = f"{user_k}-core" if user_k == item_k else f"core of users {user_k}, items {item_k}"
-        kept = k_core(them.users, them.items, user_k, item_k)
+        kept = k_core(interactions.users, interactions.items, user_k, item_k)
         if not kept.any():
             where = "--k-core" if options.user_core is options.item_core is None else "--user-core, --item-core"
             remedy = f"use less than {max(user_k, item_k)}"
             raise DataError(f"no interaction is in the {name}", where=where, remedy=remedy)
-        only(kept, name, "", "")
+        keep(kept, name, "", "")
     if options.max_history:
-        only(_last(them, options.max_history), f"beyond the last {options.max_history} of a user", "--max-history", "")
+        kept = _last_of_each_user(interactions, options.max_history)
+        keep(kept, f"beyond the last {options.max_history} of a user", "--max-history", "")
     if options.min_history:
-        kept = (np.bincount(them.users) >= options.min_history)[them.users]
-        only(kept, f"user with fewer than {options.min_history}", "--min-history", "use less")
-    return _recoded(them, items, bare, before, findings)
+        kept = (np.bincount(interactions.users) >= options.min_history)[interactions.users]
+        keep(kept, f"user with fewer than {options.min_history}", "--min-history", "use less")
+    return _renumber(interactions, items, bare, counts_before, findings)
 
 
-def _recoded(
-    them: Interactions, items: Items | None, bare: np.ndarray | None, before: np.ndarray, findings: Findings
+def _renumber(
+    interactions: Interactions,
+    items: Items | None,
+    bare: np.ndarray | None,
+    counts_before: np.ndarray,
+    findings: Findings,
 ) -> Items:
-    item_kept = np.bincount(them.items, minlength=len(them.item_ids)) > 0
+    """Number the users and items that are left from 0, and sort the interactions by user, then time."""
+    item_kept = np.bincount(interactions.items, minlength=len(interactions.item_ids)) > 0
     if items is not None:
-        cold = before == 0 if bare is None else (before == 0) & ~bare
-        item_kept |= cold
-        if cold.any():
-            findings.note(f"{int(cold.sum())} items without interactions are kept; they can be recommended")
-    user_kept = np.bincount(them.users, minlength=len(them.user_ids)) > 0
+        is_cold = counts_before == 0 if bare is None else (counts_before == 0) & ~bare
+        item_kept |= is_cold
+        if is_cold.any():
+            findings.note(f"{int(is_cold.sum())} items without interactions are kept; they can be recommended")
+    user_kept = np.bincount(interactions.users, minlength=len(interactions.user_ids)) > 0
     new_user, new_item = (np.cumsum(kept, dtype=np.int32) - np.int32(1) for kept in (user_kept, item_kept))
-    alone = Items(them.item_ids, np.full(len(them.item_ids), -1, np.int64), 0)
-    items = (alone if items is None else items).take(np.flatnonzero(item_kept))
-    them.users, them.items = new_user[them.users], new_item[them.items]
-    them.user_ids, them.item_ids = them.user_ids[user_kept], items.ids
-    them.keep(_by_user_and_time(them.users, them.times))
+    items = (Items.without_file(interactions.item_ids) if items is None else items).take(np.flatnonzero(item_kept))
+    interactions.users, interactions.items = new_user[interactions.users], new_item[interactions.items]
+    interactions.user_ids, interactions.item_ids = interactions.user_ids[user_kept], items.ids
+    interactions.keep(_order_by_user_and_time(interactions.users, interactions.times))
     return items
 
 
-def _by_user_and_time(users: np.ndarray, times: np.ndarray | None) -> np.ndarray:
-    """(N,) int64: the places by user, then time, then place."""
+def _order_by_user_and_time(users: np.ndarray, times: np.ndarray | None) -> np.ndarray:
+    """Return the positions (N,) int64 sorted by user, then time, then position."""
     if times is None:
         return np.argsort(users, kind="stable")
     first, last = float(times.min(initial=np.inf)), float(times.max(initial=-np.inf))
@@ -79,10 +89,10 @@ def _by_user_and_time(users: np.ndarray, times: np.ndarray | None) -> np.ndarray
     return np.lexsort((times, users))
 
 
-def _last(them: Interactions, most: int) -> np.ndarray:
-    """(N,) bool: each user's last ``most``, by time and then by place in the file."""
-    order = _by_user_and_time(them.users, them.times)
-    stop = np.cumsum(np.bincount(them.users))
-    kept = np.empty(len(them), bool)
-    kept[order] = stop[them.users[order]] - np.arange(len(them)) <= most
+def _last_of_each_user(interactions: Interactions, n: int) -> np.ndarray:
+    """Return (N,) bool: each user's last ``n`` interactions, by time and then by position in the file."""
+    order = _order_by_user_and_time(interactions.users, interactions.times)
+    stop = np.cumsum(np.bincount(interactions.users))
+    kept = np.empty(len(interactions), bool)
+    kept[order] = stop[interactions.users[order]] - np.arange(len(interactions)) <= n
     return kept

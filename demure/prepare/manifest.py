@@ -1,12 +1,12 @@
-"""dataset.json: what a dataset folder is, what made it, and how it is told from another."""
+"""The manifest of a dataset folder, made from what ``prepare`` did."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import demure
-from demure.data.dataset import FILES, FORMAT_VERSION
+from demure.data.manifest import FORMAT_VERSION, TABLES, DatasetCounts, DatasetManifest
 from demure.files import sha256_bytes, sha256_file
 from demure.prepare.interactions import Interactions
 from demure.prepare.items import Items
@@ -15,45 +15,46 @@ from demure.prepare.write import identity
 
 if TYPE_CHECKING:
     from demure.prepare.report import PreparedReport
-    from demure.prepare.split import Part
+    from demure.prepare.split import PreparedSplit
 
 
-def input_hashes(options: PrepareOptions, files: list[Path], features: dict[str, Path]) -> dict[str, dict[str, str]]:
-    """Role -> path and SHA-256 of what was read; of several files that of their names and hashes."""
+def hash_inputs(options: PrepareOptions, files: list[Path], features: dict[str, Path]) -> dict[str, dict[str, str]]:
+    """Return role -> path and SHA-256 of the inputs.
+
+    ``files``: those that the interactions were read from; of several the hash is over their names and hashes.
+    """
     inputs = {"interactions": options.interactions, "items": options.items}
     inputs |= {f"features {name}": path for name, path in features.items()}
-    found = {}
+    hashes = {}
     for role, path in inputs.items():
         if path is None:
             continue
-        several = files if role == "interactions" and files else [path]
-        if several == [path]:
+        read = files if role == "interactions" and files else [path]
+        if read == [path]:
             digest = sha256_file(path)
         else:
-            digest = sha256_bytes(*(one.name.encode() + b"\0" + sha256_file(one).encode() for one in several))
-        found[role] = {"path": str(path), "sha256": digest}
-    return found
+            digest = sha256_bytes(*(file.name.encode() + b"\0" + sha256_file(file).encode() for file in read))
+        hashes[role] = {"path": str(path), "sha256": digest}
+    return hashes
 
 
-def manifest(
+def build_manifest(
     folder: Path,
     options: PrepareOptions,
     report: PreparedReport,
-    part: Part,
-    them: Interactions,
+    split: PreparedSplit,
+    interactions: Interactions,
     items: Items,
     inputs: dict[str, dict[str, str]],
     notes: list[str],
-) -> dict[str, Any]:
-    """What ``dataset.json`` holds about ``them``, with the split of ``part``, once the tables are written."""
-    told = report.to_dict()
+) -> DatasetManifest:
+    """Return the manifest of ``interactions`` with their ``split``, whose tables are in ``folder`` already."""
     root = report.images_root
-    parts = {name: getattr(part.leaks, name) for name in ("train", "valid", "test")}
     user_core, item_core = options.cores
-    return {
-        "format_version": FORMAT_VERSION,
-        "demure_version": demure.__version__,
-        "created_by": {
+    return DatasetManifest(
+        format_version=FORMAT_VERSION,
+        demure_version=demure.__version__,
+        created_by={
             "command": "prepare",
             "interactions": str(options.interactions),
             "items": None if options.items is None else str(options.items),
@@ -62,9 +63,9 @@ def manifest(
             "columns": options.columns,
             "encoding": options.encoding,
             "format": report.format,
-            "split": part.split,
+            "split": split.strategy,
             "ratio": list(options.ratio),
-            "ratio_by": part.ratio_by,
+            "ratio_by": split.ratio_by,
             "seed": options.seed,
             "k_core": options.k_core,
             "user_core": user_core,
@@ -77,16 +78,24 @@ def manifest(
             "duplicates": options.duplicates,
             "bare_items": options.bare_items,
         },
-        "inputs": inputs,
-        "counts": {**{name: report.counts[name] for name in ("users", "items", "cold_items", "interactions")}, **parts},
-        "leaks": part.leaks.to_dict(),
-        "has_time": them.times is not None,
-        "text_columns": [name for name in items.columns if name != "image"],
-        "attribute_columns": list(items.attributes),
-        "images_root": None if root is None else str(root),
-        "hashes": identity(them, items),
-        "files": {name: sha256_file(folder / name) for name in FILES},
-        "steps": told["steps"],
-        "problems": told["problems"],
-        "notes": notes,
-    }
+        inputs=inputs,
+        counts=DatasetCounts(
+            users=report.counts["users"],
+            items=report.counts["items"],
+            cold_items=report.counts["cold_items"],
+            interactions=report.counts["interactions"],
+            train=split.leaks.train,
+            valid=split.leaks.valid,
+            test=split.leaks.test,
+        ),
+        leaks=split.leaks,
+        has_time=interactions.times is not None,
+        text_columns=[name for name in items.columns if name != "image"],
+        attribute_columns=list(items.attributes),
+        images_root=None if root is None else str(root),
+        hashes=identity(interactions, items),
+        files={name: sha256_file(folder / name) for name in TABLES},
+        steps=[vars(step) for step in report.steps],
+        problems={kind: problem.to_dict() for kind, problem in report.problems.items()},
+        notes=notes,
+    )

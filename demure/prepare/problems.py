@@ -1,4 +1,4 @@
-"""What was wrong with the input, row by row, and what was assumed about it."""
+"""Problems of the input, row by row, and notes on what was assumed about it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ FIRST = 5
 
 
 @dataclass(frozen=True)
-class Row:
-    """One offending row: ``row`` is its number in ``file`` (see ``demure.prepare.reading.tables.Raw``)."""
+class ProblemRow:
+    """One offending row: ``row`` is its number in ``file`` (see ``demure.prepare.reading.raw_table.RawTable``)."""
 
     file: str
     row: int
@@ -25,29 +25,32 @@ class Row:
 
 @dataclass
 class Problem:
-    """All rows with one kind of problem: how many, what was done with them, and the first of them."""
+    """One kind of problem: the number of rows that have it, what was done with them, and the first of them."""
 
     kind: str
     action: str
     count: int = 0
-    rows: list[Row] = field(default_factory=list)
+    rows: list[ProblemRow] = field(default_factory=list)
 
     @property
-    def first(self) -> list[Row]:
+    def first(self) -> list[ProblemRow]:
+        """The rows to show."""
         return self.rows[:FIRST]
 
     def to_dict(self) -> dict[str, Any]:
+        """Return the problem as JSON has it."""
         return {"count": self.count, "action": self.action, "first": [vars(row) for row in self.first]}
 
 
 @dataclass
 class Findings:
-    """Problems by kind, and notes: what was guessed or chosen, each in one line."""
+    """What reading and cleaning found: problems by kind, and notes on guesses and choices, each in one line."""
 
     problems: dict[str, Problem] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def note(self, text: str) -> None:
+        """Add a note, unless it is there already."""
         if text not in self.notes:
             self.notes.append(text)
 
@@ -59,10 +62,10 @@ class Findings:
         problem.count += len(rows)
         for k in range(min(len(rows), ROWS_KEPT - len(problem.rows))):
             shown = value(k)
-            problem.rows.append(Row(file.name, int(rows[k]), "" if shown is None else str(shown)[:200]))
+            problem.rows.append(ProblemRow(file.name, int(rows[k]), "" if shown is None else str(shown)[:200]))
 
     def write(self, path: Path) -> None:
-        """problems.csv: kind, file, row, value, action; at most ``ROWS_KEPT`` rows of each kind."""
+        """Write problems.csv: kind, file, row, value, action; at most ``ROWS_KEPT`` rows of each kind."""
         with open(path, "w", newline="", encoding="utf-8") as handle:
             writer = csv.writer(handle, lineterminator="\n")
             writer.writerow(["kind", "file", "row", "value", "action"])

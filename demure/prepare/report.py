@@ -1,4 +1,4 @@
-"""What ``demure prepare`` tells when it is done."""
+"""The result of ``demure prepare``."""
 
 from __future__ import annotations
 
@@ -8,38 +8,44 @@ from typing import Any
 
 import numpy as np
 
-from demure.data.leakage import Leaks
-from demure.prepare.cleaning import Step
+from demure.data.leakage import LeakCounts
 from demure.prepare.problems import Problem
+from demure.prepare.steps import CleaningStep
 
 
 @dataclass(frozen=True)
 class PreparedReport:
-    """What was made, and what a reader should know about it.
+    """What was made, and how.
 
-    ``counts``: users, items, cold_items (without interactions), interactions, and of one split its train, valid, test.
-    ``splits``: by name what each split holds and leaks; ``folders``: where each lies. ``steps``: cleaning and filtering
-    in order. ``problems``: kind -> count, action, first rows. ``notes``: what was guessed or chosen. ``item_rows`` (I,)
-    int64: each item's row, from 0, in the items file and the ``.npy`` matrices, which have ``item_file_rows`` rows; -1
-    without an items file. ``feature_files``: features to import, by modality. ``written``: false after a dry run.
+    Attributes:
+        counts: users, items, cold_items (without interactions), interactions, and of a single split its train, valid
+            and test.
+        steps: cleaning and filtering, in order.
+        problems: kind -> count, action, first rows.
+        notes: what was guessed or chosen, a sentence each.
+        item_rows: (I,) int64: each item's row, from 0, in the items file and the ``.npy`` matrices; -1 without an items
+            file. ``item_file_rows``: how many rows these have.
+        feature_files: modality -> file of features to import.
+        splits: name of a split -> its counts; ``folders``: name -> its dataset folder.
+        written: false after a dry run.
     """
 
     dataset: Path
     format: str
     counts: dict[str, int]
-    steps: list[Step]
+    steps: list[CleaningStep]
     problems: dict[str, Problem]
     notes: list[str]
     item_rows: np.ndarray
     item_file_rows: int
     feature_files: dict[str, Path]
     images_root: Path | None = None
-    splits: dict[str, Leaks] = field(default_factory=dict)
+    splits: dict[str, LeakCounts] = field(default_factory=dict)
     folders: dict[str, Path] = field(default_factory=dict)
     written: bool = True
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON; ``item_rows`` is left out."""
+        """Return the report as JSON has it; ``item_rows`` is left out."""
         return {
             "dataset": str(self.dataset),
             "written": self.written,

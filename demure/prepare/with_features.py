@@ -1,4 +1,4 @@
-"""``prepare`` and the import of features as one step that happens whole or not at all."""
+"""``prepare`` and the import of features, as one step that happens whole or not at all."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def prepare_with_features(options: PrepareOptions, listener: Listener = silent) -> PreparedReport:
-    """Prepare a dataset, with the feature files it came with or that ``options.features`` names.
+    """Prepare a dataset with its feature files: ``options.features``, or those beside MMRec's interactions.
 
-    Features are imported inside the unfinished folder, so that a bad file leaves nothing behind. Raises what
-    ``demure.prepare.prepare.prepare`` raises, and ``FeatureError``.
+    Features are imported inside the unfinished folder, so that a bad file leaves nothing behind. Raises the errors of
+    ``demure.prepare.prepare.prepare``, and ``FeatureError``.
     """
     from demure.prepare.prepare import prepare
 

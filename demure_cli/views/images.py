@@ -8,10 +8,10 @@ from demure_cli.output.style import aside, count, facts, heading, row, table
 from demure_cli.output.terminal import terminal
 
 if TYPE_CHECKING:
-    from demure.prepare.fetch.images import Fetched
+    from demure.prepare.fetch.fetch_images import FetchReport
 
 
-def show(result: Fetched) -> None:
+def show(result: FetchReport) -> None:
     """Print how many images were downloaded, and why others were not."""
     complete = f"{count(result.fetched)} now ({result.bytes / 1e6:.1f} MB), {count(result.there)} before"
     terminal.result(facts([("images", result.out), ("requested", count(result.wanted)), ("downloaded", complete)]))

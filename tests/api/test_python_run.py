@@ -36,7 +36,7 @@ def test_steps_give_back_what_they_made(trained):
     assert isinstance(trained.dataset, demure.Dataset)
     assert trained.manifest["seed"] == 1
     assert repr(trained).endswith("recipe='default', seed=1)")
-    assert len(trained.dataset.interactions) == trained.dataset.manifest["counts"]["interactions"]
+    assert len(trained.dataset.interactions) == trained.dataset.manifest.counts.interactions
 
 
 def test_diagnosis_of_a_user_is_the_history_in_order(trained):

@@ -1,1 +1,1 @@
-"""What is in a dataset folder, and what in it deserves a second look."""
+"""Statistics of a dataset folder, and conspicuous items and users."""

@@ -1,4 +1,4 @@
-"""Which items have which content, and what they lack together."""
+"""Which items have which content, and which contents are missing together."""
 
 from __future__ import annotations
 
@@ -9,16 +9,23 @@ from pathlib import Path
 import numpy as np
 
 from demure.data.dataset import Dataset
-from demure.data.images import is_file
+from demure.data.image_files import image_exists
 
-_PATTERNS = 12
+_PATTERNS = 12  # combinations of missing contents that are reported
 
 
 @dataclass(frozen=True)
 class Coverage:
-    """``items``: how many there are. ``present``: per kind of content how many items have it. ``taken``: per kind the
-    share of all interactions whose item has it. ``lacking``: what items lack together ("nothing" for those that have
-    all) -> how many, the most frequent first. ``columns``: per text column how many items have one."""
+    """How much of the content is there.
+
+    Attributes:
+        items: the number of items.
+        present: kind of content -> number of items that have it.
+        taken: kind of content -> share of all interactions whose item has it.
+        lacking: combination of missing kinds ("nothing" for complete items) -> number of items, the most frequent
+            first.
+        columns: text column -> number of items that have a text there.
+    """
 
     items: int
     present: dict[str, int]
@@ -27,41 +34,41 @@ class Coverage:
     columns: dict[str, int]
 
 
-def content(dataset: Dataset) -> dict[str, np.ndarray]:
-    """Kind -> (I,) bool: ``text`` and ``image`` as given (an image counts if its file is there), and
-    ``features/NAME``."""
+def measure_coverage(dataset: Dataset) -> Coverage:
+    """Count the items that have each kind of content."""
+    has_content = content_masks(dataset)
+    counts = np.bincount(dataset.histories("train", "valid", "test").items, minlength=dataset.n_items)
+    lacking = Counter(
+        " + ".join(kind for kind, is_present in zip(has_content, row, strict=True) if not is_present) or "nothing"
+        for row in zip(*(mask.tolist() for mask in has_content.values()), strict=True)
+    )
+    total = max(1, int(counts.sum()))
+    return Coverage(
+        dataset.n_items,
+        {kind: int(mask.sum()) for kind, mask in has_content.items()},
+        {kind: int(counts[mask].sum()) / total for kind, mask in has_content.items()},
+        dict(lacking.most_common(_PATTERNS)),
+        {name: int(dataset.items[name].notna().sum()) for name in dataset.text_columns},
+    )
+
+
+def content_masks(dataset: Dataset) -> dict[str, np.ndarray]:
+    """Return kind of content -> (I,) bool: the items with ``text``, ``image`` (its file exists), ``features/NAME``."""
     items = dataset.items
-    found: dict[str, np.ndarray] = {}
+    masks: dict[str, np.ndarray] = {}
     if dataset.text_columns:
-        found["text"] = items[dataset.text_columns].notna().any(axis=1).to_numpy()
+        masks["text"] = items[dataset.text_columns].notna().any(axis=1).to_numpy()
     if "image" in items.columns:
         root = dataset.images_root
-        found["image"] = np.array([root is not None and is_file(root, value) for value in items["image"]], bool)
+        masks["image"] = np.array([root is not None and image_exists(root, value) for value in items["image"]], bool)
     for name in dataset.modalities():
-        found[f"features/{name}"] = _present(dataset.path / "features" / name / "features.safetensors")
-    return found
+        masks[f"features/{name}"] = _present(dataset.path / "features" / name / "features.safetensors")
+    return masks
 
 
 def _present(path: Path) -> np.ndarray:
     from safetensors import safe_open
 
     with safe_open(str(path), framework="numpy") as file:
-        return file.get_tensor("present").astype(bool)
-
-
-def coverage(dataset: Dataset) -> Coverage:
-    """Count what there is; see ``Coverage``."""
-    found = content(dataset)
-    taken = np.bincount(dataset.histories("train", "valid", "test").items, minlength=dataset.n_items)
-    lacking = Counter(
-        " + ".join(kind for kind, there in zip(found, row, strict=True) if not there) or "nothing"
-        for row in zip(*(mask.tolist() for mask in found.values()), strict=True)
-    )
-    total = max(1, int(taken.sum()))
-    return Coverage(
-        dataset.n_items,
-        {kind: int(mask.sum()) for kind, mask in found.items()},
-        {kind: int(taken[mask].sum()) / total for kind, mask in found.items()},
-        dict(lacking.most_common(_PATTERNS)),
-        {name: int(dataset.items[name].notna().sum()) for name in dataset.text_columns},
-    )
+        present: np.ndarray = file.get_tensor("present").astype(bool)
+    return present

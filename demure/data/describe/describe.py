@@ -1,4 +1,4 @@
-"""The result of `demure data show`: what is in a dataset folder, and what in it deserves a second look."""
+"""`demure data show`: statistics of a dataset folder, and conspicuous items and users."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from demure.data.dataset import Dataset
-from demure.data.describe.coverage import Coverage, coverage
+from demure.data.describe.coverage import Coverage, measure_coverage
 from demure.data.describe.lookalikes import Lookalikes, find_lookalikes
-from demure.data.describe.sessions import Sessions, Suspect, sessions, suspects
-from demure.data.leakage import Leaks
+from demure.data.describe.sessions import Sessions, Suspect, find_suspects, measure_sessions
+from demure.data.leakage import LeakCounts
 from demure.progress import Listener, Progress, silent
 
 _STAGES = 4
@@ -29,9 +29,10 @@ class Bin:
 
 @dataclass(frozen=True)
 class Lengths:
-    """How many interactions the users have, or the items: quantiles, bins that double, and how unevenly they lie.
+    """The distribution of the number of interactions per user, or per item.
 
-    ``top_share``: share of all interactions that the busiest hundredth has. ``gini``: 0 all alike, 1 all at one.
+    ``top_share``: share of all interactions of the busiest hundredth. ``gini``: the Gini coefficient, 0 if all have the
+    same number, 1 if one has all. ``bins``: a histogram whose bins double in width.
     """
 
     median: float
@@ -46,7 +47,11 @@ class Lengths:
 
 @dataclass(frozen=True)
 class Description:
-    """What ``describe`` found. ``span``: first and last time, seconds since 1970; ``months``: interactions by month."""
+    """The result of ``describe``.
+
+    ``histories`` and ``popularity``: interactions per user and per item. ``span``: first and last time, seconds since
+    1970. ``months``: interactions by month.
+    """
 
     dataset: Path
     counts: dict[str, int]
@@ -55,69 +60,67 @@ class Description:
     popularity: Lengths
     span: tuple[float, float] | None
     months: dict[str, int]
-    leaks: Leaks | None
+    leaks: LeakCounts | None
     coverage: Coverage
     lookalikes: Lookalikes
     sessions: Sessions | None
     suspects: list[Suspect]
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON."""
+        """Return the description as JSON has it."""
         return {**asdict(self), "dataset": str(self.dataset)}
 
 
 def describe(path: Path, gap_minutes: float = 30, listener: Listener = silent) -> Description:
-    """Look at a dataset folder; a session ends where its user does nothing for ``gap_minutes``.
+    """Describe a dataset folder; a session ends where its user does nothing for ``gap_minutes``.
 
-    Raises ``DatasetError`` if it cannot be loaded.
+    Raises ``DatasetError`` if the folder cannot be loaded.
     """
     listener(Progress("read", 0, _STAGES))
     dataset = Dataset.load(path)
-    everything = dataset.histories("train", "valid", "test")
-    per_item = np.bincount(everything.items, minlength=dataset.n_items)
+    histories = dataset.histories("train", "valid", "test")
     listener(Progress("modalities", 1, _STAGES))
-    covered = coverage(dataset)
+    coverage = measure_coverage(dataset)
     listener(Progress("lookalikes", 2, _STAGES))
-    alike = find_lookalikes(dataset)
-    listener(Progress("visits", 3, _STAGES))
-    times = everything.times
-    leaks = dataset.manifest.get("leaks")
-    found = Description(
+    lookalikes = find_lookalikes(dataset)
+    listener(Progress("sessions", 3, _STAGES))
+    times = histories.times
+    description = Description(
         dataset=Path(path),
-        counts={name: int(value) for name, value in dataset.manifest["counts"].items()},
-        density=len(everything.items) / max(1, dataset.n_users * dataset.n_items),
-        histories=lengths(everything.lengths),
-        popularity=lengths(per_item),
+        counts=dataset.manifest.counts.to_dict(),
+        density=len(histories.items) / max(1, dataset.n_users * dataset.n_items),
+        histories=summarize_lengths(histories.lengths),
+        popularity=summarize_lengths(np.bincount(histories.items, minlength=dataset.n_items)),
         span=None if times is None else (float(times.min()), float(times.max())),
-        months={} if times is None else _months(times),
-        leaks=None if leaks is None else Leaks(**leaks),
-        coverage=covered,
-        lookalikes=alike,
-        sessions=None if times is None else sessions(everything, gap_minutes),
-        suspects=suspects(everything, dataset.user_ids, dataset.n_items),
+        months={} if times is None else _count_by_month(times),
+        leaks=dataset.manifest.leaks,
+        coverage=coverage,
+        lookalikes=lookalikes,
+        sessions=None if times is None else measure_sessions(histories, gap_minutes),
+        suspects=find_suspects(histories, dataset.user_ids, dataset.n_items),
     )
-    listener(Progress("visits", _STAGES, _STAGES))
-    return found
+    listener(Progress("sessions", _STAGES, _STAGES))
+    return description
 
 
-def lengths(counts: np.ndarray) -> Lengths:
-    """``counts`` (n,) interactions of each user or item."""
+def summarize_lengths(counts: np.ndarray) -> Lengths:
+    """Return the distribution of ``counts`` (n,), the numbers of interactions of each user or item."""
     ordered = np.sort(counts)
     n, total = len(ordered), max(1, int(ordered.sum()))
-    top = ordered[-max(1, n // 100) :].sum() / total
+    top_share = ordered[-max(1, n // 100) :].sum() / total
     gini = 2 * float((np.arange(1, n + 1) * ordered).sum()) / (n * total) - (n + 1) / n
     edges = [0, 1]
     while edges[-1] <= ordered[-1]:
         edges.append(2 * edges[-1])
-    held = np.diff(np.searchsorted(ordered, edges))
-    bins = [Bin(a, b - 1, int(c)) for a, b, c in zip(edges[:-1], edges[1:], held, strict=True)]
-    bins = bins[next((k for k, one in enumerate(bins) if one.count), 0) :]
-    median, p90, p99 = (float(one) for one in np.quantile(ordered, [0.5, 0.9, 0.99]))
-    return Lengths(median, total / n, p90, p99, int(ordered[-1]), float(top), max(0.0, gini), bins)
+    sizes = np.diff(np.searchsorted(ordered, edges))
+    bins = [Bin(low, high - 1, int(size)) for low, high, size in zip(edges[:-1], edges[1:], sizes, strict=True)]
+    bins = bins[next((k for k, first in enumerate(bins) if first.count), 0) :]
+    median, p90, p99 = (float(quantile) for quantile in np.quantile(ordered, [0.5, 0.9, 0.99]))
+    return Lengths(median, total / n, p90, p99, int(ordered[-1]), float(top_share), max(0.0, gini), bins)
 
 
-def _months(times: np.ndarray) -> dict[str, int]:
+def _count_by_month(times: np.ndarray) -> dict[str, int]:
     month = np.floor(times).astype("datetime64[s]").astype("datetime64[M]")
     first = month.min()
-    held = np.bincount((month - first).astype(np.int64))
-    return {str(first + np.timedelta64(k, "M")): int(n) for k, n in enumerate(held)}
+    counts = np.bincount((month - first).astype(np.int64))
+    return {str(first + np.timedelta64(k, "M")): int(n) for k, n in enumerate(counts)}

@@ -1,4 +1,4 @@
-"""Items that are the same thing twice: equal or nearly equal texts, the same image file, nearly equal features."""
+"""Duplicate items: equal or nearly equal texts, the same image file, nearly equal features."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
 from demure.data.dataset import Dataset
-from demure.data.images import is_file
+from demure.data.image_files import image_exists
 
 TEXT_COSINE, FEATURE_COSINE = 0.9, 0.995
-MOST_COMPARED = 30_000  # pairs grow with the square: beyond this, only what is equal is looked for
-_ROWS = 1024
+MOST_COMPARED = 30_000  # pairs grow with the square: beyond this, only equal texts are found
+_ROWS = 1024  # compared with all items at a time
 
 
 @dataclass(frozen=True)
 class Group:
-    """Items that look alike by ``kind`` of content: equal, or only nearly."""
+    """Items with the same ``kind`` of content: equal, or else nearly equal."""
 
     kind: str
     equal: bool
@@ -28,8 +29,8 @@ class Group:
 
 @dataclass(frozen=True)
 class Lookalikes:
-    """``groups``: the largest first; ``items``: kind -> how many items have another that is equal or nearly so.
-    ``notes``: what was not looked at."""
+    """``groups``: the largest first; ``items``: kind -> number of items that are in a group; ``notes``: contents that
+    were not compared."""
 
     groups: list[Group]
     items: dict[str, int]
@@ -37,40 +38,43 @@ class Lookalikes:
 
 
 def find_lookalikes(dataset: Dataset, keep: int = 50) -> Lookalikes:
-    """Compare texts (TF-IDF of words, cosine at least ``TEXT_COSINE``), image files (by their bytes) and stored
-    features (cosine at least ``FEATURE_COSINE``); at most ``keep`` groups of each kind are returned."""
+    """Find groups of items with the same content, at most ``keep`` of each kind.
+
+    Texts are compared by TF-IDF of words (cosine at least ``TEXT_COSINE``), image files by their bytes, stored features
+    by cosine (at least ``FEATURE_COSINE``).
+    """
     ids, notes = dataset.item_ids, []
     groups: list[Group] = []
-    counted: dict[str, int] = {}
+    counts: dict[str, int] = {}
 
-    def tell(kind: str, equal: bool, found: list[list[int]]) -> None:
-        if found:
-            name = kind if equal else f"{kind}, nearly"
-            counted[name] = sum(map(len, found))
-            found.sort(key=lambda group: (-len(group), group))
-            groups.extend(Group(kind, equal, [str(ids[item]) for item in group]) for group in found[:keep])
+    def add(kind: str, equal: bool, members: list[list[int]]) -> None:
+        if members:
+            counts[kind if equal else f"{kind}, nearly"] = sum(map(len, members))
+            members.sort(key=lambda group: (-len(group), group))
+            groups.extend(Group(kind, equal, [str(ids[item]) for item in group]) for group in members[:keep])
 
     texts = _texts(dataset)
     if texts:
-        same = _equal((text, item) for item, text in texts.items())
-        tell("text", True, same)
-        first = sorted({group[0] for group in same} | (set(texts) - {item for group in same for item in group}))
-        if len(first) <= MOST_COMPARED:
-            tell("text", False, _near_texts(first, [texts[item] for item in first]))
+        equal = _group_by_key((text, item) for item, text in texts.items())
+        add("text", True, equal)
+        # One item of each group of equal texts is compared with the others.
+        distinct = sorted({group[0] for group in equal} | (set(texts) - {item for group in equal for item in group}))
+        if len(distinct) <= MOST_COMPARED:
+            add("text", False, _near_texts(distinct, [texts[item] for item in distinct]))
         else:
-            notes.append(f"{len(first)} texts are too many to compare by likeness: only equal ones were looked for")
-    tell("image", True, _same_files(dataset))
+            notes.append(f"{len(distinct)} texts are too many to compare by likeness: only equal ones were looked for")
+    add("image", True, _same_files(dataset))
     for name in dataset.modalities():
-        vectors, there = _features(dataset, name)
-        if len(there) <= MOST_COMPARED:
-            tell(f"features/{name}", False, _near_vectors(there, vectors))
+        vectors, items = _unit_vectors(dataset, name)
+        if len(items) <= MOST_COMPARED:
+            add(f"features/{name}", False, _near_vectors(items, vectors))
         else:
-            notes.append(f"features/{name}: {len(there)} items are too many to compare")
-    return Lookalikes(groups, counted, notes)
+            notes.append(f"features/{name}: {len(items)} items are too many to compare")
+    return Lookalikes(groups, counts, notes)
 
 
 def _texts(dataset: Dataset) -> dict[int, str]:
-    """Item -> all its texts in one, without differences of case and spaces."""
+    """Return item -> all its texts in one, without differences of case and spaces."""
     if not dataset.text_columns:
         return {}
     rows = zip(*(dataset.items[name] for name in dataset.text_columns), strict=True)
@@ -78,8 +82,8 @@ def _texts(dataset: Dataset) -> dict[int, str]:
     return {item: text for item, text in enumerate(joined) if text}
 
 
-def _equal(pairs: Iterable[tuple[Hashable, int]]) -> list[list[int]]:
-    """Items that share a key, where there are several."""
+def _group_by_key(pairs: Iterable[tuple[Hashable, int]]) -> list[list[int]]:
+    """Return the items of each key that several items share."""
     by_key: dict[Hashable, list[int]] = defaultdict(list)
     for key, item in pairs:
         by_key[key].append(item)
@@ -90,9 +94,13 @@ def _same_files(dataset: Dataset) -> list[list[int]]:
     root = dataset.images_root
     if root is None or "image" not in dataset.items.columns:
         return []
-    files = {item: root / name for item, name in enumerate(dataset.items["image"]) if is_file(root, name)}
-    same_size = _equal((path.stat().st_size, item) for item, path in files.items())
-    return _equal((hashlib.sha256(files[item].read_bytes()).digest(), item) for group in same_size for item in group)
+    files: dict[int, Path] = {
+        item: root / name for item, name in enumerate(dataset.items["image"]) if image_exists(root, name)
+    }
+    same_size = _group_by_key((path.stat().st_size, item) for item, path in files.items())
+    return _group_by_key(
+        (hashlib.sha256(files[item].read_bytes()).digest(), item) for group in same_size for item in group
+    )
 
 
 def _near_texts(items: list[int], texts: list[str]) -> list[list[int]]:
@@ -103,40 +111,43 @@ def _near_texts(items: list[int], texts: list[str]) -> list[list[int]]:
     except ValueError:  # no text has a word
         return []
     pairs: list[tuple[int, int]] = []
-    for at in range(0, len(items), _ROWS):
-        likeness = (matrix[at : at + _ROWS] @ matrix.T).tocoo()
-        near = (likeness.data >= TEXT_COSINE) & (likeness.row + at < likeness.col)
-        pairs += zip((likeness.row[near] + at).tolist(), likeness.col[near].tolist(), strict=True)
+    for start in range(0, len(items), _ROWS):
+        cosine = (matrix[start : start + _ROWS] @ matrix.T).tocoo()
+        near = (cosine.data >= TEXT_COSINE) & (cosine.row + start < cosine.col)
+        pairs += zip((cosine.row[near] + start).tolist(), cosine.col[near].tolist(), strict=True)
     return _connected(items, pairs)
 
 
-def _features(dataset: Dataset, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Unit vectors (n, d) of the items that have some, and which items those are."""
+def _unit_vectors(dataset: Dataset, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return unit vectors (n, d) of the items that have the modality, and these items (n,)."""
     from safetensors.numpy import load_file
 
     arrays = load_file(str(dataset.path / "features" / name / "features.safetensors"))
-    there = np.flatnonzero(arrays["present"])
-    vectors = arrays["vectors"][there].astype(np.float32)
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12), there
+    items = np.flatnonzero(arrays["present"])
+    vectors = arrays["vectors"][items].astype(np.float32)
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12), items
 
 
 def _near_vectors(items: np.ndarray, vectors: np.ndarray) -> list[list[int]]:
     pairs: list[tuple[int, int]] = []
-    for at in range(0, len(items), _ROWS):
-        row, column = np.nonzero(vectors[at : at + _ROWS] @ vectors.T >= FEATURE_COSINE)
-        later = row + at < column
-        pairs += zip((row[later] + at).tolist(), column[later].tolist(), strict=True)
+    for start in range(0, len(items), _ROWS):
+        row, column = np.nonzero(vectors[start : start + _ROWS] @ vectors.T >= FEATURE_COSINE)
+        above_diagonal = row + start < column
+        pairs += zip((row[above_diagonal] + start).tolist(), column[above_diagonal].tolist(), strict=True)
     return _connected(items.tolist(), pairs)
 
 
 def _connected(items: list[int], pairs: list[tuple[int, int]]) -> list[list[int]]:
-    """Groups of items that hang together by ``pairs`` of places in ``items``."""
+    """Return the connected components of ``pairs`` of positions in ``items``, as items."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
     if not pairs:
         return []
-    a, b = np.array(pairs).T
-    n = len(items)
-    _, label = connected_components(coo_array((np.ones(len(a), bool), (a, b)), shape=(n, n)), directed=False)
-    return _equal((int(label[place]), items[place]) for place in np.unique(np.concatenate([a, b])).tolist())
+    first, second = np.array(pairs).T
+    shape = (len(items), len(items))
+    _, label = connected_components(
+        coo_array((np.ones(len(first), bool), (first, second)), shape=shape), directed=False
+    )
+    positions = np.unique(np.concatenate([first, second])).tolist()
+    return _group_by_key((int(label[position]), items[position]) for position in positions)
