@@ -1,1 +1,1 @@
-"""Data that knows its answer: planted sets, the embedded catalogue, and the score of a diagnosis against the truth."""
+"""Generated data whose causes of interactions are recorded: a catalogue of books, and planted sets; and the demo."""

@@ -1,4 +1,4 @@
-"""Planted sets: made users over made (or given) item features, with the cause of every choice on record."""
+"""Planted sets: simulated users over generated or existing item features, with the cause of every interaction."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from demure.demo.choices import Choices, choose
-from demure.demo.knobs import KINDS, Knobs, require
-from demure.demo.rivals import FIRST_RELEASE, LAST_RELEASE, Process, choose_by, draw_links
-from demure.demo.tastes import cluster_tastes, pick_interests, smooth_tastes, zipf_popularity
+from demure.demo.affinity import cluster_affinity, draw_interests, smooth_affinity, zipf_popularity
+from demure.demo.options import KINDS, PlantedOptions, require
+from demure.demo.rivals import FIRST_RELEASE, LAST_RELEASE, RivalProcess, draw_links, simulate_with_rival
+from demure.demo.simulation import Simulation, simulate
 from demure.files import atomic_folder, write_json
 
-__all__ = ["KINDS", "Knobs", "Planted", "plant"]
+__all__ = ["KINDS", "Planted", "PlantedOptions", "plant"]
 
 
 @dataclass(frozen=True)
 class Planted:
-    """A planted set: ``features`` are (I, d) float32 by modality, a zero row where the item lacks it."""
+    """A planted set; ``features`` are modality -> (I, D) float32, a zero row where the item lacks the modality."""
 
-    knobs: Knobs
+    options: PlantedOptions
     interactions: pd.DataFrame
     items: pd.DataFrame
     features: dict[str, np.ndarray]
@@ -37,122 +37,131 @@ class Planted:
             self.truth.to_csv(part / "truth.csv", index=False)
             for name, vectors in self.features.items():
                 np.save(part / f"{name}.npy", vectors, allow_pickle=False)
-            knobs = dataclasses.asdict(self.knobs)
-            if self.knobs.rival is None:  # a set without a rival keeps the file that it had before rivals existed
-                knobs = {name: value for name, value in knobs.items() if name not in ("rival", "p_rival")}
-            write_json(part / "planted.json", {"interactions": len(self.interactions), **knobs})
+            content = dataclasses.asdict(self.options)
+            if self.options.rival is None:  # a set without a rival keeps the file that it had before rivals existed
+                content = {name: value for name, value in content.items() if name not in ("rival", "p_rival")}
+            write_json(part / "planted.json", {"interactions": len(self.interactions), **content})
 
 
-def plant(knobs: Knobs, features: Mapping[str, np.ndarray] | None = None) -> Planted:
-    """Make a planted set; the same knobs give the same set.
+def plant(options: PlantedOptions, features: Mapping[str, np.ndarray] | None = None) -> Planted:
+    """Generate a planted set; the same options give the same set.
 
-    ``features``, modality name -> (I, d), plants users over items that exist already, by tastes without clusters in
-    these very features; a zero row is a missing modality. ``knobs.items`` and ``knobs.modalities`` then follow them.
-    Raises ``DemureError`` where they cannot.
+    ``features``, modality -> (I, D), simulates users over existing items, by interests without clusters in these
+    features; a zero row is a missing modality. Items and modalities of the options then follow the features. Raises
+    ``DemureError`` where they cannot.
     """
     if features is not None:
-        knobs = _knobs_of(knobs, features)
-    random = np.random.default_rng(knobs.seed)
-    if knobs.rival is not None:
-        return _plant_with_rival(knobs, random)
-    n_modalities = len(knobs.modalities)
-    popularity = zipf_popularity(knobs.items, knobs.zipf, random)
-    reliance = random.dirichlet(np.full(n_modalities, knobs.alpha), knobs.users)
-    lengths = random.integers(knobs.length[0], knobs.length[1] + 1, knobs.users)
-    present = random.random((n_modalities, knobs.items)) >= knobs.missing
+        options = _matching_options(options, features)
+    random = np.random.default_rng(options.seed)
+    if options.rival is not None:
+        return _plant_with_rival(options, random)
+    n_modalities = len(options.modalities)
+    popularity = zipf_popularity(options.items, options.zipf, random)
+    reliance = random.dirichlet(np.full(n_modalities, options.alpha), options.users)
+    lengths = random.integers(options.length[0], options.length[1] + 1, options.users)
+    present = random.random((n_modalities, options.items)) >= options.missing
 
-    if knobs.clusters:
-        cluster = np.stack([random.permutation(np.arange(knobs.items) % knobs.clusters) for _ in knobs.modalities])
-        liked = [pick_interests(knobs.users, knobs.clusters, knobs.interests, random) for _ in cluster]
-        affinity = cluster_tastes(cluster, liked, present)
-        latents = [_around_centres(cluster[m], knobs, random) for m in range(n_modalities)]
+    if options.clusters:
+        cluster = np.stack(
+            [random.permutation(np.arange(options.items) % options.clusters) for _ in options.modalities]
+        )
+        interests = [draw_interests(options.users, options.clusters, options.interests, random) for _ in cluster]
+        affinity = cluster_affinity(cluster, interests, present)
+        latents = [_around_centres(cluster[m], options, random) for m in range(n_modalities)]
     else:
         if features is None:
-            latents = [random.standard_normal((knobs.items, 8)) for _ in knobs.modalities]
+            latents = [random.standard_normal((options.items, 8)) for _ in options.modalities]
         else:
-            latents = [np.asarray(features[name], dtype=np.float64) for name in knobs.modalities]
+            latents = [np.asarray(features[name], dtype=np.float64) for name in options.modalities]
             present &= np.stack([np.linalg.norm(latent, axis=1) > 0 for latent in latents])
-        affinity = smooth_tastes(
-            latents, present, popularity, random, users=knobs.users, interests=knobs.interests, nats=knobs.nats
+        affinity = smooth_affinity(
+            latents, present, popularity, random, users=options.users, interests=options.interests, nats=options.nats
         )
 
     if features is None:
-        made = [_observe(latent, knobs, random) for latent in latents]
+        observed = [_observe(latent, options, random) for latent in latents]
     else:
-        made = [np.asarray(features[name], dtype=np.float32) for name in knobs.modalities]
-    drawn = choose(affinity, popularity, reliance, lengths, random, p_none=knobs.p_none, p_two=knobs.p_two)
+        observed = [np.asarray(features[name], dtype=np.float32) for name in options.modalities]
+    simulation = simulate(affinity, popularity, reliance, lengths, random, p_none=options.p_none, p_two=options.p_two)
     return _planted(
-        knobs, drawn, {m: made[k] * present[k][:, None].astype(np.float32) for k, m in enumerate(knobs.modalities)}
+        options,
+        simulation,
+        {m: observed[k] * present[k][:, None].astype(np.float32) for k, m in enumerate(options.modalities)},
     )
 
 
-def _plant_with_rival(knobs: Knobs, random: np.random.Generator) -> Planted:
-    given = len(knobs.modalities)
-    made = given + 1 if knobs.rival == "hidden" else given
-    cluster = random.integers(0, knobs.clusters, (made, knobs.items))
-    process = Process(
-        popularity=zipf_popularity(knobs.items, knobs.zipf, random),
+def _plant_with_rival(options: PlantedOptions, random: np.random.Generator) -> Planted:
+    visible = len(options.modalities)
+    n_modalities = visible + 1 if options.rival == "hidden" else visible
+    cluster = random.integers(0, options.clusters, (n_modalities, options.items))
+    process = RivalProcess(
+        popularity=zipf_popularity(options.items, options.zipf, random),
         cluster=cluster,
-        liked=[pick_interests(knobs.users, knobs.clusters, knobs.interests, random) for _ in range(made)],
-        present=random.random((made, knobs.items)) >= knobs.missing,
-        reliance=random.dirichlet(np.full(made, knobs.alpha), knobs.users),
-        p_rival=knobs.p_rival,
-        release=random.uniform(FIRST_RELEASE, LAST_RELEASE, knobs.items) if knobs.rival == "trend" else None,
-        links=draw_links(knobs.items, random) if knobs.rival == "habit" else None,
+        interests=[
+            draw_interests(options.users, options.clusters, options.interests, random) for _ in range(n_modalities)
+        ],
+        present=random.random((n_modalities, options.items)) >= options.missing,
+        reliance=random.dirichlet(np.full(n_modalities, options.alpha), options.users),
+        p_rival=options.p_rival,
+        release=random.uniform(FIRST_RELEASE, LAST_RELEASE, options.items) if options.rival == "trend" else None,
+        links=draw_links(options.items, random) if options.rival == "habit" else None,
     )
-    features = [_observe(_around_centres(cluster[m], knobs, random), knobs, random) for m in range(given)]
+    features = [_observe(_around_centres(cluster[m], options, random), options, random) for m in range(visible)]
     if process.release is not None:
-        features[-1] += _date(process.release, knobs, random)
+        features[-1] += _date(process.release, options, random)
     features = [matrix * process.present[m][:, None].astype(np.float32) for m, matrix in enumerate(features)]
-    lengths = random.integers(knobs.length[0], knobs.length[1] + 1, knobs.users)
-    drawn = choose_by(process, lengths, random)
-    caused, posterior = drawn.caused[:, :given].copy(), drawn.posterior[:, :given].copy()
-    if knobs.rival == "junk":
+    lengths = random.integers(options.length[0], options.length[1] + 1, options.users)
+    simulation = simulate_with_rival(process, lengths, random)
+    caused, posterior = simulation.caused[:, :visible].copy(), simulation.posterior[:, :visible].copy()
+    if options.rival == "junk":
         features[0] = random.permutation(features[0])
         caused[:, 0], posterior[:, 0] = False, 0.0
-    drawn = dataclasses.replace(drawn, caused=caused, posterior=posterior)
-    return _planted(knobs, drawn, dict(zip(knobs.modalities, features, strict=True)))
+    simulation = dataclasses.replace(simulation, caused=caused, posterior=posterior)
+    return _planted(options, simulation, dict(zip(options.modalities, features, strict=True)))
 
 
-def _planted(knobs: Knobs, drawn: Choices, features: dict[str, np.ndarray]) -> Planted:
-    user_ids = np.array([f"u{k}" for k in range(knobs.users)], dtype=object)
-    item_ids = np.array([f"i{k}" for k in range(knobs.items)], dtype=object)
+def _planted(options: PlantedOptions, simulation: Simulation, features: dict[str, np.ndarray]) -> Planted:
+    user_ids = np.array([f"u{k}" for k in range(options.users)], dtype=object)
+    item_ids = np.array([f"i{k}" for k in range(options.items)], dtype=object)
     return Planted(
-        knobs,
-        drawn.interactions(user_ids, item_ids),
+        options,
+        simulation.interactions(user_ids, item_ids),
         pd.DataFrame({"item_id": item_ids}),
         features,
-        drawn.truth(user_ids, item_ids, knobs.modalities),
+        simulation.truth(user_ids, item_ids, options.modalities),
     )
 
 
-def _around_centres(cluster: np.ndarray, knobs: Knobs, random: np.random.Generator, size: int = 16) -> np.ndarray:
-    centres = random.standard_normal((knobs.clusters, size))
-    return centres[cluster] + knobs.noise * random.standard_normal((len(cluster), size))
+def _around_centres(
+    cluster: np.ndarray, options: PlantedOptions, random: np.random.Generator, size: int = 16
+) -> np.ndarray:
+    """Draw a latent point (I, size) for each item, around the centre of its ``cluster`` (I,)."""
+    centres = random.standard_normal((options.clusters, size))
+    return centres[cluster] + options.noise * random.standard_normal((len(cluster), size))
 
 
-def _observe(latent: np.ndarray, knobs: Knobs, random: np.random.Generator) -> np.ndarray:
-    """(I, d) float32: what an encoder would give, a random two-layer network of the latent point, and noise."""
-    hidden = 2 * knobs.dimensions
+def _observe(latent: np.ndarray, options: PlantedOptions, random: np.random.Generator) -> np.ndarray:
+    """Return features (I, D) float32 like an encoder's: a random two-layer network of the latent points, and noise."""
+    hidden = 2 * options.dimensions
     first = random.standard_normal((latent.shape[1], hidden)) / np.sqrt(latent.shape[1])
-    second = random.standard_normal((hidden, knobs.dimensions)) / np.sqrt(hidden)
+    second = random.standard_normal((hidden, options.dimensions)) / np.sqrt(hidden)
     clean = np.tanh(latent @ first) @ second
-    return (clean + knobs.feature_noise * random.standard_normal(clean.shape)).astype(np.float32)
+    return (clean + options.feature_noise * random.standard_normal(clean.shape)).astype(np.float32)
 
 
-def _date(release: np.ndarray, knobs: Knobs, random: np.random.Generator) -> np.ndarray:
-    """Return what a release date adds to the features, (I, d) float32: season and date in random directions.
+def _date(release: np.ndarray, options: PlantedOptions, random: np.random.Generator) -> np.ndarray:
+    """Return the trace of release dates in the features, (I, D) float32: season and date in random directions.
 
-    A date that only grows would be one direction, easy to remove; the season bends it. The strength is as measured on
-    the set that this kind follows.
+    A date that only grows would be one direction, easy to remove; the season makes it a curve. The strength was
+    measured on the data set that this kind follows.
     """
     turn = 2 * np.pi * release / LAST_RELEASE
     date = np.stack([np.sin(turn), np.cos(turn), release / LAST_RELEASE], axis=1)
-    return (0.55 * date @ random.standard_normal((3, knobs.dimensions))).astype(np.float32)
+    return (0.55 * date @ random.standard_normal((3, options.dimensions))).astype(np.float32)
 
 
-def _knobs_of(knobs: Knobs, features: Mapping[str, np.ndarray]) -> Knobs:
+def _matching_options(options: PlantedOptions, features: Mapping[str, np.ndarray]) -> PlantedOptions:
     counts = {name: len(matrix) for name, matrix in features.items()}
     require(len(set(counts.values())) == 1, "features", counts, "give every modality a row for each item")
-    require(not knobs.clusters, "clusters", knobs.clusters, "given features have none: set clusters to 0")
-    return dataclasses.replace(knobs, items=next(iter(counts.values())), modalities=tuple(features))
+    require(not options.clusters, "clusters", options.clusters, "given features have none: set clusters to 0")
+    return dataclasses.replace(options, items=next(iter(counts.values())), modalities=tuple(features))

@@ -1,4 +1,4 @@
-"""`demure demo`: everything demure does, each step the library call that its command makes, on a catalogue it draws."""
+"""`demure demo`: run every step of demure on a generated catalogue, each by the library call of its command."""
 
 from __future__ import annotations
 
@@ -28,12 +28,21 @@ RECIPES = {"demure": "default", "no-denoising": "no-denoising", "popularity": "p
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the demo made and found. ``judgement`` compares the three runs on the test split, ``diagnosis`` is scored
-    against the generator's truth, ``without_denoising`` likewise for the model that does not denoise; ``user`` is one
-    user's history with ``caused``: (item, modality) pairs that truly made the choice. ``seconds`` per step."""
+    """The results of the demo.
+
+    Attributes:
+        out: the folder of everything.
+        evaluation: the three runs on the test split, compared.
+        diagnosis: scores of the diagnosis against the generator's truth.
+        without_denoising: the same for the model that does not denoise.
+        user: one user's history; ``caused`` holds the (item, modality) pairs that caused an interaction by the truth.
+        recommended: the recommendations that were written.
+        files: description -> path.
+        seconds: step -> duration.
+    """
 
     out: str
-    judgement: RunEvaluations
+    evaluation: RunEvaluations
     diagnosis: DiagnosisScore
     without_denoising: DiagnosisScore
     user: UserView
@@ -43,7 +52,7 @@ class DemoResult:
     seconds: dict[str, float]
 
 
-def run(
+def run_demo(
     out: Path,
     *,
     seed: int = 0,
@@ -51,10 +60,10 @@ def run(
     overrides: Sequence[str] = (),
     listener: Listener = silent,
 ) -> DemoResult:
-    """Render, prepare, extract, train three recipes, eval, inspect, recommend and report, all under ``out``.
+    """Render, prepare, extract, train three recipes, evaluate, inspect, recommend and report, all under ``out``.
 
-    ``catalogue`` is another one than the usual, ``overrides`` change the two recipes that train. A second demo replaces
-    the first; any other folder with something in it is refused with ``DemureError``.
+    ``catalogue`` replaces the usual catalogue; ``overrides``, as ``--set`` takes them, change the two recipes that
+    train. A second demo replaces the first; any other folder with content is refused with ``DemureError``.
     """
     out = Path(out)
     again = (out / "catalogue").is_dir()
@@ -69,13 +78,13 @@ def run(
 
     listener(Progress("draw the catalogue", 0))
     options = catalogue or CatalogueOptions(seed=seed)
-    made = render(out / "catalogue", options, overwrite=again, listener=listener)
+    rendered = render(out / "catalogue", options, overwrite=again, listener=listener)
     done("draw")
     dataset = out / "dataset"
-    given = PrepareOptions(
-        interactions=made.interactions, out=dataset, items=made.items, images=made.images, overwrite=again
+    prepare_options = PrepareOptions(
+        interactions=rendered.interactions, out=dataset, items=rendered.items, images=rendered.images, overwrite=again
     )
-    prepare_with_features(given, listener)
+    prepare_with_features(prepare_options, listener)
     done("prepare")
     extract(dataset, text="tfidf", image="color", listener=listener)
     done("extract")
@@ -93,24 +102,24 @@ def run(
             listener=listener,
         )
         done(f"train {name}")
-    judgement = evaluate_runs(list(runs.values()), device="cpu", listener=listener)
+    evaluation = evaluate_runs(list(runs.values()), device="cpu", listener=listener)
     done("eval")
-    truth = pd.read_csv(made.truth, dtype={"user_id": str, "item_id": str, "modality": str})
+    truth = pd.read_csv(rendered.truth, dtype={"user_id": str, "item_id": str, "modality": str})
     scores = {}
     for name in ("demure", "no-denoising"):
         file = out / f"noise-{name}.parquet"
         export(runs[name], file)
         scores[name] = score_diagnosis(truth, pd.read_parquet(file))
-    user = user_view(runs["demure"], telling_user(pd.read_parquet(out / "noise-demure.parquet")))
+    user = user_view(runs["demure"], illustrative_user(pd.read_parquet(out / "noise-demure.parquet")))
     done("inspect")
     recommended = recommend(runs["demure"], out / "recommendations.parquet", k=20, device="cpu", listener=listener)
     done("recommend")
-    report(runs["demure"], out / "report.html", truth=made.truth, listener=listener)
+    report(runs["demure"], out / "report.html", truth=rendered.truth, listener=listener)
     done("report")
     caused = truth[(truth["user_id"] == user.user_id) & (truth["caused"] == 1)]
     return DemoResult(
         out=str(out),
-        judgement=judgement,
+        evaluation=evaluation,
         diagnosis=scores["demure"],
         without_denoising=scores["no-denoising"],
         user=user,
@@ -128,18 +137,20 @@ def run(
     )
 
 
-def telling_user(diagnosis: pd.DataFrame) -> str:
-    """Of the users with a middling history, the one for whom the rarest of the modalities' verdicts is most frequent:
-    a user who looks at different things at different times, so that there is something to see."""
-    judged = diagnosis[diagnosis["verdict"] != "missing"]
+def illustrative_user(diagnosis: pd.DataFrame) -> str:
+    """Return a user of medium history whose interactions have different causes, as an example to show.
+
+    Of these users, it is the user for whom the rarest of the modalities' verdicts is most frequent.
+    """
+    diagnosed = diagnosis[diagnosis["verdict"] != "missing"]
     modalities = diagnosis["modality"].nunique()
-    size = judged.groupby("user_id").size()
-    middling = size[size.between(7 * modalities, 12 * modalities)].index
-    among = judged[judged["user_id"].isin(middling if len(middling) else size.index)]
-    poi = among["verdict"] == "poi"
-    sure = (among["poi_probability"] - 0.5).abs() > 0.35
-    kinds = among["modality"] + np.where(poi, " poi", " noise")
-    counts = among[sure].groupby(["user_id", kinds[sure]]).size().unstack(fill_value=0)
+    size = diagnosed.groupby("user_id").size()
+    medium = size[size.between(7 * modalities, 12 * modalities)].index
+    candidates = diagnosed[diagnosed["user_id"].isin(medium if len(medium) else size.index)]
+    poi = candidates["verdict"] == "poi"
+    sure = (candidates["poi_probability"] - 0.5).abs() > 0.35
+    kinds = candidates["modality"] + np.where(poi, " poi", " noise")
+    counts = candidates[sure].groupby(["user_id", kinds[sure]]).size().unstack(fill_value=0)
     return str(
         counts.assign(least=counts.min(axis=1), total=counts.sum(axis=1)).sort_values(["least", "total"]).index[-1]
     )

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from PIL import Image, UnidentifiedImageError
 
-from demure.demo.blurbs import TOPICS, write_blurb, write_title
+from demure.demo.book_covers import HEIGHT, STYLES, WIDTH, draw_cover
+from demure.demo.book_texts import TOPICS, write_description, write_title
 from demure.demo.catalogue import CatalogueOptions, render
-from demure.demo.covers import HEIGHT, STYLES, WIDTH, draw_cover
 from demure.diagnosis.calibration import auc, calibration_error
 from demure.errors import DemureError
 from demure.files import sha256_file
@@ -67,7 +67,7 @@ def test_gaps_are_real_and_of_every_kind(catalogue):
     assert titles.is_unique
 
 
-def test_what_a_book_lacks_caused_nothing(catalogue):
+def test_missing_content_of_a_book_causes_nothing(catalogue):
     truth = pd.read_csv(catalogue.truth)
     wordless = texts(catalogue).query("title == ''").item_id
     rows = truth[truth.item_id.isin(wordless) & (truth.modality == "text")]
@@ -87,11 +87,11 @@ def test_the_truth_is_calibrated_and_high(catalogue):
 def test_style_and_topic_are_apart(catalogue):
     table = pd.crosstab(answers(catalogue)["style"], answers(catalogue)["topic"])
     assert table.shape == (9, 9)
-    # 90 books over 81 cells: no cell may hold a style's whole share of ten.
+    # 90 books over 81 pairs: no pair may hold a style's whole share of ten.
     assert table.to_numpy().max() <= 5
 
 
-def test_a_picture_tells_its_style():
+def test_a_picture_shows_its_style():
     """Colours, places and edges of a cover lead to others of its style, nearly always and not always."""
     random = np.random.default_rng(0)
     names = [style for style in STYLES for _ in range(8)]
@@ -102,12 +102,12 @@ def test_a_picture_tells_its_style():
     assert 0.8 <= right < 1.0
 
 
-def test_words_tell_the_topic():
+def test_words_show_the_topic():
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     random = np.random.default_rng(0)
     names = [topic for topic in TOPICS for _ in range(20)]
-    books = [f"{write_title(topic, random)} {write_blurb(topic, random)}" for topic in names]
+    books = [f"{write_title(topic, random)} {write_description(topic, random)}" for topic in names]
     weights = TfidfVectorizer(stop_words="english").fit_transform(books)
     near = (weights @ weights.T).toarray()
     np.fill_diagonal(near, -1)
@@ -119,7 +119,7 @@ def test_words_tell_the_topic():
 def test_sentences_are_whole(topic):
     random = np.random.default_rng(1)
     for _ in range(30):
-        for text in (write_title(topic, random), write_blurb(topic, random)):
+        for text in (write_title(topic, random), write_description(topic, random)):
             assert text[0].isupper() or not text[0].isalpha()
             assert not set("{}|") & set(text)
             assert "  " not in text
@@ -134,10 +134,10 @@ def test_covers_differ_within_a_style(style):
     assert np.abs(first - second).mean() > 5
 
 
-def test_progress_is_told(tmp_path):
-    heard = []
-    render(tmp_path / "shop", dataclasses.replace(SMALL, items=20, users=5), listener=heard.append)
-    assert (heard[-1].stage, heard[-1].done, heard[-1].total) == ("draw covers", 20, 20)
+def test_progress_is_reported(tmp_path):
+    reports = []
+    render(tmp_path / "shop", dataclasses.replace(SMALL, items=20, users=5), listener=reports.append)
+    assert (reports[-1].stage, reports[-1].done, reports[-1].total) == ("draw covers", 20, 20)
 
 
 def test_refusals(tmp_path):

@@ -4,33 +4,33 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from demure.demo.planted import KINDS, Knobs, plant
-from demure.demo.tastes import pick_interests, smooth_tastes, zipf_popularity
+from demure.demo.affinity import draw_interests, smooth_affinity, zipf_popularity
+from demure.demo.planted import KINDS, PlantedOptions, plant
 from demure.diagnosis.calibration import auc, calibration_error
 from demure.errors import DemureError
 from demure.files import read_json
 
-SMALL = Knobs(users=150, items=300, length=(5, 12), clusters=6)
+SMALL = PlantedOptions(users=150, items=300, length=(5, 12), clusters=6)
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_every_kind_is_whole_and_its_ceiling_high(kind):
-    knobs = dataclasses.replace(KINDS[kind], users=200, items=500)
-    planted = plant(knobs)
+    options = dataclasses.replace(KINDS[kind], users=200, items=500)
+    planted = plant(options)
     truth, interactions = planted.truth, planted.interactions
     assert not interactions.duplicated(["user_id", "item_id"]).any()
-    assert len(truth) == len(interactions) * len(knobs.modalities)
-    assert interactions.groupby("user_id").size().between(*knobs.length).all()
+    assert len(truth) == len(interactions) * len(options.modalities)
+    assert interactions.groupby("user_id").size().between(*options.length).all()
     assert {name: matrix.shape for name, matrix in planted.features.items()} == dict.fromkeys(
-        knobs.modalities, (500, knobs.dimensions)
+        options.modalities, (500, options.dimensions)
     )
     assert auc(truth["caused"].to_numpy(), truth["posterior"].to_numpy()) > 0.95
     assert calibration_error(truth["caused"].to_numpy(), truth["posterior"].to_numpy()) < 0.01
 
 
-@pytest.mark.parametrize("knobs", [SMALL, dataclasses.replace(SMALL, clusters=0)])
-def test_the_seed_decides(knobs):
-    first, again, other = plant(knobs), plant(knobs), plant(dataclasses.replace(knobs, seed=1))
+@pytest.mark.parametrize("options", [SMALL, dataclasses.replace(SMALL, clusters=0)])
+def test_the_seed_decides(options):
+    first, again, other = plant(options), plant(options), plant(dataclasses.replace(options, seed=1))
     pd.testing.assert_frame_equal(first.truth, again.truth)
     assert np.array_equal(first.features["text"], again.features["text"])
     assert not first.interactions.equals(other.interactions)
@@ -46,8 +46,8 @@ def test_missing_rows_are_zero_and_cause_nothing():
         assert (rows.posterior == 0).all()
 
 
-def test_features_tell_clusters_apart():
-    """What a modality caused lies nearer together, in its own features, than what the other caused."""
+def test_features_separate_clusters():
+    """Items that a modality caused are more similar in its own features than items that the other caused."""
     planted = plant(dataclasses.replace(SMALL, interests=(1, 1)))
     truth = planted.truth[planted.truth.caused == 1]
     vectors = planted.features["image"] - planted.features["image"].mean(axis=0)
@@ -61,36 +61,36 @@ def test_features_tell_clusters_apart():
 
 def test_users_planted_over_given_features():
     random = np.random.default_rng(0)
-    given = {"audio": random.standard_normal((80, 5)), "text": random.standard_normal((80, 7))}
-    given["audio"][:20] = 0
-    planted = plant(Knobs(users=60, length=(4, 6), clusters=0), given)
-    assert planted.knobs.items == 80
-    assert planted.knobs.modalities == ("audio", "text")
-    assert np.array_equal(planted.features["text"], given["text"].astype(np.float32))
+    features = {"audio": random.standard_normal((80, 5)), "text": random.standard_normal((80, 7))}
+    features["audio"][:20] = 0
+    planted = plant(PlantedOptions(users=60, length=(4, 6), clusters=0), features)
+    assert planted.options.items == 80
+    assert planted.options.modalities == ("audio", "text")
+    assert np.array_equal(planted.features["text"], features["text"].astype(np.float32))
     audio = planted.truth[planted.truth.modality == "audio"]
     assert not audio[audio.item_id.isin([f"i{k}" for k in range(20)])].caused.any()
     assert audio.caused.any()
 
 
-def test_nats_is_what_an_interest_tells():
+def test_nats_is_the_information_of_an_interest():
     random = np.random.default_rng(0)
     latent, present = random.standard_normal((400, 6)), np.ones((1, 400), bool)
     popularity = zipf_popularity(400, 0.8, random)
-    told = []
+    information = []
     for nats in (1.0, 2.0):
-        tastes = smooth_tastes([latent], present, popularity, random, users=200, interests=(1, 1), nats=nats)
-        ratio = tastes(np.arange(200))[0]
+        affinity = smooth_affinity([latent], present, popularity, random, users=200, interests=(1, 1), nats=nats)
+        ratio = affinity(np.arange(200))[0]
         assert ratio @ popularity == pytest.approx(np.ones(200))
-        told.append((ratio * np.log(ratio) @ popularity).mean())
-    assert told == pytest.approx([1.0, 2.0], rel=0.15)
+        information.append((ratio * np.log(ratio) @ popularity).mean())
+    assert information == pytest.approx([1.0, 2.0], rel=0.15)
 
 
 def test_interests_stay_within_their_span():
-    counts = pick_interests(500, 7, (2, 4), np.random.default_rng(0)).sum(axis=1)
+    counts = draw_interests(500, 7, (2, 4), np.random.default_rng(0)).sum(axis=1)
     assert sorted(set(counts)) == [2, 3, 4]
 
 
-def test_the_folder_holds_what_was_planted(tmp_path):
+def test_the_folder_holds_the_planted_set(tmp_path):
     planted = plant(dataclasses.replace(SMALL, users=20))
     planted.write(tmp_path / "set")
     assert sorted(p.name for p in (tmp_path / "set").iterdir()) == [
@@ -101,8 +101,8 @@ def test_the_folder_holds_what_was_planted(tmp_path):
         "text.npy",
         "truth.csv",
     ]
-    knobs = read_json(tmp_path / "set" / "planted.json")
-    assert (knobs["users"], knobs["interactions"]) == (20, len(planted.interactions))
+    options = read_json(tmp_path / "set" / "planted.json")
+    assert (options["users"], options["interactions"]) == (20, len(planted.interactions))
     assert pd.read_csv(tmp_path / "set" / "truth.csv").columns.tolist() == planted.truth.columns.tolist()
     with pytest.raises(DemureError, match="already exists"):
         planted.write(tmp_path / "set")
@@ -120,13 +120,13 @@ def test_the_folder_holds_what_was_planted(tmp_path):
         ({"missing": 1.0}, "leave some items"),
     ],
 )
-def test_impossible_knobs_are_refused(change, message):
+def test_impossible_options_are_refused(change, message):
     with pytest.raises(DemureError, match=message):
         dataclasses.replace(SMALL, **change)
 
 
 def test_features_that_do_not_fit_are_refused():
     with pytest.raises(DemureError, match="a row for each item"):
-        plant(Knobs(clusters=0), {"a": np.ones((3, 2)), "b": np.ones((4, 2))})
+        plant(PlantedOptions(clusters=0), {"a": np.ones((3, 2)), "b": np.ones((4, 2))})
     with pytest.raises(DemureError, match="set clusters to 0"):
-        plant(Knobs(), {"a": np.ones((300, 2))})
+        plant(PlantedOptions(), {"a": np.ones((300, 2))})

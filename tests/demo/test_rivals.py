@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from demure.demo.planted import KINDS, Knobs, plant
-from demure.demo.rivals import Process, choose_by, draw_links, draw_seconds
+from demure.demo.planted import KINDS, PlantedOptions, plant
+from demure.demo.rivals import RivalProcess, draw_links, draw_seconds, simulate_with_rival
 from demure.diagnosis.calibration import auc, calibration_error
 from demure.errors import DemureError
 from demure.files import read_json
@@ -22,16 +22,16 @@ def sets():
 
 def cause_table(planted):
     """``caused`` and ``posterior`` (N, M) in the order of the interactions."""
-    shape = (len(planted.interactions), len(planted.knobs.modalities))
+    shape = (len(planted.interactions), len(planted.options.modalities))
     return tuple(planted.truth[name].to_numpy().reshape(shape) for name in ("caused", "posterior"))
 
 
-def two_tastes(**rival):
+def two_interests(**rival):
     """One interest per modality, the same for all; items 0-1 by modality 0, items 1-2 by modality 1, item 3 by none."""
-    return Process(
+    return RivalProcess(
         popularity=np.full(4, 1 / 4),
         cluster=np.array([[0, 0, 1, 1], [1, 0, 0, 1]]),
-        liked=[np.tile([True, False], (3000, 1))] * 2,
+        interests=[np.tile([True, False], (3000, 1))] * 2,
         present=np.ones((2, 4), bool),
         reliance=np.tile([0.4, 0.6], (3000, 1)),
         **rival,
@@ -71,8 +71,8 @@ def test_times_rise_within_a_year(sets, kind):
 
 @pytest.mark.parametrize("kind", RIVALS)
 def test_the_seed_decides(kind):
-    knobs = dataclasses.replace(KINDS[kind], users=40, items=300)
-    first, again, other = plant(knobs), plant(knobs), plant(dataclasses.replace(knobs, seed=1))
+    options = dataclasses.replace(KINDS[kind], users=40, items=300)
+    first, again, other = plant(options), plant(options), plant(dataclasses.replace(options, seed=1))
     pd.testing.assert_frame_equal(first.truth, again.truth)
     pd.testing.assert_frame_equal(first.interactions, again.interactions)
     assert all(np.array_equal(first.features[name], again.features[name]) for name in first.features)
@@ -81,28 +81,32 @@ def test_the_seed_decides(kind):
 
 def test_the_posterior_of_a_trend_by_hand():
     # All items are there from the start. Item 1: .5 * (.4 / 2 + .6 / 2) by content and .5 / 4 by the trend.
-    drawn = choose_by(two_tastes(p_rival=0.5, release=np.zeros(4)), np.ones(3000, int), np.random.default_rng(0))
+    simulation = simulate_with_rival(
+        two_interests(p_rival=0.5, release=np.zeros(4)), np.ones(3000, int), np.random.default_rng(0)
+    )
     expected = np.array([[0.1, 0], [0.1, 0.15], [0, 0.15], [0, 0]])
     expected /= (expected.sum(axis=1) + 0.125)[:, None]
-    assert drawn.posterior == pytest.approx(expected[drawn.items])
-    assert (drawn.caused.sum(axis=1) == 0).mean() == pytest.approx(0.5, abs=0.03)
+    assert simulation.posterior == pytest.approx(expected[simulation.items])
+    assert (simulation.caused.sum(axis=1) == 0).mean() == pytest.approx(0.5, abs=0.03)
 
 
 def test_the_posterior_of_a_habit_by_hand():
-    # Every item leads to item 3, which no taste leads to: nobody takes it first, and by nothing else.
+    # Every item is linked to item 3, which is in no cluster of interest: no user takes it first, nor by content.
     links = np.array([[3], [3], [3], [0]])
-    drawn = choose_by(two_tastes(p_rival=0.5, links=links), np.full(3000, 2), np.random.default_rng(0))
-    first, second = drawn.step == 0, drawn.step == 1
-    assert (drawn.items[first] != 3).all()
-    assert drawn.posterior[first].sum(axis=1) == pytest.approx(1)
-    assert (drawn.posterior[second].sum(axis=1) == 0).tolist() == (drawn.items[second] == 3).tolist()
+    simulation = simulate_with_rival(
+        two_interests(p_rival=0.5, links=links), np.full(3000, 2), np.random.default_rng(0)
+    )
+    first, second = simulation.step == 0, simulation.step == 1
+    assert (simulation.items[first] != 3).all()
+    assert simulation.posterior[first].sum(axis=1) == pytest.approx(1)
+    assert (simulation.posterior[second].sum(axis=1) == 0).tolist() == (simulation.items[second] == 3).tolist()
     # After item 0: .5 by habit; of the content's .5 the part .4 / 2 * .5 is taken already: .5 / .9.
-    after = drawn.items[second][drawn.items[first] == 0]
+    after = simulation.items[second][simulation.items[first] == 0]
     assert (after == 3).mean() == pytest.approx(0.5 / 0.9, abs=0.05)
 
 
 def test_items_of_a_trend_appear_and_fade():
-    process = dataclasses.replace(two_tastes(p_rival=1.0), release=np.array([-60.0, 0.0, 90.0, 200.0]))
+    process = dataclasses.replace(two_interests(p_rival=1.0), release=np.array([-60.0, 0.0, 90.0, 200.0]))
     days = np.array([10, 100, 190])
     w = process.joint(np.arange(3), days * 86_400, np.full(3, -1))[2]
     assert (w > 0).tolist() == [[True, True, False, False], [True, True, True, False], [True, True, True, False]]
@@ -140,8 +144,8 @@ def test_the_hidden_modality_is_withheld(sets, tmp_path):
     planted.write(tmp_path / "set")
     assert sorted(path.name for path in (tmp_path / "set").glob("*.npy")) == ["image.npy", "text.npy"]
     assert set(planted.truth.modality) == {"image", "text"}
-    knobs = read_json(tmp_path / "set" / "planted.json")
-    assert (knobs["rival"], knobs["modalities"]) == ("hidden", ["image", "text"])
+    options = read_json(tmp_path / "set" / "planted.json")
+    assert (options["rival"], options["modalities"]) == ("hidden", ["image", "text"])
 
 
 def test_junk_deals_the_image_and_never_blames_it(sets):
@@ -165,11 +169,11 @@ def test_links_are_to_others_and_all_different():
 
 
 def test_who_has_nothing_left_to_go_by_chooses_without_cause():
-    drawn = choose_by(two_tastes(), np.full(3000, 4), np.random.default_rng(0))
-    last = drawn.step == 3
-    assert (drawn.items[last] == 3).all()
-    assert not drawn.caused[last].any()
-    assert not drawn.posterior[last].any()
+    simulation = simulate_with_rival(two_interests(), np.full(3000, 4), np.random.default_rng(0))
+    last = simulation.step == 3
+    assert (simulation.items[last] == 3).all()
+    assert not simulation.caused[last].any()
+    assert not simulation.posterior[last].any()
 
 
 def test_seconds_rise_within_the_length():
@@ -181,7 +185,9 @@ def test_seconds_rise_within_the_length():
 
 
 def test_a_missing_modality_causes_nothing_beside_a_rival():
-    planted = plant(Knobs(users=100, items=300, clusters=6, length=(5, 9), missing=0.3, rival="trend", p_rival=0.3))
+    planted = plant(
+        PlantedOptions(users=100, items=300, clusters=6, length=(5, 9), missing=0.3, rival="trend", p_rival=0.3)
+    )
     caused, posterior = cause_table(planted)
     rows = planted.interactions.item_id.str[1:].astype(int).to_numpy()
     for m, matrix in enumerate(planted.features.values()):
@@ -206,4 +212,4 @@ def test_a_missing_modality_causes_nothing_beside_a_rival():
 )
 def test_impossible_rivals_are_refused(change, message):
     with pytest.raises(DemureError, match=message):
-        Knobs(**change)
+        PlantedOptions(**change)

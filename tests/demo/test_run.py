@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from demure.demo.catalogue import CatalogueOptions
-from demure.demo.run import run
+from demure.demo.run import run_demo
 from demure.errors import DemureError
 from demure_cli.views.demo import show
 
@@ -15,11 +15,11 @@ QUICK = ["training.epochs=2", "training.epoch_steps=3"]
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    return run(tmp_path_factory.mktemp("demo") / "out", catalogue=SMALL, overrides=QUICK)
+    return run_demo(tmp_path_factory.mktemp("demo") / "out", catalogue=SMALL, overrides=QUICK)
 
 
-def test_everything_it_names_is_there(made):
-    assert len(made.judgement.runs) == 3
+def test_all_files_exist(made):
+    assert len(made.evaluation.runs) == 3
     assert all(Path(file).exists() for file in made.files.values())
     assert all(Path(file).is_relative_to(made.out) for file in made.files.values())
 
@@ -46,19 +46,19 @@ def test_its_tables_fit(made, capsys, monkeypatch, columns):
 
 
 def test_a_second_demo_replaces_the_first_and_nothing_else(made, tmp_path):
-    again = run(Path(made.out), catalogue=SMALL, overrides=QUICK)
-    assert again.judgement.runs == made.judgement.runs
+    again = run_demo(Path(made.out), catalogue=SMALL, overrides=QUICK)
+    assert again.evaluation.runs == made.evaluation.runs
     assert again.diagnosis == made.diagnosis
     (tmp_path / "mine.txt").write_text("keep")
     with pytest.raises(DemureError, match="already exists"):
-        run(tmp_path, catalogue=SMALL, overrides=QUICK)
+        run_demo(tmp_path, catalogue=SMALL, overrides=QUICK)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
 @pytest.mark.slow
 def test_the_real_demo_denoises(tmp_path):
-    real = run(tmp_path / "out")
+    real = run_demo(tmp_path / "out")
     assert real.diagnosis.auc > 0.9
     assert real.diagnosis.log_loss < real.without_denoising.log_loss
-    ours, _, popularity = real.judgement.runs
+    ours, _, popularity = real.evaluation.runs
     assert ours.metrics["recall@20"] > 2 * popularity.metrics["recall@20"]

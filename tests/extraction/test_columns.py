@@ -45,9 +45,9 @@ def items():
 def extract(tmp_path, items):
     items.to_parquet(tmp_path / "items.parquet")
 
-    def extract(table=items, **given):
-        resume = given.pop("resume", True)
-        return extract_items(tmp_path, table, ["title", "description"], None, given, ExtractOptions(resume=resume))
+    def extract(table=items, **encoders):
+        resume = encoders.pop("resume", True)
+        return extract_items(tmp_path, table, ["title", "description"], None, encoders, ExtractOptions(resume=resume))
 
     extract.folder = tmp_path
     return extract
@@ -63,9 +63,9 @@ def test_columns_are_modalities_of_their_own(extract, items):
     title = store.load(extract.folder, "title")
     assert title.provenance["encoder"] == "tfidf"
     assert title.provenance["input"]["columns"] == ["title"]
-    alike = title.vectors @ title.vectors.T
+    similarity = title.vectors @ title.vectors.T
     same = items["title"].to_numpy()
-    np.testing.assert_allclose(alike[same[:, None] == same[None, :]], 1, atol=1e-5)
+    np.testing.assert_allclose(similarity[same[:, None] == same[None, :]], 1, atol=1e-5)
     assert abs(title.vectors - store.load(extract.folder, "words").vectors[:, : title.vectors.shape[1]]).max() > 0.1
 
 
@@ -98,7 +98,7 @@ def test_a_number_can_be_read_as_text(extract):
 
 
 @pytest.mark.parametrize(
-    ("given", "says"),
+    ("encoders", "message"),
     [
         (
             {"text": "title=tfidf[titel]"},
@@ -116,10 +116,10 @@ def test_a_number_can_be_read_as_text(extract):
         ({"text": "attributes=tfidf"}, "'attributes' would name features of a text"),
     ],
 )
-def test_what_cannot_be_read_is_one_error_and_leaves_nothing(extract, given, says):
+def test_what_cannot_be_read_is_one_error_and_leaves_nothing(extract, encoders, message):
     with pytest.raises(DemureError) as error:
-        extract(**given)
-    assert says in str(error.value)
+        extract(**encoders)
+    assert message in str(error.value)
     assert store.names(extract.folder) == []
 
 

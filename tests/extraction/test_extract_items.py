@@ -90,7 +90,7 @@ def dataset(folder, **columns):
 
 
 def run(folder, items, images=None, resume=True, **named):
-    columns = [one for one in items.columns if one not in {"item_id", "image"}]
+    columns = [name for name in items.columns if name not in {"item_id", "image"}]
     options = ExtractOptions("cpu", resume=resume)
     return extract_items(folder, items, columns, images, named, options).modalities
 
@@ -230,8 +230,8 @@ def test_a_killed_process_goes_on_and_ends_with_the_same_files(tmp_path):
         )
     )
 
-    def process(folder, how):
-        command = [sys.executable, str(script), str(folder), str(root), how]
+    def process(folder, mode):
+        command = [sys.executable, str(script), str(folder), str(root), mode]
         return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
     for name in ("whole", "cut"):

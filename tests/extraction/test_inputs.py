@@ -88,7 +88,7 @@ def bomb():
 @pytest.mark.parametrize(
     ("data", "kind"),
     [
-        (b"<html>not found</html>", "not an image"),
+        (b"<html>not inputs</html>", "not an image"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image"),
         (b"\x89PNG\r\n\x1a\n", "image"),
         (encoded(Image.effect_noise((64, 64), 50), "JPEG")[:600], "truncated image"),
@@ -96,7 +96,7 @@ def bomb():
         (bomb(), "too many pixels"),
     ],
 )
-def test_what_cannot_be_decoded_says_why(data, kind):
+def test_undecodable_files_have_a_reason(data, kind):
     with pytest.raises(UnusableInput) as problem:
         decode_image(data)
     assert kind in problem.value.kind
@@ -118,7 +118,7 @@ def folder(tmp_path):
 
 
 def test_which_item_has_which_picture(folder):
-    cells = {
+    problem_of = {
         "red.png": "",
         "again.jpg": "",
         "wrong.png": "",
@@ -137,18 +137,18 @@ def test_which_item_has_which_picture(folder):
         "sub": "not a file",
         "empty.png": "empty file",
     }
-    found = image_inputs(pd.DataFrame({"image": list(cells)}), folder)
-    assert len(found.keys) == 2  # red.png and its copy under another suffix are one; the JPEG is another
-    assert found.index[:4].tolist() == [0, 0, 1, 0]
-    assert found.load(1).size == (8, 6)
-    problems = {item: kind for item, kind, _ in found.problems}
-    assert [problems.get(item, "") for item in range(len(cells))] == list(cells.values())
+    inputs = image_inputs(pd.DataFrame({"image": list(problem_of)}), folder)
+    assert len(inputs.keys) == 2  # red.png and its copy under another suffix are one; the JPEG is another
+    assert inputs.index[:4].tolist() == [0, 0, 1, 0]
+    assert inputs.load(1).size == (8, 6)
+    problems = {item: kind for item, kind, _ in inputs.problems}
+    assert [problems.get(item, "") for item in range(len(problem_of))] == list(problem_of.values())
 
 
 def test_a_picture_that_turns_out_bad_names_its_file(folder):
-    found = image_inputs(pd.DataFrame({"image": ["cut.jpg"]}), folder)
+    inputs = image_inputs(pd.DataFrame({"image": ["cut.jpg"]}), folder)
     with pytest.raises(UnusableInput) as problem:
-        found.load(0)
+        inputs.load(0)
     assert problem.value.value.startswith("cut.jpg: ")
 
 
@@ -167,10 +167,10 @@ def test_texts_are_all_columns_in_their_order():
             "note": ["", None, "two\n lines", "", ""],
         }
     )
-    found = text_inputs(items, ["title", "genres", "note"])
-    assert [found.load(k) for k in range(len(found.keys))] == ["Heat\nAction, Crime", "two lines", "x|y"]
-    assert found.index.tolist() == [0, 0, 1, -1, 2]
-    assert found.problems == [(3, "empty text", "")]
+    inputs = text_inputs(items, ["title", "genres", "note"])
+    assert [inputs.load(k) for k in range(len(inputs.keys))] == ["Heat\nAction, Crime", "two lines", "x|y"]
+    assert inputs.index.tolist() == [0, 0, 1, -1, 2]
+    assert inputs.problems == [(3, "empty text", "")]
     with pytest.raises(ExtractorError, match="the items have no text"):
         text_inputs(items, [])
 
@@ -178,36 +178,36 @@ def test_texts_are_all_columns_in_their_order():
 def test_files_that_have_not_changed_are_not_read_again(folder, tmp_path, monkeypatch):
     (folder / "other.png").write_bytes(encoded(Image.new("RGB", (5, 5), "blue")))
     items = pd.DataFrame({"image": ["red.png", "again.jpg", "other.png", None, "nowhere.png", "link.png"]})
-    first = image_inputs(items, folder, tmp_path / "seen.parquet")
+    first = image_inputs(items, folder, tmp_path / "cache.parquet")
     read = []
     real = Path.read_bytes
     monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path.name) or real(path))
-    second = image_inputs(items, folder, tmp_path / "seen.parquet")
+    second = image_inputs(items, folder, tmp_path / "cache.parquet")
     assert read == []
     assert np.array_equal(first.keys, second.keys)
     assert first.index.tolist() == second.index.tolist()
     assert first.problems == second.problems
     (folder / "other.png").write_bytes(encoded(Image.new("RGB", (5, 5), "green")))
-    third = image_inputs(items.iloc[::-1], folder, tmp_path / "seen.parquet")
+    third = image_inputs(items.iloc[::-1], folder, tmp_path / "cache.parquet")
     assert read == ["other.png"]
     assert third.index.tolist() == [-1, -1, -1, 0, 1, 1]
     assert not np.array_equal(third.keys[0], second.keys[1])
-    (tmp_path / "seen.parquet").write_bytes(b"damaged")
-    assert np.array_equal(image_inputs(items.iloc[::-1], folder, tmp_path / "seen.parquet").keys, third.keys)
+    (tmp_path / "cache.parquet").write_bytes(b"damaged")
+    assert np.array_equal(image_inputs(items.iloc[::-1], folder, tmp_path / "cache.parquet").keys, third.keys)
 
 
 def test_a_file_that_became_a_link_to_the_outside_is_found_out(folder, tmp_path):
     items = pd.DataFrame({"image": ["red.png"]})
-    image_inputs(items, folder, tmp_path / "seen.parquet")
+    image_inputs(items, folder, tmp_path / "cache.parquet")
     (folder / "red.png").unlink()
     (folder / "red.png").symlink_to(tmp_path / "secret.png")
-    assert image_inputs(items, folder, tmp_path / "seen.parquet").problems == [
+    assert image_inputs(items, folder, tmp_path / "cache.parquet").problems == [
         (0, "outside the images folder", "red.png")
     ]
 
 
 def test_a_picture_that_changes_meanwhile_is_not_taken_for_the_old_one(folder):
-    found = image_inputs(pd.DataFrame({"image": ["red.png"]}), folder)
+    inputs = image_inputs(pd.DataFrame({"image": ["red.png"]}), folder)
     (folder / "red.png").write_bytes(encoded(Image.new("RGB", (8, 6), "blue")))
     with pytest.raises(UnusableInput, match="changed while it was being encoded"):
-        found.load(0)
+        inputs.load(0)

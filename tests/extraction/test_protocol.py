@@ -64,7 +64,7 @@ def test_what_is_no_name(text):
 
 
 @pytest.mark.parametrize(
-    ("name", "kind", "says"),
+    ("name", "kind", "message"),
     [
         ("sentense:x", "text", "unknown encoder 'sentense:x'; did you mean 'sentence'?"),
         ("color", "text", "'color' does not encode texts"),
@@ -81,10 +81,10 @@ def test_what_is_no_name(text):
         ("sentence:./nowhere", "text", "'./nowhere' is not there"),
     ],
 )
-def test_refusals_say_what_there_is(name, kind, says):
+def test_refusals_name_the_choices(name, kind, message):
     with pytest.raises(ExtractorError) as error:
         resolve_encoder(name, kind)
-    assert says in str(error.value)
+    assert message in str(error.value)
 
 
 def encoder_that(monkeypatch, raises):
@@ -128,7 +128,7 @@ def test_every_family_can_be_imported_and_the_built_in_ones_run_here():
             if family.target(kind):
                 module, _, name = family.target(kind).partition(":")
                 assert callable(getattr(importlib.import_module(module), name))
-    listed = {one.family: one for one in list_extractors()}
+    listed = {listed.family: listed for listed in list_extractors()}
     assert listed["tfidf"].here == ["tfidf"]
     assert listed["color"].encodes == ["image"]
     assert listed["clip"].encodes == ["text", "image"]
@@ -141,6 +141,6 @@ def test_models_in_the_hubs_cache_are_listed(tmp_path, monkeypatch):
         snapshot.mkdir(parents=True)
         (snapshot / file).write_text("{}")
         (snapshot / "model.safetensors").write_bytes(b"")
-    listed = {one.family: one.here for one in list_extractors()}
+    listed = {family.family: family.here for family in list_extractors()}
     assert listed["clip"] == ["clip:a/clip"]
     assert listed["vision"] == ["vision:b/vit"]

@@ -55,8 +55,8 @@ for made in extract.extract_items(folder, items, ["title"], root, {"text": "slow
 def pictures(tmp_path_factory):
     root = tmp_path_factory.mktemp("images")
     dots = np.random.default_rng(0).integers(0, 255, (150, 9, 9, 3), dtype=np.uint8)
-    for k, one in enumerate(dots):
-        Image.fromarray(one).save(root / f"{k}.png")
+    for k, pixels in enumerate(dots):
+        Image.fromarray(pixels).save(root / f"{k}.png")
     (root / "7.png").write_bytes(b"damaged")
     return root
 
@@ -120,9 +120,9 @@ def test_killed_processes_leave_no_process_behind(tmp_path, pictures):
         time.sleep(0.02)
         try:
             with open(f"/proc/{process.pid}/task/{process.pid}/children") as file:
-                children = [int(one) for one in file.read().split()]
+                children = [int(pid) for pid in file.read().split()]
         except OSError:
-            pytest.skip("this system does not tell the children of a process")
+            pytest.skip("this system does not list the children of a process")
     process.kill()
     process.wait()
     assert children
@@ -204,11 +204,11 @@ def test_two_processes_share_the_shards_and_make_one_manifest(tmp_path, pictures
         )
         for rank in range(2)
     ]
-    told = [process.communicate()[0].split() for process in processes]
+    printed = [process.communicate()[0].split() for process in processes]
     assert [process.returncode for process in processes] == [0, 0]
     # An image that is damaged counts as encoded by whoever found that out.
     for place in (1, 4):
-        assert int(told[0][place]) + int(told[1][place]) == 150
+        assert int(printed[0][place]) + int(printed[1][place]) == 150
     assert files(shared) == files(whole)
 
 
@@ -217,8 +217,8 @@ def test_what_a_dead_process_held_is_taken_over(tmp_path, pictures):
     subprocess.run(command(tmp_path, whole, pictures), check=True, capture_output=True, env=ENVIRONMENT)
     ranks = [{**ENVIRONMENT, "RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": str(rank)} for rank in range(2)]
     first, second = (
-        subprocess.Popen(command(tmp_path, shared, pictures), stdout=subprocess.PIPE, text=True, env=one)
-        for one in ranks
+        subprocess.Popen(command(tmp_path, shared, pictures), stdout=subprocess.PIPE, text=True, env=environment)
+        for environment in ranks
     )
     began = time.monotonic()
     while not list(shared.glob("features/.work-text/*.safetensors")) and time.monotonic() - began < 60:
@@ -249,8 +249,8 @@ def test_a_process_that_finds_nothing_does_not_wait_for_another(tmp_path):
         )
         for rank in range(2)
     ]
-    told = [process.communicate(timeout=120)[1] for process in processes]
+    errors = [process.communicate(timeout=120)[1] for process in processes]
     assert [process.returncode for process in processes] == [1, 1]
-    assert all("no item has a usable image" in one for one in told)
-    assert any("150 times: not an image" in one for one in told)
+    assert all("no item has a usable image" in error for error in errors)
+    assert any("150 times: not an image" in error for error in errors)
     assert store.names(shared) == ["text"]

@@ -45,9 +45,9 @@ def test_any_text_becomes_one_line_that_can_be_written_down(text):
 
 
 def test_texts_that_are_the_same_once_cleaned_are_one_input():
-    found = text_inputs(pd.DataFrame({"title": ["<b>Heat</b>", "Heat", "He\0at", "<p> </p>"]}), ["title"])
-    assert found.index.tolist() == [0, 0, 1, -1]
-    assert found.problems == [(3, "empty text", "")]
+    inputs = text_inputs(pd.DataFrame({"title": ["<b>Heat</b>", "Heat", "He\0at", "<p> </p>"]}), ["title"])
+    assert inputs.index.tolist() == [0, 0, 1, -1]
+    assert inputs.problems == [(3, "empty text", "")]
 
 
 def test_a_hundred_thousand_characters_are_read_in_no_time():

@@ -32,7 +32,7 @@ def test_every_group_comes_in_order_with_its_own():
         np.testing.assert_array_equal(array, [square(k) for k in inputs])
 
 
-def test_what_cannot_be_used_is_told_and_the_others_are_there():
+def test_unusable_inputs_are_listed_and_the_others_decoded():
     def make(k):
         if k % 3 == 0:
             raise UnusableInput("bad", f"number {k}")
@@ -56,11 +56,11 @@ def test_an_input_that_hangs_costs_its_time_limit_and_nothing_else():
 
     before = time.monotonic()
     groups = [(tag, list(range(4 * tag, 4 * tag + 4))) for tag in range(4)]
-    found = ran(make, groups, seconds=0.4)
+    batches = ran(make, groups, seconds=0.4)
     assert time.monotonic() - before < 5
-    assert [good for _, good, _, _ in found] == [[0, 1, 2, 3], [4, 6, 7], [8, 9, 10, 11], [12, 13, 14, 15]]
-    assert found[1][3] == [(5, "takes too long", "more than 0.4 s")]
-    np.testing.assert_array_equal(found[1][2], [square(k) for k in (4, 6, 7)])
+    assert [good for _, good, _, _ in batches] == [[0, 1, 2, 3], [4, 6, 7], [8, 9, 10, 11], [12, 13, 14, 15]]
+    assert batches[1][3] == [(5, "takes too long", "more than 0.4 s")]
+    np.testing.assert_array_equal(batches[1][2], [square(k) for k in (4, 6, 7)])
 
 
 def test_an_input_that_kills_its_process_is_given_up_after_a_second_try(tmp_path):

@@ -27,10 +27,10 @@ def nearest(vectors):
 
 
 def test_texts_of_a_topic_are_near_each_other(texts):
-    names, said = texts
+    names, written = texts
     encoder = Tfidf()
-    encoder.fit(said)
-    vectors = encoder.encode(said)
+    encoder.fit(written)
+    vectors = encoder.encode(written)
     assert vectors.dtype == np.float32
     assert vectors.shape == (150, encoder.dim) == (150, 12)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
@@ -142,24 +142,24 @@ def test_size_hardly_matters_and_batches_do_not():
     np.testing.assert_allclose(describe(large)[0], together[1], atol=1e-6)
 
 
-def test_colour_and_layout_each_tell_pictures_apart():
-    one = picture("navy", "ellipse")
+def test_colour_and_layout_each_separate_pictures():
+    circle = picture("navy", "ellipse")
     same = picture((5, 5, 120), "ellipse", (250, 250, 250))
     others = {
         "colour": picture("darkred", "ellipse"),
         "layout": picture("navy", "ellipse", where=(60, 100, 100, 140)),
     }
-    vectors = describe(one, same, *others.values())
+    vectors = describe(circle, same, *others.values())
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     likeness = unit[0] @ unit.T
     assert likeness[1] > 0.9
     assert (likeness[2:] < likeness[1] - 0.03).all()
 
 
-def test_stripes_are_told_by_their_direction():
+def test_stripes_differ_by_their_direction():
     upright = np.zeros((64, 64, 3), dtype=np.uint8)
     upright[:, ::8] = upright[:, 1::8] = 255
     level = upright.transpose(1, 0, 2)
     shifted = np.roll(upright, 4, axis=1)
-    a, b, c = describe(*(Image.fromarray(np.ascontiguousarray(one)) for one in (upright, level, shifted)))
+    a, b, c = describe(*(Image.fromarray(np.ascontiguousarray(stripes)) for stripes in (upright, level, shifted)))
     assert a @ c > a @ b + 0.05

@@ -58,7 +58,7 @@ def test_texts_go_through_the_text_tower(folder):
     assert encoder.identity()["preprocessing"] == "cut at 16 tokens"
 
 
-def test_a_model_that_does_not_say_how_to_preprocess_is_refused(tmp_path):
+def test_a_model_without_stated_preprocessing_is_refused(tmp_path):
     with pytest.raises(ExtractorError, match="does not say how images are preprocessed"):
         ClipImage(str(clip_folder(tmp_path / "silent", preprocess=None)), None, "cpu")
     partly = ClipImage(
@@ -110,21 +110,21 @@ def test_architecture_and_tag_load_from_the_cache(tiny_tag, pictures):
     prepared = [encoder.prepare(picture) for picture in pictures]
     plain = encoder.encode(prepared)
     assert np.isfinite(plain).all()
-    # The tag says which activation its weights were trained with; open_clip itself only warns.
+    # The tag states which activation its weights were trained with; open_clip itself only warns.
     assert not np.allclose(ClipImage("Tiny-1/quick", None, "cpu").encode(prepared), plain)
     assert ClipText("Tiny-1/cats", None, "cpu").encode(["a cat"]).shape == (1, 16)
 
 
 @pytest.mark.parametrize(
-    ("model", "says"),
+    ("model", "message"),
     [
         ("Tiny-1/cast", "has no pretrained tag 'cast'; write clip:Tiny-1/TAG; did you mean 'cats'"),
         ("Tiny-1", "no pretrained tag is given"),
         ("Tiny-1/pickled", "published only as a pickle"),
     ],
 )
-def test_tags_that_cannot_be_had(tiny_tag, model, says):
-    with pytest.raises(ExtractorError, match=says):
+def test_tags_that_cannot_be_had(tiny_tag, model, message):
+    with pytest.raises(ExtractorError, match=message):
         ClipImage(model, None, "cpu")
 
 

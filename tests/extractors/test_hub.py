@@ -40,7 +40,7 @@ def ask(monkeypatch, answer, name="facebook/dinov2-smal", revision=None):
     return line
 
 
-def test_offline_says_what_was_tried_the_nearest_name_and_how_to_fetch(monkeypatch):
+def test_offline_names_the_attempts_the_nearest_name_and_the_remedy(monkeypatch):
     line = ask(monkeypatch, ConnectionError("no route\nto host"), revision="abc")
     assert "not a folder, not in the hub's cache, and the hub cannot be reached (ConnectionError)" in line
     assert "did you mean 'facebook/dinov2-small'?" in line
@@ -65,21 +65,21 @@ def test_only_pickled_weights_on_the_hub(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("kind", "says"),
+    ("kind", "message"),
     [
         ("RepositoryNotFoundError", "no such model"),
         ("RevisionNotFoundError", "no revision 'v9'"),
         ("GatedRepoError", "asks for a login"),
     ],
 )
-def test_what_the_hub_refuses(monkeypatch, kind, says):
+def test_what_the_hub_refuses(monkeypatch, kind, message):
     from huggingface_hub import errors
 
     class Refused(getattr(errors, kind)):
         def __init__(self):
             Exception.__init__(self, "refused")
 
-    assert says in ask(monkeypatch, Refused(), revision="v9")
+    assert message in ask(monkeypatch, Refused(), revision="v9")
 
 
 def test_an_interrupted_download_is_not_a_model(tmp_path):

@@ -51,7 +51,7 @@ def test_normalisation_is_done_when_the_model_asks_for_it(tmp_path):
     np.testing.assert_allclose(np.linalg.norm(Sentence(str(folder), None, "cpu").encode(TEXTS), axis=1), 1, atol=1e-5)
 
 
-def test_a_model_without_pooling_says_what_was_assumed(tmp_path):
+def test_a_model_without_pooling_records_the_assumption(tmp_path):
     folder = bert_folder(tmp_path / "model")
     encoder = Sentence(str(folder), None, "cpu")
     expected = np.array([states.mean(axis=0) for states in states_one_by_one(folder, TEXTS, 40)])
@@ -70,15 +70,15 @@ def test_the_default_prompt_goes_before_every_text(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("config", "says"),
+    ("config", "message"),
     [
         ({"pooling_mode_max_tokens": True}, "pooling max is not supported"),
         ({"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": True}, r"pooling cls \+ mean is not supported"),
         ({"pooling_mode": "mean", "include_prompt": False}, "without the prompt"),
     ],
 )
-def test_pooling_it_does_not_know_is_refused(tmp_path, config, says):
-    with pytest.raises(ExtractorError, match=says):
+def test_pooling_it_does_not_know_is_refused(tmp_path, config, message):
+    with pytest.raises(ExtractorError, match=message):
         Sentence(str(bert_folder(tmp_path / "model", config)), None, "cpu")
 
 

@@ -41,10 +41,10 @@ def test_words_of_two_letters_and_characters_of_scripts_without_spaces():
 
 
 def test_labels_are_counted_only_while_that_is_asked_for():
-    found = WordFilter()
-    assert found("chair 1990") == ["chair"]
-    assert found.facts()["distinct"] == 0
-    found.counting = True
-    found("chair 1990 1990 2001")
-    assert (found.facts()["distinct"], found.facts()["occurrences"]) == (2, 3)
-    assert found.facts()["examples"] == ["1990", "2001"]
+    kept = WordFilter()
+    assert kept("chair 1990") == ["chair"]
+    assert kept.facts()["distinct"] == 0
+    kept.counting = True
+    kept("chair 1990 1990 2001")
+    assert (kept.facts()["distinct"], kept.facts()["occurrences"]) == (2, 3)
+    assert kept.facts()["examples"] == ["1990", "2001"]

@@ -6,20 +6,20 @@ import pytest
 
 from demure.errors import DemureError, ExtractorError, FeatureError
 from demure.extraction.extract import extract_items
-from demure.extraction.loading import named
+from demure.extraction.loading import parse_encoder_options
 from demure.features import store
 from demure.features.select import default_modalities
 from demure.features.store import Features
 
 
 def test_a_plain_encoder_makes_the_modality_of_its_kind():
-    assert named("text", "tfidf") == {"text": "tfidf"}
-    assert named("image", ["clip:a/b", "dino=vision:c"]) == {"image": "clip:a/b", "dino": "vision:c"}
+    assert parse_encoder_options("text", "tfidf") == {"text": "tfidf"}
+    assert parse_encoder_options("image", ["clip:a/b", "dino=vision:c"]) == {"image": "clip:a/b", "dino": "vision:c"}
 
 
 def test_an_equals_sign_in_a_path_is_no_name():
-    assert named("text", "sentence:/a=b/c") == {"text": "sentence:/a=b/c"}
-    assert named("text", "x=sentence:/a=b/c") == {"x": "sentence:/a=b/c"}
+    assert parse_encoder_options("text", "sentence:/a=b/c") == {"text": "sentence:/a=b/c"}
+    assert parse_encoder_options("text", "x=sentence:/a=b/c") == {"x": "sentence:/a=b/c"}
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_an_equals_sign_in_a_path_is_no_name():
 )
 def test_names_that_do_not_go_together(encoders, message):
     with pytest.raises(DemureError) as error:
-        named("text", encoders)
+        parse_encoder_options("text", encoders)
     assert message in str(error.value)
 
 

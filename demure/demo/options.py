@@ -1,4 +1,4 @@
-"""The knobs of planted sets, and the kinds that the project is measured on."""
+"""The options of planted sets, and the kinds of sets that the project is measured on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from demure.errors import DemureError
 
 
 def require(holds: bool, name: str, value: Any, remedy: str) -> None:
-    """Raise ``DemureError`` with ``name``, ``value`` and ``remedy`` unless the condition holds."""
+    """Raise ``DemureError`` with ``name``, ``value`` and ``remedy`` unless the condition ``holds``."""
     if not holds:
         raise DemureError(f"{name} is {value}", where="planted", remedy=remedy)
 
@@ -18,23 +18,34 @@ Rival = Literal["hidden", "trend", "habit", "junk"]
 
 
 @dataclass(frozen=True)
-class Knobs:
-    """What a planted set is made of.
+class PlantedOptions:
+    """How a planted set is generated; the fields are keys of ``planted.json``.
 
-    ``length`` and ``interests`` (per modality) are ranges, both ends included. ``alpha`` is the Dirichlet concentration
-    of a user's reliance on the modalities: below 1 most users rely on one. ``noise`` is how far items spread around
-    their cluster's centre, whose own spread is 1; ``feature_noise`` is added to every feature. ``nats`` is
-    how much an interest tells about an item where there are no clusters. Popularity falls as rank ** -``zipf``.
-    ``missing`` is the share of items without a modality, drawn for each modality apart: such a modality causes nothing
-    and its feature row is zero.
+    Attributes:
+        users, items: how many there are.
+        modalities: their names.
+        length: range of interactions per user, both ends included.
+        clusters: clusters of items per modality; 0 for interests that are points in feature space.
+        interests: range of a user's interests per modality, both ends included.
+        alpha: Dirichlet concentration of a user's reliance on the modalities; below 1 most users rely on one.
+        noise: spread of items around the centre of their cluster; the centres have spread 1.
+        nats: information of an interest about the item it causes, where there are no clusters.
+        feature_noise: standard deviation of the noise added to every feature.
+        dimensions: length of a feature vector.
+        p_none, p_two: probability that nothing, or that two modalities together, cause an interaction.
+        zipf: popularity falls as rank ** -zipf.
+        missing: share of items without a modality, drawn for each modality separately. A missing modality causes
+            nothing and its feature row is zero.
+        rival: the cause beside the given content, if any; interactions are then spread over a year.
+        p_rival: probability that a ``trend`` or a ``habit`` causes an interaction.
+        seed: decides everything that is drawn.
 
-    ``rival`` names what else causes choices beside the given content, at times spread over a year:
+    The rivals:
 
     - ``hidden``: one more modality, which is not among ``modalities`` and whose features are withheld;
-    - ``trend``: what is popular at the time, with probability ``p_rival``; the features of the last modality also
-      encode an item's release date;
-    - ``habit``: one of six items linked to the previous choice, with probability ``p_rival``;
-    - ``junk``: the features of the first modality are dealt among the items, and the truth calls it never a cause.
+    - ``trend``: popularity at that time; the features of the last modality also encode an item's release date;
+    - ``habit``: one of six items linked to the previous interaction;
+    - ``junk``: the features of the first modality are shuffled among the items, and by the truth never a cause.
     """
 
     users: int = 1000
@@ -88,16 +99,16 @@ class Knobs:
         require(self.rival != "habit" or self.items > 6, "items", self.items, "a habit needs more than six items")
 
 
-# What the kinds share in which content has rivals.
-_RIVALLED = Knobs(
+# Shared by the kinds in which content has rivals.
+_WITH_RIVAL = PlantedOptions(
     users=2000, items=2500, length=(10, 35), clusters=12, alpha=0.8, noise=0.6, feature_noise=0.4, zipf=0.9
 )
 
-# As hard as the sets that the project was measured on; a seed and a size of your own make them yours.
-KINDS: dict[str, Knobs] = {
-    "clear": Knobs(),
-    "hard": Knobs(length=(7, 24), clusters=10, interests=(1, 4), alpha=1.0, noise=0.9, feature_noise=0.5),
-    "rich": Knobs(
+# As difficult as the sets that the project was measured on; set your own seed and size with dataclasses.replace.
+KINDS: dict[str, PlantedOptions] = {
+    "clear": PlantedOptions(),
+    "hard": PlantedOptions(length=(7, 24), clusters=10, interests=(1, 4), alpha=1.0, noise=0.9, feature_noise=0.5),
+    "rich": PlantedOptions(
         users=2000,
         items=3000,
         modalities=("image", "text", "audio"),
@@ -111,11 +122,11 @@ KINDS: dict[str, Knobs] = {
         missing=0.1,
         zipf=1.0,
     ),
-    "smooth": Knobs(
+    "smooth": PlantedOptions(
         users=2000, items=2500, clusters=0, interests=(2, 4), alpha=0.8, feature_noise=0.5, p_none=0.05, zipf=0.9
     ),
-    "hidden": replace(_RIVALLED, rival="hidden"),
-    "trend": replace(_RIVALLED, rival="trend", p_rival=0.4),
-    "habit": replace(_RIVALLED, rival="habit", p_rival=0.35),
-    "junk": replace(_RIVALLED, rival="junk"),
+    "hidden": replace(_WITH_RIVAL, rival="hidden"),
+    "trend": replace(_WITH_RIVAL, rival="trend", p_rival=0.4),
+    "habit": replace(_WITH_RIVAL, rival="habit", p_rival=0.35),
+    "junk": replace(_WITH_RIVAL, rival="junk"),
 }

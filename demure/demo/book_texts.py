@@ -1,4 +1,4 @@
-"""Titles and blurbs of imaginary books: nine topics, each with words of its own in sentences that all topics share."""
+"""Write titles and descriptions of imaginary books: nine topics, each with its words, in sentences that they share."""
 
 from __future__ import annotations
 
@@ -303,7 +303,7 @@ _CLOSINGS = _words(
 
 
 def write_title(topic: str, random: np.random.Generator) -> str:
-    """A title with at least one word or place of the topic."""
+    """Return a title with at least one word or place of the topic."""
     words = TOPICS[topic]
     pick = _picker(random)
     head = pick(words.heads)
@@ -318,8 +318,8 @@ def write_title(topic: str, random: np.random.Generator) -> str:
     return title[0].upper() + title[1:]
 
 
-def write_blurb(topic: str, random: np.random.Generator, *, stray: float = 0.2) -> str:
-    """Two to four sentences on the topic; with probability ``stray`` one of them is of another topic's world."""
+def write_description(topic: str, random: np.random.Generator, *, stray: float = 0.2) -> str:
+    """Return two to four sentences on the topic; with probability ``stray`` one of them has words of another topic."""
     pick = _picker(random)
     name = pick(NAMES)
     plan = [_OPENINGS, _TURNS]

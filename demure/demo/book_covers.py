@@ -1,4 +1,4 @@
-"""Covers of imaginary books, drawn by Pillow: nine styles, each a way to fill the page, in palettes that styles share.
+"""Draw covers of imaginary books with Pillow: nine styles, each a way to fill the page, in palettes that styles share.
 
 A cover is drawn at twice its size and scaled down, which smooths the edges. Within a style the palette, the counts, the
 places and the sizes are drawn anew for every cover.
@@ -22,7 +22,7 @@ def _palette(*codes: str) -> list[Colour]:
     return [(int(c[0:2], 16), int(c[2:4], 16), int(c[4:6], 16)) for c in codes]
 
 
-# Ground first, then from quiet to loud.
+# The background first, then from pale to strong.
 EMBER = _palette("f4e3c8", "e9b872", "d9793d", "b23a2e", "5b1f2a")
 DUSK = _palette("f6d9c2", "e8a598", "b5739d", "6a4c93", "2b2150")
 SEA = _palette("e6f1ef", "a9d3d5", "5aa3b5", "276b8a", "12324b")
@@ -230,7 +230,7 @@ def _scales(sheet: Sheet, colours: list[Colour]) -> None:
 
 Style = Callable[[Sheet, list[Colour]], None]
 
-# Palettes are shared between styles, so that colour alone does not tell a style.
+# Palettes are shared between styles, so that colour alone does not identify a style.
 STYLES: dict[str, tuple[Style, list[list[Colour]]]] = {
     "ridges": (_ridges, [SEA, DUSK, MOSS]),
     "bauhaus": (_bauhaus, [PRIMARY, CANDY, EMBER]),
@@ -245,17 +245,17 @@ STYLES: dict[str, tuple[Style, list[list[Colour]]]] = {
 
 
 def draw_cover(style: str, random: np.random.Generator) -> Image.Image:
-    """A cover in one of ``STYLES``, RGB, ``WIDTH`` x ``HEIGHT`` pixels."""
+    """Draw a cover in one of ``STYLES``: RGB, ``WIDTH`` x ``HEIGHT`` pixels."""
     fill, palettes = STYLES[style]
     colours = [_jitter(colour, random) for colour in palettes[int(random.integers(len(palettes)))]]
     sheet = Sheet(colours[0], random)
     fill(sheet, colours)
     cover = sheet.image.resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS)
-    return _aged(cover, random)
+    return _photographed(cover, random)
 
 
-def _aged(cover: Image.Image, random: np.random.Generator) -> Image.Image:
-    """Light from one side and the fold of the spine, as on a photographed book."""
+def _photographed(cover: Image.Image, random: np.random.Generator) -> Image.Image:
+    """Add light from one side, the fold of the spine and grain, as on a photographed book."""
     pixels = np.asarray(cover, dtype=np.float32)
     across = np.linspace(0, 1, WIDTH)
     spine = 1 - 0.22 * np.exp(-(((across - 0.035) / 0.012) ** 2)) + 0.05 * np.exp(-(((across - 0.06) / 0.015) ** 2))
@@ -266,7 +266,7 @@ def _aged(cover: Image.Image, random: np.random.Generator) -> Image.Image:
 
 
 def _leaf(x: float, y: float, angle: float, size: float) -> list[tuple[float, float]]:
-    """The outline of a leaf that grows from (x, y); an angle of 0 points up, positive turns right."""
+    """Return the outline of a leaf that grows from (x, y); an angle of 0 points up, a positive one turns right."""
     along = np.linspace(0, 1, 12)
     half = 0.22 * size * np.sin(math.pi * along**0.8)
     outline = [*zip(along * size, half, strict=True), *zip(along[::-1] * size, -half[::-1], strict=True)]
