@@ -1,1 +1,1 @@
-"""What demure is measured against, behind the interface by which demure itself is judged."""
+"""Baselines, behind the scoring interface that demure itself is evaluated with."""

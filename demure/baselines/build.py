@@ -1,4 +1,4 @@
-"""Baselines with weights, built from a dataset: the task they learn, and the model with its first weights."""
+"""Build baselines with weights from a dataset: the task they learn, and the model with its initial weights."""
 
 from __future__ import annotations
 
@@ -9,23 +9,29 @@ import torch
 from demure.baselines.learned import Learned, LearnedOptions, Task
 from demure.baselines.registry import WITH_CONTENT, make_learned
 from demure.features import store
-from demure.features.normalize import robust
-from demure.features.select import by_default
+from demure.features.normalize import robust_scale
+from demure.features.select import default_modalities
 
 if TYPE_CHECKING:
     from demure.data.dataset import Dataset
 
 
 def build_task(data: Dataset, model: str, modalities: tuple[str, ...]) -> Task:
-    """The training histories, and the features where ``model`` can use them: ``modalities``, or those by default."""
+    """Return the training histories, and where ``model`` uses content the features of ``modalities``.
+
+    Without ``modalities``, the default ones (``default_modalities``).
+    """
     names: list[str] = []
     if model in WITH_CONTENT:
-        names = [n for n in store.names(data.path) if n in modalities] if modalities else by_default(data.path)[0]
-    content = {name: robust(store.load(data.path, name)) for name in names}
+        if modalities:
+            names = [name for name in store.names(data.path) if name in modalities]
+        else:
+            names = default_modalities(data.path)[0]
+    content = {name: robust_scale(store.load(data.path, name)) for name in names}
     return Task(data.histories("train"), data.n_items, content)
 
 
 def build_learned(model: str, options: LearnedOptions, task: Task, seed: int, device: torch.device) -> Learned:
-    """The model with the first weights of ``seed``."""
+    """Return the model with the initial weights of ``seed``."""
     torch.manual_seed(seed)
     return make_learned(model, options, task).to(device)

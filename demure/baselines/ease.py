@@ -1,4 +1,4 @@
-"""EASE: the linear item-to-item model with a closed form (H. Steck, WWW 2019, arXiv 1905.03375)."""
+"""EASE: a linear item-to-item model with a closed form (H. Steck, WWW 2019, arXiv 1905.03375)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MOST_ITEMS = 30_000
 
 @dataclass(frozen=True)
 class EaseOptions:
-    """``regularisation`` > 0 is the paper's lambda; ``decay`` >= 0 is how fast the history fades (0: not at all)."""
+    """``regularisation`` > 0: the paper's lambda; ``decay`` >= 0 of the history with its distance to the end."""
 
     regularisation: float = 200.0
     decay: float = 0.0
@@ -29,8 +29,8 @@ class EaseOptions:
 class Ease:
     """B = I - P diag(P)^-1 with P = (X'X + regularisation * I)^-1 (equation 8); scores are the history times B.
 
-    X (U, I) is binary. With ``decay`` above 0 the history a user is scored by fades as distance ** -decay, which the
-    paper does not have; the fit stays the same. ``weights`` (I, I) is B.
+    X (U, I) is binary. With ``decay`` above 0 the history that scores a user is weighted by distance ** -decay, which
+    the paper does not have; the fit is the same. ``weights`` (I, I) is B.
     """
 
     def __init__(self, options: EaseOptions | None = None) -> None:
@@ -52,10 +52,11 @@ class Ease:
         gram = (interactions.T @ interactions).toarray()
         gram[np.diag_indices(n_items)] += self.options.regularisation
         precision = cho_solve(cho_factor(gram, lower=True, overwrite_a=True), np.eye(n_items, dtype=np.float32))
-        # In C order: a sparse product would copy the whole of any other each time.
+        # In C order: a sparse product would copy any other layout each time.
         weights = np.ascontiguousarray(precision / -np.diag(precision))
         np.fill_diagonal(weights, 0.0)
         self.weights = weights
 
     def scorer(self, histories: Histories) -> Scorer:
+        """Return a scorer of users by ``histories``."""
         return product_scorer(history_matrix(histories, len(self.weights), decay=self.options.decay), self.weights)

@@ -1,4 +1,4 @@
-"""Item-to-item neighbourhoods: who chose this also chose that, and, in the decayed form, close to it in time."""
+"""Item-to-item neighbourhoods: users of this item also chose that item; with decay, close to it in time."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ItemKNNOptions:
-    """``neighbours`` kept per item (0 = all); ``shrink`` >= 0 of what few users say; ``decay`` >= 0 of a pair by its
-    gap; ``window``: the widest gap."""
+    """``neighbours`` kept per item (0 = all); ``shrink`` >= 0 of similarities between rare items; ``decay`` >= 0 of a
+    pair with its gap; ``window``: the widest gap."""
 
     neighbours: int = 0
     shrink: float = 0.0
@@ -31,35 +31,38 @@ class ItemKNN:
     """Score = history times K, where K(i, j) = c(i, j) / (sqrt(n_i n_j) + shrink) and K(i, i) = 0.
 
     n_i is the number of users of item i. Without decay c(i, j) is the number of users of both: cosine similarity, which
-    ``shrink`` keeps from trusting pairs of rare items (Dacrema et al., RecSys 2019, arXiv 1907.06902). With
-    decay each of them counts gap ** -decay, where gap is how many steps apart the two are in that user's history, up to
-    ``window`` steps; and the history a user is scored by fades in the same way. ``neighbours`` keeps each item's most
-    similar ones only (0 = all).
+    ``shrink`` lowers for pairs of rare items (Dacrema et al., RecSys 2019, arXiv 1907.06902). With decay each user of
+    both counts gap ** -decay, where gap is the number of steps between the two in that user's history, up to ``window``
+    steps; and the history that scores a user decays in the same way. Of each item the ``neighbours`` most similar items
+    are kept (0 = all).
     """
 
     def __init__(self, options: ItemKNNOptions | None = None) -> None:
         self.options = options or ItemKNNOptions()
 
     def fit(self, train: Histories, n_items: int) -> None:
-        # Asked for with decay, so that histories without an order are refused here and not first when scoring.
+        """Count the pairs of all users. Raises ``DemureError`` for a decay of histories without an order."""
+        # With decay, so that histories without an order are refused here and not only when scoring.
         users_of = np.bincount(history_matrix(train, n_items, decay=self.options.decay).indices, minlength=n_items)
         decay, window = self.options.decay, self.options.window
-        together = _near(train, n_items, decay, window) if decay else _together(train, n_items)
-        kernel = together.tocoo()
+        counts = _count_decayed_pairs(train, n_items, decay, window) if decay else _count_pairs(train, n_items)
+        kernel = counts.tocoo()
         root = np.sqrt(np.maximum(users_of, 1).astype(np.float32))
         kernel.data = kernel.data / (root[kernel.coords[0]] * root[kernel.coords[1]] + np.float32(self.options.shrink))
         kernel = kernel.tocsr()
-        self._kernel = _strongest(kernel, self.options.neighbours) if self.options.neighbours else kernel
+        self._kernel = _keep_strongest(kernel, self.options.neighbours) if self.options.neighbours else kernel
 
     def scorer(self, histories: Histories) -> Scorer:
+        """Return a scorer of users by ``histories``."""
         return product_scorer(history_matrix(histories, self._kernel.shape[0], decay=self.options.decay), self._kernel)
 
     def kernel(self) -> csr_array:
-        """K (I, I), after ``fit``."""
+        """Return K (I, I), after ``fit``."""
         return self._kernel
 
 
-def _together(train: Histories, n_items: int) -> csr_array:
+def _count_pairs(train: Histories, n_items: int) -> csr_array:
+    """Return the number of users of each pair of items (I, I), 0 on the diagonal."""
     interactions = history_matrix(train, n_items)
     counts = (interactions.T @ interactions).tocsr()
     counts.setdiag(0)
@@ -67,8 +70,8 @@ def _together(train: Histories, n_items: int) -> csr_array:
     return counts
 
 
-def _near(train: Histories, n_items: int, decay: float, window: int) -> csr_array:
-    """(I, I) symmetric: the sum over users and pairs of gap ** -decay, one pass over all histories for each gap."""
+def _count_decayed_pairs(train: Histories, n_items: int, decay: float, window: int) -> csr_array:
+    """Return the sum over users and pairs of gap ** -decay (I, I), symmetric; one pass over all histories per gap."""
     from scipy.sparse import csr_array
 
     users = train.owners
@@ -82,12 +85,12 @@ def _near(train: Histories, n_items: int, decay: float, window: int) -> csr_arra
     return (total + total.T).tocsr()
 
 
-def _strongest(kernel: csr_array, neighbours: int) -> csr_array:
-    """Only the ``neighbours`` largest entries of each row, the lower column first among equals."""
+def _keep_strongest(kernel: csr_array, neighbours: int) -> csr_array:
+    """Return the ``neighbours`` largest entries of each row, the lower column first among equals."""
     from scipy.sparse import csr_array
 
     rows = np.repeat(np.arange(kernel.shape[0]), np.diff(kernel.indptr))
     order = np.lexsort((kernel.indices, -kernel.data, rows))
-    place = np.arange(len(order)) - kernel.indptr[rows[order]]
-    kept = order[place < neighbours]
+    rank = np.arange(len(order)) - kernel.indptr[rows[order]]
+    kept = order[rank < neighbours]
     return csr_array((kernel.data[kept], (rows[kept], kernel.indices[kept])), shape=kernel.shape)

@@ -1,4 +1,4 @@
-"""What baselines with weights have in common: built from a task, trained by gradient steps, saved as tensors."""
+"""The base class of baselines with weights: built from a task, trained by gradient steps, saved as tensors."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 
 Own = Callable[[Tensor], Tensor]
-"""The part of a batch (B, ...) that is this process' own, (b, ...)."""
+"""Batch (B, ...) -> the rows that this process computes (b, ...)."""
 
 
-def whole(batch: Tensor) -> Tensor:
-    """All of it: there is one process."""
+def whole_batch(batch: Tensor) -> Tensor:
+    """Return all rows: there is a single process."""
     return batch
 
 
 @dataclass(frozen=True)
 class LearnedOptions:
-    """``dim`` of every embedding; Adam's ``learning_rate``; at most ``epochs``, judged on validation after each
-    ``every``, and stopped after ``patience`` judgements without a better one."""
+    """``dim`` of every embedding; Adam's ``learning_rate``; ``batch``: pairs or users of a step; at most ``epochs``,
+    validated after each ``every``, and stopped after ``patience`` validations without a better one."""
 
     dim: int = 64
     learning_rate: float = 1e-3
@@ -40,8 +40,10 @@ class LearnedOptions:
 
 @dataclass(frozen=True)
 class Task:
-    """What there is to learn from: training histories of U users over ``n_items``, and each modality's features, (I, d)
-    float32 with zero rows where it is missing."""
+    """The data of a training: ``train`` histories of U users over ``n_items`` items, and the ``content``.
+
+    ``content``: modality -> features (I, d) float32, with zero rows where the item does not have the modality.
+    """
 
     train: Histories
     n_items: int
@@ -49,34 +51,36 @@ class Task:
 
     @property
     def n_users(self) -> int:
+        """Number of users."""
         return len(self.train.indptr) - 1
 
 
 class Learned(nn.Module):
-    """A baseline that learns by gradient. All its weights are in ``state_dict``, all else follows from its task.
+    """A baseline that learns by gradient. All its weights are in ``state_dict``; all else follows from its task.
 
-    ``by_history``: it can score users that it has not seen, by their histories.
+    ``by_history``: whether it scores users by their histories, so that they may be new.
     """
 
     by_history = False
     options: LearnedOptions
 
     def batches(self, generator: torch.Generator) -> Sequence[Tensor]:
-        """What the steps of one epoch learn from, in their order."""
+        """Return the batches of one epoch, in the order of its steps."""
         raise NotImplementedError
 
-    def loss_of(self, batch: Tensor, generator: torch.Generator, own: Own = whole) -> Tensor | None:
-        """The loss of a step, a scalar to go down; the weights change between two of them.
+    def loss_of(self, batch: Tensor, generator: torch.Generator, own: Own = whole_batch) -> Tensor | None:
+        """Return the loss of a step, a scalar.
 
-        Where several processes share a step, each computes the part of the loss that falls on its ``own`` part of the
-        batch; the parts add up to the loss. None if it has none. What is drawn is drawn for the whole batch.
+        Where several processes share a step, each computes the part of the loss of its ``own`` rows of the batch; the
+        parts add up to the loss. None if it has no rows. Random numbers are drawn for the whole batch, so that all
+        processes draw the same.
         """
         raise NotImplementedError
 
     def rowwise(self) -> list[nn.Parameter]:
-        """Tables so large that a step's gradient is sparse: of the rows it touches."""
+        """Return the tables that are so large that the gradient of a step is sparse: of the rows it uses."""
         return []
 
     def scorer(self, histories: Histories) -> Scorer:
-        """A scorer of users (B,) -> (B, I) float32; models of users themselves pay ``histories`` no attention."""
+        """Return a scorer of users (B,) -> (B, I) float32; models with a vector per user ignore ``histories``."""
         raise NotImplementedError

@@ -1,13 +1,16 @@
-"""What the options of the baselines mean, and their ranges: the keys below ``baseline`` in a recipe."""
+"""The options of the baselines with meanings and ranges: the keys below ``baseline`` in a recipe."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
+from typing import TYPE_CHECKING
 
 from demure.recipe.reference import Key
 from demure.recipe.schema import OURS
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 _MANY = 1_000_000
 _BPR, _LIGHTGCN, _FREEDOM = "Rendle 2009", "He 2020, arXiv 2002.02126", "Zhou 2023, arXiv 2211.06924"
@@ -18,12 +21,12 @@ OPTIONS: dict[str, tuple[float, float, str, str]] = {
     "learning_rate": (0.0, 10.0, "of Adam", OURS),
     "batch": (1, 100_000_000, "pairs a step; for `sasrec` users a step", OURS),
     "epochs": (1, 100_000, "most epochs", OURS),
-    "every": (1, 100_000, "epochs from one judgement on validation to the next", OURS),
-    "patience": (1, 100_000, "judgements without a better recall@20 before stopping", OURS),
-    "regularisation": (0.0, 1e9, "weight of the squared length of what is learned", f"{_BPR}; EASE: Steck 2019"),
+    "every": (1, 100_000, "epochs between two validations", OURS),
+    "patience": (1, 100_000, "validations without a better recall@20 before stopping", OURS),
+    "regularisation": (0.0, 1e9, "weight of the squared length of the parameters", f"{_BPR}; EASE: Steck 2019"),
     "layers": (0, 64, "of propagation; for `sasrec` of attention", f"{_LIGHTGCN}; {_SASREC}"),
     "neighbours": (0, _MANY, "kept of an item, in `freedom` in each modality's graph; 0 in `item-knn`: all", _FREEDOM),
-    "shrink": (0.0, 1e9, "added below each similarity, against trust in pairs of rare items", "Dacrema 2019"),
+    "shrink": (0.0, 1e9, "added below each similarity, to lower those of rare items", "Dacrema 2019"),
     "image_weight": (0.0, 1.0, "of the image's graph of items; the others share the rest", _FREEDOM),
     "pruned": (0.0, 0.99, "share of the interactions left out of an epoch's graph", _FREEDOM),
     "modal_weight": (0.0, 1e6, "of the losses on the features alone", _FREEDOM),
@@ -32,18 +35,18 @@ OPTIONS: dict[str, tuple[float, float, str, str]] = {
     "dropout": (0.0, 0.99, "share of the activations dropped while learning", _SASREC),
     "content": (0.0, 1.0, "above 0, an item is its embedding and its features side by side", OURS),
     "candidates": (1, _MANY, "items drawn for a step's softmax where there are more than 20,000", "logQ, Bengio 2008"),
-    "decay": (0.0, 100.0, "how fast the past fades: weight = distance ** -decay; 0: not at all", OURS),
+    "decay": (0.0, 100.0, "decay of the past: weight = distance ** -decay; 0: none", OURS),
     "window": (1, _MANY, "the widest gap of a pair that counts, where there is decay", "Ludewig and Jannach 2018"),
 }
 """Option -> low, high, meaning, source."""
 
 
-def option_keys(options: Any) -> list[Key]:
-    """The keys of a baseline with the ``options`` (a dataclass) that it has where nothing else is said."""
+def option_keys(options: DataclassInstance) -> list[Key]:
+    """Return the keys of a baseline with these default ``options``."""
     keys = []
-    for one in dataclasses.fields(options):
-        low, high, doc, source = OPTIONS.get(one.name, (0.0, math.inf, "", OURS))
-        default = getattr(options, one.name)
+    for field in dataclasses.fields(options):
+        low, high, doc, source = OPTIONS.get(field.name, (0.0, math.inf, "", OURS))
+        default = getattr(options, field.name)
         kind = "whole number" if isinstance(default, int) else "number"
-        keys.append(Key(f"baseline.{one.name}", kind, default, low, high, doc, source))
+        keys.append(Key(f"baseline.{field.name}", kind, default, low, high, doc, source))
     return keys

@@ -1,4 +1,4 @@
-"""Everybody is shown what most people chose."""
+"""Score items by their popularity, for every user alike."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PopularityOptions:
-    """There is nothing to choose."""
+    """No options."""
 
 
 class Popularity:

@@ -1,4 +1,4 @@
-"""What every baseline is: something fitted on training histories that scores users by the history they have."""
+"""The interface of closed-form baselines: fitted on training histories, they score users by a history."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ if TYPE_CHECKING:
 class Baseline(Protocol):
     """A recommender without content: interactions in, scores out.
 
-    Fitting and scoring take histories apart, so that a test can fit on ``train`` alone and score users by ``train`` and
-    ``valid``. Both are over the same users and items; what is fitted depends on nothing but its input (no seed).
+    Histories to fit and histories to score are passed separately, so that a test can fit on ``train`` alone and score
+    users by ``train`` and ``valid``. Both are over the same users and items. The fit depends on its input alone: there
+    is no seed.
     """
 
     def fit(self, train: Histories, n_items: int) -> None:
-        """Learn from the training histories of U users over items 0 .. ``n_items`` - 1."""
+        """Fit the training histories of U users over items 0 .. ``n_items`` - 1."""
 
     def scorer(self, histories: Histories) -> Scorer:
-        """A scorer of users (B,) -> (B, n_items) float32, each by its own history; to be called after ``fit``."""
+        """Return a scorer of users (B,) -> (B, n_items) float32, each by its history; to be called after ``fit``."""

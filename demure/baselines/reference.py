@@ -1,4 +1,4 @@
-"""The keys of a recipe with those of its model: what `demure recipes keys` and docs/recipes.md show."""
+"""The keys of a recipe with those of its model, for `demure recipes keys` and docs/recipes.md."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from demure.recipe.reference import Key, annotated, recipe_keys, table
 
 
 def keys_of(model: str) -> list[Key]:
-    """The keys that a recipe of ``model`` has a use for. Raises ``RecipeError`` for an unknown model."""
+    """Return the keys that a recipe of ``model`` uses. Raises ``RecipeError`` for an unknown model."""
     check_model(model)
     if model == "demure":
         return recipe_keys()
@@ -19,13 +19,13 @@ def keys_of(model: str) -> list[Key]:
 
 
 def resolved_text(recipe: str | Path) -> str:
-    """A recipe as YAML with every key, its meaning and its range."""
+    """Return a recipe as YAML with every key, its meaning and its range."""
     resolved = load_recipe(recipe)
     return annotated(resolved, {key.name: key for key in keys_of(resolved.model) if key.name.startswith("baseline.")})
 
 
 def reference() -> str:
-    """All keys as Markdown tables: what docs/recipes.md holds."""
+    """Return all keys as Markdown tables, as docs/recipes.md holds them."""
     parts = ["### model: demure\n\n" + table(keys_of("demure"))]
     for model in (*BASELINES, *LEARNED):
         own = [key for key in keys_of(model) if key.name.startswith("baseline.")]

@@ -1,11 +1,11 @@
-"""The baselines by name, each with the hyper-parameters it is known to do well with."""
+"""The baselines by name, each with good default options."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from demure.baselines.ease import Ease, EaseOptions
 from demure.baselines.item_knn import ItemKNN, ItemKNNOptions
@@ -16,15 +16,19 @@ from demure.errors import RecipeError
 from demure.suggest import did_you_mean
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
     from demure.baselines.learned import Learned, LearnedOptions, Task
+
+Options = TypeVar("Options", bound="DataclassInstance")
 
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """How to make one baseline, and the options (a frozen dataclass) it is made with where nothing else is said."""
+    """The class of a closed-form baseline, and its default options."""
 
     make: Callable[[Any], Baseline]
-    options: Any
+    options: DataclassInstance
 
 
 # The best of a coarse grid on the validation part of ML-100K (leave-one-out by time).
@@ -38,14 +42,14 @@ BASELINES: dict[str, Entry] = {
 
 
 def make_baseline(name: str, **overrides: float) -> Baseline:
-    """The baseline ``name``, not yet fitted; ``overrides`` replace its options.
+    """Return the baseline ``name``, not yet fitted; ``overrides`` replace its options.
 
-    Raises ``RecipeError`` for a name or an option that does not exist, and for a negative value.
+    Raises ``RecipeError`` for a name or an option that does not exist, and for a value out of range.
     """
     if name not in BASELINES:
-        raise RecipeError(f"unknown baseline {name!r}", where="baseline", remedy=_instead(name, list(BASELINES)))
+        raise RecipeError(f"unknown baseline {name!r}", where="baseline", remedy=_suggest(name, list(BASELINES)))
     entry = BASELINES[name]
-    return entry.make(_changed(entry.options, name, overrides))
+    return entry.make(_override(entry.options, name, overrides))
 
 
 LEARNED = ("bpr", "vbpr", "lightgcn", "freedom", "sasrec")
@@ -54,59 +58,62 @@ WITH_CONTENT = ("vbpr", "freedom", "sasrec")
 
 
 def learned_options(name: str, overrides: dict[str, float]) -> LearnedOptions:
-    """The options of the learned baseline ``name``; raises ``RecipeError`` as ``make_baseline`` does."""
-    defaults: LearnedOptions = _changed(_learned()[name][1], name, overrides)
-    heads = getattr(defaults, "heads", 1)
-    if defaults.dim % heads:
-        raise RecipeError(f"heads is {heads}", where=f"baseline {name}", remedy=f"it must divide dim, {defaults.dim}")
-    return defaults
+    """Return the options of the learned baseline ``name``. Raises ``RecipeError`` as ``make_baseline`` does."""
+    options = _override(_learned()[name][1], name, overrides)
+    heads = getattr(options, "heads", 1)
+    if options.dim % heads:
+        raise RecipeError(f"heads is {heads}", where=f"baseline {name}", remedy=f"it must divide dim, {options.dim}")
+    return options
 
 
 def check_model(name: str) -> None:
-    """Raises ``RecipeError`` for a ``model`` that there is not."""
+    """Raise ``RecipeError`` unless there is a model ``name``."""
     models = ["demure", *BASELINES, *LEARNED]
     if name not in models:
         remedy = did_you_mean(name, models) or f"one of {', '.join(models)}"
         raise RecipeError(f"unknown model {name!r}", where="model", remedy=remedy)
 
 
-def default_options(model: str) -> Any:
-    """The options of the baseline ``model`` where nothing else is said."""
+def default_options(model: str) -> DataclassInstance:
+    """Return the default options of the baseline ``model``."""
     return BASELINES[model].options if model in BASELINES else _learned()[model][1]
 
 
 def make_learned(name: str, options: LearnedOptions, task: Task) -> Learned:
-    """The learned baseline ``name`` with its first weights, from torch's global random numbers. Raises ``DemureError``
-    if the task lacks what it needs: features, or an order."""
-    made: Learned = _learned()[name][0](task, options)
-    return made
+    """Return the learned baseline ``name`` with initial weights from torch's global random numbers.
+
+    Raises ``DemureError`` if the task has no features, or no order, and the model needs them.
+    """
+    return _learned()[name][0](task, options)
 
 
 def _learned() -> dict[str, tuple[Callable[..., Learned], LearnedOptions]]:
-    from demure.baselines import pairwise
+    from demure.baselines.graph import Freedom, FreedomOptions, LightGCN, LightGCNOptions
+    from demure.baselines.pairwise import VBPR, Pairwise, PairwiseOptions
     from demure.baselines.sasrec import SASRec, SASRecOptions
 
     return {
-        "bpr": (pairwise.Pairwise, pairwise.PairwiseOptions()),
-        "vbpr": (pairwise.VBPR, pairwise.PairwiseOptions()),
-        "lightgcn": (pairwise.LightGCN, pairwise.LightGCNOptions()),
-        "freedom": (pairwise.Freedom, pairwise.FreedomOptions()),
+        "bpr": (Pairwise, PairwiseOptions()),
+        "vbpr": (VBPR, PairwiseOptions()),
+        "lightgcn": (LightGCN, LightGCNOptions()),
+        "freedom": (Freedom, FreedomOptions()),
         "sasrec": (SASRec, SASRecOptions()),
     }
 
 
-def _changed(options: Any, name: str, overrides: dict[str, float]) -> Any:
-    known = {field.name: type(getattr(options, field.name)) for field in dataclasses.fields(options)}
+def _override(options: Options, name: str, overrides: dict[str, float]) -> Options:
+    """Return ``options`` with other values. Raises ``RecipeError`` for an unknown option and a value out of range."""
+    types = {field.name: type(getattr(options, field.name)) for field in dataclasses.fields(options)}
     for key, value in overrides.items():
-        if key not in known:
-            raise RecipeError(f"unknown option {key!r}", where=f"baseline {name}", remedy=_instead(key, list(known)))
+        if key not in types:
+            raise RecipeError(f"unknown option {key!r}", where=f"baseline {name}", remedy=_suggest(key, list(types)))
         low, high, _, _ = OPTIONS.get(key, (0.0, math.inf, "", ""))
         if not low <= value <= high:
             raise RecipeError(f"{key} is {value}", where=f"baseline {name}", remedy=f"give {low:g} to {high:g}")
-        if known[key] is int and value != int(value):
+        if types[key] is int and value != int(value):
             raise RecipeError(f"{key} is {value}", where=f"baseline {name}", remedy="give a whole number")
-    return dataclasses.replace(options, **{key: known[key](value) for key, value in overrides.items()})
+    return dataclasses.replace(options, **{key: types[key](value) for key, value in overrides.items()})
 
 
-def _instead(word: str, known: list[str]) -> str:
-    return did_you_mean(word, known) or f"choose one of {', '.join(known) or 'none'}"
+def _suggest(name: str, names: list[str]) -> str:
+    return did_you_mean(name, names) or f"choose one of {', '.join(names) or 'none'}"

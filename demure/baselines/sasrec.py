@@ -1,26 +1,29 @@
-"""SASRec: the next item by self-attention over those before it (W. Kang and J. McAuley, ICDM 2018, arXiv 1808.09781).
+"""SASRec: predict the next item by self-attention over the items before it (Kang, ICDM 2018, arXiv 1808.09781).
 
-Trained with cross-entropy over all items at every position, which does better than the paper's one negative
-(A. Klenitskiy and A. Vasilev, RecSys 2023, arXiv 2309.07602). With features, an item is a linear map of its embedding
-and its features side by side.
+It is trained with cross-entropy over all items at every position, which is better than the paper's single negative
+item (A. Klenitskiy and A. Vasilev, RecSys 2023, arXiv 2309.07602). With features, the vector of an item is a linear map
+of its embedding and its features side by side.
 
-Where items are many (``FULL_UP_TO``) the softmax runs over the target and ``candidates`` other items that a step draws
-for all its positions, corrected for how they were drawn (logQ; Y. Bengio and J.-S. Senecal, IEEE Trans. Neural Networks
-2008), and the embeddings of all other items stay as they are.
+Above ``FULL_UP_TO`` items the softmax runs over the target and ``candidates`` other items that a step draws for all its
+positions, corrected for the probability of each draw (logQ; Y. Bengio and J.-S. Senecal, IEEE Trans. Neural Networks
+2008), and the embeddings of all other items do not change.
+
+Shape suffixes: B users of a batch, T positions, D dimensions, I items, F numbers of all features, N targets or rows,
+M rows of a step, K candidates.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, embedding
 
-from demure.baselines.learned import Learned, LearnedOptions, Own, Task, whole
+from demure.baselines.learned import Learned, LearnedOptions, Own, Task, whole_batch
 from demure.errors import DemureError
 from demure.evaluation.ranking import Scorer
 
@@ -30,13 +33,16 @@ if TYPE_CHECKING:
 
 FULL_UP_TO = 20_000
 """Items up to which the softmax runs over all of them: measured in benchmarks/LOG.md."""
-_GROUPS = 4  # of like history length, read apart
+_GROUPS = 4  # of similar history length, encoded one after the other
 
 
 @dataclass(frozen=True)
 class SASRecOptions(LearnedOptions):
-    """``longest`` history read, its end; ``layers`` of ``heads`` heads; ``content`` above 0: items have features too.
-    ``batch`` counts users; ``candidates`` the items drawn for a step's softmax where they are many."""
+    """``longest``: the end of a history that is read; ``layers`` of attention with ``heads`` heads; ``dropout``.
+
+    ``content`` above 0: items have features too; ``batch``: users of a step; ``candidates``: items drawn for the
+    softmax of a step above ``FULL_UP_TO`` items.
+    """
 
     learning_rate: float = 2e-3
     batch: int = 16
@@ -53,12 +59,13 @@ class SASRec(Learned):
     """Causal transformer; the score of an item is the inner product of its vector with the last position's output."""
 
     by_history = True
+    options: SASRecOptions
     content_IF: Tensor
     popularity_I: Tensor
 
-    def __init__(self, task: Task, options: Any = None) -> None:
+    def __init__(self, task: Task, options: SASRecOptions | None = None) -> None:
         super().__init__()
-        self.options: SASRecOptions = options or SASRecOptions()
+        self.options = options or SASRecOptions()
         if task.train.times is None:
             raise DemureError(
                 "the interactions carry no timestamps, so nothing comes next",
@@ -91,14 +98,14 @@ class SASRec(Learned):
         self.blocks = nn.TransformerEncoder(block, self.options.layers, nn.LayerNorm(dim), enable_nested_tensor=False)
 
     def vectors(self) -> Tensor:
-        """Items (I, D)."""
+        """Return the vectors of all items (I, D)."""
         if self.mix is None:
             return self.items.weight
-        parts = zip(self.items.weight.split(FULL_UP_TO), self.content_IF.split(FULL_UP_TO), strict=True)
+        parts = zip(torch.split(self.items.weight, FULL_UP_TO), torch.split(self.content_IF, FULL_UP_TO), strict=True)
         return torch.cat([self._mixed(own, content) for own, content in parts])
 
     def vectors_of(self, rows_N: Tensor) -> Tensor:
-        """Some items (N, D), with a gradient of no more than their rows."""
+        """Return the vectors of some items (N, D); the gradient touches only their rows."""
         own = embedding(rows_N, self.items.weight, sparse=True)
         return own if self.mix is None else self._mixed(own, self.content_IF[rows_N])
 
@@ -111,18 +118,22 @@ class SASRec(Learned):
         return [self.items.get_parameter("weight")] if self.sampled else []
 
     def states(self, items_BT: Tensor, vectors_ID: Tensor) -> Tensor:
-        """Outputs (B, T, D) at every position of histories padded with -1 at the end; each sees itself and the past."""
+        """Return the outputs (B, T, D) at every position of histories padded with -1 at the end.
+
+        Each position attends to itself and the past.
+        """
         T = items_BT.shape[1]
-        read = self.drop(vectors_ID[items_BT.clamp(min=0)] + self.positions.weight[:T])
+        inputs_BTD = self.drop(vectors_ID[items_BT.clamp(min=0)] + self.positions.weight[:T])
         causal = torch.ones(T, T, dtype=torch.bool, device=items_BT.device).triu(1)
-        states: Tensor = self.blocks(read, mask=causal, is_causal=True)  # padding comes last: nothing before sees it
+        states: Tensor = self.blocks(inputs_BTD, mask=causal, is_causal=True)  # padding is last: no item attends to it
         return states
 
     def batches(self, generator: torch.Generator) -> Sequence[Tensor]:
-        able = torch.as_tensor(np.flatnonzero(self.train_part.lengths > 1))
-        return [able[step] for step in torch.randperm(len(able), generator=generator).split(self.options.batch)]
+        trainable = torch.as_tensor(np.flatnonzero(self.train_part.lengths > 1))
+        steps = torch.split(torch.randperm(len(trainable), generator=generator), self.options.batch)
+        return [trainable[step] for step in steps]
 
-    def loss_of(self, batch: Tensor, generator: torch.Generator, own: Own = whole) -> Tensor | None:
+    def loss_of(self, batch: Tensor, generator: torch.Generator, own: Own = whole_batch) -> Tensor | None:
         device = self.items.weight.device
         items = torch.as_tensor(self.train_part.padded(batch.numpy(), self.options.longest + 1)).to(device)
         targets = int((items[:, 1:] >= 0).sum())
@@ -130,41 +141,45 @@ class SASRec(Learned):
             if self.sampled:
                 loss = self._sampled_loss(items, own, generator)
             else:
-                mine = own(items)
-                at = mine[:, 1:] >= 0
-                if not at.any():
+                own_items = own(items)
+                valid = own_items[:, 1:] >= 0
+                if not valid.any():
                     return None
                 vectors = self.vectors()
-                loss = cross_entropy(self.states(mine[:, :-1], vectors)[at] @ vectors.T, mine[:, 1:][at])
+                states = self.states(own_items[:, :-1], vectors)[valid]
+                loss = cross_entropy(states @ vectors.T, own_items[:, 1:][valid])
         share = int((own(items)[:, 1:] >= 0).sum()) / targets
         return None if loss is None else loss * share
 
     def _sampled_loss(self, items_BT: Tensor, own: Own, generator: torch.Generator) -> Tensor | None:
         drawn, log_drawn = self.draw(generator)
-        seen = items_BT[items_BT >= 0]
-        rows, place = torch.cat([seen, drawn]).unique(return_inverse=True)
-        numbered = items_BT.masked_scatter(items_BT >= 0, place[: len(seen)])
-        mine = own(numbered)
-        length = (mine[:, 1:] >= 0).sum(1)
+        histories = items_BT[items_BT >= 0]
+        rows, row_of = torch.unique(torch.cat([histories, drawn]), return_inverse=True)
+        numbered = items_BT.masked_scatter(items_BT >= 0, row_of[: len(histories)])
+        own_rows = own(numbered)
+        length = (own_rows[:, 1:] >= 0).sum(1)
         if not length.any():
             return None
         vectors = self.vectors_of(rows)
         states, targets = [], []
-        for part in length.argsort(stable=True).chunk(_GROUPS):  # what is padding in one batch is not computed
-            group = mine[part, : max(int(length[part].max()), 1) + 1]
-            at = group[:, 1:] >= 0
-            states.append(self.states(group[:, :-1], vectors)[at])
-            targets.append(group[:, 1:][at])
-        return sampled_cross_entropy(torch.cat(states), vectors, torch.cat(targets), place[len(seen) :], log_drawn)
+        for part in length.argsort(stable=True).chunk(_GROUPS):  # fewer cells of padding than in one batch
+            group = own_rows[part, : max(int(length[part].max()), 1) + 1]
+            valid = group[:, 1:] >= 0
+            states.append(self.states(group[:, :-1], vectors)[valid])
+            targets.append(group[:, 1:][valid])
+        drawn_rows = row_of[len(histories) :]
+        return sampled_cross_entropy(torch.cat(states), vectors, torch.cat(targets), drawn_rows, log_drawn)
 
     def draw(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Items (K,) for a softmax, with replacement: half by their popularity, half evenly; and log of K times the
-        probability of each."""
+        """Draw the items (K,) of a softmax with replacement; return them and the log of K times each's probability.
+
+        Half are drawn by popularity, half evenly.
+        """
         count = self.options.candidates
-        chosen = torch.randint(len(self.train_part.items), (count,), generator=generator).numpy()
+        interactions = torch.randint(len(self.train_part.items), (count,), generator=generator).numpy()
         evenly = torch.randint(self.n_items, (count,), generator=generator)
-        by = torch.rand(count, generator=generator) < 0.5
-        drawn = torch.where(by, torch.as_tensor(self.train_part.items[chosen]), evenly)
+        by_popularity = torch.rand(count, generator=generator) < 0.5
+        drawn = torch.where(by_popularity, torch.as_tensor(self.train_part.items[interactions]), evenly)
         drawn = drawn.to(self.items.weight.device)
         share = 0.5 * self.popularity_I[drawn] + 0.5 / self.n_items
         return drawn, (count * share).log()
@@ -178,8 +193,9 @@ class SASRec(Learned):
         @torch.no_grad()
         def score(users: np.ndarray) -> np.ndarray:
             blocks = []
-            for at in range(0, len(users), self.options.batch):
-                items = torch.as_tensor(histories.padded(users[at : at + self.options.batch], self.options.longest))
+            for start in range(0, len(users), self.options.batch):
+                batch = users[start : start + self.options.batch]
+                items = torch.as_tensor(histories.padded(batch, self.options.longest))
                 last = (items >= 0).sum(1).clamp(min=1) - 1
                 states = self.states(items.to(device), vectors)[torch.arange(len(items)), last.to(device)]
                 blocks.append((states @ vectors.T).cpu().numpy())
@@ -191,13 +207,13 @@ class SASRec(Learned):
 def sampled_cross_entropy(
     states_ND: Tensor, vectors_MD: Tensor, target_N: Tensor, drawn_K: Tensor, log_drawn_K: Tensor
 ) -> Tensor:
-    """The mean of -log softmax of each target, over the target and the items drawn.
+    """Return the mean of -log softmax of each target, over the target and the drawn items.
 
-    ``target_N`` and ``drawn_K`` number rows of ``vectors_MD``; ``log_drawn_K`` is the log of how often each was to be
-    expected among those drawn. A draw of the target itself is left out: the rest, each over its expectation, then has
-    the sum over all other items as its mean.
+    ``target_N`` and ``drawn_K`` are rows of ``vectors_MD``; ``log_drawn_K`` is the log of the expected number of draws
+    of each. A draw of the target itself is left out: then the sum over the draws, each divided by its expected number,
+    is on average the sum over all other items.
     """
-    right = (states_ND * vectors_MD[target_N]).sum(1, keepdim=True)
-    others = states_ND @ vectors_MD[drawn_K].T - log_drawn_K
-    others = others.masked_fill(target_N[:, None] == drawn_K, -torch.inf)
-    return cross_entropy(torch.cat([right, others], 1), torch.zeros_like(target_N))
+    target_N1 = (states_ND * vectors_MD[target_N]).sum(1, keepdim=True)
+    others_NK = states_ND @ vectors_MD[drawn_K].T - log_drawn_K
+    others_NK = others_NK.masked_fill(target_N[:, None] == drawn_K, -torch.inf)
+    return cross_entropy(torch.cat([target_N1, others_NK], 1), torch.zeros_like(target_N))

@@ -1,4 +1,4 @@
-"""Histories as sparse matrices, with the past fading by its distance to the end."""
+"""Histories as sparse matrices, with weights that decay with the distance to the end."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 def history_matrix(histories: Histories, n_items: int, *, decay: float = 0.0) -> csr_array:
-    """(U, n_items) float32: the weight of each item in each user's history, 0 where it is not part of it.
+    """Return the weight of each item in each user's history (U, n_items) float32, 0 where it is not in the history.
 
     The weight is distance ** -decay, where the last interaction has distance 1 and the one before it 2; of an item that
-    is there more than once the latest counts. Raises ``DemureError`` if decay is asked for and there is no order.
+    occurs more than once the latest counts. Raises ``DemureError`` for a decay of histories without an order.
     """
     from scipy.sparse import csr_array
 
@@ -40,7 +40,7 @@ def history_matrix(histories: Histories, n_items: int, *, decay: float = 0.0) ->
 
 
 def product_scorer(weights: csr_array, similarity: np.ndarray | csr_array) -> Scorer:
-    """Score users by ``weights[users] @ similarity``: (U, I) times (I, I), dense or sparse."""
+    """Return a scorer of users by ``weights[users] @ similarity``: (U, I) times (I, I), dense or sparse."""
 
     def score(users: np.ndarray) -> np.ndarray:
         product = weights[users] @ similarity

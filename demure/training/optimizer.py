@@ -49,7 +49,7 @@ class Optimizer:
         for part in self._parts:
             part.zero_grad()
         if loss is not None:
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
         if self.processes.size > 1:
             value = value.to(learned[0].device)
             self.processes.all_reduce([value])

@@ -148,7 +148,8 @@ def _mean_probabilities(denoiser: Denoiser, rivals: Rivals, users: np.ndarray) -
         r_BTM = block.inferred.r_BTM.cpu().numpy()
         valid_BT = block.positions_BT >= 0
         np.add.at(sums_SM, row[block.users], (r_BTM * valid_BT[..., None]).sum(1))
-    return sums_SM / np.maximum(rivals.train.lengths[users], 1)[:, None]
+    means_SM: np.ndarray = sums_SM / np.maximum(rivals.train.lengths[users], 1)[:, None]
+    return means_SM
 
 
 def _split_users(train: Histories, users: np.ndarray) -> tuple[Histories, np.ndarray]:

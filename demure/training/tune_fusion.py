@@ -136,7 +136,8 @@ class _Tuner:
         return chosen, evaluations[chosen]
 
     def _collaborative(self, items_BT: np.ndarray) -> np.ndarray:
-        return self.recommender.collaborative(items_BT) + self.recommender.log_popularity
+        scores_BI: np.ndarray = self.recommender.collaborative(items_BT) + self.recommender.log_popularity
+        return scores_BI
 
     def _evaluate(self, scores_SI: np.ndarray) -> Evaluation:
         return evaluate(lambda rows: scores_SI[rows], self._relevant, self._past, (20,), self.n_items)

@@ -61,7 +61,7 @@ class Validation:
         """Return the mean of :meth:`log_likelihoods` over the targets of all processes."""
         values = self.log_likelihoods(denoiser, messages)
         total, count = self.processes.sum(torch.tensor([values.sum(), len(values)], dtype=torch.float64)).tolist()
-        return total / max(count, 1)
+        return float(total / max(count, 1))
 
     @torch.no_grad()
     def log_likelihoods(self, denoiser: Denoiser, messages: list[Tensor] | None = None) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import yaml
 
@@ -54,8 +54,7 @@ class Dimension:
     def suggest(self, trial: optuna.Trial) -> Value:
         """Draw the value of ``trial``; numbers are rounded to four digits, so that a recipe can be read."""
         if self.choices:
-            choice: Value = trial.suggest_categorical(self.key, self.choices)
-            return choice
+            return cast(Value, trial.suggest_categorical(self.key, self.choices))
         if isinstance(self.low, int) and isinstance(self.high, int):
             return trial.suggest_int(self.key, self.low, self.high, log=self.log)
         return float(f"{trial.suggest_float(self.key, self.low, self.high, log=self.log):.4g}")

@@ -195,7 +195,7 @@ class _Search:
         self._report_progress(trial.number, 0)
 
     def _train(self, trial: optuna.Trial, folder: Path, number: int) -> float:
-        """Return the metric with seed number ``number`` of the trial; trained only if it was not before an interruption."""
+        """Return the metric with seed number ``number`` of the trial, which may be trained already."""
         import optuna
 
         stored = trial.user_attrs.get(f"seed {number}")

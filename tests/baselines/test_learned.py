@@ -5,8 +5,9 @@ import pytest
 import torch
 from support.histories_by_hand import histories
 
+from demure.baselines.graph import FreedomOptions, SparseMatrix, similar_items
 from demure.baselines.learned import Task
-from demure.baselines.pairwise import FreedomOptions, Sparse, bpr, similar_items
+from demure.baselines.pairwise import bpr
 from demure.baselines.registry import LEARNED, learned_options, make_learned
 from demure.errors import DemureError, RecipeError
 
@@ -65,7 +66,7 @@ def test_weights_are_all_there_is(task, name):
 def test_the_other_item_is_never_one_of_the_users_own(task):
     model = made("bpr", task)
     users = torch.arange(9).repeat(400)
-    drawn = model.others(users, torch.Generator().manual_seed(0))
+    drawn = model.draw_others(users, torch.Generator().manual_seed(0))
     for user in range(9):
         own = set(task.train.of(user).tolist())
         assert set(drawn[users == user].tolist()) == set(range(12)) - own
@@ -99,7 +100,7 @@ def test_the_gradient_of_a_sparse_product():
     from scipy.sparse import csr_array
 
     dense = np.array([[0.0, 2.0, 0.0], [1.0, 0.0, 3.0]], dtype=np.float32)
-    matrix, at = Sparse(csr_array(dense)), torch.ones(3, 2, requires_grad=True)
+    matrix, at = SparseMatrix(csr_array(dense)), torch.ones(3, 2, requires_grad=True)
     (matrix @ at).square().sum().backward()
     expected = 2 * dense.T @ (dense @ np.ones((3, 2)))
     assert np.allclose(at.grad.numpy(), expected)

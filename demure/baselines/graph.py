@@ -1,0 +1,189 @@
+"""Baselines that propagate embeddings over graphs: LightGCN over users and items, FREEDOM over similar items as well.
+
+Shape suffixes: U users, I items, N training interactions, E edges, D dimensions.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from demure.baselines.learned import LearnedOptions, Task
+from demure.baselines.pairwise import Pairwise, PairwiseOptions, bpr, required_content
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+
+@dataclass(frozen=True)
+class LightGCNOptions(PairwiseOptions):
+    """``layers`` of propagation."""
+
+    layers: int = 2
+
+
+@dataclass(frozen=True)
+class FreedomOptions(LearnedOptions):
+    """``neighbours`` of an item in the graph of each modality, ``image_weight`` of the image's graph among them.
+
+    ``layers`` of propagation; ``pruned``: share of the interactions left out of an epoch's graph; ``modal_weight`` of
+    the losses on features alone.
+    """
+
+    layers: int = 2
+    neighbours: int = 10
+    image_weight: float = 0.1
+    pruned: float = 0.8
+    modal_weight: float = 1e-3
+
+
+class SparseMatrix:
+    """A constant sparse matrix for products, with its transpose for the gradient."""
+
+    def __init__(self, matrix: csr_array) -> None:
+        self.forward, self.backward = _csr(matrix), _csr(matrix.T.tocsr())
+
+    def to(self, device: torch.device) -> SparseMatrix:
+        """Move both matrices to ``device``."""
+        self.forward, self.backward = self.forward.to(device), self.backward.to(device)
+        return self
+
+    def __matmul__(self, dense: Tensor) -> Tensor:
+        product: Tensor = _Product.apply(dense, self)
+        return product
+
+
+class _Product(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, dense: Tensor, matrix: SparseMatrix) -> Tensor:
+        context.matrix = matrix
+        return matrix.forward @ dense
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return context.matrix.backward @ gradient.contiguous(), None
+
+
+def _csr(matrix: csr_array) -> Tensor:
+    rows, columns = (torch.as_tensor(part, dtype=torch.int64) for part in (matrix.indptr, matrix.indices))
+    values = torch.as_tensor(matrix.data, dtype=torch.float32)
+    with warnings.catch_warnings():  # torch calls the whole layout beta, once a process
+        warnings.simplefilter("ignore", UserWarning)
+        return torch.sparse_csr_tensor(rows, columns, values, size=matrix.shape)
+
+
+class LightGCN(Pairwise):
+    """Embeddings propagated over the graph of interactions, the mean of all layers.
+
+    X. He et al., SIGIR 2020, arXiv 2002.02126, equations 7 and 8: each layer is D^-1/2 A D^-1/2 times the last.
+    """
+
+    options: LightGCNOptions
+
+    def __init__(self, task: Task, options: LightGCNOptions | None = None) -> None:
+        super().__init__(task, options or LightGCNOptions())
+        self.graph = self.build_graph(self.pairs_2N.numpy())
+
+    def build_graph(self, pairs_2N: np.ndarray) -> SparseMatrix:
+        """Return the normalised adjacency (U + I, U + I) of users and items."""
+        from scipy.sparse import csr_array, diags_array
+
+        size = self.users.num_embeddings + self.items.num_embeddings
+        user, item = pairs_2N[0], pairs_2N[1] + self.users.num_embeddings
+        ends = (np.concatenate([user, item]), np.concatenate([item, user]))
+        adjacency = csr_array((np.ones(len(ends[0]), np.float32), ends), shape=(size, size))
+        adjacency.data[:] = 1.0  # an item taken twice is one edge
+        scale = diags_array(np.maximum(adjacency.sum(axis=0), 1e-12) ** -0.5 * (adjacency.sum(axis=0) > 0))
+        return SparseMatrix((scale @ adjacency @ scale).tocsr())
+
+    def propagate(self, graph: SparseMatrix) -> tuple[Tensor, Tensor]:
+        """Return the mean over all layers of the vectors of users (U, D) and items (I, D)."""
+        layer = torch.cat([self.users.weight, self.items.weight])
+        graph = graph.to(layer.device)
+        total = layer
+        for _ in range(int(self.options.layers)):
+            layer = graph @ layer
+            total = total + layer
+        mean = total / (int(self.options.layers) + 1)
+        return mean[: self.users.num_embeddings], mean[self.users.num_embeddings :]
+
+    def vectors(self) -> tuple[Tensor, Tensor]:
+        return self.propagate(self.graph)
+
+
+class Freedom(LightGCN):
+    """LightGCN on a graph whose edges are pruned anew each epoch, plus one step over a frozen graph of similar items.
+
+    X. Zhou and Z. Shen, ACM MM 2023, arXiv 2211.06924: the item graph joins nearest neighbours in each modality; edges
+    are kept by 1 / sqrt(degree of user x degree of item); to the loss come those of the features alone.
+    """
+
+    options: FreedomOptions  # type: ignore[assignment]
+
+    def __init__(self, task: Task, options: FreedomOptions | None = None) -> None:
+        super().__init__(task, options or FreedomOptions())  # type: ignore[arg-type]  # no regularisation
+        content = required_content(task, "freedom")
+        self.item_graph = SparseMatrix(similar_items(content, int(self.options.neighbours), self.options.image_weight))
+        self.names = list(content)
+        for name, features in content.items():
+            self.register_buffer(f"content_{name}", torch.as_tensor(features), persistent=False)
+        self.project = nn.ModuleDict({name: nn.Linear(f.shape[1], self.options.dim) for name, f in content.items()})
+        for name in content:
+            nn.init.xavier_normal_(self.project[name].get_parameter("weight"))
+        self.edges_2E = np.unique(self.pairs_2N.numpy(), axis=1)
+        user_E, item_E = self.edges_2E
+        degree_E = np.bincount(user_E)[user_E] * np.bincount(item_E)[item_E]
+        self.keep_E = torch.as_tensor(degree_E.astype(np.float64) ** -0.5)
+        self.pruned: SparseMatrix | None = None
+
+    def batches(self, generator: torch.Generator) -> Sequence[Tensor]:
+        kept = max(1, int(len(self.keep_E) * (1 - self.options.pruned)))
+        # Weighted draws without replacement, by the largest of log weight plus Gumbel noise.
+        noise = -torch.log(-torch.log(torch.rand(len(self.keep_E), generator=generator, dtype=torch.float64)))
+        chosen = (self.keep_E.log() + noise).topk(kept).indices.numpy()
+        self.pruned = self.build_graph(self.edges_2E[:, np.sort(chosen)])
+        return super().batches(generator)
+
+    def vectors(self) -> tuple[Tensor, Tensor]:
+        users, items = self.propagate(self.pruned if self.training and self.pruned else self.graph)
+        return users, items + self.item_graph.to(items.device) @ self.items.weight
+
+    def loss(self, user: Tensor, chosen: Tensor, other: Tensor) -> Tensor:
+        users, items = self.vectors()
+        total = bpr(users[user], items[chosen], items[other])
+        for name in self.names:
+            projected = self.project[name](getattr(self, f"content_{name}"))
+            total = total + self.options.modal_weight * bpr(users[user], projected[chosen], projected[other])
+        return total
+
+
+def similar_items(content: dict[str, np.ndarray], neighbours: int, image_weight: float) -> csr_array:
+    """Return the mean over modalities of their graphs of nearest neighbours by cosine (I, I), normalised by degrees.
+
+    ``image`` has the weight ``image_weight`` and the others share the rest; without ``image``, or with it alone, all
+    have the same weight.
+    """
+    from scipy.sparse import csr_array, diags_array
+
+    n_items = len(next(iter(content.values())))
+    total = csr_array((n_items, n_items), dtype=np.float32)
+    for name, features in content.items():
+        weight = 1 / len(content)
+        if "image" in content and len(content) > 1:
+            weight = image_weight if name == "image" else (1 - image_weight) / (len(content) - 1)
+        present = np.flatnonzero(np.abs(features).sum(1) > 0)
+        unit = normalize(torch.as_tensor(features[present]), dim=1)
+        k = min(neighbours, len(present))
+        nearest = torch.cat([(block @ unit.T).topk(k, dim=1).indices for block in torch.split(unit, 2048)]).numpy()
+        ends = (np.repeat(present, k), present[nearest].ravel())
+        graph = csr_array((np.ones(len(ends[0]), np.float32), ends), shape=(n_items, n_items))
+        scale = diags_array(np.maximum(graph.sum(axis=1), 1e-7) ** -0.5)
+        total = total + weight * (scale @ graph @ scale)
+    return total.tocsr()
