@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from demure.evaluation.ranking import Evaluation
 
 HEAD, TAIL = 0.2, 0.8
-NO_DIAGNOSIS = "not judged"  # the label of users without a diagnosis; a value in `eval --json`, so it stays
+NO_DIAGNOSIS = "not diagnosed"  # the label of users without a training interaction, who have no verdicts
 _LENGTHS = (1, 5, 10, 20, 50, 100)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -69,14 +69,18 @@ def inspect(
         int | None,
         typer.Option(
             min=1,
-            help="The number of rows to show; by default 10, or all rows of one user or item.",
+            metavar="N",
+            help="The number of rows to show; by default 10 for lists of items and users, else all.",
             rich_help_panel=_ROWS,
         ),
     ] = None,
     min_count: Annotated[
         int,
         typer.Option(
-            min=1, help="The interactions that an item needs to be flagged in the overview.", rich_help_panel=_ROWS
+            min=1,
+            metavar="N",
+            help="The interactions that an item needs to be flagged in the overview.",
+            rich_help_panel=_ROWS,
         ),
     ] = 10,
     recommend: Annotated[
@@ -102,24 +106,24 @@ def inspect(
     if len(chosen) > 1:
         raise DemureError(f"got {' and '.join(chosen)}", where="inspect", remedy="use one at a time")
     terminal.pictures = pictures
-    rows: dict[str, Any] = {"where": where or (), "sort": sort}
+    conditions = where or ()
     if export is not None:
-        if where or sort or top:
+        if conditions or sort or top:
             raise DemureError(
                 "the export holds every verdict", where="inspect", remedy="leave out --where, --sort and --top"
             )
         return tables.export(run, export)
     if user is not None:
-        return tables.user_view(run, user, recommend=recommend, top=top, **rows)
+        return tables.user_view(run, user, recommend=recommend, top=top, where=conditions, sort=sort)
     if item is not None:
-        return tables.item_view(run, item, top=top, **rows)
+        return tables.item_view(run, item, top=top, where=conditions, sort=sort)
     if modality is not None:
-        return tables.modality_view(run, modality, top=top or _TOP, **rows)
+        return tables.modality_view(run, modality, top=top or _TOP, where=conditions, sort=sort)
     if list_ is not None:
-        return tables.listing(run, list_, top=top or _TOP, **rows)
+        return tables.listing(run, list_, top=top or _TOP, where=conditions, sort=sort)
     if segment is None:
-        return tables.overview(run, min_count=min_count, top=top or _TOP, **rows)
+        return tables.overview(run, min_count=min_count, top=top or _TOP, where=conditions, sort=sort)
     kind, sign, name = segment.partition("=")
     if not sign:
-        return tables.segments(run, kind, top=top, **rows)
-    return tables.overview(run, min_count=min_count, top=top or _TOP, segment=(kind, name), **rows)
+        return tables.segments(run, kind, top=top, where=conditions, sort=sort)
+    return tables.overview(run, min_count=min_count, top=top or _TOP, segment=(kind, name), where=conditions, sort=sort)

@@ -17,7 +17,8 @@ def recommend(
     out: Annotated[
         str,
         typer.Option(
-            metavar="FILE.parquet", help="The file to write: user_id, rank, item_id, score and because (a modality)."
+            metavar="FILE.parquet",
+            help="The file to write: user_id, rank, item_id, score, because (what contributes most).",
         ),
     ],
     user: Annotated[

@@ -21,7 +21,10 @@ def report(
         bool, flag("--recommend/--no-recommend", help="Include the recommended items of each user, with reasons.")
     ] = True,
     megabytes: Annotated[
-        float, typer.Option(min=3, help="The largest size of the page. Users and pictures beyond it are left out.")
+        float,
+        typer.Option(
+            min=3, metavar="MB", help="The largest size of the page. Users and pictures beyond it are left out."
+        ),
     ] = 9.5,
 ) -> object:
     """Write one HTML page about a run: charts, items to check, users and items. The page opens offline."""

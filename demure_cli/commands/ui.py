@@ -17,7 +17,9 @@ def ui(
     host: Annotated[
         str, typer.Option(metavar="HOST", help="The address to listen on; the default allows only this machine.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes any free port.")] = 8000,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, metavar="PORT", help="The port; 0 takes any free port.")
+    ] = 8000,
     compare: CompareWith = None,
     truth: Truth = None,
     open_: Annotated[bool, flag("--open", help="Open the page in the browser.")] = False,

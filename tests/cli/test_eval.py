@@ -125,7 +125,7 @@ def test_per_user_has_the_modality_that_a_user_relies_on(capsys, runs, tmp_path,
     assert main(["eval", "worst", "best", "--per-user", "users.parquet", "--by", "reliance", "--json"]) == 0
     assert pd.read_parquet("users.parquet")["relies_on"].fillna("").tolist() == ["image", ""] * 2
     parts = json.loads(capsys.readouterr().out)["runs"][0]["slices"]
-    assert [(part["slice"], part["users"]) for part in parts] == [("image", 1), ("not judged", 1)]
+    assert [(part["slice"], part["users"]) for part in parts] == [("image", 1), ("not diagnosed", 1)]
     assert main(["eval", "worst", "best", "--by", "reliance"]) == 0
     assert "reliance: the modality that the user relies on most, according to best" in capsys.readouterr().out
 

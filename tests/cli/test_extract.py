@@ -124,7 +124,7 @@ def test_ctrl_c_prints_what_is_kept_and_how_to_continue(shop):
     assert report.startswith("demure: interrupted; ")
     kept = int(report.split()[2])
     assert kept in {8, 16, 24, 32}
-    assert f"of 39 images is kept in {shop}/features; the same command goes on from there" in report
+    assert f"of 39 images is kept in {shop}/features; the same command continues from there" in report
     done = subprocess.run([*command, "--json", "0"], capture_output=True, text=True, env=ENVIRONMENT)
     assert json.loads(done.stdout)["modalities"][0]["resumed"] == kept
 

@@ -134,4 +134,4 @@ def test_reliance_by_hand():
         }
     )
     slicing = most_relied_on(frame, np.array(["w", "v", "u"], dtype=object))
-    assert named(slicing) == ["none", "not judged", "image"]
+    assert named(slicing) == ["none", "not diagnosed", "image"]
