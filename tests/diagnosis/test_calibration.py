@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from demure.demo.planted import Knobs, plant
+from demure.demo.planted import PlantedOptions, plant
 from demure.diagnosis.calibration import KEY, auc, calibration_error, log_loss, score_diagnosis
 from demure.errors import DataError
 
@@ -17,7 +17,7 @@ TOOL = Path(__file__).resolve().parents[3] / "shared" / "tools" / "score_diagnos
 
 @pytest.fixture(scope="module")
 def truth():
-    return plant(Knobs(users=80, items=200, length=(5, 9), clusters=6, alpha=1.0)).truth
+    return plant(PlantedOptions(users=80, items=200, length=(5, 9), clusters=6, alpha=1.0)).truth
 
 
 @pytest.fixture

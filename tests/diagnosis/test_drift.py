@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from demure.diagnosis.drift import drift
-from demure.diagnosis.uncertainty import share_interval, undecided
+from demure.diagnosis.uncertainty import share_interval
+from demure.diagnosis.verdict import undecided
 
 NAMES = ["image", "text"]
 
@@ -15,10 +16,10 @@ def history(image, present=None):
 
 
 def test_a_lasting_change_is_found_where_it_happened():
-    found = drift(*history([0.9] * 10 + [0.1] * 10))
-    assert (found.modality, found.position, found.time) == ("image", 10, 10_000.0)
-    assert (found.before, found.after) == pytest.approx((0.9, 0.1))
-    assert found.p_value < 0.01
+    change = drift(*history([0.9] * 10 + [0.1] * 10))
+    assert (change.modality, change.position, change.time) == ("image", 10, 10_000.0)
+    assert (change.before, change.after) == pytest.approx((0.9, 0.1))
+    assert change.p_value < 0.01
 
 
 def test_positions_count_missing_ones():
@@ -27,7 +28,7 @@ def test_positions_count_missing_ones():
     assert drift(probability, there, names, times).position == 13
 
 
-def test_silence_where_nothing_can_be_told():
+def test_no_drift_without_a_lasting_change():
     assert drift(*history([0.9] * 5 + [0.1] * 5)) is None  # too short
     assert drift(*history([0.7] * 30)) is None
     assert drift(*history([0.05] * 15 + [0.01] * 15)) is None  # certain, and of no interest
@@ -36,13 +37,13 @@ def test_silence_where_nothing_can_be_told():
     assert drift(probability, there, names, np.full(20, np.nan)) is None
 
 
-def test_chance_is_called_drift_as_rarely_as_promised():
+def test_chance_is_reported_as_drift_as_rarely_as_promised():
     random = np.random.default_rng(0)
-    called = sum(drift(*history(random.uniform(size=30))) is not None for _ in range(200))
-    assert called <= 20  # 5 % of 200 is 10; more than 20 has a chance below .002
+    reported = sum(drift(*history(random.uniform(size=30))) is not None for _ in range(200))
+    assert reported <= 20  # 5 % of 200 is 10; more than 20 has a chance below .002
 
 
-def test_the_same_history_tells_the_same():
+def test_the_same_history_gives_the_same_drift():
     series = np.random.default_rng(3).uniform(size=40)
     series[25:] *= 0.3
     assert drift(*history(series)) == drift(*history(series))

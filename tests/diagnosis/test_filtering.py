@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from demure.diagnosis.filtering import column, pick
+from demure.diagnosis.filtering import filter_rows, modality_column
 from demure.errors import DemureError
 
 
@@ -27,13 +27,13 @@ def frame():
     ],
 )
 def test_conditions(frame, condition, rows):
-    assert list(pick(frame, [condition]).index) == rows
+    assert list(filter_rows(frame, [condition]).index) == rows
 
 
 def test_conditions_add_up_and_the_order_is_asked_for(frame):
-    assert list(pick(frame, ["n>1", "share>0"], "-n").index) == [3, 1]
-    assert list(pick(frame, sort="share", top=2).index) == [0, 3]
-    assert list(pick(frame).index) == [0, 1, 2, 3]
+    assert list(filter_rows(frame, ["n>1", "share>0"], "-n").index) == [3, 1]
+    assert list(filter_rows(frame, sort="share", top=2).index) == [0, 3]
+    assert list(filter_rows(frame).index) == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize(
@@ -41,22 +41,22 @@ def test_conditions_add_up_and_the_order_is_asked_for(frame):
     [
         ("titel=x", r"--where: no field 'titel' in this view; did you mean title\?"),
         ("zzz=x", "there are: title, n, share"),
-        ("n=many", "n is a number, 'many' is none; as in n>=0.5"),
-        ("n", "'n' is no condition"),
-        ("__import__('os')", "is no condition"),
-        ("=3", "no condition"),
+        ("n=many", "n is a number, 'many' is not; as in n>=0.5"),
+        ("n", "'n' is not a condition"),
+        ("__import__('os')", "is not a condition"),
+        ("=3", "not a condition"),
     ],
 )
 def test_bad_conditions_are_one_line(frame, condition, message):
     with pytest.raises(DemureError, match=message):
-        pick(frame, [condition])
+        filter_rows(frame, [condition])
 
 
 def test_unknown_sort(frame):
     with pytest.raises(DemureError, match=r"--sort: no field 'm'"):
-        pick(frame, sort="-m")
+        filter_rows(frame, sort="-m")
 
 
 def test_a_modality_called_like_a_column_keeps_out_of_its_way():
-    assert column("title", ["title", "n"]) == "title.share"
-    assert column("image", ["title", "n"]) == "image"
+    assert modality_column("title", ["title", "n"]) == "title.share"
+    assert modality_column("image", ["title", "n"]) == "image"

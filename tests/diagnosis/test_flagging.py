@@ -5,31 +5,31 @@ import pandas as pd
 import pytest
 from support.runs_by_hand import DiagnosisRow, small_run, write_run
 
-from demure.diagnosis.flagging import flagged, spread, standing
-from demure.diagnosis.reader import DiagnosisSource
-from demure.diagnosis.similar_items import comparisons
+from demure.diagnosis.flagging import deviations, flagged, variance_components
+from demure.diagnosis.reader import DiagnosisReader
+from demure.diagnosis.similar_items import similar_items
 from demure.features.store import Features, save
 
 
 def test_variance_components_by_hand():
     # Two items with evidence (0, 2) and (4, 6): mean 3, within (2 + 2) / 2 = 2, between sum 2 * 4 + 2 * 4 = 16 over one
     # degree of freedom; n0 = (4 - 8 / 4) / 1 = 2; between = (16 - 2) / 2 = 7.
-    known = spread(np.array([0, 0, 1, 1]), np.array([0.0, 2.0, 4.0, 6.0]))
-    assert (known.mean, known.within, known.between) == pytest.approx((3, 2, 7))
+    components = variance_components(np.array([0, 0, 1, 1]), np.array([0.0, 2.0, 4.0, 6.0]))
+    assert (components.mean, components.within, components.between) == pytest.approx((3, 2, 7))
 
 
 def test_variance_components_are_found_again():
     random = np.random.default_rng(0)
     item = np.repeat(np.arange(2000), random.integers(1, 12, 2000))
     evidence = 1.5 + random.normal(0, 0.8, 2000)[item] + random.normal(0, 2.0, len(item))
-    known = spread(item, evidence)
-    assert known.within == pytest.approx(4.0, rel=0.1)
-    assert known.between == pytest.approx(0.64, rel=0.15)
+    components = variance_components(item, evidence)
+    assert components.within == pytest.approx(4.0, rel=0.1)
+    assert components.between == pytest.approx(0.64, rel=0.15)
 
 
-def test_items_that_do_not_differ_have_no_spread():
-    known = spread(np.array([0, 0, 1, 1]), np.array([0.0, 2.0, 2.0, 0.0]))
-    assert known.between == 0.0
+def test_items_that_do_not_differ_have_no_variance_components():
+    components = variance_components(np.array([0, 0, 1, 1]), np.array([0.0, 2.0, 2.0, 0.0]))
+    assert components.between == 0.0
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def run(tmp_path):
 
 
 def test_an_item_is_flagged_by_its_evidence_and_trusted_by_its_choices(run):
-    table = standing(DiagnosisSource.open(run))
+    table = deviations(DiagnosisReader.open(run))
     image = table[table["modality"] == "image"].set_index("item_id")
     assert image.index[0] == "i0"
     assert image.loc["i0", "evidence"] == pytest.approx(4 * 0.05 - 2)
@@ -64,32 +64,32 @@ def test_an_item_is_flagged_by_its_evidence_and_trusted_by_its_choices(run):
     assert "i1" not in set(flagged(table, 2)["item_id"])
 
 
-def test_standing_counts_what_is_there(tmp_path):
-    table = standing(DiagnosisSource.open(small_run(tmp_path)))
+def test_deviations_count_present_modalities(tmp_path):
+    table = deviations(DiagnosisReader.open(small_run(tmp_path)))
     row = table[(table["item_id"] == "i1") & (table["modality"] == "image")].iloc[0]
     assert (row["interactions"], row["noise"]) == (3, pytest.approx(2 / 3))
     assert row["evidence"] == pytest.approx((1.6 - 1.2 - 1.2) / 3)
     assert table[(table["item_id"] == "i3") & (table["modality"] == "image")].empty  # i3 has no picture
 
 
-def test_comparisons_are_alike_otherwise_and_do_better(run):
-    source = DiagnosisSource.open(run)
+def test_similar_items_are_similar_otherwise_and_do_better(run):
+    reader = DiagnosisReader.open(run)
     random = np.random.default_rng(2)
     directions = random.normal(size=(20, 6)).astype(np.float32)
     directions[5] = directions[0] + 0.05  # by its text, i5 is next to i0
     present = np.ones(20, bool)
-    save(source.dataset, Features("text", directions, present))
-    save(source.dataset, Features("image", random.normal(size=(20, 6)).astype(np.float32), present))
-    table = standing(source)
+    save(reader.dataset, Features("text", directions, present))
+    save(reader.dataset, Features("image", random.normal(size=(20, 6)).astype(np.float32), present))
+    table = deviations(reader)
     table.loc[(table["item_id"] == "i5") & (table["modality"] == "image"), ["clearly", "below"]] = [True, -1.0]
-    found = comparisons(source, table, [("i0", "image")])["i0", "image"]
-    assert found[0].item_id == "i5"
-    assert found[0].likeness > 0.9
-    assert all(a.likeness >= b.likeness for a, b in itertools.pairwise(found))
+    matches = similar_items(reader, table, [("i0", "image")])["i0", "image"]
+    assert matches[0].item_id == "i5"
+    assert matches[0].similarity > 0.9
+    assert all(a.similarity >= b.similarity for a, b in itertools.pairwise(matches))
     good = table[(table["modality"] == "image") & table["clearly"] & (table["below"] < 0)]
-    assert {one.item_id for one in found} <= set(good["item_id"]) - {"i0"}
+    assert {match.item_id for match in matches} <= set(good["item_id"]) - {"i0"}
 
 
 def test_without_features_there_is_nothing_to_compare(run):
-    source = DiagnosisSource.open(run)
-    assert comparisons(source, standing(source), [("i0", "image")]) == {}
+    reader = DiagnosisReader.open(run)
+    assert similar_items(reader, deviations(reader), [("i0", "image")]) == {}

@@ -1,10 +1,11 @@
-"""What a run says about its placebo, sentence by sentence."""
+"""The placebo of a run, sentence by sentence."""
 
 import pytest
 from support.runs_by_hand import ABOVE, CAUSES, FEATURES, IMAGE_EXPLAINS_NOTHING, NOTHING, placebo, small_run
 
 from demure.diagnosis import tables
 from demure.diagnosis.placebo import Placebos
+from demure.runs.manifest import RunManifest
 
 # popularity .2, taste .15 and transition .12 of .47
 RIVALS = (
@@ -18,7 +19,7 @@ def manifest(placebo):
 
 
 def summary(placebo, modalities=("image", "text"), neither=0.48, **changes):
-    return Placebos.read(manifest(placebo) | changes, modalities).summary(neither)
+    return Placebos.read(RunManifest.from_dict(manifest(placebo) | changes), modalities).summary(neither)
 
 
 def test_above_the_placebo():
@@ -54,23 +55,25 @@ def test_verdicts_no_better_than_those_of_shuffled_content():
 
 
 def test_an_interval_that_reaches_zero_explains_nothing():
-    found = Placebos.read(manifest(NOTHING), ["image", "text"])
-    assert found.cannot_tell == ["image", "text"]
-    assert [one.admitted for one in found.modalities] == [False, True]
+    placebos = Placebos.read(RunManifest.from_dict(manifest(NOTHING)), ["image", "text"])
+    assert placebos.cannot_tell == ["image", "text"]
+    assert [modality.admitted for modality in placebos.modalities] == [False, True]
 
 
 def test_a_modality_that_was_not_admitted_needs_no_numbers():
-    found = Placebos.read({"placebo": {"image": {"admitted": False, "mean_probability": None}}}, ["image"])
-    assert found.summary(1.0) == [
+    placebos = Placebos.read(
+        RunManifest.from_dict({"placebo": {"image": {"admitted": False, "mean_probability": None}}}), ["image"]
+    )
+    assert placebos.summary(1.0) == [
         "Nothing in the content explains the choices here: 100 % have no point of interest.",
         "Pictures (`image`) explain nothing here.",
     ]
 
 
 def test_an_older_run_claims_nothing():
-    found = Placebos.read({}, ["image", "text"])
-    assert found.summary(0.25) == ["Neither: 25 % of the choices have no point of interest in the content."]
-    assert (found.cannot_tell, found.causes, found.column()) == ([], None, None)
+    placebos = Placebos.read(RunManifest(), ["image", "text"])
+    assert placebos.summary(0.25) == ["Neither: 25 % of the choices have no point of interest in the content."]
+    assert (placebos.cannot_tell, placebos.causes, placebos.column()) == ([], None, None)
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 from support.small_sets import QUICK, dataset_folder
 
-from demure.diagnosis.recommended import made_of, suggestions
+from demure.diagnosis.recommended import describe_scores, suggestions
 from demure.diagnosis.tables import user_view
 from demure.runs.load import load_run
+from demure.runs.manifest import RunManifest
 from demure.training.run import train
 
 
@@ -17,29 +18,29 @@ def run(tmp_path_factory):
 
 def test_they_are_what_the_run_recommends_and_each_names_a_past_choice(run):
     users = [str(user) for user in run.dataset.user_ids[:5]]
-    found = suggestions(run, users, 4)
+    by_user = suggestions(run, users, 4)
     frame = run.recommend(users, 4)
-    told = [(user, one.rank, one.item_id, one.because) for user in users for one in found[user]]
-    assert told == list(frame[["user_id", "rank", "item_id", "because"]].itertuples(index=False, name=None))
+    expected = [(user, item.rank, item.item_id, item.because) for user in users for item in by_user[user]]
+    assert expected == list(frame[["user_id", "rank", "item_id", "because"]].itertuples(index=False, name=None))
     histories = run.dataset.histories("train", "valid", "test")
     for code, user in enumerate(users):
-        had = {str(item) for item in run.dataset.item_ids[histories.of(code)]}
-        assert all(one.past_item_id in had for one in found[user] if one.past_item_id is not None)
-        assert all(one.item_id not in had for one in found[user])
+        past = {str(item) for item in run.dataset.item_ids[histories.of(code)]}
+        assert all(one.past_item_id in past for one in by_user[user] if one.past_item_id is not None)
+        assert all(one.item_id not in past for one in by_user[user])
 
 
-def test_the_past_choice_is_the_one_that_alone_speaks_loudest(run):
+def test_the_past_choice_is_the_one_with_the_largest_term(run):
     user = str(run.dataset.user_ids[0])
     code = {str(item): k for k, item in enumerate(run.dataset.item_ids)}
-    had = run.dataset.histories("train", "valid", "test").of(0)
+    past = run.dataset.histories("train", "valid", "test").of(0)
     for one in suggestions(run, [user], 6)[user]:
         if one.because != "history" or one.past_item_id is None:
             continue
-        alone = [run.recommender.collaborative(np.array([[item]]))[0, code[one.item_id]] for item in had]
-        assert had[int(np.argmax(alone))] == code[one.past_item_id]
+        alone = [run.recommender.collaborative(np.array([[item]]))[0, code[one.item_id]] for item in past]
+        assert past[int(np.argmax(alone))] == code[one.past_item_id]
 
 
-def test_a_user_view_tells_them(run):
+def test_a_user_view_has_them(run):
     user = str(run.dataset.user_ids[1])
     seen = user_view(run.path, user, recommend=3)
     assert [line["rank"] for line in seen.recommended] == [1, 2, 3]
@@ -72,23 +73,23 @@ def test_a_user_view_tells_them(run):
         ),
     ],
 )
-def test_what_the_score_is_made_of(weights, words):
+def test_what_the_score_is_describe_scores(weights, words):
     pool = dict(zip(("collaborative", "content", "scarce"), weights, strict=True))
-    assert made_of({"pool": pool, "valid": {"recall@20": 0.3}}) == words
+    assert describe_scores(RunManifest(pool=pool, valid={"recall@20": 0.3})) == words
 
 
 def test_without_validation_or_without_weights():
-    assert made_of({"pool": {"collaborative": 1.0, "content": 0.1}, "valid": {}}) == (
+    assert describe_scores(RunManifest(pool={"collaborative": 1.0, "content": 0.1})) == (
         "Without a validation split, the defaults gave what is taken together a weight of 1 in this list, the content "
         "0.1."
     )
-    assert made_of({"recipe": "popularity"}) == ""
+    assert describe_scores(RunManifest(recipe="popularity")) == ""
 
 
 def test_it_stands_next_to_the_list(run, capsys, tmp_path):
     from demure_cli.app import main
 
-    words = made_of(run.manifest)
+    words = describe_scores(run.manifest)
     user = str(run.dataset.user_ids[1])
     assert user_view(run.path, user, recommend=3).made_of == words
     assert user_view(run.path, user).made_of == ""

@@ -3,7 +3,7 @@ import pytest
 from support.runs_by_hand import DiagnosisRow, small_run, write_run
 
 from demure.diagnosis import tables
-from demure.diagnosis.reader import DiagnosisSource
+from demure.diagnosis.reader import DiagnosisReader
 from demure.errors import DemureError
 
 
@@ -18,12 +18,12 @@ def run(tmp_path):
     return made
 
 
-def rows(found):
-    return found.table.set_index("segment")
+def by_segment(segments):
+    return segments.table.set_index("segment")
 
 
 def test_an_item_counts_in_each_of_its_categories(run):
-    table = rows(tables.segments(run, "category"))
+    table = by_segment(tables.segments(run, "category"))
     assert list(table.index) == ["Comedy", "Drama", "Thriller"]
     assert table.loc["Comedy", ["users", "items", "interactions"]].tolist() == [3, 2, 5]
     assert table.loc["Comedy", "image"] == pytest.approx(3 / 5)  # ann twice, bob's i2
@@ -33,19 +33,19 @@ def test_an_item_counts_in_each_of_its_categories(run):
 
 
 def test_shares_are_of_those_that_have_the_modality(run):
-    table = rows(tables.segments(run, "history"))
+    table = by_segment(tables.segments(run, "history"))
     assert table["interactions"].sum() == 6
     assert table.loc["1-4", "image"] == pytest.approx(3 / 5)  # one of the six has no picture
 
 
 def test_by_time_and_popularity_and_reliance(run):
-    assert rows(tables.segments(run, "time"))["interactions"].to_dict() == {
+    assert by_segment(tables.segments(run, "time"))["interactions"].to_dict() == {
         "1997-09-22": 3,
         "1997-09-23": 2,
         "1997-09-24": 1,
     }
-    assert rows(tables.segments(run, "popularity"))["items"].to_dict() == {"1-4": 3}
-    assert rows(tables.segments(run, "reliance"))["users"].to_dict() == {"too short to tell": 3}
+    assert by_segment(tables.segments(run, "popularity"))["items"].to_dict() == {"1-4": 3}
+    assert by_segment(tables.segments(run, "reliance"))["users"].to_dict() == {"too short to tell": 3}
 
 
 def test_users_by_what_they_rely_on(tmp_path):
@@ -56,7 +56,7 @@ def test_users_by_what_they_rely_on(tmp_path):
         columns=["user_id", "modality", "reliance"],
     )
     run = write_run(tmp_path, rows, items, reliance=reliance, pictures=False)
-    assert rows(tables.segments(run, "reliance"))["users"].to_dict() == {"image": 1, "none": 1}
+    assert by_segment(tables.segments(run, "reliance"))["users"].to_dict() == {"image": 1, "none": 1}
     listed = tables.listing(run, "users", where=["relies_on=none"])
     assert (listed.total, listed.matched, listed.rows["user_id"].tolist()) == (2, 1, ["b"])
 
@@ -98,16 +98,16 @@ def test_one_modality(run):
         tables.modality_view(run, "sound")
 
 
-def test_rows_in_another_order_tell_the_same(run):
-    before = DiagnosisSource.open(run).judged
+def test_rows_in_another_order_read_the_same(run):
+    before = DiagnosisReader.open(run).table
     path = run / "diagnosis.parquet"
     frame = pd.read_parquet(path)
     frame.iloc[[7, 2, 11, 0, 5, 9, 1, 3, 10, 4, 8, 6]].to_parquet(path, index=False)
-    after = DiagnosisSource.open(run).judged
+    after = DiagnosisReader.open(run).table
 
-    def told(judged):
-        names = [(judged.user_ids[u], judged.item_ids[i]) for u, i in zip(judged.user, judged.item, strict=True)]
-        columns = {name: judged.probability[:, m].tolist() for m, name in enumerate(judged.modalities)}
-        return sorted(zip(names, judged.position, columns["image"], columns["text"], strict=True))
+    def values(table):
+        names = [(table.user_ids[u], table.item_ids[i]) for u, i in zip(table.user, table.item, strict=True)]
+        columns = {name: table.probability[:, m].tolist() for m, name in enumerate(table.modalities)}
+        return sorted(zip(names, table.position, columns["image"], columns["text"], strict=True))
 
-    assert told(before) == told(after)
+    assert values(before) == values(after)

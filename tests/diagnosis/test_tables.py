@@ -6,8 +6,8 @@ import pytest
 from support.runs_by_hand import small_run
 
 from demure.diagnosis import tables
-from demure.diagnosis.reader import nearest
-from demure.diagnosis.user import why
+from demure.diagnosis.reader import nearest_ids
+from demure.diagnosis.verdict import Support, Verdict
 from demure.errors import DatasetError, DemureError, RunError
 from demure.files import read_json, write_json
 
@@ -50,65 +50,37 @@ def test_what_is_flagged_can_be_chosen(run):
         tables.overview(run, where=["colour=red"])
 
 
-def test_user_view_is_in_time_order_with_what_spoke_for_it(run):
-    seen = tables.user_view(run, "ann")
-    assert [row["item_id"] for row in seen.history] == ["i1", "i2", "i3"]
-    assert [row["title"] for row in seen.history] == ["Alien", "Brazil", ""]
-    first = seen.history[0]["verdicts"]
-    assert first["image"]["verdict"] == "poi"
-    assert first["image"]["poi_probability"] == pytest.approx(0.9)
-    assert [(s["item_id"], s["title"], s["weight"]) for s in first["image"]["supports"]] == [
-        ("i2", "Brazil", 0.8),
-        ("i3", "", 0.2),
-    ]
-    assert first["text"]["supports"] == []
-    assert seen.history[2]["verdicts"]["image"]["verdict"] == "missing"
-    assert seen.reliance == {"image": 0.6, "text": 0.3, "none": 0.1}
-    assert seen.history[1]["time"] - seen.history[0]["time"] == 86_400
+def test_user_view_is_in_time_order_with_supports(run):
+    view = tables.user_view(run, "ann")
+    assert [choice.item_id for choice in view.history] == ["i1", "i2", "i3"]
+    assert [choice.title for choice in view.history] == ["Alien", "Brazil", ""]
+    first = view.history[0].verdicts
+    assert first["image"].verdict is Verdict.POI
+    assert first["image"].poi_probability == pytest.approx(0.9)
+    assert first["image"].supports == (Support("i2", "Brazil", 0.8), Support("i3", "", 0.2))
+    assert first["text"].supports == ()
+    assert view.history[2].verdicts["image"].missing
+    assert view.reliance == {"image": 0.6, "text": 0.3, "none": 0.1}
+    assert view.history[1].time - view.history[0].time == 86_400
 
 
-def test_what_speaks_for_a_verdict_or_the_lack_of_it(run):
-    first, _, last = tables.user_view(run, "ann").history
-    assert first["verdicts"]["image"]["why"] == "like Brazil and i3"
-    assert first["verdicts"]["text"]["why"] == "none of the 2 other choices speaks for it"
-    assert last["verdicts"]["image"]["why"] == "the item has no image"
+def test_each_verdict_has_its_reason(run):
+    first, _, last = (choice.verdicts for choice in tables.user_view(run, "ann").history)
+    assert first["image"].reason.sentence() == "like Brazil and i3"
+    assert first["text"].reason.sentence() == "none of the 2 other choices supports it"
+    assert last["image"].reason.sentence() == "the item has no image"
     alone = tables.user_view(run, "cid")
-    assert alone.history[0]["verdicts"]["text"]["why"] == "the only choice: there is nothing to compare it with"
+    sentence = alone.history[0].verdicts["text"].reason.sentence()
+    assert sentence == "the only choice: there is nothing to compare it with"
     assert alone.notes == [
         "a single choice, with nothing to compare it with: its probabilities are those of users in general"
     ]
     assert tables.user_view(run, "bob").notes == ["only 2 choices: these probabilities rest on little"]
 
 
-@pytest.mark.parametrize(
-    ("verdict", "evidence", "rival", "words"),
-    [
-        ("poi", 1.0, (0.1, -1.0), "like A and B"),
-        (
-            "poi",
-            -0.2,
-            (0.1, -1.0),
-            "little speaks for it (closest: A); said because the user relies on image elsewhere",
-        ),
-        ("noise", -0.2, (0.9, 2.0), "none of the 7 other choices speaks for it"),
-        ("noise", 0.5, (0.9, 2.0), "like A and B, but its text speaks louder"),
-        ("noise", 0.5, (0.9, 0.1), "like A and B, but the user relies more on text"),
-        ("noise", 0.5, (0.1, 0.1), "like A and B, but not enough to tell"),
-    ],
-)
-def test_words_claim_no_more_than_the_numbers(verdict, evidence, rival, words):
-    supports = [{"item_id": "a", "title": "A"}, {"item_id": "b", "title": "B"}]
-    probability = 0.9 if verdict == "poi" else 0.3
-    judged = {
-        "image": {"verdict": verdict, "poi_probability": probability, "evidence": evidence, "supports": supports},
-        "text": {"verdict": "noise", "poi_probability": rival[0], "evidence": rival[1], "supports": []},
-    }
-    assert why("image", judged, 7) == words
-
-
 def test_choices_can_be_chosen_and_sorted(run):
     def items(**options):
-        return [row["item_id"] for row in tables.user_view(run, "ann", **options).history]
+        return [choice.item_id for choice in tables.user_view(run, "ann", **options).history]
 
     assert items(where=["image.verdict=missing"]) == ["i3"]
     assert items(where=["text<0.5"]) == ["i1", "i2"]
@@ -135,22 +107,24 @@ def test_without_the_model_a_verdict_can_still_be_looked_at(run):
 
 def test_user_view_without_timestamps(tmp_path):
     assert all(
-        math.isnan(row["time"]) for row in tables.user_view(small_run(tmp_path, timestamps=False), "ann").history
+        math.isnan(choice.time) for choice in tables.user_view(small_run(tmp_path, timestamps=False), "ann").history
     )
 
 
 def test_item_view_says_who_chose_it_for_what(run):
     seen = tables.item_view(run, "i1")
     assert seen.title == "Alien"
-    assert {row["user_id"] for row in seen.chosen_by} == {"ann", "bob", "cid"}
+    assert {chooser.user_id for chooser in seen.chosen_by} == {"ann", "bob", "cid"}
     assert seen.modalities.set_index("modality").loc["image", "noise"] == pytest.approx(2 / 3)
-    assert seen.chosen_by[0]["choices"] == 3
+    assert seen.chosen_by[0].choices == 3
     (image, _text) = seen.standing
     assert image["low"] < 2 / 3 < image["high"]
     assert image["says"].startswith("image: noise in 67 % of 3 choices; its evidence")
     assert seen.notes == ["only 3 choices: these shares rest on little"]
-    assert [row["user_id"] for row in tables.item_view(run, "i1", where=["image.verdict=poi"]).chosen_by] == ["ann"]
-    assert [row["user_id"] for row in tables.item_view(run, "i1", sort="choices", top=1).chosen_by] == ["cid"]
+    assert [chooser.user_id for chooser in tables.item_view(run, "i1", where=["image.verdict=poi"]).chosen_by] == [
+        "ann"
+    ]
+    assert [chooser.user_id for chooser in tables.item_view(run, "i1", sort="choices", top=1).chosen_by] == ["cid"]
 
 
 def test_unknown_ids_name_the_nearest(run):
@@ -165,8 +139,8 @@ def test_unknown_ids_name_the_nearest(run):
 
 
 def test_nearest_compares_only_ids_of_like_length():
-    assert nearest("1000", ["1", "10000", "1001", "999999999"])[0] in ("10000", "1001")
-    assert nearest("x", []) == []
+    assert nearest_ids("1000", ["1", "10000", "1001", "999999999"])[0] in ("10000", "1001")
+    assert nearest_ids("x", []) == []
 
 
 def test_export_has_exactly_the_columns_of_the_interface(run, tmp_path):
@@ -190,7 +164,7 @@ def test_export_to_another_format_is_refused(run, tmp_path, name):
 
 def test_a_baseline_has_no_diagnosis(run):
     (run / "diagnosis.parquet").unlink()
-    with pytest.raises(RunError, match=r"has no diagnosis: recipe 'default' does not judge"):
+    with pytest.raises(RunError, match=r"has no diagnosis: recipe 'default' does not diagnose"):
         tables.overview(run)
 
 

@@ -1,10 +1,10 @@
 import pytest
 from support.small_sets import QUICK, dataset_folder
 
-from demure.diagnosis.reader import DiagnosisSource
+from demure.diagnosis.reader import DiagnosisReader
 from demure.errors import DemureError
 from demure.report.build import report
-from demure.report.comparing import compared
+from demure.report.comparing import compare_with
 from demure.training.run import train
 
 
@@ -18,20 +18,20 @@ def runs(tmp_path_factory):
 
 
 def test_runs_stand_beside_each_other(runs):
-    found = compared(DiagnosisSource.open(runs / "a"), [runs / "b", runs / "c"])
-    assert found.runs["run"].tolist() == ["a", "b", "c"]
-    assert found.runs["recipe"].tolist() == ["default", "no-denoising", "popularity"]
-    assert found.runs["recall@20"].between(0, 1).all()
-    assert {(test["first"], test["second"]) for test in found.tests} == {("a", "b"), ("a", "c"), ("b", "c")}
-    assert set(found.verdicts["run"]) == {"b"}  # popularity judges nothing
-    assert found.verdicts["same"].between(0, 1).all()
+    comparison = compare_with(DiagnosisReader.open(runs / "a"), [runs / "b", runs / "c"])
+    assert comparison.runs["run"].tolist() == ["a", "b", "c"]
+    assert comparison.runs["recipe"].tolist() == ["default", "no-denoising", "popularity"]
+    assert comparison.runs["recall@20"].between(0, 1).all()
+    assert {(test["first"], test["second"]) for test in comparison.tests} == {("a", "b"), ("a", "c"), ("b", "c")}
+    assert set(comparison.verdicts["run"]) == {"b"}  # popularity has no diagnosis
+    assert comparison.verdicts["same"].between(0, 1).all()
 
 
 def test_a_run_agrees_with_itself(runs, tmp_path):
     (tmp_path / "again").symlink_to(runs / "a")
-    found = compared(DiagnosisSource.open(runs / "a"), [tmp_path / "again"])
-    assert (found.verdicts["same"] == 1).all()
-    assert found.verdicts["correlation"].tolist() == pytest.approx([1.0] * len(found.verdicts))
+    comparison = compare_with(DiagnosisReader.open(runs / "a"), [tmp_path / "again"])
+    assert (comparison.verdicts["same"] == 1).all()
+    assert comparison.verdicts["correlation"].tolist() == pytest.approx([1.0] * len(comparison.verdicts))
 
 
 def test_the_page_shows_them_and_what_would_come_next(runs, tmp_path):
@@ -46,6 +46,6 @@ def test_runs_on_other_data_are_refused(runs, tmp_path):
     other = dataset_folder(tmp_path, split="leave-one-out", timed=False)
     train(other, tmp_path / "run", recipe="popularity", device="cpu")
     with pytest.raises(DemureError, match="was made from other data"):
-        compared(DiagnosisSource.open(runs / "a"), [tmp_path / "run"])
+        compare_with(DiagnosisReader.open(runs / "a"), [tmp_path / "run"])
     with pytest.raises(DemureError, match="compared with itself"):
-        compared(DiagnosisSource.open(runs / "a"), [runs / "a"])
+        compare_with(DiagnosisReader.open(runs / "a"), [runs / "a"])

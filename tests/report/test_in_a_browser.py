@@ -11,7 +11,7 @@ import pytest
 from support.browser import chromium_path
 from support.runs_by_hand import IMAGE_EXPLAINS_NOTHING, DiagnosisRow, small_run, write_run
 
-from demure.diagnosis.uncertainty import probability_of
+from demure.diagnosis.verdict import probability_of
 from demure.report.build import report
 from demure.web.serve import site
 
@@ -82,7 +82,7 @@ def badges(page, where):
     ]
 
 
-def test_a_user_opens_and_its_badges_tell_the_verdicts_of_the_parquet(page_of, visit):
+def test_a_user_opens_and_its_badges_show_the_verdicts_of_the_parquet(page_of, visit):
     run, url = page_of
     page = visit(f"{url}#user=ann")
     page.wait_for_selector("text=User ann")
@@ -125,7 +125,7 @@ def test_search_sort_and_links(page_of, visit):
     page.select_option("#sort-items", "title")
     page.wait_for_selector("#list-items li:last-child:has-text('i3'), #list-items li:first-child:has-text('i3')")
     page.fill("#find-users", "")
-    page.select_option("#sort-users", "relies0")
+    page.select_option("#sort-users", "reliance:image")
     page.wait_for_selector("#list-users li:first-child:has-text('60 %')")
 
 
@@ -197,10 +197,10 @@ def hostile_run(folder):
     items["genres"] = f"{HOSTILE}|b"
     run = write_run(
         folder,
-        judged,
+        rows,
         items,
         recipe=HOSTILE,
-        supports=[(judged[0].user, judged[0].item, 0, HOSTILE, 1, judged[2].item, 0.5)],
+        supports=[(rows[0].user, rows[0].item, 0, HOSTILE, 1, rows[2].item, 0.5)],
     )
     (run / "recipe.yaml").write_text(HOSTILE)
     return run
@@ -239,14 +239,14 @@ def test_what_is_embedded_is_what_is_served(tmp_path, visit):
     report(run, tmp_path / "page.html")
     opened = site(run, port=0)
     threading.Thread(target=opened.serve, daemon=True).start()
-    told = []
+    texts = []
     for url in ((tmp_path / "page.html").as_uri(), opened.url):
         page = visit(f"{url}#user=bob")
         page.wait_for_selector("text=User bob")
         page.wait_for_selector("#item h3")
-        told.append(json.dumps([page.inner_text("#user"), page.inner_text("#item"), page.inner_text("#flagged")]))
+        texts.append(json.dumps([page.inner_text("#user"), page.inner_text("#item"), page.inner_text("#flagged")]))
     opened.server.shutdown()
-    assert told[0] == told[1]
+    assert texts[0] == texts[1]
 
 
 def test_screenshots_for_those_who_look(written, visit, tmp_path):

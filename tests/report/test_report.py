@@ -18,17 +18,18 @@ from support.runs_by_hand import (
     write_run,
 )
 
-from demure.diagnosis.reader import DiagnosisSource
+from demure.diagnosis.explain import SENTENCES
+from demure.diagnosis.reader import DiagnosisReader
 from demure.errors import DemureError, RunError
-from demure.report.budget import people
+from demure.report.budget import select_users
 from demure.report.build import report
-from demure.report.payload import Gatherer
+from demure.report.payload import PayloadBuilder, to_columns
 
 HOSTILE = '</script><script>alert("x")</script><img src=x onerror=alert(1)>{{ 7*7 }}<!--'
 
 
 class Elements(HTMLParser):
-    """The elements that a parser which is not ours finds in a page."""
+    """The elements that an independent parser finds in a page."""
 
     def __init__(self):
         super().__init__()
@@ -38,11 +39,28 @@ class Elements(HTMLParser):
         self.tags.append(tag)
 
 
+def rows_of(columns):
+    """Columns of the payload as rows, as the page's script reads them."""
+    length = len(next(iter(columns.values()), []))
+    return [row_of(columns, k) for k in range(length)]
+
+
+def row_of(columns, k):
+    return {name: column[k] if isinstance(column, list) else row_of(column, k) for name, column in columns.items()}
+
+
 def embedded(page):
-    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)
-    data = json.loads(found.group(1))
+    script = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)
+    data = json.loads(script.group(1))
     data["bodies"] = json.loads(gzip.decompress(base64.b64decode(data["bodies"])))
-    return data
+    return data | {"users": rows_of(data["users"]), "items": rows_of(data["items"])}
+
+
+def test_columns_are_rows_again():
+    rows = [{"id": "a", "shares": {"x": 1, "y": [2, 3]}}, {"id": "b", "shares": {"x": None, "y": []}}]
+    assert to_columns(rows) == {"id": ["a", "b"], "shares": {"x": [1, None], "y": [[2, 3], []]}}
+    assert rows_of(to_columns(rows)) == rows
+    assert to_columns([]) == {}
 
 
 def without_scripts(page):
@@ -58,22 +76,26 @@ def page(tmp_path):
     return text
 
 
-def test_the_page_tells_the_verdicts_of_the_parquet(page):
+def test_the_page_has_the_verdicts_of_the_parquet(page):
     data = embedded(page)
-    ann = [user[0] for user in data["users"]].index("ann")
-    intervals, drift, lines, recommended = data["bodies"][ann]
-    item, day, image, text = lines[0]
-    assert data["items"][item][:2] == ["i1", "Alien"]
-    assert day == 874_965_478 // 86_400
-    assert data["verdicts"][image[0]] == "poi"
-    assert image[1:3] == [90, 16]  # per cent, and evidence in tenths of nats
-    assert [data["items"][k][0] for k in image[3:]] == ["i2", "i3"]
-    assert data["verdicts"][text[0]] == "noise"
-    assert data["users"][ann] == ["ann", 3, [60, 30, 10], False]
-    assert all(low <= share <= high for (low, high), share in zip(intervals, [60, 30, 10], strict=True))
-    assert (drift, recommended) == (None, None)
-    noise, of, evidence, *_ = data["items"][item][6][0]
-    assert (noise, of, evidence) == (67, 3, -3)
+    ann = [user["id"] for user in data["users"]].index("ann")
+    body = data["bodies"][ann]
+    first = rows_of(body["history"])[0]
+    item = data["items"][first["item"]]
+    assert (item["id"], item["title"]) == ("i1", "Alien")
+    assert first["day"] == 874_965_478 // 86_400
+    image, text = first["verdicts"]["image"], first["verdicts"]["text"]
+    assert (image["verdict"], image["percent"], image["reason"]) == ("poi", 90, "similar")
+    assert [data["items"][place]["id"] for place in image["items"]] == ["i2", "i3"]
+    assert (text["verdict"], text["percent"], text["reason"]) == ("noise", 20, "no_support")
+    assert data["sentences"] == {code.value: sentence for code, sentence in SENTENCES.items()}
+    reliance = {"image": 60, "text": 30, "none": 10}
+    assert data["users"][ann] == {"id": "ann", "choices": 3, "reliance": reliance, "drifted": False}
+    for name, (low, high) in body["reliance_interval"].items():
+        assert low <= reliance[name] <= high
+    assert (body["drift"], body["recommended"]) == (None, None)
+    deviation = item["deviations"]["image"]
+    assert (deviation["noise"], deviation["choices"], deviation["evidence"]) == (67, 3, -0.3)
 
 
 def test_the_page_needs_nothing_from_outside(page):
@@ -86,7 +108,7 @@ def test_the_page_needs_nothing_from_outside(page):
 
 
 def test_pictures_are_inlined(page):
-    pictures = [item[3] for item in embedded(page)["items"]]
+    pictures = [item["picture"] for item in embedded(page)["items"]]
     assert len(pictures) == 3
     assert all(picture.startswith("data:image/webp;base64,") for picture in pictures)
 
@@ -107,13 +129,13 @@ def test_hostile_texts_and_ids_stay_text(tmp_path):
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "<script>alert" not in page
     assert "<img src=x" not in page
-    seen = Elements()
-    seen.feed(page)
-    assert seen.tags.count("script") == 3
-    assert seen.tags.count("img") == page.count('<img src="data:')
+    elements = Elements()
+    elements.feed(page)
+    assert elements.tags.count("script") == 3
+    assert elements.tags.count("img") == page.count('<img src="data:')
     data = embedded(page)
-    assert data["users"][0][0] == HOSTILE
-    assert data["items"][0][1] == HOSTILE
+    assert data["users"][0]["id"] == HOSTILE
+    assert data["items"][0]["title"] == HOSTILE
     assert "<" not in data["charts"]["shares"]["data"][0]["y"][0]
 
 
@@ -123,11 +145,11 @@ def test_users_give_way_when_the_page_would_grow_too_large(tmp_path):
         {"item_id": [f"i{k}" for k in range(3000)], "title": [f"A title for {k} " * 20 for k in range(3000)]}
     )
     run = write_run(tmp_path, rows, items, pictures=False)
-    gatherer = Gatherer(DiagnosisSource.open(run))
-    told = people(gatherer, at_most_bytes=4000, at_most_rows=10_000, recommend=False)
-    assert len(told.packed) <= 4000
-    assert 0 < len(told.users) < told.total == 3000
-    ids = [user[0] for user in told.users]
+    builder = PayloadBuilder(DiagnosisReader.open(run))
+    sample = select_users(builder, at_most_bytes=4000, at_most_rows=10_000, recommend=False)
+    assert len(sample.packed) <= 4000
+    assert 0 < len(sample.users) < sample.total == 3000
+    ids = [user["id"] for user in sample.users]
     assert ids[0] == "u0000"
     assert ids[-1] == "u2999"
     assert ids == sorted(ids)
@@ -140,7 +162,7 @@ def test_a_run_without_epochs_pictures_or_timestamps(tmp_path):
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert done.pictures == 0
     assert "recorded no epochs" in page
-    assert embedded(page)["bodies"][0][2][0][1] is None
+    assert embedded(page)["bodies"][0]["history"]["day"][0] is None
 
 
 def test_pictures_outside_the_images_folder_are_not_read(tmp_path):
@@ -170,7 +192,7 @@ def test_calibration_where_the_truth_is_known(tmp_path):
     truth.to_csv(tmp_path / "truth.csv", index=False)
     report(run, tmp_path / "page.html", truth=tmp_path / "truth.csv")
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
-    assert "Against what is known to be true" in page
+    assert "Compared with the truth" in page
     image = embedded(page)["charts"]["calibration"]["data"][1]
     assert image["x"] == [0.2, 0.9]
     assert image["y"] == [0, 1]

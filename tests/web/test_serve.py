@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from support.runs_by_hand import DiagnosisRow, small_run, write_run
 
-from demure.diagnosis.reader import DiagnosisSource
-from demure.diagnosis.supports import supports
+from demure.diagnosis.reader import DiagnosisReader
+from demure.diagnosis.supports import read_supports
 from demure.errors import DemureError, RunError
-from demure.report.payload import Gatherer
+from demure.report.payload import PayloadBuilder
 from demure.web.lookup import Lookup
 from demure.web.serve import site
 from demure_cli.app import main
@@ -49,7 +49,7 @@ def test_answers_are_what_they_say_they_are(served):
     assert b"connect-src 'self'" in body
     _, headers, body = ask(served, "api/user?id=ann")
     assert headers["Content-Type"] == "application/json"
-    assert json.loads(body)["user"][:2] == ["ann", 3]
+    assert json.loads(body)["user"]["id"] == "ann"
     _, headers, body = ask(served, "picture?id=i1")
     assert headers["Content-Type"] == "image/jpeg"
     assert body.startswith(b"\xff\xd8")
@@ -110,20 +110,22 @@ def lookup(tmp_path):
          for name, share in (("image", image), ("none", 1 - image))],
         columns=["user_id", "modality", "reliance"],
     )  # fmt: skip
-    return Lookup(DiagnosisSource.open(write_run(tmp_path, rows, items, reliance=reliance, pictures=False)))
+    return Lookup(DiagnosisReader.open(write_run(tmp_path, rows, items, reliance=reliance, pictures=False)))
 
 
-def names(found):
-    return [row[0] for row in found["rows"]]
+def names(answer):
+    return [row["id"] for row in answer["rows"]]
 
 
 def test_users_are_found_and_sorted(lookup):
     assert names(lookup.users("", "id")) == ["u10", "u2", "x-u2"]
     assert names(lookup.users("", "choices")) == ["u10", "x-u2", "u2"]
-    assert names(lookup.users("", "relies0")) == ["x-u2", "u10", "u2"]
-    assert names(lookup.users("U2", "relies0")) == ["u2", "x-u2"]  # exact before contained
+    assert names(lookup.users("", "reliance:image")) == ["x-u2", "u10", "u2"]
+    assert names(lookup.users("U2", "reliance:image")) == ["u2", "x-u2"]  # exact before contained
     assert lookup.users("nobody", "id") == {"total": 0, "rows": []}
-    assert names(lookup.users("", "relies99")) == names(lookup.users("", "no such order")) == ["u10", "u2", "x-u2"]
+    assert (
+        names(lookup.users("", "reliance:sound")) == names(lookup.users("", "no such order")) == ["u10", "u2", "x-u2"]
+    )
 
 
 def test_items_are_found_by_title_too(lookup):
@@ -135,9 +137,9 @@ def test_items_are_found_by_title_too(lookup):
 
 def test_supports_find_their_rows_whatever_their_order(tmp_path):
     run = small_run(tmp_path)
-    table = DiagnosisSource.open(run).judged
+    table = DiagnosisReader.open(run).table
     path = run / "supports.parquet"
-    before = supports(path, table)
+    before = read_supports(path, table)
     row = table.indptr[table.user_code["ann"]]
     image = table.modalities.index("image")
     assert before[row, image].tolist() == [table.item_code["i2"], table.item_code["i3"], -1]
@@ -147,19 +149,19 @@ def test_supports_find_their_rows_whatever_their_order(tmp_path):
         [("nobody", "i1", 0, "image", 1, "i2", 0.5), ("ann", "i1", 99, "image", 1, "i2", 0.5)], columns=frame.columns
     )
     pd.concat([odd, frame.iloc[::-1]]).to_parquet(path, index=False)
-    assert (supports(path, table) == before).all()
+    assert (read_supports(path, table) == before).all()
     path.write_bytes(b"not parquet")
     with pytest.raises(RunError, match=r"supports.parquet: cannot be read"):
-        _ = Gatherer(DiagnosisSource.open(run)).supports
+        _ = PayloadBuilder(DiagnosisReader.open(run)).supports
 
 
 def test_one_user_reads_as_in_the_whole_page(lookup):
-    gatherer = lookup.gatherer
+    builder = lookup.builder
     answer = lookup.user("u10")
-    assert answer["user"] == gatherer.user(gatherer.judged.user_code["u10"])
-    assert len(answer["body"][2]) == 3
-    assert [answer["items"][line[0]][0] for line in answer["body"][2]] == ["i0", "i1", "i2"]
+    assert answer["user"] == builder.user(builder.table.user_code["u10"])
+    places = answer["body"]["history"]["item"]
+    assert [answer["items"]["id"][place] for place in places] == ["i0", "i1", "i2"]
     item = lookup.item("i0")
     assert item["total"] == 3
-    assert {row[0] for row in item["choosers"]} == {"u2", "u10", "x-u2"}
-    assert np.ravel(answer["body"][0]).min() >= 0
+    assert set(item["choosers"]["user"]) == {"u2", "u10", "x-u2"}
+    assert np.ravel(list(answer["body"]["reliance_interval"].values())).min() >= 0
