@@ -124,7 +124,8 @@ def render(
 
 def _balanced(kinds: list[str], count: int, random: np.random.Generator) -> np.ndarray:
     """Return ``count`` kinds in random order, as many of each kind as possible."""
-    return np.array(kinds, dtype=object)[random.permutation(np.arange(count) % len(kinds))]
+    balanced: np.ndarray = np.array(kinds, dtype=object)[random.permutation(np.arange(count) % len(kinds))]
+    return balanced
 
 
 def _gaps(options: CatalogueOptions, random: np.random.Generator) -> np.ndarray:

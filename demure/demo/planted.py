@@ -137,7 +137,8 @@ def _around_centres(
 ) -> np.ndarray:
     """Draw a latent point (I, size) for each item, around the centre of its ``cluster`` (I,)."""
     centres = random.standard_normal((options.clusters, size))
-    return centres[cluster] + options.noise * random.standard_normal((len(cluster), size))
+    points: np.ndarray = centres[cluster] + options.noise * random.standard_normal((len(cluster), size))
+    return points
 
 
 def _observe(latent: np.ndarray, options: PlantedOptions, random: np.random.Generator) -> np.ndarray:
@@ -146,7 +147,8 @@ def _observe(latent: np.ndarray, options: PlantedOptions, random: np.random.Gene
     first = random.standard_normal((latent.shape[1], hidden)) / np.sqrt(latent.shape[1])
     second = random.standard_normal((hidden, options.dimensions)) / np.sqrt(hidden)
     clean = np.tanh(latent @ first) @ second
-    return (clean + options.feature_noise * random.standard_normal(clean.shape)).astype(np.float32)
+    features: np.ndarray = clean + options.feature_noise * random.standard_normal(clean.shape)
+    return features.astype(np.float32)
 
 
 def _date(release: np.ndarray, options: PlantedOptions, random: np.random.Generator) -> np.ndarray:

@@ -75,13 +75,14 @@ class RivalProcess:
         if self.release is None:
             return np.broadcast_to(self.popularity, (len(seconds), len(self.popularity)))
         # All items fade at one rate, so exp(-t / 90 days) cancels: t decides only which items have appeared.
-        weights = self.popularity * np.exp(self.release / FADE_DAYS) * (self.release <= seconds[:, None] / DAY)
+        released = self.release <= seconds[:, None] / DAY
+        weights: np.ndarray = self.popularity * np.exp(self.release / FADE_DAYS) * released
         return weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-300)
 
     def _content_weight(self, m: int, users: np.ndarray, popularity: np.ndarray) -> np.ndarray:
         """Return w_m(i), (B, I)."""
         member = self.cluster[m][:, None] == np.arange(self.interests[m].shape[1])  # (I, K)
-        available = popularity * self.present[m]
+        available: np.ndarray = popularity * self.present[m]
         mass = available @ member.astype(np.float64)  # (B, K)
         shares = self.interests[m][users] / self.interests[m][users].sum(axis=1, keepdims=True)
         per_mass = np.divide(shares, mass, out=np.zeros_like(shares), where=mass > 0)

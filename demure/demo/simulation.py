@@ -152,7 +152,8 @@ def _weights(ratios: np.ndarray, popularity: np.ndarray, causes: list[tuple[int,
     """Return p(i | cause), (C, B, I); zero for a cause without any item."""
     weights = np.stack([popularity * ratios[list(cause)].prod(axis=0) for cause in causes])
     total = weights.sum(axis=2, keepdims=True)
-    return np.divide(weights, total, out=np.zeros_like(weights), where=total > 0)
+    normalised: np.ndarray = np.divide(weights, total, out=np.zeros_like(weights), where=total > 0)
+    return normalised
 
 
 def _prior(reliance: np.ndarray, causes: list[tuple[int, ...]], p_none: float, p_two: float) -> np.ndarray:
@@ -171,4 +172,5 @@ def draw_columns(weights: np.ndarray, random: np.random.Generator) -> np.ndarray
     """Draw one column of each row of ``weights`` (B, n), (B,); never a column of weight 0."""
     cumulative = weights.cumsum(axis=1)
     threshold = random.random(len(weights)) * cumulative[:, -1]
-    return (cumulative <= threshold[:, None]).sum(axis=1)
+    columns: np.ndarray = (cumulative <= threshold[:, None]).sum(axis=1)
+    return columns

@@ -9,7 +9,7 @@ import functools
 import io
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 POLICY = {"orientation": "EXIF", "alpha": "on white", "frame": "first", "decoder": 1}
 MAX_PIXELS = 89_000_000
@@ -37,7 +37,7 @@ def decode_image(data: bytes) -> Image.Image:
         raise
     except Image.DecompressionBombError as error:
         raise UnusableInput("too many pixels", str(error)) from error
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise UnusableInput("not an image", f"starts with {data[:12]!r}") from error
     except Exception as error:  # decoders of damaged files raise nearly anything
         kind = "truncated image" if "truncated" in str(error).lower() else "damaged image"

@@ -118,7 +118,8 @@ class EncodingPlan:
 
     def shard_keys(self, number: int) -> np.ndarray:
         """Return the hashes of the inputs of shard ``number``, (n, 16)."""
-        return self.inputs.keys[self.shard_inputs(number)]
+        keys: np.ndarray = self.inputs.keys[self.shard_inputs(number)]
+        return keys
 
     def blocks(self, folder: ShardFolder) -> Iterator[VectorBlock]:
         """Yield the vectors of all distinct inputs, from the shards and from earlier runs."""
@@ -145,7 +146,8 @@ class EncodingPlan:
             shard = read_shard(path)
             if shard is None:
                 raise DemureError("is gone", where=path, remedy="run the same command again")
-            return shard.vectors[row]
+            rows: np.ndarray = shard.vectors[row]
+            return rows
         assert self.reusable is not None
         assert self.reusable.rows is not None
         vectors = np.empty((len(row), self.dim), dtype=np.float32)

@@ -132,7 +132,8 @@ def _check(path: Path, name: str, table: pd.DataFrame, wanted: list[int], exampl
 
 
 def _units(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    units: np.ndarray = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    return units
 
 
 def _similarity(units: np.ndarray) -> float:

@@ -70,7 +70,7 @@ def finite_rows(raw: np.ndarray, file: Path) -> tuple[np.ndarray, np.ndarray]:
 def read_matrix(file: Path, *, any_shape: bool = False) -> np.ndarray:
     """Open a ``.npy`` matrix of numbers as a memory map. Raises ``FeatureError`` if the file is of another kind."""
     try:
-        matrix = np.load(file, mmap_mode="r", allow_pickle=False)
+        matrix: np.ndarray = np.load(file, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise FeatureError(
             "cannot be read as a .npy matrix of numbers", where=file, remedy="save it with numpy.save, as floats"

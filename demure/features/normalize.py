@@ -56,5 +56,5 @@ def _blocks(rows: int) -> list[slice]:
 def _spread(rows: np.ndarray) -> np.ndarray:
     """Return half the range of the middle 68 % of each column, (D,); the standard deviation where that is zero."""
     low, high = np.percentile(rows, [16, 84], axis=0)
-    spread = (high - low) / 2
+    spread: np.ndarray = (high - low) / 2
     return np.where(spread > 0, spread, rows.std(axis=0))

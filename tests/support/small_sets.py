@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from demure.demo.planted import Knobs, plant
+from demure.demo.planted import PlantedOptions, plant
 from demure.prepare.prepare import PrepareOptions
 from demure.prepare.with_features import prepare_with_features
 
-SMALL = Knobs(
+SMALL = PlantedOptions(
     users=60, items=50, length=(5, 12), clusters=4, interests=(1, 2), dimensions=12, p_none=0.05, p_two=0.1, missing=0.1
 )
 QUICK = (
@@ -24,9 +24,11 @@ QUICK = (
 )
 
 
-def dataset_folder(folder: Path, knobs: Knobs = SMALL, *, timed: bool = True, split: str = "leave-one-out") -> Path:
-    """Plant by ``knobs``, prepare, and return the dataset folder; with ``timed`` off, there are no timestamps."""
-    plant(knobs).write(folder / "raw")
+def dataset_folder(
+    folder: Path, options: PlantedOptions = SMALL, *, timed: bool = True, split: str = "leave-one-out"
+) -> Path:
+    """Plant by ``options``, prepare, and return the dataset folder; with ``timed`` off, there are no timestamps."""
+    plant(options).write(folder / "raw")
     if not timed:
         file = folder / "raw" / "interactions.csv"
         pd.read_csv(file).drop(columns="timestamp").to_csv(file, index=False)
