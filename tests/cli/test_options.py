@@ -27,7 +27,7 @@ def test_help_is_complete_and_fits(capsys, monkeypatch, path, width):
 
 
 @pytest.mark.parametrize("option", ["--track", "--watch"])
-def test_watch_is_the_hidden_old_name_of_track(capsys, monkeypatch, option):
+def test_track_has_its_old_name_as_a_hidden_alias(capsys, monkeypatch, option):
     monkeypatch.setattr("demure.training.tracked.train_tracked", lambda *_, track, **__: {"track": track})
     assert main(["train", "data", "--out", "run", option, "wandb,mlflow", option, "trackio", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"track": ["wandb", "mlflow", "trackio"]}
