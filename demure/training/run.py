@@ -229,7 +229,7 @@ def _train_demure(job: _Job) -> _Outcome:
     messages = propagate_beliefs(denoiser, validation, settings.belief_passes if settings.epochs else 0)
 
     # Fusion of the item-item model, the content and the popularity.
-    listener(Progress("choose the pool", 0))
+    listener(Progress("tune the fusion", 0))
     recommender = Recommender(denoiser, None, FusionWeights(0.0, 1.0), popularity_I, max_history=settings.history)
     window = recipe.collaborative.window if recipe.collaborative.enabled else None
     metrics = tune_fusion(recommender, train_part, valid, window, seed=seed)
