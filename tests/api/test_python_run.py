@@ -1,5 +1,7 @@
 """`import demure`: datasets and runs as frames that draw themselves."""
 
+import dataclasses
+
 import pandas as pd
 import pytest
 from support.runs_by_hand import IMAGE_EXPLAINS_NOTHING, small_run
@@ -193,3 +195,11 @@ def test_pictures_outside_the_folder_of_images_are_not_shown(tmp_path):
 def test_refusals(trained, call, said):
     with pytest.raises(demure.DemureError, match=said):
         call(trained)
+
+
+def test_options_of_prepare_are_those_of_the_command():
+    from demure.api.steps import PrepareKeywords
+    from demure.prepare.options import PrepareOptions
+
+    own = {"interactions", "out", "items", "images", "features"}
+    assert set(PrepareKeywords.__annotations__) == {field.name for field in dataclasses.fields(PrepareOptions)} - own
