@@ -237,7 +237,7 @@ def test_what_is_missing_is_named(task):
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"dims": 3}, "did you mean dim"),
         ({"layers": 1.5}, "whole number"),

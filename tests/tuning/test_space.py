@@ -56,7 +56,7 @@ def test_zero_in_a_logarithmic_range_makes_it_even():
 
 
 @pytest.mark.parametrize(
-    ("recipe", "text", "said"),
+    ("recipe", "text", "message"),
     [
         ("default", "training.epoch: [1]", "training.epoch: is not a key to search; did you mean training.epochs?"),
         ("default", "baseline.dim: [1]", "baseline.dim: is no key"),

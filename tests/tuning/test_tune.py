@@ -235,7 +235,7 @@ def test_time_is_up(timed, tmp_path, dictated):
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "message"),
     [
         ({"recipe": "lightgcn", "overrides": ("baseline.epochs=6",)}, "is a study of another recipe, space"),
         ({"overrides": ("baseline.epochs=7",)}, "is a study of another recipe"),
@@ -263,7 +263,7 @@ def test_a_study_of_another_dataset_or_damaged_is_refused(timed, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "message"),
     [
         ({"trials": 0}, "--trials: is 0; give 1 or more"),
         ({"seeds": 0}, "--seeds: is 0"),
