@@ -34,6 +34,13 @@ def test_the_facade_names_what_it_has():
         demure.evaluate  # noqa: B018
 
 
+def test_prepare_can_be_called_after_its_package_was_imported(tmp_path):
+    import demure.prepare.prepare
+
+    with pytest.raises(demure.DemureError, match="nowhere.csv"):
+        demure.prepare(tmp_path / "nowhere.csv", tmp_path / "out")
+
+
 def test_steps_give_back_what_they_made(trained):
     assert isinstance(trained.dataset, demure.Dataset)
     assert trained.manifest["seed"] == 1
