@@ -59,7 +59,7 @@ def test_zero_in_a_logarithmic_range_makes_it_even():
     ("recipe", "text", "message"),
     [
         ("default", "training.epoch: [1]", "training.epoch: is not a key to search; did you mean training.epochs?"),
-        ("default", "baseline.dim: [1]", "baseline.dim: is no key"),
+        ("default", "baseline.dim: [1]", "baseline.dim: is not a key"),
         ("bpr", "baseline.dims: [1]", "did you mean baseline.dim?"),
         ("default", "name: [a, b]", "name: is not a key to search"),
         ("default", "training.epochs: 3", "is 3; give"),
