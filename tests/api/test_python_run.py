@@ -1,6 +1,7 @@
 """`import demure`: datasets and runs as frames that draw themselves."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -37,13 +38,13 @@ def test_the_facade_names_what_it_has():
 def test_prepare_can_be_called_after_its_package_was_imported(tmp_path):
     import demure.prepare.prepare
 
-    with pytest.raises(demure.DemureError, match="nowhere.csv"):
+    with pytest.raises(demure.DemureError, match="nowhere"):
         demure.prepare(tmp_path / "nowhere.csv", tmp_path / "out")
 
 
 def test_steps_give_back_what_they_made(trained):
     assert isinstance(trained.dataset, demure.Dataset)
-    assert trained.manifest["seed"] == 1
+    assert trained.manifest.seed == 1
     assert repr(trained).endswith("recipe='default', seed=1)")
     assert len(trained.dataset.interactions) == trained.dataset.manifest.counts.interactions
 
@@ -177,7 +178,7 @@ def test_pictures_outside_the_folder_of_images_are_not_shown(tmp_path):
     (tmp_path / "images").mkdir()
     (tmp_path / "secret.png").write_bytes(b"x")
     (tmp_path / "images" / "a.png").write_bytes(b"x")
-    dataset = Dataset(tmp_path, {"images_root": str(tmp_path / "images")})
+    dataset = Dataset(tmp_path, SimpleNamespace(images_root=str(tmp_path / "images")))
     dataset.__dict__["items"] = pd.DataFrame({"item_id": ["a", "b", "c"], "image": ["a.png", "../secret.png", None]})
     assert dataset.picture("a") == tmp_path / "images" / "a.png"
     assert dataset.picture("b") is None
