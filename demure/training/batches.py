@@ -45,8 +45,8 @@ def hide(positions_BT: np.ndarray, share: float, generator: torch.Generator) -> 
 def group_similar_lengths(items_BT: np.ndarray, group_cost: int = _GROUP_COST) -> list[np.ndarray]:
     """Split the rows of a padded batch into a few groups of similar length, to compute fewer cells of padding.
 
-    A split is made where it saves more cells (users of a group x longest x longest) than ``group_cost``, the cost of one
-    more group.
+    A split is made where it saves more cells (users of a group x longest x longest) than ``group_cost``, the cost of
+    one more group.
     """
     lengths = np.maximum((items_BT >= 0).sum(1), 1)
     order = np.argsort(lengths, kind="stable")

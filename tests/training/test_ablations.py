@@ -24,7 +24,7 @@ def test_exclusive_causes_sum_to_one_at_most():
     assert (exclusive.sum(-1) <= 1 + 1e-6).all()
     both = small_denoiser(missing=0.0)
     with torch.no_grad():
-        both.two.fill_(3.0)
+        both.two_causes.fill_(3.0)
     assert (inferred(both, items)["r"].sum(-1) > 1.05).any()
 
 
