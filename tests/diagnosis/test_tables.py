@@ -91,7 +91,7 @@ def test_choices_can_be_chosen_and_sorted(run):
         items(sort="imag")
 
 
-def test_reliance_comes_with_what_so_few_choices_can_say(run):
+def test_reliance_comes_with_the_interval_of_so_few_choices(run):
     view = tables.user_view(run, "ann")
     for name, share in view.reliance.items():
         low, high = view.reliance_interval[name]
@@ -111,7 +111,7 @@ def test_user_view_without_timestamps(tmp_path):
     )
 
 
-def test_item_view_says_who_chose_it_for_what(run):
+def test_item_view_lists_choosers_and_modalities(run):
     view = tables.item_view(run, "i1")
     assert view.title == "Alien"
     assert {chooser.user_id for chooser in view.chosen_by} == {"ann", "bob", "cid"}
