@@ -81,7 +81,8 @@ class ProcessGroup:
             if small:  # one message for all small tensors
                 flat = torch.cat([tensor.flatten() for tensor in small])
                 dist.all_reduce(flat)
-                for tensor, part in zip(small, flat.split([tensor.numel() for tensor in small]), strict=True):
+                parts = torch.split(flat, [tensor.numel() for tensor in small])
+                for tensor, part in zip(small, parts, strict=True):
                     tensor.copy_(part.view_as(tensor))
         except RuntimeError as error:
             raise _process_ended() from error

@@ -147,4 +147,5 @@ def cluster_space(coordinates: np.ndarray, spread: np.ndarray) -> np.ndarray:
     The scales have mean square 1.
     """
     scale = spread / np.sqrt(np.mean(np.square(spread)))
-    return (coordinates * scale).astype(np.float32)
+    scaled_ID: np.ndarray = (coordinates * scale).astype(np.float32)
+    return scaled_ID

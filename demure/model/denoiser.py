@@ -141,7 +141,7 @@ class Denoiser(nn.Module):
         denoiser.load_state_dict(tensors)
         return denoiser
 
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
         """Return the tensors under their stored names."""
         return {stored_name(name): tensor for name, tensor in super().state_dict(*args, **kwargs).items()}
 
@@ -203,7 +203,8 @@ class Denoiser(nn.Module):
         experts = self.experts()
         drawn = [e.candidates(self.popularity_I, self.settings.candidates, generator) for e in experts]
         batch_items = torch.as_tensor(items_BT[items_BT >= 0]).to(self.popularity_I.device)
-        rows, index = torch.cat([batch_items, *(items for items, _, _ in drawn)]).unique(return_inverse=True)
+        all_items = torch.cat([batch_items, *(items for items, _, _ in drawn)])
+        rows, index = all_items.unique(return_inverse=True)  # type: ignore[no-untyped-call]
         numbered = items_BT.copy()
         numbered[items_BT >= 0] = index[: len(batch_items)].cpu().numpy()
         views = [e.view_of_subset(rows, *sample, self.period_IG) for e, sample in zip(experts, drawn, strict=True)]

@@ -56,25 +56,28 @@ class Pairs:
 
     def follow(self, mass_IB: sparse.csr_array | np.ndarray) -> np.ndarray:
         """Return c' ``mass_IB``, dense (I, B). Items are in the rows because the sparse products are faster so."""
+        reached_IB: np.ndarray
         if self._sets is None:
             # With a sparse mass, only the rows where it is not 0 are read.
             if isinstance(mass_IB, sparse.csr_array):
                 reached = (mass_IB.T.tocsr() @ self._explicit).T
             else:
                 reached = self._transposed @ mass_IB
-            return reached.toarray() if isinstance(reached, sparse.sparray) else reached
+            reached_IB = reached.toarray() if isinstance(reached, sparse.sparray) else reached
+            return reached_IB
         reached = self._transposed_sets @ (self._sets @ mass_IB)
         if isinstance(mass_IB, sparse.csr_array):
-            reached = (reached - sparse.diags_array(self._diagonal) @ mass_IB).toarray()
+            reached_IB = (reached - sparse.diags_array(self._diagonal) @ mass_IB).toarray()
         else:
-            reached -= self._diagonal[:, None] * mass_IB
-        return reached
+            reached_IB = reached
+            reached_IB -= self._diagonal[:, None] * mass_IB
+        return reached_IB
 
     def times(self, weight_I: np.ndarray) -> np.ndarray:
         """Return c ``weight_I``, (I,)."""
         if self._sets is None:
             return np.asarray(self._explicit @ weight_I)
-        return np.asarray(self._transposed_sets @ (self._sets @ weight_I)) - self._diagonal * weight_I
+        return np.asarray(self._transposed_sets @ (self._sets @ weight_I) - self._diagonal * weight_I)
 
     def tocsr(self) -> sparse.csr_array:
         """Return c as a sparse matrix."""

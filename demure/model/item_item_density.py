@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Array = TypeVar("Array", np.ndarray, Tensor)
 else:
-    Array = TypeVar("Array")
+    Array = TypeVar("Array")  # a server that scores exported arrays in NumPy needs no torch
 
 STEPS = 3
 """Steps of a random walk whose ``further`` is above 0."""
@@ -76,8 +76,9 @@ def item_item_density(
     mass_B1 = weight_BT.sum(1)[:, None] * total + BACK_OFF
     density = (density + (mass_B1 - density.sum(1)[:, None]) * share_I) / mass_B1
     if linear_score_BI is None:
-        return density
+        return density  # type: ignore[no-any-return]
     score_B1 = linear_score_BI.sum(1)[:, None]
     back_off_B1 = BACK_OFF * score_B1 + _TINY
     linear = (linear_score_BI + back_off_B1 * share_I) / (score_B1 + back_off_B1)
-    return (1 - parameters.linear) * density + parameters.linear * linear
+    mixed: Array = (1 - parameters.linear) * density + parameters.linear * linear
+    return mixed

@@ -181,7 +181,7 @@ class KernelExpert(nn.Module):
         parts = []
         # Never users x history x all items at once; an exported graph does not know the number of users.
         size = len(z_IE) if _exporting() else max(1, _ENTRIES // max(1, weight_BT.numel()))
-        for part_E in z_IE.split(size):
+        for part_E in torch.split(z_IE, size):
             dense = (state.eta_BTE @ part_E.T - state.log_norm_BTG[..., :1]).exp_()
             parts.append(torch.einsum("bt,bti->bi", weight_BT, dense))
         total = torch.cat(parts, 1)

@@ -113,7 +113,8 @@ def remove_time_trend(vectors_ID: np.ndarray, present_I: np.ndarray, train: Hist
 def _neighbour_weights(periods: int, width: int) -> np.ndarray:
     """Return the weights (G, G) float32 of every period's neighbours, falling linearly to 0 beyond ``width``."""
     period = np.arange(periods)
-    return np.maximum(0.0, 1 - np.abs(period[:, None] - period) / (width + 1)).astype(np.float32)
+    weight_GG: np.ndarray = np.maximum(0.0, 1 - np.abs(period[:, None] - period) / (width + 1)).astype(np.float32)
+    return weight_GG
 
 
 class Popularity:

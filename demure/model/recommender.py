@@ -55,14 +55,15 @@ class Recommender:
     ) -> None:
         self.denoiser, self.item_item, self.fusion, self.max_history = denoiser, item_item, fusion, max_history
         self.train_counts_I = train_counts_I
-        self.log_popularity = denoiser.popularity_I.log().cpu().numpy()
+        self.log_popularity: np.ndarray = denoiser.popularity_I.log().cpu().numpy()
         self._views: list[CatalogueView] | None = None
 
     def collaborative(self, items_BT: np.ndarray) -> np.ndarray:
         """Return log p_id / p_0 (B, I) from histories padded with -1 at the end."""
         if self.item_item is None:
             return np.zeros((len(items_BT), len(self.log_popularity)))
-        return np.log(self.item_item.density(items_BT)) - self.log_popularity
+        log_ratio_BI: np.ndarray = np.log(self.item_item.density(items_BT)) - self.log_popularity
+        return log_ratio_BI
 
     @torch.no_grad()
     @flush_denormals()
@@ -86,7 +87,8 @@ class Recommender:
         """Return the fused score (B, I), float32."""
         content_weight_I = self.fusion.content_weights(self.train_counts_I)
         fused = self.fusion.collaborative * terms.collaborative + content_weight_I * terms.content
-        return (fused + self.log_popularity).astype(np.float32)
+        score_BI: np.ndarray = (fused + self.log_popularity).astype(np.float32)
+        return score_BI
 
     def because(self, terms: Terms) -> np.ndarray:
         """Return the modality that carries each item (B, I), or M where co-occurrence carries more."""

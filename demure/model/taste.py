@@ -130,5 +130,5 @@ class Taste:
 
     def next_ratio(self, user_B: np.ndarray, item_B: np.ndarray) -> np.ndarray:
         """Return p(i | taste) / p_t(i) (B,) of interactions after the training."""
-        ratio_B: np.ndarray = (self._theta_UC[user_B] * self._rate_IC[item_B]).sum(1)
-        return np.maximum(ratio_B, _TINY)
+        ratio_B: np.ndarray = np.maximum((self._theta_UC[user_B] * self._rate_IC[item_B]).sum(1), _TINY)
+        return ratio_B

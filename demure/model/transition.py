@@ -70,7 +70,8 @@ class Transition:
             self.share_SK /= self.share_SK.sum()
         # The shares of the sources that a short history lacks go to the popularity, whose ratio is 1.
         missing_N = 1.0 - np.bincount(self._target_E, share_EK.sum(1), self._n)
-        return np.maximum(missing_N, 0.0) + density_N
+        ratio_N: np.ndarray = np.maximum(missing_N, 0.0) + density_N
+        return ratio_N
 
     def state(self) -> dict[str, np.ndarray]:
         """Return the fitted arrays under their names in rivals.safetensors."""

@@ -106,7 +106,7 @@ class DemureGraph(Graph):
         self.register_buffer("content_weight_I", torch.as_tensor(self.fusion.content_weights(model.train_counts_I)))
         with torch.no_grad():
             self.views = self.denoiser.views()
-        longest = int(np.diff(histories.indptr).max(initial=1))
+        longest = int(histories.lengths.max(initial=1))
         self.length = max(self.recent, min(longest, _MAX_LENGTH))
         self.item_item: nn.Module | None = None
         whole = model.item_item is None or len(model.train_counts_I) <= MAX_DENSE_ITEMS
@@ -147,7 +147,7 @@ class DenseItemItem(nn.Module):
 
     def __init__(self, arrays: Arrays, parameters: ItemItemParameters) -> None:
         super().__init__()
-        self.parameters = parameters
+        self.item_item_parameters = parameters  # `parameters` is a method of modules
         n_items = len(arrays["id.share"])
         self.register_buffer("steps_II", torch.as_tensor(sparse_matrix("id.steps", arrays, n_items).toarray()))
         self.register_buffer("share_I", torch.as_tensor(arrays["id.share"]))
@@ -157,7 +157,7 @@ class DenseItemItem(nn.Module):
     def forward(self, history: Tensor) -> Tensor:
         valid_BT = history >= 0
         age_BT = (valid_BT.sum(1, keepdim=True) - torch.arange(history.shape[1])).clamp(min=1).float()
-        weight_BT = valid_BT * age_BT**-self.parameters.fading
+        weight_BT = valid_BT * age_BT**-self.item_item_parameters.fading
         items_BT = history.clamp(min=0)
         zero_BI = torch.zeros_like(weight_BT[:, :1]) * self.share_I
         reached_BI = zero_BI.scatter_add(1, items_BT, weight_BT) @ self.steps_II
@@ -166,7 +166,12 @@ class DenseItemItem(nn.Module):
             history_BI = zero_BI.scatter_add(1, items_BT, valid_BT.float()).clamp(max=1.0)
             score_BI = (history_BI @ self.linear_II).clamp(min=0)
         density_BI = item_item_density(
-            reached_BI, lambda mass_BI: mass_BI @ self.steps_II, weight_BT, self.share_I, self.parameters, score_BI
+            reached_BI,
+            lambda mass_BI: mass_BI @ self.steps_II,
+            weight_BT,
+            self.share_I,
+            self.item_item_parameters,
+            score_BI,
         )
         return density_BI.log()
 
