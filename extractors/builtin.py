@@ -189,8 +189,9 @@ def _joint(lab: np.ndarray) -> np.ndarray:
         _soft_bins(pixels[..., 2], -0.6, 0.6, 5),
     )
     chroma = (a[..., :, None] * b[..., None, :]).reshape(n, -1, 25)
-    histogram: np.ndarray = np.matmul(lightness.transpose(0, 2, 1), chroma).reshape(n, 125) / pixels.shape[1]
-    return np.sqrt(histogram)
+    histogram = np.matmul(lightness.transpose(0, 2, 1), chroma).reshape(n, 125) / pixels.shape[1]
+    roots: np.ndarray = np.sqrt(histogram)
+    return roots
 
 
 def _grid(lab: np.ndarray) -> np.ndarray:
@@ -205,8 +206,8 @@ def _grid(lab: np.ndarray) -> np.ndarray:
     fields = [
         both[:, edges[r] : edges[r + 1], edges[c] : edges[c + 1]].mean(axis=(1, 2)) for r in range(3) for c in range(3)
     ]
-    histograms: np.ndarray = np.stack(fields, axis=1).reshape(n, -1)
-    return np.sqrt(histograms)
+    roots: np.ndarray = np.sqrt(np.stack(fields, axis=1).reshape(n, -1))
+    return roots
 
 
 def _thumbnail(lab: np.ndarray) -> np.ndarray:
@@ -227,8 +228,8 @@ def _edges(lightness: np.ndarray) -> np.ndarray:
     oriented = np.maximum(1 - np.minimum(away, 8 - away), 0) * strength[..., None]
     flat = np.full((*strength.shape, 1), 0.02, dtype=np.float32)
     fields = np.concatenate([oriented, flat], axis=-1).reshape(n, 4, side, 4, side, 9).mean(axis=(2, 4))
-    shares: np.ndarray = fields / fields.sum(axis=-1, keepdims=True)
-    return np.sqrt(shares).reshape(n, -1)
+    roots: np.ndarray = np.sqrt(fields / fields.sum(axis=-1, keepdims=True))
+    return roots.reshape(n, -1)
 
 
 def _unit(block: np.ndarray) -> np.ndarray:
