@@ -43,5 +43,6 @@ def test_where_no_dataset_is_named_there_is_none_to_open():
 def test_a_dataset_that_has_changed_is_refused():
     manifest = RunManifest(dataset=DatasetReference("/data", IDENTITY))
     verify_dataset(Path("run"), manifest, IDENTITY | {"more": "dd"}, Path("/data"))
-    with pytest.raises(DatasetError, match=r"/data: is not the dataset that run was made from \(split, items changed\)"):
+    changed = r"/data: is not the dataset that run was made from \(split, items changed\)"
+    with pytest.raises(DatasetError, match=changed):
         verify_dataset(Path("run"), manifest, {"interactions": "aa", "split": "xx"}, Path("/data"))
