@@ -20,8 +20,17 @@ from demure.data.dataset import Dataset
 from demure.errors import RecipeError, RunError
 from demure.evaluation.ranking import evaluate
 from demure.features import store
+from demure.features.normalize import robust
 from demure.features.select import default_modalities
 from demure.files import atomic_file, sha256_bytes
+from demure.model.content_items import (
+    MAX_ITEMS,
+    ContentItemModel,
+    ContentItemParameters,
+    NearestItems,
+    nearest_items,
+    to_tensors,
+)
 from demure.model.denoiser import Denoiser
 from demure.model.denormals import flush_denormals
 from demure.model.fusion import FusionWeights
@@ -29,7 +38,7 @@ from demure.model.recommender import Recommender
 from demure.progress import Listener, Progress, silent
 from demure.recipe.load import load_recipe, to_yaml
 from demure.recipe.schema import Recipe
-from demure.runs.folder import CHECKPOINT, RECIPE, WEIGHTS, claim_folder
+from demure.runs.folder import CHECKPOINT, NEAREST_ITEMS, RECIPE, WEIGHTS, claim_folder
 from demure.runs.manifest import DatasetReference, RunManifest
 from demure.training.baseline_loop import METRICS, train_baseline
 from demure.training.belief_propagation import propagate_beliefs
@@ -161,6 +170,7 @@ class _Outcome:
     placebo: dict[str, dict[str, Any]] | None = None
     pool: dict[str, float] | None = None
     walk: dict[str, float] | None = None
+    content_items: dict[str, float] | None = None
 
     @property
     def epochs(self) -> int:
@@ -232,10 +242,17 @@ def _train_demure(job: _Job) -> _Outcome:
     listener(Progress("choose the pool", 0))
     recommender = Recommender(denoiser, None, FusionWeights(0.0, 1.0), popularity_I, max_history=settings.history)
     window = recipe.collaborative.window if recipe.collaborative.enabled else None
+    if window is not None and data.n_items <= MAX_ITEMS:
+        nearest = _nearest_by_content(data, list(latents))
+        recommender.content_items = ContentItemModel(nearest, popularity_I, ContentItemParameters())
     metrics = tune_fusion(recommender, train_part, valid, window, seed=seed)
     outcome.valid = {name: value for name, value in metrics.items() if name.startswith(("recall", "ndcg"))}
     outcome.pool = asdict(recommender.fusion)
     outcome.walk = None if recommender.item_item is None else asdict(recommender.item_item.parameters)
+
+    if recommender.content_items is not None:
+        outcome.content_items = asdict(recommender.content_items.parameters)
+        write_tensors(context.folder / NEAREST_ITEMS, to_tensors(recommender.content_items.nearest))
 
     # The diagnosis of every training interaction, and of each modality against its placebo.
     outcome.causes = diagnose(denoiser, data, context.folder, listener, rivals, messages)
@@ -243,6 +260,12 @@ def _train_demure(job: _Job) -> _Outcome:
     outcome.placebo = {name: placebo.to_dict() for name, placebo in placebos.items()}
     write_tensors(context.folder / WEIGHTS, denoiser.state_dict())
     return outcome
+
+
+def _nearest_by_content(data: Dataset, modalities: Sequence[str]) -> dict[str, NearestItems]:
+    """Return the nearest items of every item in the whole feature space of each modality."""
+    features = {name: store.load(data.path, name) for name in modalities}
+    return {name: nearest_items(robust(matrix), matrix.present) for name, matrix in features.items()}
 
 
 def _train_learned(job: _Job) -> _Outcome:
@@ -294,6 +317,7 @@ def _finish_folder(job: _Job, outcome: _Outcome) -> None:
         placebo=outcome.placebo,
         pool=outcome.pool,
         walk=outcome.walk,
+        content_items=outcome.content_items,
     ).write(folder)
     (folder / CHECKPOINT).unlink(missing_ok=True)
     (folder / RIVALS_FILE).unlink(missing_ok=True)
