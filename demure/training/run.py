@@ -20,7 +20,7 @@ from demure.data.dataset import Dataset
 from demure.errors import RecipeError, RunError
 from demure.evaluation.ranking import evaluate
 from demure.features import store
-from demure.features.normalize import robust
+from demure.features.normalize import robust_scale
 from demure.features.select import default_modalities
 from demure.files import atomic_file, sha256_bytes
 from demure.model.content_items import (
@@ -46,7 +46,7 @@ from demure.training.checkpoint import CHECKPOINT_MINUTES, TrainingContext, Trai
 from demure.training.denoiser_loop import RIVALS_FILE, train_denoiser
 from demure.training.diagnose import diagnose
 from demure.training.inputs import build_latents
-from demure.training.placebo import admit_modalities, measure_placebos
+from demure.training.placebo import admit_modalities, learn_placebo_shares, measure_placebos
 from demure.training.rivals import Rivals
 from demure.training.tune_fusion import tune_fusion
 from demure.training.validation import Validation
@@ -235,7 +235,8 @@ def _train_demure(job: _Job) -> _Outcome:
     # Modalities that explain no more than their placebo are excluded; then items learn from their users.
     listener(Progress("compare with shuffled features", 0))
     validation = build_validation()
-    gains = admit_modalities(denoiser, validation, seed)
+    shares = learn_placebo_shares(denoiser, validation, settings, seed)
+    gains = admit_modalities(denoiser, validation, seed, shares)
     messages = propagate_beliefs(denoiser, validation, settings.belief_passes if settings.epochs else 0)
 
     # Fusion of the item-item model, the content and the popularity.
@@ -256,7 +257,7 @@ def _train_demure(job: _Job) -> _Outcome:
 
     # The diagnosis of every training interaction, and of each modality against its placebo.
     outcome.causes = diagnose(denoiser, data, context.folder, listener, rivals, messages)
-    placebos = measure_placebos(denoiser, rivals, gains, seed)
+    placebos = measure_placebos(denoiser, rivals, gains, seed, shares)
     outcome.placebo = {name: placebo.to_dict() for name, placebo in placebos.items()}
     write_tensors(context.folder / WEIGHTS, denoiser.state_dict())
     return outcome
@@ -265,7 +266,7 @@ def _train_demure(job: _Job) -> _Outcome:
 def _nearest_by_content(data: Dataset, modalities: Sequence[str]) -> dict[str, NearestItems]:
     """Return the nearest items of every item in the whole feature space of each modality."""
     features = {name: store.load(data.path, name) for name in modalities}
-    return {name: nearest_items(robust(matrix), matrix.present) for name, matrix in features.items()}
+    return {name: nearest_items(robust_scale(matrix), matrix.present) for name, matrix in features.items()}
 
 
 def _train_learned(job: _Job) -> _Outcome:
