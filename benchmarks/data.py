@@ -1,8 +1,8 @@
-"""How `demure prepare`, and the batches that training draws, grow with the data: `python benchmarks/data.py --help`.
+"""Time and memory of `demure prepare` and of drawing batches, by the size of the data; see `--help`.
 
-Drawn logs of 1, 10 and 100 million rows (of 50,000 users and 10,000 items for each million) as Parquet; each step in a
-process of its own, peak memory is the kernel's (ru_maxrss of the child). Pandas does the same cleaning for comparison:
-the latest of each user and item, the 5-core, order by user and time, leave-one-out, and a Parquet file.
+The data are drawn logs of 1, 10 and 100 million rows (50,000 users and 10,000 items for each million) as Parquet. Each
+step is a process of its own; its peak memory is the kernel's (ru_maxrss of the child). For comparison, pandas does the
+same cleaning: the latest row of each user and item, the 5-core, order by user and time, leave-one-out, Parquet.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ BATCHES = """
 import sys, time
 import numpy as np, torch
 from demure.data.dataset import Dataset
-from demure.training.batches import pieces
+from demure.training.batches import draw_pieces
 began = time.monotonic()
 dataset = Dataset.load(sys.argv[1])
 train = dataset.histories("train")
@@ -53,14 +53,14 @@ loaded = time.monotonic()
 generator = torch.Generator().manual_seed(0)
 users = torch.randperm(dataset.n_users, generator=generator).numpy()
 cells = 0
-for at in range(0, len(users), 256):
-    cells += int((pieces(train, users[at : at + 256], 50, generator) >= 0).sum())
+for start in range(0, len(users), 256):
+    cells += int((draw_pieces(train, users[start : start + 256], 50, generator) >= 0).sum())
 print(f"{loaded - began:.1f} {time.monotonic() - loaded:.1f}", file=open(sys.argv[2], "w"))
 """
 
 
 def draw(path: Path, rows: int, seed: int = 0) -> None:
-    """A log of ``rows`` interactions: few items and users have most, times over six years, in no order."""
+    """Write a log of ``rows`` interactions: few items and users have most of them, times over six years, unordered."""
     rng = np.random.default_rng(seed)
     users, items = rows // 20, rows // 100
     schema = pa.schema(
@@ -71,8 +71,8 @@ def draw(path: Path, rows: int, seed: int = 0) -> None:
         return pc.binary_join_element_wise(letter, pa.array(codes * 2654435761 % 2**32).cast(pa.string()), "")
 
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        for at in range(0, rows, MILLION):
-            n = min(MILLION, rows - at)
+        for start in range(0, rows, MILLION):
+            n = min(MILLION, rows - start)
             columns = [
                 names("u", (users * rng.random(n) ** 1.5).astype(np.int64)),
                 names("B", (items * rng.random(n) ** 2.5).astype(np.int64)),
@@ -82,15 +82,15 @@ def draw(path: Path, rows: int, seed: int = 0) -> None:
             writer.write_table(pa.table(columns, schema=schema))
 
 
-def measured(command: list[str]) -> str:
-    """Seconds by the clock, of the processor, and peak GiB of one command, as cells of a table."""
+def measure(command: list[str]) -> str:
+    """Return seconds by the clock, CPU seconds, and peak GiB of a command, as columns of a table."""
     began = time.monotonic()
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     assert child.stderr is not None
-    said = child.stderr.read()
+    errors = child.stderr.read()
     _, status, usage = os.wait4(child.pid, 0)
     if os.waitstatus_to_exitcode(status):
-        raise SystemExit(f"{' '.join(command[:3])}: failed\n{said[-500:]}")
+        raise SystemExit(f"{' '.join(command[:3])}: failed\n{errors[-500:]}")
     wall, cpu = time.monotonic() - began, usage.ru_utime + usage.ru_stime
     return f"{wall:.1f} | {cpu:.1f} | {usage.ru_maxrss / 2**20:.2f}"
 
@@ -101,27 +101,27 @@ def main(
     pandas_up_to: Annotated[int, typer.Option(help="The largest size that pandas is tried with, in millions.")] = 10,
     work: Annotated[Path, typer.Option(help="Where the drawn files go; removed at the end.")] = Path("/tmp/data-scale"),
 ) -> None:
-    """Print what each step took; 100 million rows want 4 GB of disk and 9 GB of memory."""
+    """Print time and memory of each step; 100 million rows need 4 GB of disk and 9 GB of memory."""
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    print("| million rows | what | seconds | CPU seconds | peak GiB |\n| ---: | --- | ---: | ---: | ---: |", flush=True)
+    print("| million rows | step | seconds | CPU seconds | peak GiB |\n| ---: | --- | ---: | ---: | ---: |", flush=True)
 
-    def tell(size: int, what: str, cells: str) -> None:
-        print(f"| {size} | {what} | {cells} |", flush=True)
+    def show(size: int, step: str, columns: str) -> None:
+        print(f"| {size} | {step} | {columns} |", flush=True)
 
     try:
         for size in map(int, millions.split(",")):
             raw, out = work / f"{size}m.parquet", work / f"{size}m"
             draw(raw, size * MILLION)
-            asked = ["--interactions", str(raw), "--out", str(out), "--k-core", "5"]
-            tell(size, "demure prepare", measured([DEMURE, "--quiet", "prepare", *asked]))
+            arguments = ["--interactions", str(raw), "--out", str(out), "--k-core", "5"]
+            show(size, "demure prepare", measure([DEMURE, "--quiet", "prepare", *arguments]))
             if size <= pandas_up_to:
                 script = [sys.executable, "-c", PANDAS, str(raw), str(work / "pandas.parquet")]
-                tell(size, "pandas alone", measured(script))
+                show(size, "pandas alone", measure(script))
             raw.unlink()
-            cells = measured([sys.executable, "-c", BATCHES, str(out), str(work / "told")])
-            loaded, drawn = (work / "told").read_text().split()
-            tell(size, f"histories in {loaded} s, every user's batch in {drawn} s", cells)
+            columns = measure([sys.executable, "-c", BATCHES, str(out), str(work / "seconds")])
+            loaded, drawn = (work / "seconds").read_text().split()
+            show(size, f"histories in {loaded} s, every user's batch in {drawn} s", columns)
             shutil.rmtree(out)
     finally:
         shutil.rmtree(work, ignore_errors=True)

@@ -40,7 +40,7 @@ class DatasetManifest:
     Attributes:
         created_by: the command and its options, as resolved.
         inputs: path and SHA-256 of each input file, by role.
-        leaks: what the split gives away; None in folders of early versions.
+        leaks: counts of the split's leakage; None in folders of early versions.
         has_time: whether interactions have timestamps.
         text_columns: the columns of the items that are part of an item's text.
         attribute_columns: the other columns of the items, of numbers and codes.
@@ -49,7 +49,7 @@ class DatasetManifest:
         files: SHA-256 of each of ``TABLES``.
         steps: cleaning and filtering in order, as ``demure.prepare.cleaning.CleaningStep`` has them.
         problems: count, action and first rows of each kind of problem in the input.
-        notes: what was guessed or chosen, a sentence each.
+        notes: guesses and choices that were made, a sentence each.
     """
 
     format_version: int

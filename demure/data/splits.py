@@ -74,6 +74,6 @@ def _ranks(users: np.ndarray) -> np.ndarray:
 def _split_by_rank(users: np.ndarray, n_valid: np.ndarray, n_test: np.ndarray, ranks: np.ndarray) -> np.ndarray:
     """Return split codes (N,) int8: of each user's ranks the last ``n_test`` are test, the ``n_valid`` before valid."""
     sizes = np.bincount(users)
-    split = (ranks >= (sizes - n_test - n_valid)[users]).astype(np.int8)
+    split: np.ndarray = (ranks >= (sizes - n_test - n_valid)[users]).astype(np.int8)
     split += ranks >= (sizes - n_test)[users]
     return split

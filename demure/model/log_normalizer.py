@@ -1,8 +1,10 @@
 """The log-normaliser of exponential-family experts over many candidates, without holding rows x candidates.
 
-A row's logits over the candidates are made, used and dropped block by block, and made again for the gradient, as in
-FlashAttention (Dao et al., NeurIPS 2022, arXiv 2205.14135). The mean of the candidates under the softmax, the gradient
-of the normaliser, comes with it.
+The logits of a row over the candidates are computed and dropped block by block, and computed again for the gradient, as
+in FlashAttention (Dao et al., NeurIPS 2022, arXiv 2205.14135). The gradient of the normaliser, the mean of the
+candidates under the softmax, is returned with it.
+
+Shape suffixes: R rows (sources), N candidates, E dimensions of their statistics, G periods.
 """
 
 from __future__ import annotations
@@ -22,11 +24,11 @@ def log_normaliser(
 ) -> tuple[Tensor, Tensor]:
     """Return log sum_n w_n f_ng exp<eta, z_n> (R, G), and the mean of z under the weights w_n exp<eta, z_n> (R, E).
 
-    ``period_NG`` f_ng reweighs the candidates for each of G periods of time. ``own_R`` (int64) is the candidate that a
-    row leaves out, -1 for none. Differentiable once, in ``eta_RE`` and ``z_NE``.
+    ``period_NG``: factors f_ng of the candidates in each period. ``own_R`` (int64): the candidate that a row leaves
+    out, -1 for none. Differentiable once, in ``eta_RE`` and ``z_NE``.
     """
-    found: tuple[Tensor, Tensor] = _LogNormaliser.apply(eta_RE, z_NE, log_weight_N, own_R, period_NG)
-    return found
+    norm_and_mean: tuple[Tensor, Tensor] = _LogNormaliser.apply(eta_RE, z_NE, log_weight_N, own_R, period_NG)
+    return norm_and_mean
 
 
 class _LogNormaliser(torch.autograd.Function):

@@ -76,9 +76,7 @@ def catalogue_factors(
     return factors
 
 
-def _gated(
-    one: ModalityExpert, other: ModalityExpert, factor: Tensor, one_present: Tensor, other_present: Tensor
-) -> Tensor:
+def _gated(a: ModalityExpert, b: ModalityExpert, factor: Tensor, a_present: Tensor, b_present: Tensor) -> Tensor:
     """Return ``factor`` to the extent that both densities come from clusters."""
-    extent = torch.sigmoid(-one.gate) * torch.sigmoid(-other.gate) * one_present * other_present
+    extent = torch.sigmoid(-a.gate) * torch.sigmoid(-b.gate) * a_present * b_present
     return 1 + extent * (factor - 1)

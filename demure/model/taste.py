@@ -44,10 +44,10 @@ class Taste:
     ) -> None:
         n = len(item_N)
         self._user, self._item, self._shape, self._seed = user_N, item_N, shape_UI, seed
-        rows, one = np.arange(n), np.ones(n)
-        self.by_user_UN = sparse.csr_array((one, (user_N, rows)), (shape_UI[0], n))
-        self._by_item = sparse.csr_array((one, (item_N, rows)), (shape_UI[1], n))
-        self._by_period = sparse.csr_array((one, (period_N, rows)), (factor_IG.shape[1], n))
+        rows, ones = np.arange(n), np.ones(n)
+        self.by_user_UN = sparse.csr_array((ones, (user_N, rows)), (shape_UI[0], n))
+        self._by_item = sparse.csr_array((ones, (item_N, rows)), (shape_UI[1], n))
+        self._by_period = sparse.csr_array((ones, (period_N, rows)), (factor_IG.shape[1], n))
         counts_I = np.bincount(item_N, minlength=shape_UI[1])
         self._share_I = counts_I / max(n, 1)
         self._without_itself_N = np.where(counts_I > 0, 1.0 - 1.0 / np.maximum(counts_I, 1), 0.0)[item_N]

@@ -31,14 +31,16 @@ def without_content(items: Items, images_root: Path | None, features: dict[str, 
 
 
 def _is_usable(rows: np.ndarray) -> np.ndarray:
-    return np.isfinite(rows).all(axis=1) & (rows != 0).any(axis=1)
+    usable: np.ndarray = np.isfinite(rows).all(axis=1) & (rows != 0).any(axis=1)
+    return usable
 
 
 def _by_row(path: Path, items: Items) -> np.ndarray:
     matrix = np.load(path, mmap_mode="r", allow_pickle=False)
     blocks = range(0, len(matrix), _ROWS)
-    usable = np.concatenate([_is_usable(np.asarray(matrix[start : start + _ROWS])) for start in blocks])
-    return usable[items.rows]
+    usable: np.ndarray = np.concatenate([_is_usable(np.asarray(matrix[start : start + _ROWS])) for start in blocks])
+    of_items: np.ndarray = usable[items.rows]
+    return of_items
 
 
 def _by_id(path: Path, items: Items) -> np.ndarray:

@@ -61,4 +61,5 @@ def _positions_of(repeated: np.ndarray, bits: np.ndarray, keys: np.ndarray) -> n
     """
     candidates = np.flatnonzero(bits[keys % _BITS])
     nearest = np.minimum(np.searchsorted(repeated, keys[candidates]), len(repeated) - 1)
-    return candidates[repeated[nearest] == keys[candidates]]
+    positions: np.ndarray = candidates[repeated[nearest] == keys[candidates]]
+    return positions

@@ -51,7 +51,7 @@ def locate_images(
 
 
 def _find_by_id(items: Items, names: np.ndarray, images: Path, findings: Findings) -> None:
-    """Replace in ``names`` (I,) what is missing or a URL by the file of the item's id or of the URL's last part."""
+    """Replace each missing name or URL in ``names`` (I,) by the file of the item's id or of the URL's last part."""
     is_unnamed = np.array([name is None or bool(URL.match(name)) for name in names])
     has_file_names = "image" in items.columns and not all(name is None for name in names)
     # Where some items have a file and the others nothing, the others have no image.

@@ -116,7 +116,7 @@ def read_interactions(raw: RawTable, rules: CleaningRules, findings: Findings) -
         # With --split all, a column that is not a split only loses that split, and no rows.
         if rules.split == "all" and unusable["split"].any():
             example = values["split"][0].as_py()
-            findings.note(f"--split all: column {split_column!r} is no split (it holds {example!r})")
+            findings.note(f"--split all: column {split_column!r} is not a split (it holds {example!r})")
             labels, _, _ = None, unusable.pop("split"), values.pop("split")
     columns = {"user_id": user_column, "item_id": item_column}
     users, items = read_ids(raw, user_column), read_ids(raw, item_column)

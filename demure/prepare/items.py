@@ -32,7 +32,7 @@ _CANONICAL = {name: role for role, names in TEXT_NAMES.items() for name in names
     "genre": "genres",
     "category": "categories",
 }
-_SAMPLE = 1000  # values of a column that decide what it holds
+_SAMPLE = 1000  # values of a column that decide whether it is text
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def hash_inputs(options: PrepareOptions, files: list[Path], features: dict[str, Path]) -> dict[str, dict[str, str]]:
     """Return role -> path and SHA-256 of the inputs.
 
-    ``files``: those that the interactions were read from; of several the hash is over their names and hashes.
+    ``files``: the files of the interactions; of several files, the hash is over their names and hashes.
     """
     inputs = {"interactions": options.interactions, "items": options.items}
     inputs |= {f"features {name}": path for name, path in features.items()}

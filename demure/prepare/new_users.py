@@ -20,7 +20,7 @@ def read_histories(path: Path, dataset: Dataset) -> tuple[np.ndarray, Histories,
     """Read interactions of users that the dataset need not have.
 
     Returns the user ids (U,) in the order of the file, their histories in order of time (of the file, without
-    timestamps), and what was dropped: unusable rows, and items that the dataset does not have. A user with no item of
+    timestamps), and the findings: dropped rows, that is unusable rows and rows with items that the dataset does not have. A user with no item of
     the dataset has an empty history. Raises ``DataError`` for a file that cannot be read, that has no user_id and
     item_id, or that has no item of the dataset.
     """

@@ -1,4 +1,4 @@
-"""Problems of the input, row by row, and notes on what was assumed about it."""
+"""Problems of the input, row by row, and notes on the assumptions about it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ProblemRow:
 
 @dataclass
 class Problem:
-    """One kind of problem: the number of rows that have it, what was done with them, and the first of them."""
+    """One kind of problem: the number of its rows, the action taken, and the first rows."""
 
     kind: str
     action: str

@@ -15,14 +15,14 @@ from demure.prepare.steps import CleaningStep
 
 @dataclass(frozen=True)
 class PreparedReport:
-    """What was made, and how.
+    """The dataset that was made, and how it was made.
 
     Attributes:
         counts: users, items, cold_items (without interactions), interactions, and of a single split its train, valid
             and test.
         steps: cleaning and filtering, in order.
         problems: kind -> count, action, first rows.
-        notes: what was guessed or chosen, a sentence each.
+        notes: guesses and choices that were made, a sentence each.
         item_rows: (I,) int64: each item's row, from 0, in the items file and the ``.npy`` matrices; -1 without an items
             file. ``item_file_rows``: how many rows these have.
         feature_files: modality -> file of features to import.

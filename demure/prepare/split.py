@@ -1,4 +1,4 @@
-"""The split that the options ask for, or all possible ones, each with the count of what it gives away."""
+"""The split that the options ask for, or all possible ones, each with the counts of its leakage."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class PreparedSplit:
 def make_splits(
     interactions: Interactions, dates: np.ndarray | None, options: PrepareOptions, findings: Findings
 ) -> list[PreparedSplit]:
-    """Return the split of ``options``; for ``all``, those that the columns allow.
+    """Return the split of ``options``; for ``all``, every split that the columns allow.
 
     ``interactions`` by user, then time; ``dates`` (I,): see ``Items``. Raises ``DataError`` if a split leaves nothing
     to train on.

@@ -1,4 +1,4 @@
-"""The steps of cleaning and filtering: what each removed, and what it left."""
+"""The steps of cleaning and filtering: how much each removed and left."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class CleaningSteps:
         self.steps: list[CleaningStep] = [] if steps is None else steps
 
     def start(self, users: np.ndarray, items: np.ndarray, kept: np.ndarray) -> None:
-        """Record what was read: all rows, and the users and items of the rows ``kept``, which have both."""
+        """Record the rows that were read, and the users and items of the rows ``kept``, which have both."""
         self.steps.append(CleaningStep("read", 0, len(users), _n_distinct(users, kept), _n_distinct(items, kept)))
 
     def add(self, name: str, users: np.ndarray, items: np.ndarray, kept: np.ndarray | None = None) -> None:

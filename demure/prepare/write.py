@@ -81,7 +81,7 @@ def _sha256(*parts: bytes | tuple[np.ndarray, str]) -> str:
         values, dtype = part
         digest.update((len(values) * np.dtype(dtype).itemsize).to_bytes(8, "little"))
         for start in range(0, len(values), _ROWS):
-            digest.update(np.ascontiguousarray(values[start : start + _ROWS], dtype=dtype))
+            digest.update(np.ascontiguousarray(values[start : start + _ROWS], dtype=dtype).data)
     return digest.hexdigest()
 
 

@@ -48,6 +48,6 @@ def copy_recipe(name: str, file: Path) -> Path:
     return file
 
 
-def near_names(name: str, known: Sequence[str]) -> str:
-    """Return a remedy for the unknown ``name``: the nearest of ``known``, or all of them."""
-    return did_you_mean(name, known) or f"known: {', '.join(known)}"
+def near_names(name: str, names: Sequence[str]) -> str:
+    """Return a remedy for the unknown ``name``: the nearest of ``names``, or all of them."""
+    return did_you_mean(name, names) or f"known: {', '.join(names)}"

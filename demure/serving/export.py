@@ -39,11 +39,11 @@ Scores = Callable[[np.ndarray], np.ndarray]
 class Check:
     """Agreement of the files with the run, over ``users`` users.
 
-    ``what``: the compared output. ``difference``: the largest difference of a score, as a share of the spread of that
-    user's scores. ``same_top``: share of the ``top`` best items that are the same.
+    ``what``: name of the compared output. ``difference``: the largest difference of a score, as a share of the spread
+    of that user's scores. ``same_top``: share of the ``top`` best items that are the same.
     """
 
-    what: str
+    what: str  # a key of export.json
     users: int
     difference: float
     top: int
@@ -206,7 +206,7 @@ def _reference(loaded: LoadedRun, histories: Histories) -> dict[str, Scores]:
     return reference
 
 
-def _check(what: str, scores: Scores, reference: Scores, users: np.ndarray) -> Check:
+def _check(output: str, scores: Scores, reference: Scores, users: np.ndarray) -> Check:
     """Compare the exported ``scores`` with the run's. Raises ``DemureError`` where they differ too much."""
     expected, exported = (np.asarray(scorer(users), np.float32) for scorer in (reference, scores))
     # Scores that hardly vary (content that explains nothing is 0 for all) differ by their rounding alone.
@@ -217,8 +217,8 @@ def _check(what: str, scores: Scores, reference: Scores, users: np.ndarray) -> C
     same = float(np.mean([len(np.intersect1d(a, b)) / k for a, b in zip(*lists, strict=True)]))
     if not difference <= TOLERANCE:
         raise DemureError(
-            f"the exported {what} differ from the run's by {difference:.2g} of their spread, more than {TOLERANCE:g}",
+            f"the exported {output} differ from the run's by {difference:.2g} of their spread, more than {TOLERANCE:g}",
             where="export",
             remedy="nothing was written; please report this",
         )
-    return Check(what, len(users), difference, k, same)
+    return Check(output, len(users), difference, k, same)

@@ -124,7 +124,7 @@ class DemureGraph(Graph):
         )
         self.lacks = "" if whole else f"channel `id`: above {MAX_DENSE_ITEMS} items it is in safetensors and npy alone"
         if longest > self.length:
-            self.lacks += f"{'; ' if self.lacks else ''}a user's interactions before the last {self.length}"
+            self.lacks += f"{'; ' if self.lacks else ''}a user's history before the last {self.length} interactions"
 
     def forward(self, history: Tensor) -> tuple[Tensor, ...]:
         count = (history >= 0).sum(1, keepdim=True)

@@ -1,4 +1,4 @@
-"""Out again, and back: another tool's files say the same split."""
+"""Export and back: the other tool's files have the same split."""
 
 import csv
 
@@ -7,7 +7,7 @@ import pytest
 from support.data_by_hand import csv_of, made, rows, write
 
 from demure.data.dataset import Dataset
-from demure.data.export import EXPORTS, export
+from demure.data.export import EXPORTS, export_dataset
 from demure.errors import DataError, DemureError
 from demure.features import store
 from demure.prepare.prepare import PrepareOptions
@@ -40,33 +40,33 @@ def dataset(request, tmp_path):
     )
 
 
-def told(dataset, users=str, items=str):
-    """Part -> user -> (items in order, times)."""
-    found = {}
+def interactions_by_split(dataset, users=str, items=str):
+    """(Part, user) -> (items in order, times)."""
+    by_user = {}
     for part in PARTS:
         history = dataset.histories(part)
         for k, user in enumerate(dataset.user_ids):
             own = slice(history.indptr[k], history.indptr[k + 1])
             times = None if history.times is None else history.times[own].tolist()
             if own.stop > own.start:
-                found[part, users(user)] = ([items(dataset.item_ids[item]) for item in history.items[own]], times)
-    return found
+                by_user[part, users(user)] = ([items(dataset.item_ids[item]) for item in history.items[own]], times)
+    return by_user
 
 
 def test_recbole_and_back(tmp_path, dataset):
-    made_files = export(dataset.path, tmp_path / "rb" / "toy", "recbole").files
+    made_files = export_dataset(dataset.path, tmp_path / "rb" / "toy", "recbole").files
     assert made_files == ["image.npy", "toy.item", "toy.test.inter", "toy.train.inter", "toy.valid.inter", "toy.yaml"]
     header = (tmp_path / "rb" / "toy" / "toy.train.inter").read_text().splitlines()[0]
     assert header.startswith("user_id:token\titem_id:token")
     options = {"items": tmp_path / "rb" / "toy" / "toy.item", "split": "given"}
     back, _ = made(tmp_path, tmp_path / "rb" / "toy" / "toy.train.inter", **options)
-    assert told(back) == told(dataset)
+    assert interactions_by_split(back) == interactions_by_split(dataset)
     assert list(back.item_ids) == list(dataset.item_ids)
     assert back.items["title"].tolist() == [" ".join(title.split()) for title in dataset.items["title"]]
 
 
 def test_mmrec_and_back(tmp_path, dataset):
-    assert "image_feat.npy" in export(dataset.path, tmp_path / "mm" / "toy", "mmrec").files
+    assert "image_feat.npy" in export_dataset(dataset.path, tmp_path / "mm" / "toy", "mmrec").files
     report = prepare_with_features(
         PrepareOptions(tmp_path / "mm" / "toy" / "toy.inter", tmp_path / "back", format="mmrec", split="given")
     )
@@ -77,17 +77,17 @@ def test_mmrec_and_back(tmp_path, dataset):
             return {row[1]: row[0] for row in csv.reader(handle)}
 
     users, items = mapping("u_id_mapping.csv"), mapping("i_id_mapping.csv")
-    assert told(back, users.get, items.get) == told(dataset)
-    assert [items[one] for one in back.item_ids] == list(dataset.item_ids)
+    assert interactions_by_split(back, users.get, items.get) == interactions_by_split(dataset)
+    assert [items[item_id] for item_id in back.item_ids] == list(dataset.item_ids)
     assert np.array_equal(store.load(back.path, "image").vectors, store.load(dataset.path, "image").vectors)
     if not dataset.has_time:
         assert back.histories(*PARTS).items.tolist() != [] and back.histories(*PARTS).times is None  # noqa: PT018
 
 
 def test_cornac_and_back(tmp_path, dataset):
-    export(dataset.path, tmp_path / "cc" / "toy", "cornac")
+    export_dataset(dataset.path, tmp_path / "cc" / "toy", "cornac")
     back, report = made(tmp_path, tmp_path / "cc" / "toy" / "toy.train.tsv", format="cornac", split="given")
-    assert told(back) == told(dataset)
+    assert interactions_by_split(back) == interactions_by_split(dataset)
     assert report.format == "cornac"
     first = (tmp_path / "cc" / "toy" / "toy.train.tsv").read_text().splitlines()[0].split("\t")
     assert len(first) == (4 if dataset.has_time else 3)
@@ -97,9 +97,9 @@ def test_cornac_and_back(tmp_path, dataset):
 
 @pytest.mark.parametrize("batch", [1, 7, 1 << 18])
 def test_the_size_of_a_batch_does_not_matter(tmp_path, dataset, monkeypatch, batch):
-    export(dataset.path, tmp_path / "a", "mmrec")
+    export_dataset(dataset.path, tmp_path / "a", "mmrec")
     monkeypatch.setattr("demure.data.export._BATCH", batch)
-    export(dataset.path, tmp_path / "b", "mmrec")
+    export_dataset(dataset.path, tmp_path / "b", "mmrec")
     assert (tmp_path / "a" / "a.inter").read_bytes() == (tmp_path / "b" / "b.inter").read_bytes()
 
 
@@ -108,25 +108,25 @@ def test_ids_that_lines_cannot_hold(tmp_path):
     dataset, _ = made(tmp_path, path)
     for format in ("recbole", "cornac"):
         with pytest.raises(DataError, match=r"user id 'u\\tv' has a tab.*use --format mmrec"):
-            export(dataset.path, tmp_path / "no", format)
-    export(dataset.path, tmp_path / "mm" / "toy", "mmrec")
+            export_dataset(dataset.path, tmp_path / "no", format)
+    export_dataset(dataset.path, tmp_path / "mm" / "toy", "mmrec")
     back, _ = made(tmp_path, tmp_path / "mm" / "toy" / "toy.inter", format="mmrec", split="given", out="back")
     assert rows(back) == [("0", "0")]
 
 
 def test_refusals(tmp_path, dataset):
     with pytest.raises(DataError, match="--format: unknown value 'recbol'; did you mean recbole"):
-        export(dataset.path, tmp_path / "no", "recbol")
+        export_dataset(dataset.path, tmp_path / "no", "recbol")
     with pytest.raises(DataError, match="'a/b' cannot name files"):
-        export(dataset.path, tmp_path / "no", "recbole", name="a/b")
+        export_dataset(dataset.path, tmp_path / "no", "recbole", name="a/b")
     write(tmp_path, "there/letter", b"dear")
     for format in EXPORTS:
         with pytest.raises(DemureError, match="already exists"):
-            export(dataset.path, tmp_path / "there", format)
+            export_dataset(dataset.path, tmp_path / "there", format)
         with pytest.raises(DemureError, match="not what an export writes, so --overwrite does not replace it"):
-            export(dataset.path, tmp_path / "there", format, overwrite=True)
+            export_dataset(dataset.path, tmp_path / "there", format, overwrite=True)
     assert not (tmp_path / "no").exists()
-    export(dataset.path, tmp_path / "mm" / "toy", "mmrec")
-    export(dataset.path, tmp_path / "mm" / "toy", "recbole", overwrite=True)
+    export_dataset(dataset.path, tmp_path / "mm" / "toy", "mmrec")
+    export_dataset(dataset.path, tmp_path / "mm" / "toy", "recbole", overwrite=True)
     assert (tmp_path / "mm" / "toy" / "toy.item").is_file()
     assert not (tmp_path / "mm" / "toy" / "toy.inter").exists()

@@ -1,4 +1,4 @@
-"""The mixture: probabilities, what must not matter, what must not leak, and what is missing."""
+"""The mixture: posteriors, invariances, no evidence from targets, and missing modalities."""
 
 from dataclasses import replace
 from itertools import combinations
@@ -34,70 +34,70 @@ def causes_by_hand(two, reliance, rival, ratio):
 @given(st.integers(2, 4), st.booleans(), st.integers(0, 10_000))
 def test_posterior_against_the_list_of_all_causes(count, rivals, seed):
     denoiser = small_denoiser([f"m{k}" for k in range(count)], jitter=0.5, rivals=rivals)
-    others = 3 if rivals else 1
+    n_rivals = 3 if rivals else 1
     random = np.random.default_rng(seed)
-    reliance = random.dirichlet(np.ones(others + count))
-    rival, ratio = np.exp(random.normal(0, 2, others)), np.exp(random.normal(0, 2, count))
+    reliance = random.dirichlet(np.ones(n_rivals + count))
+    rival, ratio = np.exp(random.normal(0, 2, n_rivals)), np.exp(random.normal(0, 2, count))
     terms = causes_by_hand(float(torch.sigmoid(denoiser.two_causes)), reliance, rival, ratio)
-    given = [torch.tensor(part).float()[None, None] for part in (ratio, rival, reliance)]
-    r, other, total = denoiser.posterior(*given, torch.ones(1, 1, count))
+    inputs = [torch.tensor(part).float()[None, None] for part in (ratio, rival, reliance)]
+    r, rival_r, total = denoiser.posterior(*inputs, torch.ones(1, 1, count))
     assert float(total) == pytest.approx(sum(terms.values()), rel=1e-4)
     for m in range(count):
         among = sum(term for causes, term in terms.items() if m in causes) / sum(terms.values())
         assert float(r[0, 0, m]) == pytest.approx(among, rel=1e-4)
-    for k in range(others):
-        assert float(other[0, 0, k]) == pytest.approx(terms[(f"rival {k}",)] / sum(terms.values()), rel=1e-4)
+    for k in range(n_rivals):
+        assert float(rival_r[0, 0, k]) == pytest.approx(terms[(f"rival {k}",)] / sum(terms.values()), rel=1e-4)
     exactly = sum(len(causes) * term for causes, term in terms.items()) / sum(terms.values())
-    assert float(r.sum() + other.sum()) == pytest.approx(exactly, rel=1e-4)
+    assert float(r.sum() + rival_r.sum()) == pytest.approx(exactly, rel=1e-4)
 
 
 def test_one_modality_has_no_pairs():
     """Half of the choices by popularity, of ratio 1, half by the modality, of ratio 2."""
     denoiser = small_denoiser(["text"], jitter=0.0, rivals=False)
-    r, other, total = denoiser.posterior(
+    r, rival_r, total = denoiser.posterior(
         torch.full((1, 1, 1), 2.0), torch.ones(1, 1, 1), torch.full((1, 1, 2), 0.5), torch.ones(1, 1, 1)
     )
     assert float(total) == pytest.approx(1.5)
     assert float(r) == pytest.approx(2 / 3)
-    assert float(other) == pytest.approx(1 / 3)
+    assert float(rival_r) == pytest.approx(1 / 3)
 
 
-def test_a_choice_that_a_rival_tells_is_the_rivals_and_no_point_of_interest():
-    """A rival that tells a choice a thousand times better than the popularity takes it, and leaves the content less."""
+def test_a_choice_that_a_rival_explains_is_the_rivals_and_not_a_point_of_interest():
+    """A rival whose density ratio is 1,000 takes the choice, and less is left for the content."""
     denoiser = small_denoiser(missing=0.0)
     items = small_histories([6])
     for k in range(3):
         rival = torch.ones(1, 6, 3)
         rival[0, 2, k] = 1000.0
-        context = denoiser.make_batch(items, side_information=SideInformation(torch.zeros_like(items), rival))
-        found = denoiser.infer(context, denoiser.views())
+        batch = denoiser.make_batch(items, side_information=SideInformation(torch.zeros_like(items), rival))
+        inference = denoiser.infer(batch, denoiser.views())
         flat = denoiser.infer(denoiser.make_batch(items), denoiser.views())
-        assert int(found.rival_BTR[0, 2].argmax()) == k
-        assert float(found.rival_BTR[0, 2, k]) > 0.95
-        assert (found.r_BTM[0, 2] < flat.r_BTM[0, 2]).all()
-        assert float(found.total_BT[0, 2]) > 10 * float(flat.total_BT[0, 2])
+        assert int(inference.rival_BTR[0, 2].argmax()) == k
+        assert float(inference.rival_BTR[0, 2, k]) > 0.95
+        assert (inference.r_BTM[0, 2] < flat.r_BTM[0, 2]).all()
+        assert float(inference.total_BT[0, 2]) > 10 * float(flat.total_BT[0, 2])
 
 
-def test_rivals_that_are_not_known_tell_as_much_as_the_popularity():
+def test_unknown_rivals_have_the_ratio_of_the_popularity():
     denoiser = small_denoiser()
     items = small_histories([6, 3])
     flat = SideInformation(torch.zeros_like(items), torch.ones(2, 6, 3))
-    one, two = (
+    without, with_flat = (
         denoiser.infer(denoiser.make_batch(items, side_information=side), denoiser.views()) for side in (None, flat)
     )
-    assert torch.equal(one.r_BTM, two.r_BTM)
-    assert torch.equal(one.rival_BTR, two.rival_BTR)
+    assert torch.equal(without.r_BTM, with_flat.r_BTM)
+    assert torch.equal(without.rival_BTR, with_flat.rival_BTR)
 
 
 def test_without_rivals_popularity_alone_competes():
     denoiser = small_denoiser(rivals=False)
     items = small_histories([6, 3])
     loud = SideInformation(torch.zeros_like(items), torch.full((2, 6, 3), 1000.0))
-    found, quiet = (
+    inference, quiet = (
         denoiser.infer(denoiser.make_batch(items, side_information=side), denoiser.views()) for side in (loud, None)
     )
-    assert found.rival_BTR.shape == (2, 6, 1)
-    assert torch.equal(found.r_BTM, quiet.r_BTM)
+    assert inference.rival_BTR.shape == (2, 6, 1)
+    assert torch.equal(inference.r_BTM, quiet.r_BTM)
 
 
 def periods_by_hand(seed=0):
@@ -110,34 +110,35 @@ def periods_by_hand(seed=0):
     return denoiser
 
 
-def test_themes_are_a_density_in_every_period():
-    """A theme's ratio q / qbar is 1 in the mean over what was popular then, and a history's shares of the themes sum to
-    1: so is what they give together."""
+def test_clusters_are_a_density_in_every_period():
+    """A cluster's ratio q / qbar has the mean 1 under the popularity of the period, and the cluster shares of a history
+    sum to 1: the mixture is a density."""
     denoiser = periods_by_hand()
     items = torch.cat([small_histories([5]).expand(ITEMS, -1), torch.arange(ITEMS)[:, None]], 1)
     for period in range(3):
         side = SideInformation(torch.full_like(items, period), None)
-        found = denoiser.infer(denoiser.make_batch(items, side_information=side), denoiser.views())
+        inference = denoiser.infer(denoiser.make_batch(items, side_information=side), denoiser.views())
         density = denoiser.popularity_I * denoiser.period_IG[:, period]
-        for state in found.states:
+        for state in inference.states:
             shares = state.clusters
             np.testing.assert_allclose(density @ shares.affinity_BTC[:, -1], 1, rtol=1e-4)
             np.testing.assert_allclose((shares.density_BTC * shares.prior_BTC).sum(-1), 1, rtol=1e-4)
 
 
 @pytest.mark.parametrize("shifted", [False, True])
-def test_a_seed_is_a_density_in_every_period(shifted):
+def test_a_centre_is_a_density_in_every_period(shifted):
     denoiser = periods_by_hand()
     items = small_histories([6])
-    channel, view = denoiser.experts()[0], denoiser.views()[0]
-    context = denoiser.make_batch(items)
-    state = channel.init_state(view, context)
+    expert, view = denoiser.experts()[0], denoiser.views()[0]
+    batch = denoiser.make_batch(items)
+    state = expert.init_state(view, batch)
     if shifted:
-        channel.shift_centres(state, view, context, torch.ones(items.shape))
-    for at in range(6):
-        kernel = (state.kernel.eta_BTE[0, at] @ view.z_IE.T)[:, None] - state.kernel.log_norm_BTG[0, at]
+        expert.shift_centres(state, view, batch, torch.ones(items.shape))
+    for position in range(6):
+        logits = (state.kernel.eta_BTE[0, position] @ view.z_IE.T)[:, None]
+        kernel = logits - state.kernel.log_norm_BTG[0, position]
         density = kernel.exp() * denoiser.popularity_I[:, None] * denoiser.period_IG
-        others = torch.arange(ITEMS) != items[0, at]
+        others = torch.arange(ITEMS) != items[0, position]
         torch.testing.assert_close(density[others].sum(0), torch.ones(3), rtol=1e-4, atol=1e-4)
 
 
@@ -147,44 +148,44 @@ def test_probabilities_are_probabilities(denoise, ordered):
     for seed in range(3):
         denoiser = small_denoiser(THREE, denoise=denoise, ordered=ordered, seed=seed, jitter=1.0)
         items = small_histories([12, 5, 2, 1], seed=seed)
-        found = inferred(denoiser, items)
-        assert ((found["r"] >= 0) & (found["r"] <= 1 + 1e-6)).all()
-        assert (found["r"].sum(-1) <= 2 + 1e-5).all()  # at most two causes
-        assert (found["total"] > 0).all()
-        assert (found["ratio"] >= 0).all()
-        assert found["r"][0].std() > 0.01
+        result = inferred(denoiser, items)
+        assert ((result["r"] >= 0) & (result["r"] <= 1 + 1e-6)).all()
+        assert (result["r"].sum(-1) <= 2 + 1e-5).all()  # at most two causes
+        assert (result["total"] > 0).all()
+        assert (result["ratio"] >= 0).all()
+        assert result["r"][0].std() > 0.01
 
 
 def test_shares_are_smoothed_counts():
-    """By hand: 2 of 4 choices were the content's and it is thought to have 3 of 4 before, worth 4: 5 of 8; within,
-    text had all, and a prior of 1.5 to 0.5."""
+    """By hand: the content caused 2 of 4 choices, and its prior is 3 of 4: 5 of 8. Within, text caused all, and the
+    prior is 1.5 to 0.5."""
     denoiser = small_denoiser(missing=0.0, rivals=False)
     denoiser.log_content.copy_(torch.tensor([1.0, 3.0]).log())
     denoiser.log_reliance.copy_(torch.tensor([7.0, 1.5, 0.5]).log())
-    found = denoiser.reliance_from_counts(torch.tensor([[2.0, 0.0, 2.0], [0.0, 0.0, 0.0]]))
+    shares = denoiser.reliance_from_counts(torch.tensor([[2.0, 0.0, 2.0], [0.0, 0.0, 0.0]]))
     expected = [[3 / 8, 5 / 8 * 1.5 / 4, 5 / 8 * 2.5 / 4], [1 / 4, 3 / 4 * 0.75, 3 / 4 * 0.25]]
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    np.testing.assert_allclose(shares, expected, rtol=1e-5)
 
 
 def test_shares_sum_to_one():
     denoiser = small_denoiser(THREE)
     counts = torch.rand(7, 6, generator=torch.manual_seed(0)) * 20
-    found = denoiser.reliance_from_counts(counts)
-    assert (found > 0).all()
-    np.testing.assert_allclose(found.sum(-1), 1, rtol=1e-5)
+    shares = denoiser.reliance_from_counts(counts)
+    assert (shares > 0).all()
+    np.testing.assert_allclose(shares.sum(-1), 1, rtol=1e-5)
     more = counts.clone()
     more[:, 1] += 5
-    assert (denoiser.reliance_from_counts(more)[:, 1] > found[:, 1]).all()
+    assert (denoiser.reliance_from_counts(more)[:, 1] > shares[:, 1]).all()
 
 
 def test_reliance_is_a_smoothed_count_of_the_others():
     """Hand-computed for three interactions, of which the first and the last are of the same item."""
     denoiser = small_denoiser(missing=0.0, rivals=False)
     r = torch.tensor([[[0.9, 0.0], [0.5, 0.25], [0.2, 0.8]]])
-    other = torch.tensor([[[0.1], [0.25], [0.0]]])
-    found = denoiser.reliance(r, other, HistoryBatch.build(torch.tensor([[3, 4, 3]]), ordered=True))
+    rival_r = torch.tensor([[[0.1], [0.25], [0.0]]])
+    reliance = denoiser.reliance(r, rival_r, HistoryBatch.build(torch.tensor([[3, 4, 3]]), ordered=True))
     first, second = denoiser.reliance_from_counts(torch.tensor([[0.25, 0.5, 0.25], [0.1, 1.1, 0.8]]))
-    np.testing.assert_allclose(found[0], torch.stack([first, second, first]), rtol=1e-5)
+    np.testing.assert_allclose(reliance[0], torch.stack([first, second, first]), rtol=1e-5)
 
 
 @pytest.mark.parametrize("ordered", [True, False])
@@ -219,11 +220,11 @@ def test_a_set_has_no_order_and_a_history_has_one():
 
 
 def test_nearer_steps_weigh_more():
-    """Of two equal histories but for who is near the target, the one with its like nearby gives it more."""
+    """Of two histories that differ in their order, the one with a similar item near the target gives it more."""
     denoiser = small_denoiser(["text"], missing=0.0, jitter=0.0)
-    channel = denoiser.experts()[0]
-    channel.fading.fill_(2.0)
-    agreement = channel.coordinates_ID @ channel.coordinates_ID[0]
+    expert = denoiser.experts()[0]
+    expert.fading.fill_(2.0)
+    agreement = expert.coordinates_ID @ expert.coordinates_ID[0]
     like = int(agreement[1:].argmax()) + 1
     others = [k for k in range(1, ITEMS) if k != like][:4]
     near, far = torch.tensor([[*others, like, 0]]), torch.tensor([[like, *others, 0]])
@@ -232,34 +233,34 @@ def test_nearer_steps_weigh_more():
 
 @pytest.mark.parametrize("denoise", [True, False])
 def test_a_target_is_no_evidence_for_anything(denoise):
-    """Another held-out item in its place, or none, leaves all that is known of the history as it was, to the bit."""
+    """Another held-out item in its place, or none, leaves the inference about the history as it was, to the bit."""
     denoiser = small_denoiser(denoise=denoise, ordered=False)
     items = small_histories([8, 8, 8])
-    known = torch.ones(items.shape, dtype=torch.bool)
-    known[:, 6:] = False
-    before = inferred(denoiser, items, known)
+    observed = torch.ones(items.shape, dtype=torch.bool)
+    observed[:, 6:] = False
+    before = inferred(denoiser, items, observed)
     replaced = items.clone()
     replaced[:, 6:] = torch.tensor([[20, 21], [22, 23], [24, 25]])
-    after = inferred(denoiser, replaced, known)
+    after = inferred(denoiser, replaced, observed)
     for name in before:
         assert torch.equal(after[name][:, :6], before[name][:, :6])
         assert not torch.equal(after[name][:, 6:], before[name][:, 6:])
     scores = denoiser.catalogue_ratios(HistoryBatch.build(items[:, :6], ordered=False), denoiser.views())[0]
-    scores_with = denoiser.catalogue_ratios(HistoryBatch.build(items, known, ordered=False), denoiser.views())[0]
+    scores_with = denoiser.catalogue_ratios(HistoryBatch.build(items, observed, ordered=False), denoiser.views())[0]
     np.testing.assert_allclose(scores_with, scores, rtol=1e-4)
 
 
-def test_targets_do_not_speak_for_each_other():
+def test_targets_are_no_evidence_for_each_other():
     denoiser = small_denoiser(ordered=False)
     items = small_histories([8])
-    known = torch.ones(items.shape, dtype=torch.bool)
-    known[0, 5:] = False
-    together = inferred(denoiser, items, known)
-    for at in range(5, 8):
-        kept = [0, 1, 2, 3, 4, at]
-        alone = inferred(denoiser, items[:, kept], known[:, kept])
+    observed = torch.ones(items.shape, dtype=torch.bool)
+    observed[0, 5:] = False
+    together = inferred(denoiser, items, observed)
+    for position in range(5, 8):
+        kept = [0, 1, 2, 3, 4, position]
+        alone = inferred(denoiser, items[:, kept], observed[:, kept])
         for name in alone:
-            np.testing.assert_allclose(alone[name][0, -1], together[name][0, at], rtol=1e-4)
+            np.testing.assert_allclose(alone[name][0, -1], together[name][0, position], rtol=1e-4)
 
 
 def test_an_item_repeated_is_as_good_as_alone():
@@ -271,27 +272,27 @@ def test_an_item_repeated_is_as_good_as_alone():
 
 
 def test_missing_is_missing():
-    """No probability for a modality the item lacks; in a model of one modality such an item leaves no trace, but for
-    what is counted for its user's reliance."""
+    """No probability for a modality that the item lacks. In a model of one modality such an item changes nothing except
+    the counts of its user's reliance."""
     denoiser = small_denoiser(THREE, missing=0.5)
     items = small_histories([15, 9])
-    found = inferred(denoiser, items)
-    present = torch.stack([channel.present_I[items.clamp(min=0)] for channel in denoiser.experts()], -1)
+    result = inferred(denoiser, items)
+    present = torch.stack([expert.present_I[items.clamp(min=0)] for expert in denoiser.experts()], -1)
     valid = (items >= 0)[..., None]
-    assert (found["r"][(present == 0) & valid] == 0).all()
-    assert (found["r"][(present > 0) & valid] > 0).all()
+    assert (result["r"][(present == 0) & valid] == 0).all()
+    assert (result["r"][(present > 0) & valid] > 0).all()
     single = small_denoiser(["text"], missing=0.5, ordered=False, reliance=False)
     have = single.experts()[0].present_I > 0
     kept, absent = torch.where(have)[0][:6], torch.where(~have)[0][:3]
     without = inferred(single, kept[None])
     with_them = inferred(single, torch.cat([kept[:2], absent, kept[2:]])[None])
-    at = [0, 1, 5, 6, 7, 8]
+    positions = [0, 1, 5, 6, 7, 8]
     for name in without:
-        np.testing.assert_allclose(with_them[name][0, at], without[name][0], rtol=1e-5)
+        np.testing.assert_allclose(with_them[name][0, positions], without[name][0], rtol=1e-5)
 
 
 def test_denoising_off_counts_everything_in_full():
-    """Ratios do not depend on reliance nor on what caused the history."""
+    """Ratios depend neither on reliance nor on the causes of the history."""
     plain = small_denoiser(denoise=False)
     items = small_histories([9, 6])
     before = inferred(plain, items)
@@ -308,11 +309,11 @@ def test_denoising_off_counts_everything_in_full():
 def test_likelihood_of_the_targets_alone():
     denoiser = small_denoiser()
     items = small_histories([8, 5])
-    known = torch.rand(items.shape, generator=torch.manual_seed(1)) > 0.4
-    context = HistoryBatch.build(items, known, ordered=True)
-    found, held = denoiser.log_likelihood(context, denoiser.views())
-    assert torch.equal(held, ~known & (items >= 0))
-    assert torch.equal(found, inferred(denoiser, items, known)["total"][held].log())
+    observed = torch.rand(items.shape, generator=torch.manual_seed(1)) > 0.4
+    batch = HistoryBatch.build(items, observed, ordered=True)
+    inference, held = denoiser.log_likelihood(batch, denoiser.views())
+    assert torch.equal(held, ~observed & (items >= 0))
+    assert torch.equal(inference, inferred(denoiser, items, observed)["total"][held].log())
 
 
 @pytest.mark.parametrize("denoise", [True, False])
@@ -336,43 +337,43 @@ def test_restored_from_tensors_alone():
 
 
 def test_the_seed_decides_the_start():
-    one, same, other = (small_denoiser(seed=seed, jitter=0.0).state_dict() for seed in (0, 0, 1))
+    one, same, rival_r = (small_denoiser(seed=seed, jitter=0.0).state_dict() for seed in (0, 0, 1))
     assert all(torch.equal(one[name], same[name]) for name in one)
-    assert any(not torch.equal(one[name], other[name]) for name in one if "themes" in name)
+    assert any(not torch.equal(one[name], rival_r[name]) for name in one if "themes" in name)
 
 
-def test_context_by_hand():
+def test_a_batch_by_hand():
     items = torch.tensor([[4, 7, 4, -1]])
-    context = HistoryBatch.build(items, torch.tensor([[True, True, False, True]]), ordered=True)
-    assert context.observed_BT.tolist() == [[1, 1, 0, 0]]
-    assert context.valid_BT.tolist() == [[1, 1, 1, 0]]
-    # Source in rows, target in columns: 4 reaches 7 alone, 7 reaches both 4s, the hidden 4 and the padding nobody.
-    assert context.visible_BTT[0].tolist() == [[0, 1, 0, 0], [1, 0, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
-    np.testing.assert_allclose(context.log_gap_BTT[0, 0].exp(), [1, 1, 2, 3], rtol=1e-6)
-    np.testing.assert_allclose(context.log_age_BT[0, :3].exp(), [3, 2, 1], rtol=1e-6)
+    batch = HistoryBatch.build(items, torch.tensor([[True, True, False, True]]), ordered=True)
+    assert batch.observed_BT.tolist() == [[1, 1, 0, 0]]
+    assert batch.valid_BT.tolist() == [[1, 1, 1, 0]]
+    # Source in rows, target in columns: 4 is evidence for 7, 7 for both 4s; the hidden 4 and the padding for none.
+    assert batch.visible_BTT[0].tolist() == [[0, 1, 0, 0], [1, 0, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
+    np.testing.assert_allclose(batch.log_gap_BTT[0, 0].exp(), [1, 1, 2, 3], rtol=1e-6)
+    np.testing.assert_allclose(batch.log_age_BT[0, :3].exp(), [3, 2, 1], rtol=1e-6)
     assert not HistoryBatch.build(items, ordered=False).log_gap_BTT.any()
     assert HistoryBatch.build(items, ordered=False).observed_BT.tolist() == [[1, 1, 1, 0]]
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_two_causes_are_a_density_where_modalities_are_not_independent(seed, monkeypatch):
-    """sum_i p_0(i) rho^a(i) rho^b(i) is 1 with what makes it so, and is not without; themes alone speak, each item is
-    of one theme, and every two themes meet in some item."""
+    """sum_i p_0(i) rho^a(i) rho^b(i) is 1 with the factor and is not without. The experts are clusters alone, each item
+    is in one cluster, and every two clusters share an item."""
     monkeypatch.setattr("demure.model.pairs._CHANCE", 0.0)
     denoiser = small_denoiser(missing=0.0, ordered=False, seed=seed)
     random = np.random.default_rng(seed)
     first = np.concatenate([np.repeat(np.arange(4), 4), random.integers(4, size=24)])
     second = np.concatenate([np.tile(np.arange(4), 4), first[16:]])  # mostly alike
     views = []
-    for channel, view, of in zip(denoiser.experts(), denoiser.views(), (first, second), strict=True):
-        channel.gate.fill_(-30.0)
+    for expert, view, of in zip(denoiser.experts(), denoiser.views(), (first, second), strict=True):
+        expert.gate.fill_(-30.0)
         q_IC = torch.eye(4)[torch.as_tensor(of)]
         views.append(replace(view, q_IC=q_IC, prior_GC=(view.weight_I @ q_IC)[None]))
-    context = denoiser.make_batch(small_histories([6, 9], seed=seed))
-    found = denoiser.infer(context, views)
-    weights = denoiser.evidence_weights(found)
-    asked = enumerate(zip(denoiser.experts(), found.states, views, strict=True))
-    densities = [c.catalogue_ratios(state, view, context, weights[..., m])[1] for m, (c, state, view) in asked]
+    batch = denoiser.make_batch(small_histories([6, 9], seed=seed))
+    inference = denoiser.infer(batch, views)
+    weights = denoiser.evidence_weights(inference)
+    experts = enumerate(zip(denoiser.experts(), inference.states, views, strict=True))
+    densities = [c.catalogue_ratios(state, view, batch, weights[..., m])[1] for m, (c, state, view) in experts]
     both = (densities[0] @ views[0].q_IC.T) * (densities[1] @ views[1].q_IC.T)
     lifts = inverse_lifts(denoiser.pairs, views)
     (factor,) = catalogue_factors(denoiser.pairs, lifts, denoiser.experts(), densities, views)
@@ -381,11 +382,11 @@ def test_two_causes_are_a_density_where_modalities_are_not_independent(seed, mon
     assert ((denoiser.popularity_I * both).sum(-1) - 1).abs().max() > 0.01
 
 
-def test_a_missing_modality_meets_nothing():
+def test_without_one_of_the_modalities_the_factor_is_1():
     denoiser = small_denoiser(missing=0.5)
-    found = denoiser.infer(denoiser.make_batch(small_histories([10])), denoiser.views())
-    present = torch.stack([state.present_BT for state in found.states], -1)
-    shares = [state.clusters.share_BTC for state in found.states]
+    inference = denoiser.infer(denoiser.make_batch(small_histories([10])), denoiser.views())
+    present = torch.stack([state.present_BT for state in inference.states], -1)
+    shares = [state.clusters.share_BTC for state in inference.states]
     lifts = inverse_lifts(denoiser.pairs, denoiser.views())
     (factor,) = pair_factors(denoiser.pairs, lifts, denoiser.experts(), shares, present)
     assert (factor[present.prod(-1) == 0] == 1).all()

@@ -1,4 +1,4 @@
-"""The two experts of a channel: densities over the catalogue, and no item evidence for itself."""
+"""The kernel and the cluster expert: densities over the catalogue, and no item is evidence for itself."""
 
 import numpy as np
 import pytest
@@ -11,19 +11,19 @@ from demure.model.latent import fit_latent
 from demure.model.modality import ModalityExpert
 
 
-def opened(denoiser, items, known=None, *, shifted=True):
-    """The first channel on a batch: (channel, view, context, state), its seeds moved by full responsibilities."""
-    context = HistoryBatch.build(items, known, ordered=denoiser.ordered)
-    channel, view = denoiser.experts()[0], denoiser.views()[0]
-    state = channel.init_state(view, context)
+def state_on(denoiser, items, observed=None, *, shifted=True):
+    """The first expert on a batch: (expert, view, batch, state), its centres moved by full responsibilities."""
+    batch = HistoryBatch.build(items, observed, ordered=denoiser.ordered)
+    expert, view = denoiser.experts()[0], denoiser.views()[0]
+    state = expert.init_state(view, batch)
     if shifted:
-        channel.shift_centres(state, view, context, torch.ones_like(context.valid_BT))
-    return channel, view, context, state
+        expert.shift_centres(state, view, batch, torch.ones_like(batch.valid_BT))
+    return expert, view, batch, state
 
 
 def own_popularity(denoiser):
-    channel = denoiser.experts()[0]
-    own = denoiser.popularity_I * channel.present_I
+    expert = denoiser.experts()[0]
+    own = denoiser.popularity_I * expert.present_I
     return own / own.sum()
 
 
@@ -41,114 +41,114 @@ def present_histories(denoiser, lengths, seed=0):
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("shifted", [False, True])
-def test_a_seed_is_a_density_over_what_else_there_is(seed, shifted):
+def test_a_centre_is_a_density_over_the_other_items(seed, shifted):
     denoiser = small_denoiser(seed=seed)
     items = present_histories(denoiser, [6, 4], seed)
-    channel, view, _, state = opened(denoiser, items, shifted=shifted)
-    popularity, smoothing = own_popularity(denoiser), channel.kernel.log_smoothing.exp()
-    for row, at in [(0, 0), (0, 5), (1, 2)]:
+    expert, view, _, state = state_on(denoiser, items, shifted=shifted)
+    popularity, smoothing = own_popularity(denoiser), expert.kernel.log_smoothing.exp()
+    for row, position in [(0, 0), (0, 5), (1, 2)]:
         weight = torch.zeros(items.shape)
-        weight[row, at] = 1.0
-        ratio = channel.kernel.catalogue_ratios(state.kernel, view.z_IE, weight)[row]
+        weight[row, position] = 1.0
+        ratio = expert.kernel.catalogue_ratios(state.kernel, view.z_IE, weight)[row]
         density = (ratio * (1 + smoothing) - smoothing) * popularity
-        others = torch.arange(len(density)) != items[row, at]
+        others = torch.arange(len(density)) != items[row, position]
         assert float(density[others].sum()) == pytest.approx(1, abs=1e-4)
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_themes_are_a_density_over_the_catalogue(seed):
+def test_clusters_are_a_density_over_the_catalogue(seed):
     denoiser = small_denoiser(seed=seed)
     items = small_histories([8, 3, 1], seed=seed)
-    channel, view, context, state = opened(denoiser, items)
+    expert, view, batch, state = state_on(denoiser, items)
     weight = torch.rand(items.shape, generator=torch.manual_seed(seed))
-    channel.clusters.ratio(state.clusters, state.decay_BTT, weight, state.decay_BTT.sum(1))
-    ratio = channel.clusters.density(state.clusters, view.prior_GC[0], weight * context.observed_BT) @ view.q_IC.T
+    expert.clusters.ratio(state.clusters, state.decay_BTT, weight, state.decay_BTT.sum(1))
+    ratio = expert.clusters.density(state.clusters, view.prior_GC[0], weight * batch.observed_BT) @ view.q_IC.T
     np.testing.assert_allclose((ratio * own_popularity(denoiser)).sum(1), 1, atol=1e-5)
 
 
 @pytest.mark.parametrize("absence", [-20.0, 0.0, 20.0])
-def test_a_channel_stays_a_density_whatever_is_missing(absence):
-    """Items without the modality take a constant ratio; the rest makes room for it."""
+def test_an_expert_stays_a_density_with_missing_items(absence):
+    """Items without the modality have a constant ratio; the others are scaled accordingly."""
     denoiser = small_denoiser(missing=0.4)
     items = small_histories([8, 3])
-    channel, view, context, state = opened(denoiser, items)
-    channel.gate.fill_(-50.0)  # themes alone: a density over all items, the own one too
-    channel.absence.fill_(absence)
-    ratio, _ = channel.catalogue_ratios(state, view, context, torch.ones(items.shape))
+    expert, view, batch, state = state_on(denoiser, items)
+    expert.gate.fill_(-50.0)  # clusters alone: a density over all items, the own one too
+    expert.absence.fill_(absence)
+    ratio, _ = expert.catalogue_ratios(state, view, batch, torch.ones(items.shape))
     np.testing.assert_allclose((ratio * denoiser.popularity_I).sum(1), 1, atol=1e-5)
-    hidden = ratio[:, channel.present_I == 0]
+    hidden = ratio[:, expert.present_I == 0]
     np.testing.assert_allclose(hidden, torch.sigmoid(torch.tensor(absence)), rtol=1e-5)
-    assert float(ratio[:, channel.present_I > 0].std()) > 0.05
+    assert float(ratio[:, expert.present_I > 0].std()) > 0.05
 
 
 def test_without_a_history_every_item_is_as_likely_as_its_popularity():
     denoiser = small_denoiser(missing=0.0)
-    channel, view, context, state = opened(denoiser, torch.full((2, 3), -1))
-    ratio, _ = channel.catalogue_ratios(state, view, context, torch.ones(2, 3))
+    expert, view, batch, state = state_on(denoiser, torch.full((2, 3), -1))
+    ratio, _ = expert.catalogue_ratios(state, view, batch, torch.ones(2, 3))
     np.testing.assert_allclose(ratio, 1, atol=1e-5)
 
 
 @pytest.mark.parametrize("shifted", [False, True])
 def test_pairs_agree_with_the_density_over_the_catalogue(shifted):
-    """What a seed gives a target that does not pull it is its density at the target's item."""
+    """A centre's ratio for a target that does not pull it is its density at the target's item."""
     denoiser = small_denoiser(missing=0.0)
     items = small_histories([7, 7])
-    known = torch.ones(items.shape, dtype=torch.bool)
-    known[:, 5:] = False
-    channel, view, _, state = opened(denoiser, items, known, shifted=shifted)
-    smoothing = channel.kernel.log_smoothing.exp()
+    observed = torch.ones(items.shape, dtype=torch.bool)
+    observed[:, 5:] = False
+    expert, view, _, state = state_on(denoiser, items, observed, shifted=shifted)
+    smoothing = expert.kernel.log_smoothing.exp()
     for source in range(5):
         weight = torch.zeros(items.shape)
         weight[:, source] = 1.0
-        catalogue = channel.kernel.catalogue_ratios(state.kernel, view.z_IE, weight) * (1 + smoothing) - smoothing
+        catalogue = expert.kernel.catalogue_ratios(state.kernel, view.z_IE, weight) * (1 + smoothing) - smoothing
         expected = torch.gather(catalogue, 1, items[:, 5:])
         np.testing.assert_allclose(state.kernel.ratio_BTT[:, source, 5:], expected, rtol=1e-3, atol=1e-4)
 
 
-def test_a_target_is_left_out_of_the_seeds_that_judge_it():
-    """Against the slow way: hide the target, move the seeds anew. The tangent errs upwards and by little."""
+def test_a_target_is_left_out_of_the_centres_that_predict_it():
+    """Against the slow way: hide the target and move the centres again. The tangent errs upwards and by little."""
     denoiser = small_denoiser(missing=0.0, jitter=0.1)
     items = small_histories([9], seed=3)
-    _, _, _, all_known = opened(denoiser, items)
+    _, _, _, all_observed = state_on(denoiser, items)
     moved = 0.0
     for target in range(9):
-        known = torch.ones(items.shape, dtype=torch.bool)
-        known[0, target] = False
-        _, _, _, without = opened(denoiser, items, known)
+        observed = torch.ones(items.shape, dtype=torch.bool)
+        observed[0, target] = False
+        _, _, _, without = state_on(denoiser, items, observed)
         sources = torch.arange(9) != target
-        fast, slow = (s.kernel.ratio_BTT[0, sources, target] for s in (all_known, without))
+        fast, slow = (s.kernel.ratio_BTT[0, sources, target] for s in (all_observed, without))
         assert (fast >= slow * (1 - 1e-4)).all()
         np.testing.assert_allclose(fast, slow, rtol=0.35, atol=1e-3)
-        _, _, _, still = opened(denoiser, items, shifted=False)
+        _, _, _, still = state_on(denoiser, items, shifted=False)
         moved = max(moved, float((still.kernel.ratio_BTT[0, sources, target] / slow - 1).abs().max()))
-    assert moved > 0.5  # the seeds did move
+    assert moved > 0.5  # the centres did move
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_repeated_item_is_left_out_wherever_it_occurs(seed):
-    """The others judge it (at 0) as they would if it were not at 2 and 4 as well, but for the tangent's error, which is
+    """The others predict it (at 0) as they would if it were not at 2 and 4 as well, up to the tangent's error, which is
     upwards."""
     denoiser = small_denoiser(missing=0.0, ordered=False, jitter=0.1, seed=seed)
     items = torch.tensor([[5, 9, 5, 11, 5, 17, 21]])
-    known = torch.tensor([[False, True, True, True, True, True, True]])
+    observed = torch.tensor([[False, True, True, True, True, True, True]])
     hidden = torch.tensor([[False, True, False, True, False, True, True]])
-    _, _, _, echoed = opened(denoiser, items, known)
-    _, _, _, clean = opened(denoiser, items, hidden)
+    _, _, _, echoed = state_on(denoiser, items, observed)
+    _, _, _, clean = state_on(denoiser, items, hidden)
     fast, slow = (state.kernel.ratio_BTT[0, [1, 3, 5, 6], 0] for state in (echoed, clean))
     assert (fast >= slow * (1 - 1e-3)).all()
     np.testing.assert_allclose(fast, slow, rtol=0.6, atol=1e-3)
 
 
 @pytest.mark.parametrize("ordered", [True, False])
-def test_neither_an_item_nor_its_double_speaks_for_itself(ordered):
+def test_no_occurrence_of_an_item_is_evidence_for_it(ordered):
     """Its responsibility, and those of other occurrences, leave its ratio as it was; another item's do not."""
     denoiser = small_denoiser(missing=0.0, ordered=ordered)
     items = torch.tensor([[5, 9, 5, 11, 17, -1]])
     full = torch.ones(items.shape)
 
     def ratio(r):
-        channel, view, context, state = opened(denoiser, items)
-        return channel.ratio(state, view, context, r)[0]
+        expert, view, batch, state = state_on(denoiser, items)
+        return expert.ratio(state, view, batch, r)[0]
 
     before = ratio(full)
     own = full.clone()
@@ -163,32 +163,32 @@ def test_neither_an_item_nor_its_double_speaks_for_itself(ordered):
 def test_contributions_are_shares_of_others():
     denoiser = small_denoiser(missing=0.3)
     items = torch.tensor([[5, 9, 5, 11, 17, 30], [3, 8, 1, -1, -1, -1]])
-    channel, view, context, state = opened(denoiser, items)
+    expert, view, batch, state = state_on(denoiser, items)
     r = torch.rand(items.shape, generator=torch.manual_seed(0))
-    channel.ratio(state, view, context, r)
-    parts = channel.contributions(state, context, r)
+    expert.ratio(state, view, batch, r)
+    parts = expert.contributions(state, batch, r)
     assert (parts >= 0).all()
     assert (parts.sum(1) <= 1 + 1e-5).all()
     same = items[:, :, None] == items[:, None, :]
     assert (parts[same] == 0).all()
     assert (parts[1, 3:] == 0).all()
-    absent = channel.present_I[items.clamp(min=0)] == 0
+    absent = expert.present_I[items.clamp(min=0)] == 0
     assert (parts.transpose(1, 2)[absent] == 0).all()
     assert (parts[absent] == 0).all()
     assert parts.sum() > 0.5
 
 
-def test_theme_shares_against_a_slow_loop():
-    """Collapsed posterior of every target over themes, written out with loops."""
+def test_cluster_shares_against_a_slow_loop():
+    """The collapsed posterior of every target over the clusters, written out with loops."""
     denoiser = small_denoiser(missing=0.0)
-    channel = denoiser.experts()[0]
+    expert = denoiser.experts()[0]
     random = np.random.default_rng(0)
-    T, C = 4, len(channel.clusters.bias)
+    T, C = 4, len(expert.clusters.bias)
     affinity, share = random.uniform(0.2, 3, (1, T, C)), random.dirichlet(np.ones(C), (1, T))
     worth, decay = random.uniform(0, 1, (1, T)), random.uniform(0, 1, (1, T, T)) * (1 - np.eye(T))
     weight = worth[..., None] * decay
     prior = random.dirichlet(np.ones(C))
-    smoothing = float(channel.clusters.log_smoothing.exp())
+    smoothing = float(expert.clusters.log_smoothing.exp())
     expected, posterior = np.zeros(T), np.zeros((T, C))
     for t in range(T):
         theta = [smoothing * prior[c] + sum(weight[0, j, t] * share[0, j, c] for j in range(T)) for c in range(C)]
@@ -196,10 +196,10 @@ def test_theme_shares_against_a_slow_loop():
         expected[t] = sum(theta[c] * affinity[0, t, c] for c in range(C))
         posterior[t] = theta * affinity[0, t] / expected[t]
     shares = ClusterState(*(torch.tensor(value).float() for value in (affinity, share, prior[None, None])))
-    given = [torch.tensor(value).float() for value in (decay, worth, weight.sum(1))]
-    ratio, found = channel.clusters.ratio(shares, *given)
+    inputs = [torch.tensor(value).float() for value in (decay, worth, weight.sum(1))]
+    ratio, updated = expert.clusters.ratio(shares, *inputs)
     np.testing.assert_allclose(ratio[0], expected, rtol=1e-5)
-    np.testing.assert_allclose(found.share_BTC[0], posterior, rtol=1e-4)
+    np.testing.assert_allclose(updated.share_BTC[0], posterior, rtol=1e-4)
 
 
 def test_sampled_candidates_stand_for_the_catalogue():
@@ -208,19 +208,19 @@ def test_sampled_candidates_stand_for_the_catalogue():
     popularity /= popularity.sum()
     vectors = np.random.default_rng(0).normal(size=(2000, 3)).astype(np.float32)
     latent = fit_latent(vectors, np.arange(2000) % 5 > 0)
-    channel = ModalityExpert(
+    expert = ModalityExpert(
         latent, init_clusters(latent.coordinates, latent.spread, latent.present, 2, 0), ordered=True
     )
-    own = popularity * channel.present_I
+    own = popularity * expert.present_I
     own /= own.sum()
     value = torch.arange(1, 2001).float().log()
     generator = torch.Generator().manual_seed(0)
     means = []
     with torch.no_grad():
         for _ in range(100):
-            view = channel.view(popularity, 100, generator, torch.ones(2000, 1))
+            view = expert.view(popularity, 100, generator, torch.ones(2000, 1))
             assert len(torch.unique(view.candidates.items_N)) == 100
-            assert (channel.present_I[view.candidates.items_N] > 0).all()
+            assert (expert.present_I[view.candidates.items_N] > 0).all()
             assert float(view.candidates.log_weight_N.exp().sum()) == pytest.approx(1, abs=1e-5)
             means.append(float((view.candidates.log_weight_N.exp() * value[view.candidates.items_N]).sum()))
     assert np.mean(means) == pytest.approx(float((own * value).sum()), rel=0.05)
@@ -229,9 +229,9 @@ def test_sampled_candidates_stand_for_the_catalogue():
 
 def test_all_are_candidates_where_they_are_few():
     denoiser = small_denoiser(missing=0.2)
-    channel = denoiser.experts()[0]
+    expert = denoiser.experts()[0]
     for generator, size in [(None, 1), (torch.Generator(), ITEMS)]:
-        view = channel.view(denoiser.popularity_I, size, generator, denoiser.period_IG)
-        assert torch.equal(view.candidates.items_N, torch.where(channel.present_I > 0)[0])
+        view = expert.view(denoiser.popularity_I, size, generator, denoiser.period_IG)
+        assert torch.equal(view.candidates.items_N, torch.where(expert.present_I > 0)[0])
         own = own_popularity(denoiser)[view.candidates.items_N]
         np.testing.assert_allclose(view.candidates.log_weight_N.exp(), own, rtol=1e-4)

@@ -1,4 +1,4 @@
-"""A catalogue that counts as large: what is estimated from candidates comes near what all items give."""
+"""A catalogue that counts as large: estimates from candidates come near the values from all items."""
 
 import numpy as np
 import pytest
@@ -22,18 +22,18 @@ def large(monkeypatch):
 
 
 def test_all_items_as_candidates_give_the_same_likelihood_from_the_items_at_hand(monkeypatch):
-    """Then nothing is estimated: only the numbering and what is not computed differ."""
+    """Then nothing is estimated: only the numbering differs, and the items that are left out."""
     denoiser = without_offsets(missing=0.2)
     items = small_histories([9, 4, 6]).numpy()
-    known = torch.rand(items.shape, generator=torch.manual_seed(0)) < 0.7
-    expected, held = denoiser.log_likelihood(denoiser.make_batch(torch.as_tensor(items), known), denoiser.views())
+    observed = torch.rand(items.shape, generator=torch.manual_seed(0)) < 0.7
+    expected, held = denoiser.log_likelihood(denoiser.make_batch(torch.as_tensor(items), observed), denoiser.views())
     monkeypatch.setattr(module, "LARGE", 10)
     generator = torch.Generator().manual_seed(0)
     views, numbered = denoiser.sampled_views(items, generator)
     assert (numbered >= 0).tolist() == (items >= 0).tolist()
-    found, mask = denoiser.log_likelihood(denoiser.make_batch(torch.as_tensor(numbered), known), views)
+    sampled, mask = denoiser.log_likelihood(denoiser.make_batch(torch.as_tensor(numbered), observed), views)
     assert torch.equal(mask, held)
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(sampled, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_no_more_than_the_items_at_hand_and_the_candidates_are_in_the_views(large):
@@ -47,22 +47,22 @@ def test_no_more_than_the_items_at_hand_and_the_candidates_are_in_the_views(larg
 def test_many_samples_of_candidates_come_near_all(monkeypatch):
     denoiser = without_offsets(missing=0.1, candidates=25)
     items = small_histories([9, 7]).numpy()
-    known = torch.arange(items.shape[1]) % 3 > 0
-    known = known.expand(items.shape)
-    exact, _ = denoiser.log_likelihood(denoiser.make_batch(torch.as_tensor(items), known), denoiser.views())
+    observed = torch.arange(items.shape[1]) % 3 > 0
+    observed = observed.expand(items.shape)
+    exact, _ = denoiser.log_likelihood(denoiser.make_batch(torch.as_tensor(items), observed), denoiser.views())
     monkeypatch.setattr(module, "LARGE", 10)
     generator, total = torch.Generator().manual_seed(0), []
     with torch.no_grad():
         for _ in range(100):
             views, numbered = denoiser.sampled_views(items, generator)
-            total.append(denoiser.log_likelihood(denoiser.make_batch(torch.as_tensor(numbered), known), views)[0])
+            total.append(denoiser.log_likelihood(denoiser.make_batch(torch.as_tensor(numbered), observed), views)[0])
     assert float((torch.stack(total).mean(0) - exact).abs().mean()) < 0.05
 
 
 def test_the_catalogue_in_blocks_scores_as_in_one(monkeypatch):
     denoiser = small_denoiser()
-    context = denoiser.make_batch(small_histories([8, 3]))
+    batch = denoiser.make_batch(small_histories([8, 3]))
     with torch.no_grad():
-        whole = denoiser.catalogue_ratios(context, denoiser.views())[0]
-        monkeypatch.setattr(kernel, "_CELLS", 100)
-        torch.testing.assert_close(denoiser.catalogue_ratios(context, denoiser.views())[0], whole)
+        whole = denoiser.catalogue_ratios(batch, denoiser.views())[0]
+        monkeypatch.setattr(kernel, "_ENTRIES", 100)
+        torch.testing.assert_close(denoiser.catalogue_ratios(batch, denoiser.views())[0], whole)

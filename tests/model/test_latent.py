@@ -22,13 +22,13 @@ def test_coordinates_are_white_whatever_the_shape(seed, items, columns, most):
     present = random.random(items) < 0.8
     present[:3] = True
     latent = fit_latent(vectors.astype(np.float32), present, most)
-    known = latent.coordinates[present].astype(np.float64)
+    observed = latent.coordinates[present].astype(np.float64)
     dim = latent.coordinates.shape[1]
     assert 1 <= dim <= min(most, columns, present.sum() - 1)
     assert len(latent.spread) == dim
     assert (np.diff(latent.spread) <= 1e-6).all()
-    np.testing.assert_allclose(known.mean(0), 0, atol=1e-4)
-    np.testing.assert_allclose(known.T @ known / len(known), np.eye(dim), atol=1e-3)
+    np.testing.assert_allclose(observed.mean(0), 0, atol=1e-4)
+    np.testing.assert_allclose(observed.T @ observed / len(observed), np.eye(dim), atol=1e-3)
     assert (latent.coordinates[~present] == 0).all()
 
 

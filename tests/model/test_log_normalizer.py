@@ -33,8 +33,8 @@ def plain(
 def test_blocks_give_what_the_whole_matrix_gives(monkeypatch, block, periods):
     monkeypatch.setattr(log_normalizer, "_BLOCK", block)
     inputs = drawn(17, 20, 5, periods)
-    for found, expected in zip(log_normaliser(*inputs), plain(*inputs), strict=True):
-        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    for blockwise, expected in zip(log_normaliser(*inputs), plain(*inputs), strict=True):
+        torch.testing.assert_close(blockwise, expected, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("periods", [1, 4])
@@ -51,8 +51,8 @@ def test_gradients_are_those_of_the_whole_matrix(monkeypatch, block, periods, to
         value = to_norm * (norm * along).sum() + to_mean * (mean * across).sum()
         return torch.autograd.grad(value, inputs[:2])
 
-    for found, expected in zip(gradients(log_normaliser), gradients(plain), strict=True):
-        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
+    for blockwise, expected in zip(gradients(log_normaliser), gradients(plain), strict=True):
+        torch.testing.assert_close(blockwise, expected, rtol=1e-10, atol=1e-10)
 
 
 def test_finite_differences_agree():

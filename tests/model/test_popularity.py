@@ -1,4 +1,4 @@
-"""Popularity over time: periods where time tells something, features without dates, and the cause that it is."""
+"""Popularity over time: periods where time explains choices, features without dates, and the rival."""
 
 import numpy as np
 import pytest
@@ -21,24 +21,24 @@ def fading(n=6000, seed=0):
 def test_where_popularity_stands_still_there_are_no_periods():
     random = np.random.default_rng(0)
     item, time = random.zipf(1.5, 6000) % ITEMS, random.uniform(0, 1000, 6000)
-    found = fit_periods(item, time, ITEMS)
-    assert (len(found.starts), found.gain) == (0, 0.0)
-    assert found.factor_IG.tolist() == [[1.0]] * ITEMS
-    assert found.of(time, 6000).tolist() == [0] * 6000
+    periods = fit_periods(item, time, ITEMS)
+    assert (len(periods.starts), periods.gain) == (0, 0.0)
+    assert periods.factor_IG.tolist() == [[1.0]] * ITEMS
+    assert periods.assign(time, 6000).tolist() == [0] * 6000
 
 
 @pytest.mark.parametrize("shift", [0.0, 1.7e9])
 def test_items_that_come_and_go_make_periods(shift):
     item, time = fading()
-    found = fit_periods(item, time + shift, ITEMS)
-    assert found.gain > 0.5
-    assert found.factor_IG.shape == (ITEMS, len(found.starts) + 1)
+    periods = fit_periods(item, time + shift, ITEMS)
+    assert periods.gain > 0.5
+    assert periods.factor_IG.shape == (ITEMS, len(periods.starts) + 1)
     share = np.bincount(item, minlength=ITEMS) / len(item)
-    np.testing.assert_allclose(share @ found.factor_IG, 1, rtol=1e-5)
-    assert (found.factor_IG[:, 0] == 1).all()
-    assert (found.factor_IG > 0).all()
-    assert found.factor_IG[2, 1] > 5 > 0.2 > found.factor_IG[2, -1]
-    assert found.factor_IG[-3, -1] > 5 > 0.2 > found.factor_IG[-3, 1]
+    np.testing.assert_allclose(share @ periods.factor_IG, 1, rtol=1e-5)
+    assert (periods.factor_IG[:, 0] == 1).all()
+    assert (periods.factor_IG > 0).all()
+    assert periods.factor_IG[2, 1] > 5 > 0.2 > periods.factor_IG[2, -1]
+    assert periods.factor_IG[-3, -1] > 5 > 0.2 > periods.factor_IG[-3, 1]
 
 
 def test_without_times_or_with_few_choices_there_are_no_periods():
@@ -49,9 +49,9 @@ def test_without_times_or_with_few_choices_there_are_no_periods():
 
 def test_one_time_for_all_is_no_time():
     item, _ = fading()
-    found = fit_periods(item, np.full(len(item), 5.0), ITEMS)
-    assert found.of(np.array([5.0]), 1).max() < found.factor_IG.shape[1]
-    assert found.gain < 0.01
+    periods = fit_periods(item, np.full(len(item), 5.0), ITEMS)
+    assert periods.assign(np.array([5.0]), 1).max() < periods.factor_IG.shape[1]
+    assert periods.gain < 0.01
 
 
 def test_the_period_of_a_time():
@@ -62,7 +62,7 @@ def test_the_period_of_a_time():
 
 
 def dated(seed=0):
-    """Features: the first column is the time at which an item is popular, bent, the second tells nothing of it."""
+    """Features: the first column is the time at which an item is popular, bent, the second is unrelated."""
     random = np.random.default_rng(seed)
     item, time = fading(seed=seed)
     users = np.sort(random.integers(0, 300, len(item)))
@@ -79,16 +79,16 @@ def test_a_date_goes_and_the_rest_stays():
     double = Histories(
         train.indptr, np.where(np.arange(len(train.items)) % 2, train.items, train.items + ITEMS), train.times
     )
-    found = remove_time_trend(many, np.ones(2 * ITEMS, bool), double)
-    known = np.bincount(double.items, minlength=2 * ITEMS) >= 3
-    assert known.sum() > 100
-    assert found[known, 0].std() < 0.2 * many[known, 0].std()
-    assert np.corrcoef(found[known, 1], many[known, 1])[0, 1] > 0.85
-    assert found[known, 1].std() > 0.8 * many[known, 1].std()
-    assert found.dtype == many.dtype
+    detrended = remove_time_trend(many, np.ones(2 * ITEMS, bool), double)
+    dated_items = np.bincount(double.items, minlength=2 * ITEMS) >= 3
+    assert dated_items.sum() > 100
+    assert detrended[dated_items, 0].std() < 0.2 * many[dated_items, 0].std()
+    assert np.corrcoef(detrended[dated_items, 1], many[dated_items, 1])[0, 1] > 0.85
+    assert detrended[dated_items, 1].std() > 0.8 * many[dated_items, 1].std()
+    assert detrended.dtype == many.dtype
 
 
-def test_features_keep_their_dates_where_nothing_is_known_of_time():
+def test_features_keep_their_dates_without_times():
     vectors, train = dated()
     present = np.ones(ITEMS, bool)
     assert np.array_equal(remove_time_trend(vectors, present, Histories(train.indptr, train.items)), vectors)
@@ -96,9 +96,9 @@ def test_features_keep_their_dates_where_nothing_is_known_of_time():
     assert np.array_equal(remove_time_trend(vectors, present, few), vectors)
 
 
-def test_what_content_spreads_is_not_popularity_s():
-    """Ten choices of each of two items; popularity made all of item 0 and none of item 1: what it causes is twice as
-    often item 0 as what all causes do is, but for the prior, worth 3 choices."""
+def test_the_popularity_rival_has_its_own_rates():
+    """Ten choices of each of two items; popularity caused all of item 0 and none of item 1: among its choices item 0 is
+    twice as frequent as among all, up to the prior of 3 choices."""
     train = histories([[0, 1]] * 10, times=False)
     flat = Periods(np.zeros(0), np.ones((2, 1), np.float32), 0.0)
     model = Popularity(train.items, np.zeros(20, np.int64), flat)
@@ -109,11 +109,11 @@ def test_what_content_spreads_is_not_popularity_s():
     np.testing.assert_allclose(model.next_ratio(np.array([0, 1]), np.zeros(2, np.int64)), [13 / 8, 3 / 8])
 
 
-def test_what_popularity_knows_comes_back():
+def test_a_state_is_restored():
     item, time = fading(2000)
     periods = fit_periods(item, time, ITEMS)
     period = periods.assign(time, len(time))
-    one, two = (Popularity(item, period, periods) for _ in range(2))
-    one.update(np.random.default_rng(0).random(len(item)))
-    two.restore(one.state())
-    assert np.array_equal(one.next_ratio(item, period), two.next_ratio(item, period))
+    fitted, restored = (Popularity(item, period, periods) for _ in range(2))
+    fitted.update(np.random.default_rng(0).random(len(item)))
+    restored.restore(fitted.state())
+    assert np.array_equal(fitted.next_ratio(item, period), restored.next_ratio(item, period))

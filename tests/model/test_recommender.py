@@ -1,4 +1,4 @@
-"""What is taken together, and the pool of it with the content."""
+"""The item-item model, and its fusion with the content."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from demure.model.item_item_density import ItemItemParameters
 from demure.model.recommender import Recommender, Terms
 
 HISTORIES = st.lists(st.lists(st.integers(0, 7), max_size=7, unique=True), min_size=1, max_size=6)
-WALKS = [
+PARAMETERS = [
     ItemItemParameters(),
     ItemItemParameters(nearness=0.0, fading=0.0),
     ItemItemParameters(nearness=0.5, shared=1.0, exponent=0.8, fading=1.3),
@@ -44,25 +44,25 @@ def pairs_slowly(rows, window, nearness, shared):
 @settings(max_examples=60, deadline=None)
 @given(HISTORIES, st.integers(1, 7), st.sampled_from([0.0, 0.5, 1.0]), st.sampled_from([0.0, 1.0]))
 def test_pairs_against_a_slow_count(rows, window, nearness, shared):
-    found = count_pairs(*csr(rows), 8, window, nearness=nearness, shared=shared)
-    np.testing.assert_allclose(found.tocsr().toarray(), pairs_slowly(rows, window, nearness, shared), atol=1e-9)
+    pairs = count_pairs(*csr(rows), 8, window, nearness=nearness, shared=shared)
+    np.testing.assert_allclose(pairs.tocsr().toarray(), pairs_slowly(rows, window, nearness, shared), atol=1e-9)
 
 
 @settings(max_examples=40, deadline=None)
 @given(HISTORIES, st.sampled_from([0.0, 0.5]), st.sampled_from([0.0, 1.0]))
 def test_pairs_are_followed_as_a_matrix_is(rows, nearness, shared):
-    found = count_pairs(*csr(rows), 8, 5, nearness=nearness, shared=shared)
+    pairs = count_pairs(*csr(rows), 8, 5, nearness=nearness, shared=shared)
     slow = pairs_slowly(rows, 5, nearness, shared)
     mass = np.random.default_rng(0).random((8, 3)) * (np.arange(24).reshape(8, 3) % 3 == 0)
-    np.testing.assert_allclose(found.follow(mass), slow.T @ mass, atol=1e-9)
-    np.testing.assert_allclose(found.follow(csr_array(mass)), slow.T @ mass, atol=1e-9)
-    np.testing.assert_allclose(found.times(mass[:, 0]), slow @ mass[:, 0], atol=1e-9)
+    np.testing.assert_allclose(pairs.follow(mass), slow.T @ mass, atol=1e-9)
+    np.testing.assert_allclose(pairs.follow(csr_array(mass)), slow.T @ mass, atol=1e-9)
+    np.testing.assert_allclose(pairs.times(mass[:, 0]), slow @ mass[:, 0], atol=1e-9)
 
 
 def test_pairs_by_hand():
     """One history 2, 0, 1: its neighbours are worth 1 forwards and 1/2 back, the ends 1/2 and 1/4."""
-    found = count_pairs(np.array([0, 3]), np.array([2, 0, 1]), 3, 50, nearness=1.0).tocsr().toarray()
-    assert found.tolist() == [[0, 1, 0.5], [0.5, 0, 0.25], [1, 0.5, 0]]
+    pairs = count_pairs(np.array([0, 3]), np.array([2, 0, 1]), 3, 50, nearness=1.0).tocsr().toarray()
+    assert pairs.tolist() == [[0, 1, 0.5], [0.5, 0, 0.25], [1, 0.5, 0]]
     assert count_pairs(np.array([0, 3]), np.array([2, 0, 1]), 3, 1, nearness=1.0).tocsr().toarray()[2].tolist() == [
         1,
         0,
@@ -70,17 +70,17 @@ def test_pairs_by_hand():
     ]
 
 
-def neighbours(rows, walk, items=8):
+def item_item(rows, parameters, items=8):
     indptr, taken = csr(rows)
-    counts = count_pairs(indptr, taken, items, 50, nearness=walk.nearness, shared=walk.shared)
-    return ItemItemModel(counts, np.bincount(taken, minlength=items).astype(float), walk)
+    counts = count_pairs(indptr, taken, items, 50, nearness=parameters.nearness, shared=parameters.shared)
+    return ItemItemModel(counts, np.bincount(taken, minlength=items).astype(float), parameters)
 
 
-@pytest.mark.parametrize("walk", WALKS)
+@pytest.mark.parametrize("parameters", PARAMETERS)
 @settings(max_examples=25, deadline=None)
 @given(rows=HISTORIES)
-def test_the_walk_is_a_density_whatever_the_history(walk, rows):
-    model = neighbours(rows, walk)
+def test_the_walk_is_a_density_for_any_history(parameters, rows):
+    model = item_item(rows, parameters)
     items = np.full((len(rows) + 1, 9), -1)
     for k, row in enumerate(rows):
         items[k, : len(row)] = row
@@ -92,10 +92,10 @@ def test_the_walk_is_a_density_whatever_the_history(walk, rows):
     np.testing.assert_allclose(model.density(items[:, :8])[0], density[0], rtol=1e-9)
 
 
-@pytest.mark.parametrize("walk", WALKS)
-def test_what_is_taken_with_the_history_is_likelier(walk):
+@pytest.mark.parametrize("parameters", PARAMETERS)
+def test_an_item_chosen_with_the_history_is_likelier(parameters):
     rows = [[0, 1], [0, 1, 2], [2, 0, 1], [3, 4], [4, 3], [5, 6, 7]]
-    density = neighbours(rows, walk).density(np.array([[0], [3]]))
+    density = item_item(rows, parameters).density(np.array([[0], [3]]))
     assert density[0, 1] > density[0, 4] * 1.5
     assert density[1, 4] > density[1, 1] * 1.5
 
@@ -103,7 +103,7 @@ def test_what_is_taken_with_the_history_is_likelier(walk):
 def test_the_last_item_counts_most_where_order_fades():
     rows = [[0, 1], [0, 1], [2, 3], [2, 3]]
     two = np.array([[0, 2], [2, 0]])
-    fading, flat = (neighbours(rows, ItemItemParameters(fading=value)).density(two) for value in (1.0, 0.0))
+    fading, flat = (item_item(rows, ItemItemParameters(fading=value)).density(two) for value in (1.0, 0.0))
     assert fading[0, 3] > fading[0, 1]
     assert fading[1, 1] > fading[1, 3]
     np.testing.assert_allclose(flat[0], flat[1])
@@ -113,19 +113,19 @@ def test_the_last_item_counts_most_where_order_fades():
 def parts():
     denoiser = small_denoiser()
     rows = [row.tolist() for row in small_histories([6] * 20, seed=4)]
-    model = neighbours(rows, ItemItemParameters(), ITEMS)
+    model = item_item(rows, ItemItemParameters(), ITEMS)
     return denoiser, model
 
 
-TAKEN = np.arange(ITEMS) % 30.0
+TRAIN_COUNTS = np.arange(ITEMS) % 30.0
 
 
-def recommender(parts, *, pool=None, longest=50):
+def recommender(parts, *, fusion=None, longest=50):
     denoiser, model = parts
-    return Recommender(denoiser, model, pool or FusionWeights(0.75, 0.3), TAKEN, max_history=longest)
+    return Recommender(denoiser, model, fusion or FusionWeights(0.75, 0.3), TRAIN_COUNTS, max_history=longest)
 
 
-def test_the_pool_by_its_formula(parts):
+def test_the_score_by_its_formula(parts):
     """v log p_id + (1 - v) log p_0 + w log rho, from its three parts."""
     denoiser, model = parts
     whole = recommender(parts)
@@ -133,32 +133,34 @@ def test_the_pool_by_its_formula(parts):
     log_popularity = denoiser.popularity_I.log().numpy()
     content, _ = whole.content(items)
     expected = 0.75 * np.log(model.density(items)) + 0.25 * log_popularity + 0.3 * content
-    found = whole.score(whole.terms(items))
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    score = whole.score(whole.terms(items))
+    assert score.dtype == np.float32
+    np.testing.assert_allclose(score, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_content_counts_more_for_what_few_took(parts):
-    """w + s 10 / (n + 10): .2 + .6 for an item that nobody took, .2 + .3 for one taken ten times."""
-    pool = FusionWeights(1.0, 0.2, 0.6)
-    np.testing.assert_allclose(pool.content_weights(np.array([0, 10, 20])), [0.8, 0.5, 0.4], rtol=1e-6)
+def test_content_counts_more_for_items_with_few_interactions(parts):
+    """w + s 10 / (n + 10): .2 + .6 for an item without interactions, .2 + .3 for an item with ten."""
+    fusion = FusionWeights(1.0, 0.2, 0.6)
+    np.testing.assert_allclose(fusion.content_weights(np.array([0, 10, 20])), [0.8, 0.5, 0.4], rtol=1e-6)
     items = small_histories([6, 2], width=6).numpy()
-    whole = recommender(parts, pool=pool)
+    whole = recommender(parts, fusion=fusion)
     terms = whole.terms(items)
-    more = whole.score(terms) - recommender(parts, pool=FusionWeights(1.0, 0.2)).score(terms)
-    np.testing.assert_allclose(more, 0.6 * 10 / (TAKEN + 10) * terms.content, rtol=1e-3, atol=1e-5)
+    more = whole.score(terms) - recommender(parts, fusion=FusionWeights(1.0, 0.2)).score(terms)
+    np.testing.assert_allclose(more, 0.6 * 10 / (TRAIN_COUNTS + 10) * terms.content, rtol=1e-3, atol=1e-5)
 
 
-def test_the_ends_of_the_pool(parts):
+def test_the_extremes_of_the_fusion(parts):
     items = small_histories([5, 3]).numpy()
     log_popularity = parts[0].popularity_I.log().numpy()
-    alone = {pool: recommender(parts, pool=FusionWeights(*pool)) for pool in [(0.0, 0.0), (1.0, 0.0), (0.0, 1.0)]}
-    scores = {pool: one.score(one.terms(items)) for pool, one in alone.items()}
+    alone = {
+        fusion: recommender(parts, fusion=FusionWeights(*fusion)) for fusion in [(0.0, 0.0), (1.0, 0.0), (0.0, 1.0)]
+    }
+    scores = {fusion: model.score(model.terms(items)) for fusion, model in alone.items()}
     np.testing.assert_allclose(scores[0.0, 0.0], np.broadcast_to(log_popularity, scores[0.0, 0.0].shape), rtol=1e-5)
     np.testing.assert_allclose(scores[1.0, 0.0], np.log(parts[1].density(items)), rtol=1e-4)
     content = scores[0.0, 1.0] - log_popularity
     np.testing.assert_allclose(content, alone[0.0, 1.0].content(items)[0], rtol=1e-3, atol=1e-4)
-    without = Recommender(parts[0], None, FusionWeights(0.7, 1.0), TAKEN, max_history=50)
+    without = Recommender(parts[0], None, FusionWeights(0.7, 1.0), TRAIN_COUNTS, max_history=50)
     np.testing.assert_allclose(without.score(without.terms(items)), scores[0.0, 1.0], rtol=1e-4, atol=1e-5)
 
 
@@ -174,8 +176,8 @@ def test_because_is_the_part_that_carries_most(parts):
     assert of_five(parts, FusionWeights(1.0, 0.0)).because(terms).tolist() == [[history] * 5]
 
 
-def of_five(parts, pool):
-    return Recommender(*parts, pool, np.full(5, 30.0), max_history=50)
+def of_five(parts, fusion):
+    return Recommender(*parts, fusion, np.full(5, 30.0), max_history=50)
 
 
 def test_because_names_the_largest_term(parts):

@@ -1,4 +1,4 @@
-"""Hidden taste: groups of users and items that no feature tells of are found from who chose what."""
+"""Hidden taste: groups of users and items without features are found from co-occurrence."""
 
 import numpy as np
 import pytest
@@ -43,7 +43,7 @@ def test_two_groups_are_found():
     assert ratio[~own].mean() < 0.6
 
 
-def test_choices_after_the_training_are_told_the_same_way():
+def test_choices_after_the_training_are_explained_in_the_same_way():
     user, item, _ = two_groups()
     model = taste(user, item)
     updated(model)
@@ -67,7 +67,7 @@ def test_clusters_fit_the_choices_that_they_are_made_of():
     assert np.abs(np.log(ratio)).mean() < 0.5
 
 
-def test_who_is_not_learned_from_leaves_no_trace_in_the_clusters():
+def test_masked_users_leave_no_trace_in_the_clusters():
     """Items chosen by the masked users alone: to the others they have no cluster, and their rate is the prior's."""
     user, item, _ = two_groups()
     masked = user >= 150
@@ -85,7 +85,7 @@ def test_who_is_not_learned_from_leaves_no_trace_in_the_clusters():
     assert everyone[only_masked].mean() > ratio[only_masked].mean()
 
 
-def test_the_masked_users_are_told_by_what_the_others_made_of_the_items():
+def test_masked_users_are_explained_by_the_clusters_of_the_others():
     """Their own tastes count, but the clusters stay those of the others: a group is found for them too."""
     user, item, own = two_groups()
     masked = user % 10 < 4
@@ -94,7 +94,7 @@ def test_the_masked_users_are_told_by_what_the_others_made_of_the_items():
     assert np.mean(ratio[masked & ~own] < 1) > 0.9
 
 
-def test_what_weighs_nothing_forms_no_taste():
+def test_choices_without_weight_form_no_taste():
     user, item, _ = two_groups()
     model = taste(user, item)
     for _ in range(5):
@@ -104,8 +104,8 @@ def test_what_weighs_nothing_forms_no_taste():
 
 def test_the_seed_decides():
     user, item, _ = two_groups()
-    one, same = (updated(taste(user, item)) for _ in range(2))
-    assert np.array_equal(one, same)
+    first, same = (updated(taste(user, item)) for _ in range(2))
+    assert np.array_equal(first, same)
 
 
 @pytest.mark.parametrize(("user", "item"), [([0], [0]), ([0, 0], [1, 2]), ([0, 1, 2], [5, 5, 5])])
@@ -115,10 +115,10 @@ def test_next_to_no_choices(user, item):
     assert (ratio > 0).all()
 
 
-def test_what_it_knows_comes_back():
+def test_a_state_is_restored():
     user, item, _ = two_groups()
-    one, two = taste(user, item), taste(user, item)
-    updated(one, times=4)
-    two.restore(one.state())
-    assert np.array_equal(one.next_ratio(user, item), two.next_ratio(user, item))
-    assert np.array_equal(updated(one, times=1), updated(two, times=1))
+    fitted, restored = taste(user, item), taste(user, item)
+    updated(fitted, times=4)
+    restored.restore(fitted.state())
+    assert np.array_equal(fitted.next_ratio(user, item), restored.next_ratio(user, item))
+    assert np.array_equal(updated(fitted, times=1), updated(restored, times=1))

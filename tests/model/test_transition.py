@@ -1,4 +1,4 @@
-"""What follows what: planted links are found, and nobody is a witness in the own cause."""
+"""Transitions: planted links are found, and no user's pair is evidence for itself."""
 
 import numpy as np
 import pytest
@@ -43,7 +43,7 @@ def test_linked_choices_are_found():
     assert (ratio > 0).all()
 
 
-def test_a_pair_of_one_user_alone_is_not_its_own_witness():
+def test_a_pair_of_a_single_user_is_not_evidence_for_itself():
     """The user has the pair over and over; to everyone else it is unknown."""
     train = linked()
     own = [10, 20, 30] + [7, 9] * 6
@@ -61,7 +61,7 @@ def test_without_links_the_ratio_is_about_one():
     assert np.log(ratio).mean() < 0.05
 
 
-def test_choices_after_the_training_are_told_the_same_way():
+def test_choices_after_the_training_are_explained_in_the_same_way():
     """Newest first: right after 3 comes 150, and next to nothing else does; an item does not follow itself."""
     model, ratio = fitted(linked())
     before = np.full((4, 5), -1)
@@ -75,8 +75,8 @@ def test_choices_after_the_training_are_told_the_same_way():
     assert after[0] == pytest.approx(np.median(ratio[linked().items == 150]), rel=0.2)
 
 
-def test_the_more_popular_an_item_was_the_less_a_link_tells():
-    """A link to what everyone chose at the time is told by the time."""
+def test_the_more_popular_an_item_was_the_less_a_link_explains():
+    """A link to an item that everyone chose at the time is explained by the time."""
     train = linked()
     user = train.owners
     in_season = np.where(train.items == LINK[1], 5.0, 1.0)
@@ -89,7 +89,7 @@ def test_the_more_popular_an_item_was_the_less_a_link_tells():
 
 
 def test_where_choices_share_a_time_both_directions_count():
-    """Of a basket the first is told by the second as well."""
+    """In a basket the second item explains the first as well."""
     train = linked()
     baskets = Histories(train.indptr, train.items, np.repeat(np.arange(300.0), 6))
     _, apart = fitted(train)
@@ -104,12 +104,14 @@ def test_one_choice_each_has_nothing_before_it():
     assert ratio.tolist() == [1, 1, 1]
 
 
-def test_what_it_knows_comes_back():
+def test_a_state_is_restored():
     train = linked(100)
-    one, _ = fitted(train)
+    fitted_model, _ = fitted(train)
     user = train.owners
-    two = Transition(train, user, ITEMS, np.ones(len(train.items)))
-    two.restore(one.state())
+    restored = Transition(train, user, ITEMS, np.ones(len(train.items)))
+    restored.restore(fitted_model.state())
     before, item = np.full((20, 5), 3), np.arange(140, 160)
-    assert np.array_equal(one.next_ratio(before, item, np.ones(20)), two.next_ratio(before, item, np.ones(20)))
-    assert np.array_equal(one.update(np.ones(600)), two.update(np.ones(600)))
+    assert np.array_equal(
+        fitted_model.next_ratio(before, item, np.ones(20)), restored.next_ratio(before, item, np.ones(20))
+    )
+    assert np.array_equal(fitted_model.update(np.ones(600)), restored.update(np.ones(600)))

@@ -1,4 +1,4 @@
-"""Every key of a recipe is documented, where people look, as the schema has it."""
+"""Every key of a recipe is documented on the page as in the schema."""
 
 import dataclasses
 import importlib.util
@@ -19,7 +19,7 @@ from demure.recipe.shipped import shipped_names
 MODELS = ["demure", *BASELINES, *LEARNED]
 
 
-def test_every_key_says_what_it_means():
+def test_every_key_is_documented():
     names = {key.name for key in recipe_keys()}
     sections = {name: section for name, section in dataclasses.asdict(Recipe()).items() if isinstance(section, dict)}
     expected = {f"{section}.{key}" for section, keys in sections.items() for key in keys}
@@ -30,20 +30,20 @@ def test_every_key_says_what_it_means():
         assert (key.type in ("number", "whole number")) == (key.low is not None) == bool(key.range), key.name
 
 
-def test_every_option_of_a_baseline_says_what_it_means_and_its_default_is_in_range():
+def test_every_option_of_a_baseline_is_documented_and_its_default_is_in_range():
     used = set()
     for model in (*BASELINES, *LEARNED):
-        for one in dataclasses.fields(default_options(model)):
-            used.add(one.name)
-            low, high, doc, source = OPTIONS[one.name]
-            assert low <= getattr(default_options(model), one.name) <= high, (model, one.name)
-            assert doc, one.name
-            assert source, one.name
+        for field in dataclasses.fields(default_options(model)):
+            used.add(field.name)
+            low, high, doc, source = OPTIONS[field.name]
+            assert low <= getattr(default_options(model), field.name) <= high, (model, field.name)
+            assert doc, field.name
+            assert source, field.name
     assert used == set(OPTIONS)
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_the_defaults_told_are_those_used(model):
+def test_the_documented_defaults_are_the_defaults_in_use(model):
     for key in keys_of(model):
         if key.name.startswith("baseline."):
             assert getattr(default_options(model), key.name.removeprefix("baseline.")) == key.default
@@ -52,7 +52,7 @@ def test_the_defaults_told_are_those_used(model):
             assert loaded == load_recipe("default"), key.name
 
 
-def test_the_page_is_what_the_schema_says():
+def test_the_page_is_written_from_the_schema():
     """`python docs/make_recipes.py` writes it."""
     spec = importlib.util.spec_from_file_location("make_recipes", ROOT / "docs" / "make_recipes.py")
     maker = importlib.util.module_from_spec(spec)
@@ -82,7 +82,7 @@ def test_recipes_for_sparse_sets_differ_in_one_number():
 
 
 @pytest.mark.parametrize(
-    ("model", "options", "said"),
+    ("model", "options", "message"),
     [
         ("sasrec", {"dropout": 1.5}, "dropout is 1.5; give 0 to 0.99"),
         ("sasrec", {"heads": 3}, "heads is 3; it must divide dim, 64"),
@@ -91,8 +91,8 @@ def test_recipes_for_sparse_sets_differ_in_one_number():
         ("lightgcn", {"layer": 2}, "unknown option 'layer'; did you mean layers"),
     ],
 )
-def test_an_option_out_of_range_is_refused(model, options, said):
-    with pytest.raises(RecipeError, match=said):
+def test_an_option_out_of_range_is_refused(model, options, message):
+    with pytest.raises(RecipeError, match=message):
         learned_options(model, options)
 
 

@@ -1,4 +1,4 @@
-"""YAML and overrides into a recipe: what ships loads, what is wrong is named, what is written reads back."""
+"""YAML and overrides into a recipe: shipped recipes load, mistakes are named, a written recipe reads back."""
 
 import dataclasses
 
@@ -23,7 +23,7 @@ def file(tmp_path):
 
 
 @pytest.mark.parametrize("name", shipped_names())
-def test_every_shipped_recipe_loads_and_says_what_it_is(name):
+def test_every_shipped_recipe_loads_and_has_a_description(name):
     recipe = load_recipe(name)
     assert recipe.name == name
     assert recipe.about
@@ -47,14 +47,14 @@ def test_the_default_comes_first_and_is_the_defaults():
 def test_ablations_differ_from_the_default_in_one_thing(name, changed):
     base, other = (dataclasses.asdict(load_recipe(recipe)) for recipe in ("default", name))
     sections = ("denoiser", "collaborative", "training", "model", "modalities", "baseline")
-    found = {
+    differences = {
         (section, key): other[section][key]
         for section in sections
         if isinstance(base[section], dict)
         for key in base[section]
         if base[section][key] != other[section][key]
     }
-    assert found == changed
+    assert differences == changed
     assert (other["model"], other["modalities"]) == (base["model"], base["modalities"])
 
 
@@ -130,8 +130,8 @@ def test_overrides_come_last_in_their_order(file):
     ],
 )
 def test_numbers_as_people_write_them(override, value):
-    found = load_recipe("default", [override]).training.learning_rate
-    assert (found, type(found)) == (value, float)
+    rate = load_recipe("default", [override]).training.learning_rate
+    assert (rate, type(rate)) == (value, float)
 
 
 def test_other_kinds_of_value():
@@ -143,7 +143,7 @@ def test_other_kinds_of_value():
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("denoiser.theme=4", ["denoiser.theme", "did you mean themes?"]),
+        ("denoiser.cluster=4", ["denoiser.cluster", "did you mean clusters?"]),
         ("trainin.epochs=4", ["trainin", "did you mean training?"]),
         ("training.zzz=4", ["training.zzz", "known: epochs"]),
         ("training.epochs=many", ["training.epochs", "'many'", "whole number"]),

@@ -1,4 +1,4 @@
-"""What is exported scores as the run does, by other means; and what cannot be exported is refused."""
+"""An export gives the scores of the run by other means; an impossible export is refused."""
 
 import json
 
@@ -16,7 +16,7 @@ VECTORS = ("vbpr", "lightgcn", "freedom", "sasrec")
 ALL = ("popularity", "ease-decayed", "item-knn", *VECTORS, "demure", "content")
 
 
-def told(out):
+def manifest(out):
     return json.loads((out / "export.json").read_text())
 
 
@@ -28,20 +28,20 @@ def whole(run):
 
 @pytest.mark.parametrize("kind", ALL)
 def test_both_kinds_of_arrays_are_the_same_and_checked(runs, tmp_path, kind):
-    one = export(runs[kind], tmp_path / "one", format="safetensors")
+    report = export(runs[kind], tmp_path / "one", format="safetensors")
     export(runs[kind], tmp_path / "many", format="npy")
     arrays = load_file(tmp_path / "one" / "arrays.safetensors")
     assert {file.stem for file in (tmp_path / "many").glob("*.npy")} == set(arrays)
     for name, array in arrays.items():
         assert np.array_equal(np.load(tmp_path / "many" / f"{name}.npy"), array)
-    (check,) = one.checks
+    (check,) = report.checks
     assert check.difference < 1e-5
     assert check.same_top == 1
     assert check.users > 30
-    assert told(tmp_path / "one")["checks"][0]["difference"] == check.difference
+    assert manifest(tmp_path / "one")["checks"][0]["difference"] == check.difference
     ids = json.loads((tmp_path / "one" / "item_ids.json").read_text())
     assert ids == load_run(runs[kind]).dataset.item_ids.tolist()
-    assert set(one.files) == {file.name for file in (tmp_path / "one").iterdir()}
+    assert set(report.files) == {file.name for file in (tmp_path / "one").iterdir()}
 
 
 @pytest.mark.parametrize("kind", VECTORS)
@@ -57,7 +57,7 @@ def test_a_closed_form_by_hand(runs, tmp_path):
     """One user's scores from the weights and the history, in a loop."""
     export(runs["ease-decayed"], tmp_path / "out")
     weights = load_file(tmp_path / "out" / "arrays.safetensors")["item_item"]
-    decay = told(tmp_path / "out")["numbers"]["decay"]
+    decay = manifest(tmp_path / "out")["numbers"]["decay"]
     _, histories, expected = whole(runs["ease-decayed"])
     items = histories.of(3)
     scores = sum(weights[item] * (len(items) - place) ** -decay for place, item in enumerate(items))
@@ -77,11 +77,13 @@ def test_the_items_of_each_modality(runs, tmp_path):
     assert np.allclose(np.exp(model.log_popularity), arrays["popularity"], atol=1e-6)
 
 
-def test_channel_id_of_every_kind_of_walk(timed):
-    """Order or none, one step or three, with a linear share or without: as the model itself."""
+def test_exported_arrays_and_the_torch_module_give_the_density_of_the_model(timed):
+    """With and without order, with one step and three, with and without the linear model."""
+    import torch
+
     from demure.data.dataset import Dataset
     from demure.model.item_item import build_item_item
-from demure.model.item_item_density import ItemItemParameters
+    from demure.model.item_item_density import ItemItemParameters
     from demure.serving.item_item import item_item_arrays, score_item_item
     from demure.serving.onnx import DenseItemItem
 
@@ -90,15 +92,18 @@ from demure.model.item_item_density import ItemItemParameters
     items = np.concatenate(
         [train.padded(np.arange(20), 12), np.full((1, 12), -1)[:, : train.padded(np.arange(20), 12).shape[1]]]
     )
-    for walk in (ItemItemParameters(), ItemItemParameters(nearness=0.0, fading=0.0, shared=1.0), ItemItemParameters(further=0.5, linear=0.25), ItemItemParameters(further=2.0)):
-        channel = build_item_item(train, train.count_items(data.n_items), walk, 50)
-        arrays = item_item_arrays(channel)
-        expected = np.log(channel.density(items))
-        assert np.allclose(score_item_item(arrays, walk, items), expected, atol=1e-5), walk
-        import torch
-
-        dense = DenseItemItem(arrays, walk)(torch.as_tensor(items)).detach().numpy()
-        assert np.allclose(dense, expected, atol=1e-4), walk
+    for parameters in (
+        ItemItemParameters(),
+        ItemItemParameters(nearness=0.0, fading=0.0, shared=1.0),
+        ItemItemParameters(further=0.5, linear=0.25),
+        ItemItemParameters(further=2.0),
+    ):
+        model = build_item_item(train, train.count_items(data.n_items), parameters, 50)
+        arrays = item_item_arrays(model)
+        expected = np.log(model.density(items))
+        assert np.allclose(score_item_item(arrays, parameters, items), expected, atol=1e-5), parameters
+        dense = DenseItemItem(arrays, parameters)(torch.as_tensor(items)).detach().numpy()
+        assert np.allclose(dense, expected, atol=1e-4), parameters
 
 
 @pytest.mark.parametrize("kind", ["vbpr", "sasrec", "content", pytest.param("demure", marks=pytest.mark.slow)])
@@ -111,23 +116,23 @@ def test_a_graph_scores_as_the_run_does(runs, tmp_path, kind):
     loaded, histories, expected = whole(runs[kind])
     assert {check.what for check in report.checks} == ({"scores", "content"} if loaded.recommender else {"scores"})
     session = runtime.InferenceSession(str(tmp_path / "out" / "model.onnx"))
-    (given,) = session.get_inputs()
+    (graph_input,) = session.get_inputs()
     users = np.arange(loaded.dataset.n_users)
-    if given.name == "user":
+    if graph_input.name == "user":
         fed = users
     else:
-        length = given.shape[1]
+        length = graph_input.shape[1]
         fed = np.full((len(users), length), -1)
-        known = histories.padded(users, length)
-        fed[:, : known.shape[1]] = known
+        padded = histories.padded(users, length)
+        fed[:, : padded.shape[1]] = padded
     for size in (1, 7, len(users)):
-        (scores,) = session.run(["scores"], {given.name: fed[:size]})
+        (scores,) = session.run(["scores"], {graph_input.name: fed[:size]})
         assert np.allclose(scores, expected[:size], atol=1e-3 if loaded.recommender else 1e-4)
     vectors = sorted(file.name for file in (tmp_path / "out").glob("*item_vectors.npy"))
     names = loaded.recommender.denoiser.names if loaded.recommender else []
     assert vectors == (sorted(f"{name}.item_vectors.npy" for name in names) or ["item_vectors.npy"])
     if loaded.recommender is None:
-        (vector,) = session.run(["vector"], {given.name: fed[:3]})
+        (vector,) = session.run(["vector"], {graph_input.name: fed[:3]})
         assert np.allclose(vector @ np.load(tmp_path / "out" / "item_vectors.npy").T, expected[:3], atol=1e-4)
 
 
@@ -144,7 +149,7 @@ def test_a_large_catalogue_has_its_content_in_the_graph_alone(runs, monkeypatch)
     assert "before the last 8 interactions" in onnx.DemureGraph(loaded.recommender, histories).lacks
 
 
-def test_an_index_is_written_and_its_recall_told(runs, tmp_path):
+def test_an_index_is_written_and_its_recall_reported(runs, tmp_path):
     pytest.importorskip("usearch")
     report = export(runs["sasrec"], tmp_path / "out", ann=True, k=5)
     (index,) = report.indexes
@@ -152,20 +157,20 @@ def test_an_index_is_written_and_its_recall_told(runs, tmp_path):
     assert index.recall > 0.9
     both = export(runs["demure"], tmp_path / "both", ann=True, format="npy")
     names = load_run(runs["demure"]).recommender.denoiser.names
-    assert sorted(one.name for one in both.indexes) == sorted(names)
+    assert sorted(index.name for index in both.indexes) == sorted(names)
     present = {name: int(np.load(tmp_path / "both" / f"{name}.present.npy").sum()) for name in names}
-    assert {one.name: one.items for one in both.indexes} == present
-    assert min(one.recall for one in both.indexes) > 0.9
+    assert {index.name: index.items for index in both.indexes} == present
+    assert min(index.recall for index in both.indexes) > 0.9
 
 
-def test_what_scores_otherwise_is_not_written(runs, tmp_path, monkeypatch):
+def test_an_export_with_other_scores_is_not_written(runs, tmp_path, monkeypatch):
     sound = module.export_contents
 
     def off(loaded, histories):
-        parts = sound(loaded, histories)
-        scores = parts.scores
-        parts.scores = lambda arrays, which: scores(arrays, which) * 1.01
-        return parts
+        contents = sound(loaded, histories)
+        scores = contents.scores
+        contents.scores = lambda arrays, users_B: scores(arrays, users_B) * 1.01
+        return contents
 
     monkeypatch.setattr(module, "export_contents", off)
     with pytest.raises(DemureError, match=r"differ from the run's by .* more than 0\.0001; nothing was written"):
@@ -174,7 +179,7 @@ def test_what_scores_otherwise_is_not_written(runs, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("kind", "options", "said"),
+    ("kind", "options", "message"),
     [
         ("vbpr", {"format": "safetensor"}, r"unknown format 'safetensor'; did you mean safetensors\?"),
         ("vbpr", {"format": "pickle"}, "unknown format 'pickle'; one of onnx, safetensors, npy"),
@@ -183,8 +188,8 @@ def test_what_scores_otherwise_is_not_written(runs, tmp_path, monkeypatch):
         ("popularity", {"ann": True}, "'popularity' has no vectors to search"),
     ],
 )
-def test_what_is_refused_leaves_nothing(runs, tmp_path, kind, options, said):
-    with pytest.raises(DemureError, match=said):
+def test_a_refused_export_leaves_nothing(runs, tmp_path, kind, options, message):
+    with pytest.raises(DemureError, match=message):
         export(runs[kind], tmp_path / "out", **options)
     assert list(tmp_path.iterdir()) == []
 
@@ -222,14 +227,14 @@ def test_the_command(runs, tmp_path, capsys, monkeypatch):
         monkeypatch.setenv("COLUMNS", str(width))
         assert main([*arguments, "--out", str(tmp_path / str(width))]) == 0
         shown = capsys.readouterr().out
-        assert "not in it" in shown
+        assert "does not contain" in shown
         assert max(map(len, shown.splitlines())) <= width
-    for bad, said in (
+    for bad, message in (
         ([*arguments, "--out", str(tmp_path / "80")], "already exists"),
         (["export", str(tmp_path / "nowhere"), "--out", str(tmp_path / "x")], "is not a run folder"),
         (["export", str(runs["demure"]), "--out", str(tmp_path / "x"), "--format", "onxx"], "did you mean onnx?"),
     ):
         assert main(bad) == 2
         error = capsys.readouterr().err.splitlines()[-1]
-        assert said in error
+        assert message in error
     assert not (tmp_path / "x").exists()

@@ -43,17 +43,17 @@ def test_the_approximate_search_finds_nearly_all(tmp_path):
     again = usearch.Index.restore(str(tmp_path / "items.usearch"))
     exact, _ = exact_top_k(queries, items, 10)
     assert recall_of(exact, search(again, queries, 10)) == pytest.approx(report.recall, abs=0.02)
-    one = search(again, queries[:1], 10)
-    assert one.shape == (1, 10)
-    assert (one[0] >= 0).all()
+    single = search(again, queries[:1], 10)
+    assert single.shape == (1, 10)
+    assert (single[0] >= 0).all()
 
 
 def test_items_called_otherwise_and_fewer_than_asked_for():
     pytest.importorskip("usearch")
     index = build_index(np.eye(3, dtype=np.float32), np.array([7, 5, 9]))
-    found = search(index, np.array([[0.0, 1.0, 0.0]], np.float32), 3)
-    assert found[0, 0] == 5
-    assert set(found[0]) <= {5, 7, 9, -1}
+    items = search(index, np.array([[0.0, 1.0, 0.0]], np.float32), 3)
+    assert items[0, 0] == 5
+    assert set(items[0]) <= {5, 7, 9, -1}
 
 
 def test_without_usearch_its_extra_is_named(monkeypatch):

@@ -184,13 +184,13 @@ def _retry_after(value: str | None) -> float:
 
 def _write_image(data: bytes, folder: Path, item: str) -> str:
     """Write an image whole; return its name. Raises ``_DownloadError`` if ``data`` is not a complete image."""
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(io.BytesIO(data)) as image:
             suffix = SUFFIXES.get(image.format or "")
             image.load()
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise _DownloadError(f"not an image: starts with {data[:12]!r}", final=True) from error
     except Exception as error:  # decoders of damaged files raise nearly anything
         raise _DownloadError(f"damaged image: {error}", final=True) from error

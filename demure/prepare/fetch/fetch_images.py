@@ -78,7 +78,7 @@ class FetchReport:
 
 
 def fetch_images(options: FetchOptions, listener: Listener = silent) -> FetchReport:
-    """Download the images that are not there yet, and report those that cannot be had.
+    """Download the images that are not there yet, and report the images that are not available.
 
     Images are written whole or not at all; the next run continues after one that was stopped. Raises ``DataError`` for
     options and an items file that cannot be used, ``DemureError`` if nothing can be written.

@@ -80,7 +80,7 @@ class _GuardedStream(io.RawIOBase):
 
 @contextlib.contextmanager
 def file_errors(path: Path) -> Iterator[None]:
-    """Turn the failures of reading ``path`` into ``DataError``; refuse what is not a regular file."""
+    """Turn the failures of reading ``path`` into ``DataError``; refuse anything but a regular file."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError as error:

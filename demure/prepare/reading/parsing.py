@@ -60,7 +60,8 @@ class IdColumn:
 
     def is_blank(self) -> np.ndarray:
         """Return (N,) bool: no id, or nothing but spaces."""
-        return np.append(is_blank(self.values), True)[self.codes]
+        blank: np.ndarray = np.append(is_blank(self.values), True)[self.codes]
+        return blank
 
 
 def read_ids(raw: RawTable, column: str) -> IdColumn:
@@ -108,8 +109,9 @@ def encode_column(column: pa.ChunkedArray, name: str, path: Path) -> IdColumn:
 
 def is_blank(texts: pa.Array) -> np.ndarray:
     """Return (N,) bool: null, empty, or nothing but spaces."""
-    blank = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(texts), ""), True)
-    return blank.to_numpy(zero_copy_only=False)
+    trimmed = pc.utf8_trim_whitespace(texts)
+    blank: np.ndarray = pc.fill_null(pc.equal(trimmed, ""), True).to_numpy(zero_copy_only=False)
+    return blank
 
 
 def read_numbers(column: pa.ChunkedArray, name: str, path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -140,7 +142,8 @@ def read_times(
         return None
     if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
         stamps = column.cast(pa.timestamp("us", tz=getattr(column.type, "tz", None)), safe=False).cast(pa.int64())
-        return pc.divide(stamps.cast(pa.float64()), 1e6).to_numpy()
+        seconds: np.ndarray = pc.divide(stamps.cast(pa.float64()), 1e6).to_numpy()
+        return seconds
     values, blank = read_numbers(column, name, path)
     if blank.all():
         findings.note(f"{path.name}: column {name!r} is empty, so there are no timestamps")
@@ -180,7 +183,8 @@ def _in_seconds(
         return values / _UNITS[common_unit][1] if common_unit else values
     divisors = np.full(len(values), _UNITS[common_unit][1])
     divisors[odd] = np.array([unit[1] for unit in _UNITS])[units[odd]]
-    return values / divisors
+    seconds: np.ndarray = values / divisors
+    return seconds
 
 
 def _value_at(values: pa.ChunkedArray, k: int) -> object:
@@ -189,7 +193,9 @@ def _value_at(values: pa.ChunkedArray, k: int) -> object:
 
 def _unit(values: np.ndarray) -> np.ndarray:
     """Return the position (N,) in ``_UNITS`` by magnitude."""
-    return np.searchsorted([unit[0] for unit in _UNITS[1:]], np.abs(values), side="right") * np.isfinite(values)
+    least = [unit[0] for unit in _UNITS[1:]]
+    positions: np.ndarray = np.searchsorted(least, np.abs(values), side="right") * np.isfinite(values)
+    return positions
 
 
 def _parse_dates(texts: list[str | None]) -> np.ndarray:
