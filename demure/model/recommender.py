@@ -49,13 +49,11 @@ class Reading:
 class Terms:
     """The parts of the score, log density ratios to the popularity (B, I).
 
-    ``collaborative``: of the item-item model; ``mixed``: of its mixture with similar content; ``content``: of the
-    denoiser. ``similar`` (B, M, I): the share of each modality's similar content in the mixture, in [0, 1]; None where
+    ``collaborative``: of the item-item model, mixed with similar content; ``content``: of the denoiser. ``similar`` (B, M, I): the share of each modality's similar content in the mixture, in [0, 1]; None where
     the model does without. ``modality`` (B, I): the modality with the largest term in the denoiser's mixture.
     """
 
     collaborative: np.ndarray
-    mixed: np.ndarray
     content: np.ndarray
     modality: np.ndarray
     similar: np.ndarray | None = None
@@ -117,17 +115,17 @@ class Recommender:
         """Return the parts of the score."""
         reading, collaborative_BI = self.read(items_BT), self.collaborative(items_BT)
         if self.content_items is None:
-            return Terms(collaborative_BI, collaborative_BI, reading.content_BI, reading.modality_BI)
+            return Terms(collaborative_BI, reading.content_BI, reading.modality_BI)
         share, popularity_I = self.content_items.parameters.share, np.exp(self.log_popularity)
         density_BMI = self.content_items.density(reading.items_BT, reading.weight_BTM, reading.reliance_BM)
         mixed_BI = mix_content_items(collaborative_BI, density_BMI, share, popularity_I)
         similar_BMI = share * density_BMI / (np.exp(mixed_BI) * popularity_I)[:, None]
-        return Terms(collaborative_BI, mixed_BI, reading.content_BI, reading.modality_BI, similar_BMI)
+        return Terms(mixed_BI, reading.content_BI, reading.modality_BI, similar_BMI)
 
     def score(self, terms: Terms) -> np.ndarray:
         """Return the fused score (B, I), float32."""
         content_weight_I = self.fusion.content_weights(self.train_counts_I)
-        fused = self.fusion.collaborative * terms.mixed + content_weight_I * terms.content
+        fused = self.fusion.collaborative * terms.collaborative + content_weight_I * terms.content
         return (fused + self.log_popularity).astype(np.float32)
 
     def because(self, terms: Terms) -> np.ndarray:
@@ -136,7 +134,7 @@ class Recommender:
         A modality carries its share of the mixture's term, and the denoiser's term if that is its own.
         """
         content_BI = np.maximum(self.fusion.content_weights(self.train_counts_I) * terms.content, 0)
-        mixed_BI = np.maximum(self.fusion.collaborative * terms.mixed, 0)
+        mixed_BI = np.maximum(self.fusion.collaborative * terms.collaborative, 0)
         n_modalities = len(self.denoiser.names)
         similar_BMI = np.zeros((len(content_BI), n_modalities, 1)) if terms.similar is None else terms.similar
         carried_BMI = similar_BMI * mixed_BI[:, None] + content_BI[:, None] * (
