@@ -50,7 +50,8 @@ class Terms:
     """The parts of the score, log density ratios to the popularity (B, I).
 
     ``collaborative``: of the item-item model, mixed with similar content; ``content``: of the denoiser. ``similar``
-    (B, M, I): the share of each modality's similar content in the mixture, in [0, 1]; None where it has no share. ``modality`` (B, I): the modality with the largest term in the denoiser's mixture.
+    (B, M, I): the share of each modality's similar content in the mixture, in [0, 1]; None where it has no share.
+    ``modality`` (B, I): the modality with the largest term in the denoiser's mixture.
     """
 
     collaborative: np.ndarray
