@@ -1,7 +1,7 @@
 """Speed and memory of the training engine: `python benchmarks/engine.py --help`.
 
-All seconds are CPU seconds of one thread, so that another program beside a run does not count. Trainings start from
-prepared sets (`benchmarks/sets.py`); what is measured at scale is drawn.
+All seconds are CPU seconds of one thread, so that other programs do not count. Trainings start from prepared sets
+(`benchmarks/sets.py`); the sets of `scale` are random.
 """
 
 from __future__ import annotations
@@ -36,15 +36,13 @@ from demure.model.denoiser import Denoiser
 from demure.model.latent import Latent
 from demure.progress import Progress
 from demure.recipe.load import load_recipe
-from demure.training import denoiser_loop
-from demure.training.baseline_loop import _epoch as learned_epoch
-from demure.training.batches import hide, pieces
-from demure.training.checkpoint import TrainingContext, CheckpointManager, TrainingLog
+from demure.training import baseline_loop, denoiser_loop
+from demure.training.batches import hide
+from demure.training.checkpoint import CheckpointManager, TrainingContext, TrainingLog
 from demure.training.inputs import build_latents
 from demure.training.optimizer import Optimizer
 from demure.training.rivals import Rivals
 from demure.training.run import train
-from demure.training.validation import Validation
 
 HERE = Path(__file__).parent
 app = typer.Typer(add_completion=False, no_args_is_help=True)
@@ -61,9 +59,9 @@ def table(header: str, rows: list[list[object]]) -> None:
 
 def cpu(work: Callable[[], object]) -> float:
     """CPU seconds of ``work``."""
-    began = time.process_time()
+    start = time.process_time()
     work()
-    return time.process_time() - began
+    return time.process_time() - start
 
 
 class Trainer:
@@ -71,76 +69,64 @@ class Trainer:
 
     def __init__(self, name: str, data: Dataset, folder: Path) -> None:
         self.name, train_part = name, data.histories("train")
-        self.care = TrainingContext(folder, minutes=float("inf"))
+        context = TrainingContext(folder, minutes=float("inf"))
         self.generator = torch.Generator().manual_seed(0)
-        length = train_part.lengths
         if name == "demure":
-            recipe = load_recipe("default", [])
-            self.settings, spaces = recipe.training, build_latents(data, (), recipe.denoiser.max_dim)
+            recipe = load_recipe("default")
+            self.settings = recipe.training
+            latents = build_latents(data, (), recipe.denoiser.max_dim)
             torch.manual_seed(0)
-            self.denoiser = Denoiser.from_latents(
-                spaces, train_part.count_items(data.n_items), recipe.denoiser, ordered=data.has_time, seed=0
-            )
-            s = self.settings
+            counts_I = train_part.count_items(data.n_items)
+            self.denoiser = Denoiser.from_latents(latents, counts_I, recipe.denoiser, ordered=data.has_time, seed=0)
             self.rivals = Rivals(train_part, data.n_items, 0)
-            self.watch = Validation(
-                self.rivals, data.histories("valid"), most=s.validation_users, longest=s.history, held_out=0.2, seed=0
-            )
-            self.train_part = train_part
-            self.descent = Optimizer(denoiser_loop._groups(self.denoiser, s), (), ProcessGroup())
-            self.keeper = CheckpointManager(self.care, "", self.denoiser, self.descent, self.generator, TrainingLog("x", [{}]))
+            self.users = np.flatnonzero(train_part.lengths >= 2)
+            optimizer = Optimizer(denoiser_loop.parameter_groups(self.denoiser, self.settings), (), ProcessGroup())
+            log = TrainingLog("x", [{"epoch": 0}])
+            self.checkpoints = CheckpointManager(context, "", self.denoiser, optimizer, self.generator, log)
             random = torch.Generator().manual_seed(1)
-            self.reads = statistics.mean(int((self.batch(random) >= 0).sum()) for _ in range(200)) * s.epoch_steps
+            sizes = [int((self.batch(random) >= 0).sum()) for _ in range(200)]
+            self.reads = statistics.mean(sizes) * self.settings.epoch_steps
         else:
             options, task = learned_options(name, {}), build_task(data, name, ())
             self.module = build_learned(name, options, task, 0, torch.device("cpu"))
             groups = [{"params": list(self.module.parameters()), "lr": options.learning_rate}]
-            self.descent = Optimizer(groups, self.module.rowwise(), ProcessGroup())
-            self.keeper = CheckpointManager(self.care, "", self.module, self.descent, self.generator, TrainingLog("x"))
-            longest = getattr(options, "longest", None)
+            optimizer = Optimizer(groups, self.module.rowwise(), ProcessGroup())
+            log = TrainingLog("x")
+            self.checkpoints = CheckpointManager(context, "", self.module, optimizer, self.generator, log)
+            longest, length = getattr(options, "longest", None), train_part.lengths
             read = length if longest is None else np.minimum(length, longest + 1)[length > 1]
             self.reads = float(read.sum())
 
     def batch(self, generator: torch.Generator) -> np.ndarray:
-        """Interactions (their numbers) of one step, as ``demure.training.denoiser_loop`` draws them."""
-        s = self.settings
-        chosen = torch.randint(len(self.watch.kept), (s.batch_users,), generator=generator).numpy()
-        at = pieces(self.train_part, self.watch.kept[chosen], s.history, generator)
-        return at[: max(1, s.batch_pairs // at.shape[1] ** 2)]
+        """Return the numbers of the interactions of one step (B, T)."""
+        return denoiser_loop.draw_batch(self.rivals.train, self.users, self.settings, generator)
 
     def epoch(self) -> None:
-        """One epoch, as in a training."""
+        """Train one epoch, as in a training."""
         if self.name == "demure":
-            self.keeper.place.steps = 0
+            self.checkpoints.state.steps = 0
             self.generator.manual_seed(1)
-            denoiser_loop._epoch(
-                self.denoiser,
-                self.descent,
-                self.rivals,
-                self.watch.kept,
-                self.settings,
-                self.generator,
-                self.keeper,
-            )
+            denoiser_loop.train_epoch(self.denoiser, self.rivals, self.users, self.settings, self.checkpoints)
         else:
-            learned_epoch(self.module, self.descent, self.generator, self.keeper, 0, 1)
+            baseline_loop.train_epoch(self.module, self.checkpoints, 0, 1)
 
     def bare(self) -> Callable[[], None]:
-        """Forward and backward on batches that are there already, as many as an epoch has: nothing else."""
+        """Return a function that computes forward and backward on batches drawn before, as many as in an epoch."""
         if self.name == "demure":
-            random = torch.Generator().manual_seed(1)
+            random, train_part = torch.Generator().manual_seed(1), self.rivals.train
             batches: list[Any] = []
             for _ in range(self.settings.epoch_steps):
-                at = self.batch(random)
-                at = at[:, : max(int((at >= 0).sum(1).max()), 1)]
-                batches.append((at, hide(at, self.settings.held_out, random)))
-                items = np.where(at >= 0, self.train_part.items[at], -1)
-                self.denoiser.sampled_views(items, random)  # draws as a step does, so that the batches are those of `epoch`
+                positions_BT = self.batch(random)
+                batches.append((positions_BT, hide(positions_BT, self.settings.held_out, random)))
+                items_BT = np.where(positions_BT >= 0, train_part.items[positions_BT], -1)
+                self.denoiser.sampled_views(items_BT, random)  # draws as a step does: the batches are those of `epoch`
 
             def work() -> None:
-                for at, known in batches:
+                for positions_BT, observed_BT in batches:
                     self.denoiser.zero_grad()
-                    denoiser_loop.loss_of(self.denoiser, self.rivals, at, known, random, ProcessGroup()).backward()
+                    denoiser_loop.batch_loss(
+                        self.denoiser, self.rivals, positions_BT, observed_BT, random, ProcessGroup()
+                    ).backward()
         else:
             self.module.train()
             batches = list(self.module.batches(self.generator))
@@ -154,15 +140,15 @@ class Trainer:
 
 
 def trainers(data: Path, work: Path, folder: Path) -> Iterator[tuple[str, list[Trainer]]]:
-    """Each set with the models that can learn from it, warmed up by an epoch."""
+    """Yield each set with the models that can be trained on it, after one epoch as a warm-up."""
     torch.set_num_threads(1)
     for name in ("ml-100k", "tiktok"):
         dataset = Dataset.load(obtain(name, data, work).path)
         models = ["demure", *(["sasrec"] if dataset.has_time else []), "lightgcn", "freedom"]
-        made = [Trainer(model, dataset, folder) for model in models]
-        for one in made:
-            one.epoch()
-        yield name, made
+        ready = [Trainer(model, dataset, folder) for model in models]
+        for trainer in ready:
+            trainer.epoch()
+        yield name, ready
 
 
 RECBOLE = """
@@ -191,15 +177,15 @@ loader = data_preparation(config, create_dataset(config))[0]
 model = get_model("SASRec")(config, loader.dataset)
 adam = torch.optim.Adam(model.parameters(), lr=1e-3)
 model.train()
-done, began = 0, time.process_time()
+done, start = 0, time.process_time()
 for batch in loader:
     adam.zero_grad()
     model.calculate_loss(batch).backward()
     adam.step()
     done += len(batch)
-    if time.process_time() - began > most:
+    if time.process_time() - start > most:
         break
-seconds = time.process_time() - began
+seconds = time.process_time() - start
 print(json.dumps({"done": done, "rows": len(loader.dataset), "epoch": seconds * len(loader.dataset) / done}))
 """
 
@@ -212,11 +198,11 @@ def recbole(python: Path, dataset: Path, work: Path, most: float) -> dict[str, f
     parts = [(work / "recbole" / "parts" / f"parts.{part}.inter").read_text() for part in ("train", "valid", "test")]
     (out / "all.inter").write_text(parts[0] + "".join(part.split("\n", 1)[1] for part in parts[1:]))
     command = [str(python), "-c", RECBOLE, str(work / "recbole"), "all", str(most)]
-    found = subprocess.run(command, capture_output=True, text=True, cwd=work, check=False)
-    if found.returncode:
-        raise SystemExit(found.stderr[-2000:])
-    told: dict[str, float] = json.loads(found.stdout.splitlines()[-1])
-    return told
+    process = subprocess.run(command, capture_output=True, text=True, cwd=work, check=False)
+    if process.returncode:
+        raise SystemExit(process.stderr[-2000:])
+    times: dict[str, float] = json.loads(process.stdout.splitlines()[-1])
+    return times
 
 
 @app.command()
@@ -229,16 +215,15 @@ def epoch(
 ) -> None:
     """Seconds of an epoch, and interactions a second, in one run, taking turns."""
     with tempfile.TemporaryDirectory() as folder:
-        for name, made in trainers(data, work, Path(folder)):
-            seconds = {one.name: statistics.median(cpu(one.epoch) for _ in range(rounds)) for one in made}
-            rows = [
-                [one.name, f"{seconds[one.name]:.2f}", f"{one.reads:.0f}", f"{one.reads / seconds[one.name]:.0f}"]
-                for one in made
-            ]
+        for name, ready in trainers(data, work, Path(folder)):
+            rows = []
+            for trainer in ready:
+                seconds = statistics.median(cpu(trainer.epoch) for _ in range(rounds))
+                rows.append([trainer.name, f"{seconds:.2f}", f"{trainer.reads:.0f}", f"{trainer.reads / seconds:.0f}"])
             if recbole_python is not None and name == "ml-100k":
-                told = recbole(recbole_python, obtain(name, data, work).path, Path(folder), recbole_seconds)
-                pace = told["rows"] / told["epoch"]
-                rows.append(["SASRec of RecBole", f"{told['epoch']:.1f}", f"{told['rows']:.0f}", f"{pace:.0f}"])
+                times = recbole(recbole_python, obtain(name, data, work).path, Path(folder), recbole_seconds)
+                pace = times["rows"] / times["epoch"]
+                rows.append(["SASRec of RecBole", f"{times['epoch']:.1f}", f"{times['rows']:.0f}", f"{pace:.0f}"])
             print(name)
             table("model | CPU s an epoch | interactions read | a second", rows)
 
@@ -250,20 +235,20 @@ def best(
     """Seconds until the best epoch by validation was over, validation included, and until training stopped."""
     torch.set_num_threads(1)
     for name in sets.split(","):
-        one, rows = obtain(name, data, work), []
+        source, rows = obtain(name, data, work), []
         for model in models.split(","):
-            if model == "sasrec" and not Dataset.load(one.path).has_time:
+            if model == "sasrec" and not Dataset.load(source.path).has_time:
                 continue
             times: dict[int, float] = {}
-            began = time.process_time()
+            start = time.process_time()
 
-            def note(progress: Progress, times: dict[int, float] = times, began: float = began) -> None:
+            def note(progress: Progress, times: dict[int, float] = times, start: float = start) -> None:
                 if progress.stage == "train":
-                    times[int(progress.fields["epoch"])] = time.process_time() - began
+                    times[int(progress.fields["epoch"])] = time.process_time() - start
 
             with tempfile.TemporaryDirectory() as folder:
-                report = train(one.path, Path(folder) / "run", recipe=model, device="cpu", listener=note)
-            whole = time.process_time() - began
+                report = train(source.path, Path(folder) / "run", recipe=model, device="cpu", listener=note)
+            whole = time.process_time() - start
             until = (f"{times.get(report.best_epoch, 0):.0f}", report.epochs, f"{max(times.values()):.0f}")
             rows.append([model, report.best_epoch, *until, f"{whole:.0f}", f"{report.valid['recall@20']:.4f}"])
         print(name)
@@ -272,86 +257,84 @@ def best(
 
 @app.command()
 def bare(data: Data = DATA, work: Work = WORK, rounds: int = 3) -> None:
-    """What forward and backward alone take of an epoch: the rest is drawing batches, Adam, clipping, bookkeeping."""
+    """Measure the share of forward and backward in an epoch; the rest is batches, Adam, clipping, bookkeeping."""
     with tempfile.TemporaryDirectory() as folder:
-        for name, made in trainers(data, work, Path(folder)):
+        for name, ready in trainers(data, work, Path(folder)):
             rows = []
-            for one in made:
-                alone = one.bare()
-                pairs = [(cpu(one.epoch), cpu(alone)) for _ in range(rounds)]
+            for trainer in ready:
+                alone = trainer.bare()
+                pairs = [(cpu(trainer.epoch), cpu(alone)) for _ in range(rounds)]
                 whole, core = (statistics.median(part) for part in zip(*pairs, strict=True))
-                rows.append([one.name, f"{whole:.2f}", f"{core:.2f}", f"{core / whole:.0%}"])
+                rows.append([trainer.name, f"{whole:.2f}", f"{core:.2f}", f"{core / whole:.0%}"])
             print(name)
             table("model | CPU s an epoch | forward and backward alone | share", rows)
 
 
 def drawn(users: int, items: int, length: int, seed: int = 0) -> Histories:
-    """Histories of ``length`` on average (geometric, at least 2), items by a Zipf-like law; made a million interactions
-    at a time, so that 100 million take 0.8 GB and no more."""
+    """Return random histories of ``length`` on average (geometric, at least 2), items by a Zipf-like law.
+
+    A million interactions at a time, so that 100 million take 0.8 GB.
+    """
     random = np.random.default_rng(seed)
     lengths = 1 + random.geometric(1 / (length - 1), users)
     indptr = np.concatenate([[0], np.cumsum(lengths)])
     chosen = np.empty(indptr[-1], np.int64)
-    for at in range(0, len(chosen), 1_000_000):
-        part = chosen[at : at + 1_000_000]
+    for start in range(0, len(chosen), 1_000_000):
+        part = chosen[start : start + 1_000_000]
         part[:] = (items ** random.random(len(part))).astype(np.int64) % items  # density falls as 1 / rank
     return Histories(indptr, chosen, np.broadcast_to(np.float64(0), len(chosen)))
 
 
-@app.command()
-def one(model: str, users: int, items: int, length: int, steps: int, override: str = "") -> None:
+@app.command("one")
+def measure_step(model: str, users: int, items: int, length: int, steps: int, override: str = "") -> None:
     """One cell of `scale`, in a process of its own; prints JSON."""
     from demure.baselines import sasrec
     from demure.model import denoiser as denoiser_module
 
     torch.set_num_threads(1)
-    began = time.process_time()
+    start = time.process_time()
     history = drawn(users, items, length)
-    made = time.process_time() - began
+    made = time.process_time() - start
     generator = torch.Generator().manual_seed(0)
     random = np.random.default_rng(1)
     data_gib = history.items.nbytes / 2**30
-    began = time.process_time()
+    start = time.process_time()
     if override:
         sasrec.FULL_UP_TO = denoiser_module.LARGE = 10**12 if override == "full" else 0
     if model == "demure":
-        recipe = load_recipe("default", [])
-        spaces = {
+        recipe = load_recipe("default")
+        latents = {
             name: Latent(random.standard_normal((items, 20), np.float32), np.ones(20, np.float32), np.ones(items, bool))
             for name in ("image", "text")
         }
-        denoiser = Denoiser.from_latents(spaces, history.count_items(items), recipe.denoiser, ordered=True, seed=0)
+        denoiser = Denoiser.from_latents(latents, history.count_items(items), recipe.denoiser, ordered=True, seed=0)
         rivals = Rivals(Histories(history.indptr, history.items), items, 0)
-        descent = Optimizer(denoiser_loop._groups(denoiser, recipe.training), (), ProcessGroup())
+        optimizer = Optimizer(denoiser_loop.parameter_groups(denoiser, recipe.training), (), ProcessGroup())
         rows = np.arange(users)
-        s = recipe.training
 
         def step() -> int:
-            chosen = torch.randint(users, (s.batch_users,), generator=generator).numpy()
-            read = pieces(history, rows[chosen], s.history, generator)
-            read = read[: max(1, s.batch_pairs // read.shape[1] ** 2)]
-            read = read[:, : max(int((read >= 0).sum(1).max()), 1)]
-            known = hide(read, s.held_out, generator)
-            loss = denoiser_loop.loss_of(denoiser, rivals, read, known, generator, ProcessGroup())
-            descent.step(loss, "", "", clip=1.0)
-            return int((read >= 0).sum())
+            positions_BT = denoiser_loop.draw_batch(history, rows, recipe.training, generator)
+            observed_BT = hide(positions_BT, recipe.training.held_out, generator)
+            loss = denoiser_loop.batch_loss(denoiser, rivals, positions_BT, observed_BT, generator, ProcessGroup())
+            optimizer.step(loss, "", "", clip=1.0)
+            return int((positions_BT >= 0).sum())
     else:
         options = replace(learned_options(model, {}), batch=64) if model == "sasrec" else learned_options(model, {})
         module: Learned = build_learned(model, options, Task(history, items), 0, torch.device("cpu"))
         groups = [{"params": list(module.parameters()), "lr": 1e-3}]
-        descent = Optimizer(groups, module.rowwise(), ProcessGroup())
+        optimizer = Optimizer(groups, module.rowwise(), ProcessGroup())
         batches = module.batches(generator)
         module.train()
         todo = iter(batches)
 
         def step() -> int:
             batch = next(todo)
-            descent.step(module.loss_of(batch, generator), "", "")
+            optimizer.step(module.loss_of(batch, generator), "", "")
             if model != "sasrec":
                 return len(batch)
             return int((history.padded(batch.numpy(), 101)[:, 1:] >= 0).sum())
 
-    ready = time.process_time() - began
+    ready = time.process_time() - start
     for _ in range(2):
         step()
     taken = [(cpu_of(step)) for _ in range(steps)]
@@ -374,9 +357,9 @@ def one(model: str, users: int, items: int, length: int, steps: int, override: s
 
 def cpu_of(step: Callable[[], int]) -> tuple[float, int]:
     """CPU seconds of a step, and the positions it read."""
-    began = time.process_time()
+    start = time.process_time()
     positions = step()
-    return time.process_time() - began, positions
+    return time.process_time() - start, positions
 
 
 CELLS = ",".join(
@@ -405,14 +388,14 @@ def scale(
             users, items, length = cell.split(":")
             command = [sys.executable, __file__, "one", model, users, items, length, str(steps)]
             command += ["--override", override] if override else []
-            found = subprocess.run(command, capture_output=True, text=True, check=False)
-            if found.returncode:
-                rows.append([model, users, items, length, found.stderr.strip().splitlines()[-1][:60], "", "", "", ""])
+            process = subprocess.run(command, capture_output=True, text=True, check=False)
+            if process.returncode:
+                rows.append([model, users, items, length, process.stderr.strip().splitlines()[-1][:60], "", "", "", ""])
                 continue
-            told = json.loads(found.stdout.splitlines()[-1])
-            size = (f"{int(users):,}", f"{int(items):,}", f"{told['interactions'] / 1e6:.1f} M")
-            pace = (f"{told['ready']:.1f}", f"{told['step']:.3f}", f"{told['per_position'] * 1e6:.0f}")
-            rows.append([model, *size, *pace, f"{told['data']:.2f}", f"{told['peak']:.2f}"])
+            times = json.loads(process.stdout.splitlines()[-1])
+            size = (f"{int(users):,}", f"{int(items):,}", f"{times['interactions'] / 1e6:.1f} M")
+            pace = (f"{times['ready']:.1f}", f"{times['step']:.3f}", f"{times['per_position'] * 1e6:.0f}")
+            rows.append([model, *size, *pace, f"{times['data']:.2f}", f"{times['peak']:.2f}"])
             print(rows[-1], flush=True)
     table(
         "model | users | items | interactions | s to start | CPU s a step | µs a position | data GiB | peak GiB", rows

@@ -23,8 +23,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -63,7 +64,7 @@ def print_rates(title: str, rates: dict[str, tuple[float, float]], against: str)
 
 
 @contextlib.contextmanager
-def using(encoder):
+def using(encoder: Any) -> Iterator[None]:
     """Make `extract` load this encoder whatever it asks for."""
     from demure.extraction import extract
 
@@ -75,7 +76,7 @@ def using(encoder):
         extract.load_encoder = real
 
 
-def run_once(items: pd.DataFrame, root: Path | None, encoder, **options) -> int:
+def run_once(items: pd.DataFrame, root: Path | None, encoder: Any, workers: int | None = None) -> int:
     """Run `extract` into a new folder; return how many inputs it encoded."""
     from demure.extraction.extract import ExtractOptions, extract_items
 
@@ -84,7 +85,8 @@ def run_once(items: pd.DataFrame, root: Path | None, encoder, **options) -> int:
         items.to_parquet(folder / "items.parquet")
         encoders = {"text": "sentence:x/y"} if root is None else {"image": "clip:x/y"}
         columns = [name for name in items.columns if name not in ("item_id", "image")]
-        return extract_items(folder, items, columns, root, encoders, ExtractOptions(**options)).modalities[0].encoded
+        report = extract_items(folder, items, columns, root, encoders, ExtractOptions(workers=workers))
+        return report.modalities[0].encoded
 
 
 def big_clip(folder: Path) -> Path:
@@ -225,7 +227,7 @@ def tiny(folder: Path) -> tuple[Path, Path]:
     return folder / "bert", folder / "clip"
 
 
-def hash_vector(value, dim: int) -> np.ndarray:
+def hash_vector(value: Any, dim: int) -> np.ndarray:
     """Return a vector that costs nothing, in place of a forward pass."""
     data = value.encode() if isinstance(value, str) else np.ascontiguousarray(value).tobytes()
     return np.resize(np.frombuffer(hashlib.sha512(data).digest(), np.uint8), dim).astype(np.float32) / 3
@@ -243,7 +245,7 @@ def one_run(arguments: argparse.Namespace) -> None:
     loading = np.zeros(2)
     real = extract.load_encoder
 
-    def load(*request):
+    def load(*request: Any) -> Any:
         began = times()
         made = real(*request)
         loading[:] += times() - began
@@ -266,7 +268,7 @@ def one_run(arguments: argparse.Namespace) -> None:
     print(json.dumps([*took, [modality.encoded for modality in made.modalities]]))
 
 
-def measure_memory(arguments: argparse.Namespace, folder: Path) -> tuple[float, list]:
+def measure_memory(arguments: argparse.Namespace, folder: Path) -> tuple[float, list[Any]]:
     """Return the peak memory of a run and its workers, each page once (PSS), in MiB; and the output of the run."""
     command = [sys.executable, str(HERE), "one", "--scratch", str(folder), "--kinds", ",".join(arguments.kinds)]
     command += ["--cheap"] * arguments.cheap

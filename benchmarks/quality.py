@@ -18,14 +18,14 @@ import numpy as np
 import pandas as pd
 import typer
 from scipy.stats import spearmanr
-from sets import NAMES, Set, obtain
+from sets import NAMES, BenchmarkSet, obtain
 
 from demure.baselines.registry import BASELINES, LEARNED
 from demure.data.dataset import Dataset
 from demure.diagnosis.calibration import KEY, auc, calibration_error, log_loss, score_diagnosis
 from demure.evaluation.stats import t_test
 from demure.features import store
-from demure.features.normalize import robust
+from demure.features.normalize import robust_scale
 from demure.runs.evaluate import evaluate_runs
 from demure.training.run import train
 
@@ -43,7 +43,7 @@ TUNED = {
     "lightgcn": ("regularisation", (1e-4, 1e-2, 1e-1)),
     "freedom": ("modal_weight", (1e-3, 1e-5)),
 }
-"""What is tuned of a baseline for each set: by validation recall@20 of the first seed."""
+"""Baseline -> the option that is tuned for each set, by validation recall@20 of the first seed, and its values."""
 app = typer.Typer(no_args_is_help=False, add_completion=False)
 
 Data = Annotated[Path, typer.Option(help="Folder with ml-100k-posters, tiktok and planted-*.")]
@@ -53,40 +53,41 @@ Sets = Annotated[str, typer.Option(help="Comma-separated sets.")]
 Recipes = Annotated[str, typer.Option(help="Comma-separated recipes, each NAME or NAME:key=value:key=value.")]
 
 
-def measure(one: Set, recipe: str, seed: int, work: Path) -> dict[str, Any]:
-    """Train ``recipe`` on ``one``, or find that done: seconds, metrics on both splits, and the diagnosis' scores."""
-    known = _known(one.name, recipe, seed)
-    if known is not None:
-        return known
+def measure(benchmark: BenchmarkSet, recipe: str, seed: int, work: Path) -> dict[str, Any]:
+    """Train ``recipe`` on ``benchmark`` unless that is done; return seconds, metrics on both splits, and the scores of
+    the diagnosis."""
+    stored = _stored_line(benchmark.name, recipe, seed)
+    if stored is not None:
+        return stored
     name, *overrides = recipe.split(":")
-    run = run_of(one, recipe, seed, work)
+    run = run_of(benchmark, recipe, seed, work)
     shutil.rmtree(run, ignore_errors=True)
-    began = time.monotonic()
-    report = train(one.path, run, recipe=name, overrides=overrides, seed=seed, device="cpu")
-    line: dict[str, Any] = {"set": one.name, "recipe": recipe, "seed": seed, "seconds": round(report.seconds, 1)}
+    start = time.monotonic()
+    report = train(benchmark.path, run, recipe=name, overrides=overrides, seed=seed, device="cpu")
+    line: dict[str, Any] = {"set": benchmark.name, "recipe": recipe, "seed": seed, "seconds": round(report.seconds, 1)}
     line["epochs"], line["best_epoch"] = report.epochs, report.best_epoch
-    dataset = Dataset.load(one.path)
+    dataset = Dataset.load(benchmark.path)
     for split in ("valid", "test"):
         if len(dataset.histories(split).items):
             file = run / f"users-{split}.parquet"
             metrics = evaluate_runs([run], split=split, ks=(10, 20, 50), per_user=file, device="cpu").runs[0].metrics
             line[split] = {k: round(v, 5) for k, v in metrics.items() if k.startswith(("recall", "ndcg"))}
-    truth = one.read_truth()
+    truth = benchmark.read_truth()
     if truth is not None and (run / "diagnosis.parquet").exists():
         score = score_diagnosis(truth, pd.read_parquet(run / "diagnosis.parquet"))
-        told = ("auc", "ece", "log_loss", "ceiling", "noise_precision", "noise_recall")
-        values = {key: getattr(score, key) for key in told}
+        fields = ("auc", "ece", "log_loss", "ceiling", "noise_precision", "noise_recall")
+        values = {key: getattr(score, key) for key in fields}
         line["diagnosis"] = {key: None if value is None else round(value, 5) for key, value in values.items()}
     manifest = json.loads((run / "run.json").read_text())
     line |= {key: manifest[key] for key in ("pool", "walk") if key in manifest}
-    print(f"{one.name} {recipe} {seed}: {time.monotonic() - began:.0f} s", flush=True)
+    print(f"{benchmark.name} {recipe} {seed}: {time.monotonic() - start:.0f} s", flush=True)
     RESULTS.parent.mkdir(exist_ok=True)
     with open(RESULTS, "a", encoding="utf-8") as handle:
         handle.write(json.dumps(line) + "\n")
     return line
 
 
-def _known(name: str, recipe: str, seed: int) -> dict[str, Any] | None:
+def _stored_line(name: str, recipe: str, seed: int) -> dict[str, Any] | None:
     if not RESULTS.exists():
         return None
     for text in RESULTS.read_text(encoding="utf-8").splitlines():
@@ -96,28 +97,30 @@ def _known(name: str, recipe: str, seed: int) -> dict[str, Any] | None:
     return None
 
 
-def _by_user(one: Set, recipe: str, seeds: Sequence[int], work: Path, metric: str) -> pd.DataFrame:
+def _by_user(benchmark: BenchmarkSet, recipe: str, seeds: Sequence[int], work: Path, metric: str) -> pd.DataFrame:
     """``metric`` on test, or the ``log_loss`` of the diagnosis: a row per user, a column per seed."""
-    found = []
+    columns = []
     for seed in seeds:
-        run = run_of(one, recipe, seed, work)
+        run = run_of(benchmark, recipe, seed, work)
         if metric != "log_loss":
-            found.append(pd.read_parquet(run / "users-test.parquet").set_index("user_id")[metric])
+            columns.append(pd.read_parquet(run / "users-test.parquet").set_index("user_id")[metric])
             continue
-        truth = one.read_truth()
+        truth = benchmark.read_truth()
         assert truth is not None
-        judged = pd.read_parquet(run / "diagnosis.parquet").query("verdict != 'missing'")
-        pairs = truth.merge(judged, on=KEY)
+        diagnosis = pd.read_parquet(run / "diagnosis.parquet").query("verdict != 'missing'")
+        pairs = truth.merge(diagnosis, on=KEY)
         users = pairs.groupby("user_id")[["caused", "poi_probability"]]
-        found.append(users.apply(lambda user: log_loss(user["caused"].to_numpy(), user["poi_probability"].to_numpy())))
-    return pd.concat(found, axis=1)
+        columns.append(
+            users.apply(lambda user: log_loss(user["caused"].to_numpy(), user["poi_probability"].to_numpy()))
+        )
+    return pd.concat(columns, axis=1)
 
 
-def paired(one: Set, recipes: tuple[str, str], seeds: Sequence[int], work: Path, metric: str) -> str:
-    """Mean of first minus second over users, each user's mean over the seeds, and the p-value of the t test over users
-    and seeds; "-" where the runs are no longer there."""
+def paired(benchmark: BenchmarkSet, recipes: tuple[str, str], seeds: Sequence[int], work: Path, metric: str) -> str:
+    """Return the mean of first minus second over users, each user's mean over the seeds, and the p-value of the t test
+    over users and seeds; "-" where the runs are no longer there."""
     try:
-        first, second = (_by_user(one, recipe, seeds, work, metric) for recipe in recipes)
+        first, second = (_by_user(benchmark, recipe, seeds, work, metric) for recipe in recipes)
     except FileNotFoundError:
         return "-"
     difference = (first.mean(axis=1) - second.mean(axis=1)).dropna()
@@ -125,43 +128,45 @@ def paired(one: Set, recipes: tuple[str, str], seeds: Sequence[int], work: Path,
     return f"{difference.mean():+.4f} (p {p:.3f})" if p >= 0.001 else f"{difference.mean():+.4f} (p < .001)"
 
 
-def stability(one: Set, recipe: str, seeds: Sequence[int], work: Path) -> str:
-    """Rank correlation of ``poi_probability`` between every two seeds, the mean; "-" where there is nothing to
+def stability(benchmark: BenchmarkSet, recipe: str, seeds: Sequence[int], work: Path) -> str:
+    """Return the mean rank correlation of ``poi_probability`` between every two seeds; "-" where there is nothing to
     compare."""
     try:
-        frames = [pd.read_parquet(run_of(one, recipe, seed, work) / "diagnosis.parquet") for seed in seeds]
+        frames = [pd.read_parquet(run_of(benchmark, recipe, seed, work) / "diagnosis.parquet") for seed in seeds]
     except FileNotFoundError:
         return "-"
-    known = [frame.loc[frame["verdict"] != "missing", "poi_probability"].to_numpy() for frame in frames]
-    found = [spearmanr(a, b).statistic for k, a in enumerate(known) for b in known[:k]]
-    return f"{np.mean(found):.3f}" if found else "-"
+    probabilities = [frame.loc[frame["verdict"] != "missing", "poi_probability"].to_numpy() for frame in frames]
+    correlations = [spearmanr(a, b).statistic for k, a in enumerate(probabilities) for b in probabilities[:k]]
+    return f"{np.mean(correlations):.3f}" if correlations else "-"
 
 
-def no_learning_kernel(one: Set) -> dict[str, float]:
-    """AUC and ECE of a leave-one-out kernel ratio on the features as they are, nothing learned (cosine, bandwidth .2);
-    the probability is that of an equal prior over the modalities."""
-    dataset = Dataset.load(one.path)
+def no_learning_kernel(benchmark: BenchmarkSet) -> dict[str, float]:
+    """Return AUC and ECE of a leave-one-out kernel ratio on the unchanged features (cosine, bandwidth .2).
+
+    Nothing is learned; the probability is that of an equal prior over the modalities.
+    """
+    dataset = Dataset.load(benchmark.path)
     train_part = dataset.histories("train")
-    names = store.names(one.path)
+    names = store.names(benchmark.path)
     ratios, present = [], []
     for name in names:
-        features = store.load(one.path, name)
-        vectors = robust(features)
+        features = store.load(benchmark.path, name)
+        vectors = robust_scale(features)
         vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
         kernel = np.exp(vectors @ vectors.T / 0.2) * features.present
         base = kernel.mean(1)
         ratio = np.ones(len(train_part.items))
         for user in range(dataset.n_users):
-            at = slice(train_part.indptr[user], train_part.indptr[user + 1])
-            items = train_part.items[at]
+            history = slice(train_part.indptr[user], train_part.indptr[user + 1])
+            items = train_part.items[history]
             block = kernel[np.ix_(items, items)]
             np.fill_diagonal(block, 0.0)
             others = np.maximum(features.present[items].sum() - features.present[items], 1)
-            ratio[at] = block.sum(1) / others / base[items]
+            ratio[history] = block.sum(1) / others / base[items]
         ratios.append(ratio)
         present.append(features.present[train_part.items])
-    R, seen = np.stack(ratios, 1), np.stack(present, 1)
-    R = np.where(seen, R, 0.0)
+    R, has = np.stack(ratios, 1), np.stack(present, 1)
+    R = np.where(has, R, 0.0)
     probability = R / np.maximum(R.sum(1, keepdims=True), 1e-12)
     owner = train_part.owners
     frame = pd.DataFrame(
@@ -170,12 +175,12 @@ def no_learning_kernel(one: Set) -> dict[str, float]:
             "item_id": np.repeat(dataset.item_ids[train_part.items], len(names)),
             "modality": np.tile(np.array(names, dtype=object), len(owner)),
             "probability": probability.ravel(),
-            "seen": seen.ravel(),
+            "has": has.ravel(),
         }
     )
-    truth = one.read_truth()
+    truth = benchmark.read_truth()
     assert truth is not None
-    joined = truth.merge(frame[frame["seen"]], on=["user_id", "item_id", "modality"])
+    joined = truth.merge(frame[frame["has"]], on=["user_id", "item_id", "modality"])
     caused, guess = joined["caused"].to_numpy(), joined["probability"].to_numpy()
     return {"auc": auc(caused, guess), "ece": calibration_error(caused, guess)}
 
@@ -190,32 +195,32 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]) + "\n"
 
 
-def run_of(one: Set, recipe: str, seed: int, work: Path) -> Path:
-    """Where the run of ``measure`` is."""
-    return work / "runs" / one.name / f"{recipe.replace(':', '+').replace('/', '_')}-{seed}"
+def run_of(benchmark: BenchmarkSet, recipe: str, seed: int, work: Path) -> Path:
+    """Return the run folder of ``measure``."""
+    return work / "runs" / benchmark.name / f"{recipe.replace(':', '+').replace('/', '_')}-{seed}"
 
 
 def each(sets: str, recipes: Sequence[str], seeds: str, data: Path, work: Path) -> dict[str, dict[str, list[Any]]]:
-    found: dict[str, dict[str, list[Any]]] = defaultdict(dict)
+    lines: dict[str, dict[str, list[Any]]] = defaultdict(dict)
     for name in sets.split(","):
-        one = obtain(name, data, work)
-        ordered = Dataset.load(one.path).has_time
+        benchmark = obtain(name, data, work)
+        ordered = Dataset.load(benchmark.path).has_time
         for recipe in recipes:
             if not ordered and recipe.startswith(NEEDS_ORDER):
                 continue
             # A baseline has no seed.
             own = seeds.split(",")[:1] if recipe.split(":")[0] in BASELINES else seeds.split(",")
-            found[name][recipe] = [measure(one, recipe, int(seed), work) for seed in own]
-    return found
+            lines[name][recipe] = [measure(benchmark, recipe, int(seed), work) for seed in own]
+    return lines
 
 
-def tuned(one: Set, recipe: str, seed: int, work: Path) -> str:
-    """``recipe`` with the value of ``TUNED`` that is best on the validation split of ``one``."""
+def tuned(benchmark: BenchmarkSet, recipe: str, seed: int, work: Path) -> str:
+    """Return ``recipe`` with the value of ``TUNED`` that is best on the validation split of ``benchmark``."""
     if recipe not in TUNED:
         return recipe
     key, values = TUNED[recipe]
     variants = [recipe, *(f"{recipe}:baseline.{key}={value:g}" for value in values[1:])]
-    return max(variants, key=lambda variant: measure(one, variant, seed, work)["valid"]["recall@20"])
+    return max(variants, key=lambda variant: measure(benchmark, variant, seed, work)["valid"]["recall@20"])
 
 
 DATA, WORK = HERE.parent.parent / "shared" / "data", Path("/tmp/demure-bench")
@@ -229,7 +234,7 @@ def diagnosis(
     sets: Sets = PLANTED_SETS,
     recipes: Recipes = DEMURE_RECIPES,
 ) -> None:
-    """Who is right about noise: planted sets, against the truth."""
+    """Compare the diagnosis of planted sets with the truth."""
     rows = []
     for name, by_recipe in each(sets, recipes.split(","), seeds, data, work).items():
         kernel = no_learning_kernel(obtain(name, data, work))
@@ -251,10 +256,10 @@ ABLATIONS = {
     "users do not differ in reliance": "default:denoiser.reliance=false",
     "one cause at most": "default:denoiser.exclusive=true",
     "hard evidence": "default:denoiser.hard=true",
-    "only the past speaks": "default:denoiser.causal=true",
+    "only the past is evidence": "default:denoiser.causal=true",
     "nothing learned": "default:training.epochs=0",
     "without the items' own offsets": "default:training.offset_epochs=0",
-    "items do not hear their users": "default:training.hearings=0",
+    "without belief propagation": "default:training.hearings=0",  # the former name, as in the stored results
     "without the rivals of content": "default:denoiser.rivals=false",
     "without the `id` channel": "content-only",
 }
@@ -264,21 +269,23 @@ ABLATIONS = {
 def ablations(
     data: Data = DATA, work: Work = WORK, seeds: Seeds = "0,1,2", sets: Sets = "planted-hard,planted-smooth,demo"
 ) -> None:
-    """What each part is worth: the default with one part off."""
+    """Measure the default recipe with one part off at a time."""
     rows = []
     for name in sets.split(","):
-        one = obtain(name, data, work)
-        names = store.names(one.path)
+        benchmark = obtain(name, data, work)
+        names = store.names(benchmark.path)
         alone = {f"{modality} alone": f"default:modalities=[{modality}]" for modality in names}
-        found = each(name, [*ABLATIONS.values(), *alone.values()], seeds, data, work)[name]
+        by_recipe = each(name, [*ABLATIONS.values(), *alone.values()], seeds, data, work)[name]
         for words, recipe in (ABLATIONS | alone).items():
-            lines = found[recipe]
+            lines = by_recipe[recipe]
             row = [name, words]
             row += [_spread(line["diagnosis"][key] for line in lines) for key in ("auc", "ece", "log_loss")]
             row += [_spread(line["test"][key] for line in lines) for key in ("recall@20", "ndcg@20")]
             same = [line["seed"] for line in lines]
             tested = ("log_loss", "ndcg@20")
-            row += ["-" if recipe == "default" else paired(one, (recipe, "default"), same, work, m) for m in tested]
+            row += [
+                "-" if recipe == "default" else paired(benchmark, (recipe, "default"), same, work, m) for m in tested
+            ]
             rows.append(row)
     header = ["set", "part", "AUC", "ECE", "log-loss", "test r@20", "test n@20", "log-loss against the default"]
     publish("ablations", markdown([*header, "n@20 against the default"], rows))
@@ -292,11 +299,11 @@ def recommendation(
     sets: Sets = ALL_SETS,
     recipes: Recipes = ALL_RECIPES,
 ) -> None:
-    """Who recommends best: full ranking on validation and test; the learned baselines are tuned on validation."""
+    """Compare recommendations by full ranking on validation and test; learned baselines are tuned on validation."""
     rows = []
     for name in sets.split(","):
-        one = obtain(name, data, work)
-        chosen = [tuned(one, recipe, int(seeds.split(",")[0]), work) for recipe in recipes.split(",")]
+        benchmark = obtain(name, data, work)
+        chosen = [tuned(benchmark, recipe, int(seeds.split(",")[0]), work) for recipe in recipes.split(",")]
         for recipe, lines in each(name, chosen, seeds, data, work)[name].items():
             split = "test" if "test" in lines[0] else "valid"
             row = [name, recipe, _spread(line["valid"]["recall@20"] for line in lines), split]

@@ -1,4 +1,4 @@
-"""What the diagnosis says of real data, its placebo beside it: `python benchmarks/real.py`.
+"""The diagnosis of real data, with its placebo: `python benchmarks/real.py`.
 
 Prints a row per set and modality, as Markdown for results/real.md. Nothing here is selected on a test split.
 """
@@ -31,7 +31,7 @@ COLUMNS = (
 
 
 def rows_of(name: str, run: Path) -> list[list[str]]:
-    """The rows of a finished run."""
+    """Return the rows of a finished run."""
     manifest = json.loads((run / "run.json").read_text())
     verdicts = pd.read_parquet(run / "diagnosis.parquet")
     poi = verdicts.assign(poi=verdicts.verdict == "poi").groupby(["user_id", "position"]).poi.any()
@@ -39,13 +39,13 @@ def rows_of(name: str, run: Path) -> list[list[str]]:
     rivals = [causes.get(rival, 0.0) for rival in ("popularity", "transition", "taste")]
     rows = []
     for modality, placebo in manifest["placebo"].items():
-        there = verdicts[(verdicts.modality == modality) & (verdicts.verdict != "missing")]
+        own = verdicts[(verdicts.modality == modality) & (verdicts.verdict != "missing")]
         rows.append(
             [
                 name,
                 modality,
-                f"{(there.verdict == 'poi').mean():.3f}",
-                f"{there.poi_probability.mean():.3f}",
+                f"{(own.verdict == 'poi').mean():.3f}",
+                f"{own.poi_probability.mean():.3f}",
                 f"{placebo['mean_probability']:.3f}",
                 f"{placebo['excess']:.3f} ({placebo['low']:.3f} to {placebo['high']:.3f})"
                 if placebo["admitted"]
@@ -69,9 +69,9 @@ def main(
     print("| " + " | ".join(COLUMNS) + " |")
     print("| " + " | ".join("---" for _ in COLUMNS) + " |")
     for name in sets.split(","):
-        one, run = obtain(name, data, work), work / "real" / name
+        benchmark, run = obtain(name, data, work), work / "real" / name
         shutil.rmtree(run, ignore_errors=True)
-        train(one.path, run, overrides=[key for key in overrides.split(",") if key], device="cpu")
+        train(benchmark.path, run, overrides=[key for key in overrides.split(",") if key], device="cpu")
         for row in rows_of(name, run):
             print("| " + " | ".join(row) + " |", flush=True)
 

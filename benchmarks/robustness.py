@@ -1,4 +1,4 @@
-"""What swapped pictures and texts do, and how cold items fare: `python benchmarks/robustness.py swaps|cold`."""
+"""The effect of swapped pictures and texts, and metrics of cold items: `python benchmarks/robustness.py swaps|cold`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import typer
 from quality import DATA, WORK, Data, Recipes, Seeds, Sets, Work, markdown, measure, publish, run_of
-from sets import Set, obtain
+from sets import BenchmarkSet, obtain
 
 from demure.data.dataset import Dataset
 from demure.diagnosis.calibration import auc
@@ -24,33 +24,33 @@ app = typer.Typer(add_completion=False)
 BANDS = ((0, 0), (1, 4), (5, 19), (20, 10**9))
 
 
-def swapped(one: Set, modality: str, share: float, work: Path) -> tuple[Set, np.ndarray]:
-    """``one`` with the features of ``share`` of its items dealt anew among them, none to its owner; and which (I,)."""
-    features = store.load(one.path, modality)
+def swapped(benchmark: BenchmarkSet, modality: str, share: float, work: Path) -> tuple[BenchmarkSet, np.ndarray]:
+    """Return ``benchmark`` with the features of ``share`` of its items permuted, and a mask (I,) of these items."""
+    features = store.load(benchmark.path, modality)
     random = np.random.default_rng(0)
     present = np.flatnonzero(features.present)
     chosen = random.permutation(present)[: int(share * len(present))]
     vectors = features.vectors.copy()
     vectors[chosen] = features.vectors[np.roll(chosen, 1)]
-    name = f"{one.name}~{modality}{share:g}"
+    name = f"{benchmark.name}~{modality}{share:g}"
     out = work / "sets" / name
     if not out.exists():
-        shutil.copytree(one.path, out)
+        shutil.copytree(benchmark.path, out)
         store.save(out, Features(modality, vectors, features.present, features.provenance | {"swapped": share}))
     mask = np.zeros(len(features.present), bool)
     mask[chosen] = True
-    return Set(name, out), mask
+    return BenchmarkSet(name, out), mask
 
 
-def found(run: Path, dataset: Dataset, modality: str, mask: np.ndarray) -> tuple[float, float]:
-    """AUC in telling the swapped items from the others, of an item's mean probability to be noise and of its mean
-    evidence, turned round."""
+def auc_of_swapped(run: Path, dataset: Dataset, modality: str, mask: np.ndarray) -> tuple[float, float]:
+    """Return the AUC of separating swapped items from the others: by the mean probability to be noise, and by the mean
+    evidence, negated."""
     columns = ["item_id", "modality", "poi_probability", "evidence", "verdict"]
     frame = pd.read_parquet(run / "diagnosis.parquet", columns=columns)
     items = frame[(frame["modality"] == modality) & (frame["verdict"] != "missing")].groupby("item_id")
     means = items[["poi_probability", "evidence"]].mean()
-    was = pd.Series(mask.astype(float), index=dataset.item_ids).reindex(means.index).to_numpy()
-    return auc(was, -means["poi_probability"].to_numpy()), auc(was, -means["evidence"].to_numpy())
+    is_swapped = pd.Series(mask.astype(float), index=dataset.item_ids).reindex(means.index).to_numpy()
+    return auc(is_swapped, -means["poi_probability"].to_numpy()), auc(is_swapped, -means["evidence"].to_numpy())
 
 
 @app.command()
@@ -65,13 +65,13 @@ def swaps(
     """Give the pictures, then the texts, of some items to others: recall lost, and swapped items found."""
     rows = []
     for name in sets.split(","):
-        one = obtain(name, data, work)
-        for modality in store.names(one.path):
+        benchmark = obtain(name, data, work)
+        for modality in store.names(benchmark.path):
             for recipe in recipes.split(","):
                 runs = [int(seed) for seed in seeds.split(",")]
-                whole = np.array([measure(one, recipe, seed, work)["test"]["recall@20"] for seed in runs])
+                whole = np.array([measure(benchmark, recipe, seed, work)["test"]["recall@20"] for seed in runs])
                 for share in map(float, shares.split(",")):
-                    other, mask = swapped(one, modality, share, work)
+                    other, mask = swapped(benchmark, modality, share, work)
                     recall = np.array([measure(other, recipe, seed, work)["test"]["recall@20"] for seed in runs])
                     row = [name, modality, f"{share:.0%}", recipe, f"{whole.mean():.4f}", f"{recall.mean():.4f}"]
                     spread = f"{(1 - recall / whole).std(ddof=1):.1%}" if len(runs) > 1 else "-"
@@ -79,7 +79,7 @@ def swaps(
                     folders = [run_of(other, recipe, seed, work) for seed in runs]
                     if all((folder / "diagnosis.parquet").exists() for folder in folders):
                         dataset = Dataset.load(other.path)
-                        by = np.mean([found(folder, dataset, modality, mask) for folder in folders], axis=0)
+                        by = np.mean([auc_of_swapped(folder, dataset, modality, mask) for folder in folders], axis=0)
                         rows.append([*row, *(f"{value:.3f}" for value in by)])
                     else:
                         rows.append([*row, "-", "-"])
@@ -98,27 +98,27 @@ def swaps(
     publish("swaps", markdown(header, rows))
 
 
-def frozen(one: Set, share: float, work: Path) -> Set:
-    """``one`` as if nobody had taken ``share`` of its items in training: what they have of content stays."""
-    name = f"{one.name}~frozen{share:g}"
+def frozen(benchmark: BenchmarkSet, share: float, work: Path) -> BenchmarkSet:
+    """Return ``benchmark`` without the training interactions of ``share`` of its items; their content stays."""
+    name = f"{benchmark.name}~frozen{share:g}"
     out, raw = work / "sets" / name, work / "raw" / name
     if not out.exists():
-        dataset = Dataset.load(one.path)
+        dataset = Dataset.load(benchmark.path)
         chosen = np.random.default_rng(0).permutation(dataset.item_ids)[: int(share * dataset.n_items)]
-        rows = pd.read_parquet(one.path / "interactions.parquet")
+        rows = pd.read_parquet(benchmark.path / "interactions.parquet")
         raw.mkdir(parents=True, exist_ok=True)
         rows[(rows["split"] != "train") | ~rows["item_id"].isin(chosen)].to_parquet(raw / "interactions.parquet")
         dataset.items[["item_id"]].to_parquet(raw / "items.parquet")
         files = {}
-        for modality in store.names(one.path):
-            features = store.load(one.path, modality)
+        for modality in store.names(benchmark.path):
+            features = store.load(benchmark.path, modality)
             files[modality] = raw / f"{modality}.npy"
             np.save(files[modality], np.where(features.present[:, None], features.vectors, np.nan))
         options = PrepareOptions(
             raw / "interactions.parquet", out, items=raw / "items.parquet", features=files, split="given"
         )
         prepare_with_features(options)
-    return Set(name, out)
+    return BenchmarkSet(name, out)
 
 
 @app.command()
@@ -135,17 +135,19 @@ def cold(
     rows = []
     seed = int(seeds.split(",")[0])
     for name in sets.split(","):
-        one = frozen(obtain(name, data, work), share, work)
-        dataset = Dataset.load(one.path)
+        benchmark = frozen(obtain(name, data, work), share, work)
+        dataset = Dataset.load(benchmark.path)
         test = dataset.histories("test")
         taken = np.bincount(dataset.histories("train").items, minlength=dataset.n_items)
         users = np.flatnonzero(test.lengths == 1)
         items = test.items[test.indptr[users]]
-        target = pd.DataFrame({"taken": taken[items], "has": modalities_of(one)[items]}, index=dataset.user_ids[users])
+        target = pd.DataFrame(
+            {"taken": taken[items], "has": modalities_of(benchmark)[items]}, index=dataset.user_ids[users]
+        )
         kinds = ["any", *(sorted(set(target["has"])) if target["has"].nunique() > 1 else [])]
         for recipe in recipes.split(","):
-            measure(one, recipe, seed, work)
-            run = run_of(one, recipe, seed, work)
+            measure(benchmark, recipe, seed, work)
+            run = run_of(benchmark, recipe, seed, work)
             file = work / "per-user.parquet"
             evaluate_runs([run], per_user=file, ks=(20,), device="cpu")
             recall = pd.read_parquet(file).set_index("user_id")["recall@20"]
@@ -155,8 +157,8 @@ def cold(
                 of_kind = target["has"].eq(kind) | (kind == "any")
                 asked = [(recall, target["taken"].between(low, high)) for low, high in BANDS]
                 for values, chosen in [*asked, (among_cold, target["taken"].eq(0))]:
-                    found = values.reindex(target.index[of_kind & chosen])
-                    row.append(f"{found.mean():.3f} ({len(found)})" if len(found) else "-")
+                    recalls = values.reindex(target.index[of_kind & chosen])
+                    row.append(f"{recalls.mean():.3f} ({len(recalls)})" if len(recalls) else "-")
                 rows.append(row)
         chance = min(1.0, 20 / max(1, int((taken == 0).sum())))
         rows.append([name, "by chance", "any", *"----", f"{chance:.3f}"])
@@ -174,23 +176,25 @@ def cold(
 
 
 def recall_among(run: Path, allowed_I: np.ndarray, users: np.ndarray, items: np.ndarray) -> np.ndarray:
-    """Recall@20 of ``items``, one for each of ``users``, in the ranking of the allowed items alone (U,); ties are in
-    any order. 0 where the item is not allowed."""
+    """Return the recall@20 of ``items``, one for each of ``users``, in the ranking of the allowed items alone (U,).
+
+    Ties are in any order; 0 where the item is not allowed.
+    """
     score = load_run(run).scorer("test")
-    found = np.zeros(len(users))
+    recall = np.zeros(len(users))
     for rows in np.array_split(np.flatnonzero(allowed_I[items]), 20):
         if len(rows):
             scores = score(users[rows])
             own = scores[np.arange(len(rows)), items[rows]][:, None]
-            above, alike = ((side & allowed_I).sum(1) for side in (scores > own, scores == own))
-            found[rows] = np.clip((20 - above) / alike, 0, 1)
-    return found
+            above, equal = ((side & allowed_I).sum(1) for side in (scores > own, scores == own))
+            recall[rows] = np.clip((20 - above) / equal, 0, 1)
+    return recall
 
 
-def modalities_of(one: Set) -> np.ndarray:
-    """The names of the modalities that each item has, joined by ``+`` (I,)."""
-    names = store.names(one.path)
-    present = np.stack([store.load(one.path, name).present for name in names], 1)
+def modalities_of(benchmark: BenchmarkSet) -> np.ndarray:
+    """Return the names of the modalities that each item has, joined by ``+`` (I,)."""
+    names = store.names(benchmark.path)
+    present = np.stack([store.load(benchmark.path, name).present for name in names], 1)
     return np.array(["+".join(np.array(names)[row]) or "none" for row in present], dtype=object)
 
 

@@ -1,6 +1,6 @@
-"""How fast `demure ui` opens a user of a large run: `python benchmarks/seeing.py --users 1000000`.
+"""Measure how fast `demure ui` opens a user of a large run: `python benchmarks/seeing.py --users 1000000`.
 
-The run folder is made up (no model made it), of the shape and row groups that a training writes.
+The run folder is synthetic (without a model), with the shape and row groups that a training writes.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import typer
 
+from demure.diagnosis.verdict import assign_verdicts
 from demure.files import write_json
 from demure.web.serve import site
 
@@ -29,7 +30,7 @@ _CHUNK = 100_000
 
 
 def make(folder: Path, users: int, items: int, seed: int = 0) -> Path:
-    """A dataset and a run of ``users`` with 4 to 16 choices each, in ``folder``; two supports per verdict."""
+    """Write a dataset and a run of ``users`` with 4 to 16 choices each to ``folder``; two supports per verdict."""
     random = np.random.default_rng(seed)
     dataset, run = folder / "dataset", folder / "run"
     shutil.rmtree(folder, ignore_errors=True)
@@ -59,18 +60,19 @@ def make(folder: Path, users: int, items: int, seed: int = 0) -> Path:
             "modality": names.take(pa.array(np.tile(np.arange(M), n))),
         }
         base["item_id"] = item_ids.take(pa.array(np.repeat(item, M)))
-        verdict = pa.array(np.where(probability.ravel() >= 0.5, "poi", "noise").tolist())
-        told = {"poi_probability": probability.ravel(), "evidence": np.log(probability / (1 - probability)).ravel()}
+        evidence = np.log(probability / (1 - probability))
+        verdict = pa.array(assign_verdicts(probability, evidence, np.full(probability.shape, True)).ravel().tolist())
+        numbers = {"poi_probability": probability.ravel(), "evidence": evidence.ravel()}
         order = ["user_id", "item_id", "modality", "poi_probability", "evidence", "verdict", "position"]
-        table = pa.table(base | told | {"verdict": verdict, "position": np.repeat(position, M)}).select(order)
+        table = pa.table(base | numbers | {"verdict": verdict, "position": np.repeat(position, M)}).select(order)
         write(run / "diagnosis.parquet", table)
         other = start[:, None] + random.integers(0, np.repeat(length, length)[:, None], (n, 2 * M))
-        speak = {name: column.take(pa.array(np.repeat(np.arange(n * M), 2))) for name, column in base.items()}
-        speak["position"] = pa.array(np.repeat(position, 2 * M))
-        speak["support_rank"] = pa.array(np.tile([1, 2], n * M))
-        speak["support_item_id"] = item_ids.take(pa.array(item[other].ravel()))
-        speak["weight"] = pa.array(np.full(2 * n * M, 0.3))
-        write(run / "supports.parquet", pa.table(speak))
+        supports = {name: column.take(pa.array(np.repeat(np.arange(n * M), 2))) for name, column in base.items()}
+        supports["position"] = pa.array(np.repeat(position, 2 * M))
+        supports["support_rank"] = pa.array(np.tile([1, 2], n * M))
+        supports["support_item_id"] = item_ids.take(pa.array(item[other].ravel()))
+        supports["weight"] = pa.array(np.full(2 * n * M, 0.3))
+        write(run / "supports.parquet", pa.table(supports))
         shares = random.dirichlet((2, 2, 0.3), len(block))
         reliance = pa.table(
             {
@@ -80,9 +82,9 @@ def make(folder: Path, users: int, items: int, seed: int = 0) -> Path:
             }
         )
         write(run / "reliance.parquet", reliance)
-        dated = {"user_id": user_ids.take(pa.array(user)), "item_id": item_ids.take(pa.array(item))}
-        dated |= {"timestamp": 1.6e9 + 86_400.0 * position, "split": pa.array(["train"] * n)}
-        write(dataset / "interactions.parquet", pa.table(dated))
+        interactions = {"user_id": user_ids.take(pa.array(user)), "item_id": item_ids.take(pa.array(item))}
+        interactions |= {"timestamp": 1.6e9 + 86_400.0 * position, "split": pa.array(["train"] * n)}
+        write(dataset / "interactions.parquet", pa.table(interactions))
     for writer in writers.values():
         writer.close()
     pq.write_table(pa.table({"user_id": user_ids}), dataset / "users.parquet")
@@ -90,41 +92,41 @@ def make(folder: Path, users: int, items: int, seed: int = 0) -> Path:
     genres = pa.array([f"genre {k % 20}" for k in range(items)])
     pq.write_table(pa.table({"item_id": item_ids, "title": titles, "genres": genres}), dataset / "items.parquet")
     write_json(dataset / "dataset.json", {"format_version": 1, "hashes": {}, "images_root": None})
-    manifest = {"format_version": 1, "recipe": "made up", "dataset": {"path": str(dataset), "identity": {}}}
+    manifest = {"format_version": 1, "recipe": "synthetic", "dataset": {"path": str(dataset), "identity": {}}}
     write_json(run / "run.json", manifest)
     return run
 
 
-def main(users: int = 1_000_000, items: int = 100_000, asked: int = 200, work: Path = WORK) -> None:
-    """Make the run if it is not there, open it, and time the questions that the page asks."""
+def main(users: int = 1_000_000, items: int = 100_000, queries: int = 200, work: Path = WORK) -> None:
+    """Write the run if it is absent, open it, and time the queries that the page sends."""
     folder = work / f"{users}"
     run = folder / "run"
     if not (run / "run.json").is_file():
         run = make(folder, users, items)
     rows = pq.ParquetFile(run / "diagnosis.parquet").metadata.num_rows
-    began = time.monotonic()
-    opened = site(run, port=0)
-    ready = time.monotonic() - began
-    threading.Thread(target=opened.serve, daemon=True).start()
+    start = time.monotonic()
+    server = site(run, port=0)
+    ready = time.monotonic() - start
+    threading.Thread(target=server.serve, daemon=True).start()
     random = np.random.default_rng(1)
     ids = pq.read_table(folder / "dataset" / "users.parquet").column("user_id").to_pylist()
-    questions = {
-        "a user": [f"api/user?id={ids[k]}" for k in random.integers(0, users, asked)],
+    paths_of = {
+        "a user": [f"api/user?id={ids[k]}" for k in random.integers(0, users, queries)],
         "a search for users": [f"api/users?wanted={k}&sort=choices" for k in random.integers(100, 9999, 30)],
         "an item": [f"api/item?id=i{k:06}" for k in random.integers(0, items, 30)],
         "a search for items": [f"api/items?wanted={k}&sort=choices" for k in random.integers(100, 9999, 30)],
     }
     lines = []
-    for name, paths in questions.items():
-        taken = []
+    for name, paths in paths_of.items():
+        milliseconds = []
         for path in paths:
             start = time.monotonic()
-            with urllib.request.urlopen(opened.url + path) as answer:
+            with urllib.request.urlopen(server.url + path) as answer:
                 json.load(answer)
-            taken.append(1000 * (time.monotonic() - start))
-        median, most = np.percentile(taken, [50, 95])
-        told = {"question": name, "asked": len(taken), "median ms": median, "95 % ms": most, "most ms": max(taken)}
-        lines.append(told)
+            milliseconds.append(1000 * (time.monotonic() - start))
+        median, high = np.percentile(milliseconds, [50, 95])
+        counts = {"query": name, "queries": len(milliseconds)}
+        lines.append(counts | {"median ms": median, "95 % ms": high, "max ms": max(milliseconds)})
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"{users:,} users, {rows:,} rows of verdicts; ready after {ready:.1f} s, peak {memory:.1f} GiB")
     print(pd.DataFrame(lines).to_string(index=False, float_format="%.0f"))

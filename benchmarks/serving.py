@@ -1,7 +1,7 @@
 """The k best items of a large catalogue, exactly and by usearch: `python benchmarks/serving.py --items 10000,100000`.
 
 Vectors lie around 500 centres in 16 of 64 dimensions, with lengths that differ, as item vectors do; queries lie around
-the same centres. Threads as the machine has cores, for both ways.
+the same centres. Both ways use a thread per core of the machine.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ DIM, TRUE_DIM, CENTRES, K, QUERIES = 64, 16, 500, 20, 500
 
 
 def vectors(items: int, queries: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Items (I, 64) and queries (Q, 64)."""
+    """Return items (I, 64) and queries (Q, 64)."""
     rng = np.random.default_rng(seed)
     centres, basis = rng.normal(size=(CENTRES, TRUE_DIM)), rng.normal(size=(TRUE_DIM, DIM)) / DIM**0.5
     of = lambda n: centres[rng.integers(CENTRES, size=n)] + 0.5 * rng.normal(size=(n, TRUE_DIM))  # noqa: E731
     lengths = rng.gamma(8, 1 / 8, size=(items, 1))
-    made = (of(items) * lengths) @ basis + 0.02 * rng.normal(size=(items, DIM))
-    return made.astype(np.float32), (of(queries) @ basis).astype(np.float32)
+    item_vectors = (of(items) * lengths) @ basis + 0.02 * rng.normal(size=(items, DIM))
+    return item_vectors.astype(np.float32), (of(queries) @ basis).astype(np.float32)
 
 
 def milliseconds(call: Callable[[np.ndarray], object], queries: np.ndarray, at_once: int) -> float:
-    """Per query, the best of three rounds."""
-    blocks = [queries[at : at + at_once] for at in range(0, len(queries), at_once)]
+    """Return the time per query, the best of three rounds."""
+    blocks = [queries[row : row + at_once] for row in range(0, len(queries), at_once)]
     call(blocks[0])
-    found = []
+    times = []
     for _ in range(3):
-        began = time.perf_counter()
+        start = time.perf_counter()
         for block in blocks:
             call(block)
-        found.append(1000 * (time.perf_counter() - began) / len(queries))
-    return min(found)
+        times.append(1000 * (time.perf_counter() - start) / len(queries))
+    return min(times)
 
 
 def main(items: Annotated[str, typer.Option(help="Comma-separated catalogue sizes.")] = "10000,100000") -> None:
@@ -48,15 +48,15 @@ def main(items: Annotated[str, typer.Option(help="Comma-separated catalogue size
     print("| items | way | build s | MB | recall@20 | ms a query, alone | ms a query, 256 at once |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for size in map(int, items.split(",")):
-        held, queries = vectors(size, QUERIES)
-        best, _ = exact_top_k(queries, held, K)
+        item_vectors, queries = vectors(size, QUERIES)
+        best, _ = exact_top_k(queries, item_vectors, K)
         few = queries[:50]
-        exact = lambda q, held=held: exact_top_k(q, held, K)  # noqa: E731
+        exact = lambda q, items=item_vectors: exact_top_k(q, items, K)  # noqa: E731
         times = f"{milliseconds(exact, few, 1):.2f} | {milliseconds(exact, queries, 256):.2f}"
-        print(f"| {size:,} | exact | - | {held.nbytes / 1e6:.0f} | 1 | {times} |", flush=True)
-        began = time.perf_counter()
-        index = build_index(held)
-        built = time.perf_counter() - began
+        print(f"| {size:,} | exact | - | {item_vectors.nbytes / 1e6:.0f} | 1 | {times} |", flush=True)
+        start = time.perf_counter()
+        index = build_index(item_vectors)
+        built = time.perf_counter() - start
         with tempfile.TemporaryDirectory() as folder:
             index.save(str(Path(folder) / "index"))
             megabytes = (Path(folder) / "index").stat().st_size / 1e6
@@ -64,7 +64,7 @@ def main(items: Annotated[str, typer.Option(help="Comma-separated catalogue size
             near = lambda q, e=expansion, i=index: search(i, q, K, expansion=e)  # noqa: E731
             times = f"{milliseconds(near, few, 1):.2f} | {milliseconds(near, queries, 256):.2f}"
             recall = recall_of(best, near(queries))
-            way = f"usearch, {expansion} looked at"
+            way = f"usearch, expansion {expansion}"
             print(f"| {size:,} | {way} | {built:.1f} | {megabytes:.0f} | {recall:.4f} | {times} |", flush=True)
 
 

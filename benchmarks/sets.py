@@ -21,31 +21,33 @@ NAMES = (*(f"planted-{kind}" for kind in PLANTED), "demo", "ml-100k", "tiktok")
 
 
 @dataclass(frozen=True)
-class Set:
-    """A prepared dataset folder; ``truth`` where the cause of every choice is known."""
+class BenchmarkSet:
+    """A prepared dataset folder; ``truth``: the file with the cause of every choice, where these are known."""
 
     name: str
     path: Path
     truth: Path | None = None
 
     def read_truth(self) -> pd.DataFrame | None:
-        """The planted truth, or None."""
+        """Return the planted truth, or None."""
         if self.truth is None:
             return None
         return pd.read_csv(self.truth, dtype={"user_id": str, "item_id": str, "modality": str})
 
 
-def obtain(name: str, data: Path, work: Path) -> Set:
-    """The set ``name`` from the raw files under ``data`` (``../shared/data``), prepared under ``work``."""
+def obtain(name: str, data: Path, work: Path) -> BenchmarkSet:
+    """Return the set ``name``, prepared under ``work`` from the raw files under ``data`` (``../shared/data``)."""
     out = work / "sets" / name
     if name == "demo":
-        made = work / "raw" / "demo"
-        if not made.exists():
-            render(made, CatalogueOptions(seed=0))
+        raw_demo = work / "raw" / "demo"
+        if not raw_demo.exists():
+            render(raw_demo, CatalogueOptions(seed=0))
         if not out.exists():
-            prepare_with_features(PrepareOptions(made / "interactions.csv", out, items=made / "items.csv", images=made))
+            prepare_with_features(
+                PrepareOptions(raw_demo / "interactions.csv", out, items=raw_demo / "items.csv", images=raw_demo)
+            )
             extract(out, text="tfidf", image="color")
-        return Set(name, out, made / "truth.csv")
+        return BenchmarkSet(name, out, raw_demo / "truth.csv")
     noise = name.endswith("-random")
     base = name.removesuffix("-random")
     raw = data / ("ml-100k-posters" if base == "ml-100k" else base)
@@ -79,11 +81,11 @@ def obtain(name: str, data: Path, work: Path) -> Set:
                 PrepareOptions(raw / "interactions.csv", out, items=raw / "items.csv", features=features)
             )
     truth = raw / "truth.csv"
-    return Set(name, out, truth if truth.exists() else None)
+    return BenchmarkSet(name, out, truth if truth.exists() else None)
 
 
 def _noise(items: Path, folder: Path) -> dict[str, Path]:
-    """An image and a text of 64 columns of noise for every item of the file ``items``."""
+    """Write an image and a text of 64 columns of noise for every item of the file ``items``."""
     folder.mkdir(parents=True, exist_ok=True)
     random, count = np.random.default_rng(0), len(pd.read_csv(items, dtype=str))
     features = {name: folder / f"{name}.npy" for name in ("image", "text")}

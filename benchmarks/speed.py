@@ -29,16 +29,16 @@ Data = Annotated[Path, typer.Option(help="Folder with ml-100k-posters and tiktok
 
 
 def timed(command: Sequence[str]) -> tuple[float, float]:
-    """Seconds and peak GiB of one command; stops the benchmark if it fails."""
-    began = time.monotonic()
+    """Return the seconds and the peak GiB of one command; stop the benchmark if it fails."""
+    start = time.monotonic()
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     assert child.stderr is not None
-    said = child.stderr.read()
+    errors = child.stderr.read()
     _, status, usage = os.wait4(child.pid, 0)
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
-        raise SystemExit(f"{' '.join(command)}: exit {child.returncode}\n{said[-500:]}")
-    return time.monotonic() - began, usage.ru_maxrss / 2**20
+        raise SystemExit(f"{' '.join(command)}: exit {child.returncode}\n{errors[-500:]}")
+    return time.monotonic() - start, usage.ru_maxrss / 2**20
 
 
 def _table(header: str, rows: list[str]) -> None:
@@ -47,7 +47,7 @@ def _table(header: str, rows: list[str]) -> None:
 
 @app.command()
 def start_up(rounds: int = 15) -> None:
-    """`demure --help` against a bare Typer app's, alternating."""
+    """Compare `demure --help` with the help of a bare Typer app, in turns."""
     with tempfile.TemporaryDirectory() as folder:
         bare = Path(folder) / "bare.py"
         bare.write_text(BARE)
@@ -64,7 +64,7 @@ def start_up(rounds: int = 15) -> None:
 
 @app.command()
 def pipeline(data: Data = DATA, work: Path = Path("/tmp/demure-speed")) -> None:
-    """Every command on ML-100K with posters, and on TikTok as far as its split goes."""
+    """Measure every command on ML-100K with posters, and those that its split allows on TikTok."""
     shutil.rmtree(work, ignore_errors=True)
     movies, tiktok = data / "ml-100k-posters", data / "tiktok"
     ml, tk = work / "ml-100k", work / "tiktok"
@@ -100,7 +100,7 @@ def _prepare(interactions: Path, out: Path, *options: object) -> list[str]:
 
 @app.callback(invoke_without_command=True)
 def everything(context: typer.Context) -> None:
-    """All of it, with the machine it ran on."""
+    """Run everything, and print the machine first."""
     if context.invoked_subcommand is None:
         print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}\n")
         start_up()

@@ -30,7 +30,8 @@ Row = dict[str, str | None]
 class _ColumnEncoding(Protocol):
     """The encoding of one column, in ``width`` places of the vector."""
 
-    width: int
+    @property
+    def width(self) -> int: ...
 
     def fill(self, value: str, out: np.ndarray) -> None:
         """Write a vector of length 1 into ``out`` (width,), which is zero, or leave it zero for an unknown value."""
@@ -130,7 +131,8 @@ class Attributes:
         self.blocks, self.alone, self.constant = {}, [], []
         for column in rows[0] if rows else ():
             values = [value for value in (row[column] for row in rows) if value is not None]
-            block = _number_encoding(column, values) or self._category_encoding(values, column, len(rows))
+            block: _ColumnEncoding | None = _number_encoding(column, values)
+            block = block or self._category_encoding(values, column, len(rows))
             if block is None:
                 self.constant.append(column)
             else:

@@ -154,7 +154,7 @@ class Color:
 
     def encode(self, prepared: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
         """Return (n, D) float32."""
-        lab = _lab(np.stack(prepared).astype(np.float32) / 255)
+        lab = _lab(np.stack(list(prepared)).astype(np.float32) / 255)
         blocks = [_joint(lab), _grid(lab), _thumbnail(lab), _edges(lab[..., 0])]
         return np.concatenate([_unit(block) for block in blocks], axis=1).astype(np.float32) / 2
 
@@ -166,15 +166,17 @@ def _lab(rgb: np.ndarray) -> np.ndarray:
     xyz = linear @ (matrix / matrix.sum(axis=1, keepdims=True)).T
     cube = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
     lightness = 1.16 * cube[..., 1] - 0.16
-    return np.stack([lightness, 5 * (cube[..., 0] - cube[..., 1]), 2 * (cube[..., 1] - cube[..., 2])], axis=-1).astype(
-        np.float32
+    lab: np.ndarray = np.stack(
+        [lightness, 5 * (cube[..., 0] - cube[..., 1]), 2 * (cube[..., 1] - cube[..., 2])], axis=-1
     )
+    return lab.astype(np.float32)
 
 
 def _soft_bins(values: np.ndarray, low: float, high: float, bins: int) -> np.ndarray:
     """Return (..., bins): each value is shared by its two nearest bin centres."""
     place = np.clip((values - low) / (high - low), 0, 1) * (bins - 1)
-    return np.maximum(1 - np.abs(place[..., None] - np.arange(bins, dtype=np.float32)), 0)
+    shares: np.ndarray = np.maximum(1 - np.abs(place[..., None] - np.arange(bins, dtype=np.float32)), 0)
+    return shares
 
 
 def _joint(lab: np.ndarray) -> np.ndarray:
@@ -187,7 +189,8 @@ def _joint(lab: np.ndarray) -> np.ndarray:
         _soft_bins(pixels[..., 2], -0.6, 0.6, 5),
     )
     chroma = (a[..., :, None] * b[..., None, :]).reshape(n, -1, 25)
-    return np.sqrt(np.matmul(lightness.transpose(0, 2, 1), chroma).reshape(n, 125) / pixels.shape[1])
+    histogram: np.ndarray = np.matmul(lightness.transpose(0, 2, 1), chroma).reshape(n, 125) / pixels.shape[1]
+    return np.sqrt(histogram)
 
 
 def _grid(lab: np.ndarray) -> np.ndarray:
@@ -202,14 +205,16 @@ def _grid(lab: np.ndarray) -> np.ndarray:
     fields = [
         both[:, edges[r] : edges[r + 1], edges[c] : edges[c + 1]].mean(axis=(1, 2)) for r in range(3) for c in range(3)
     ]
-    return np.sqrt(np.stack(fields, axis=1).reshape(n, -1))
+    histograms: np.ndarray = np.stack(fields, axis=1).reshape(n, -1)
+    return np.sqrt(histograms)
 
 
 def _thumbnail(lab: np.ndarray) -> np.ndarray:
     """Return an 8 x 8 thumbnail, (n, 192)."""
     n, side = len(lab), lab.shape[1] // 8
     small = lab.reshape(n, 8, side, 8, side, 3).mean(axis=(2, 4))
-    return (small - np.array([0.5, 0, 0], dtype=np.float32)).reshape(n, -1)
+    centred: np.ndarray = small - np.array([0.5, 0, 0], dtype=np.float32)
+    return centred.reshape(n, -1)
 
 
 def _edges(lightness: np.ndarray) -> np.ndarray:
@@ -222,8 +227,10 @@ def _edges(lightness: np.ndarray) -> np.ndarray:
     oriented = np.maximum(1 - np.minimum(away, 8 - away), 0) * strength[..., None]
     flat = np.full((*strength.shape, 1), 0.02, dtype=np.float32)
     fields = np.concatenate([oriented, flat], axis=-1).reshape(n, 4, side, 4, side, 9).mean(axis=(2, 4))
-    return np.sqrt(fields / fields.sum(axis=-1, keepdims=True)).reshape(n, -1)
+    shares: np.ndarray = fields / fields.sum(axis=-1, keepdims=True)
+    return np.sqrt(shares).reshape(n, -1)
 
 
 def _unit(block: np.ndarray) -> np.ndarray:
-    return block / np.maximum(np.linalg.norm(block, axis=1, keepdims=True), 1e-9)
+    unit: np.ndarray = block / np.maximum(np.linalg.norm(block, axis=1, keepdims=True), 1e-9)
+    return unit

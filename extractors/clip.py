@@ -130,12 +130,13 @@ class ClipImage(_ClipTower):
 
     def prepare(self, image: Image.Image) -> torch.Tensor:
         """Return (3, side, side) float32, preprocessed as the model's own configuration states."""
-        return self.transform(image)
+        pixels: torch.Tensor = self.transform(image)
+        return pixels
 
     def encode(self, prepared: Sequence[torch.Tensor] | np.ndarray) -> np.ndarray:
         """Return (n, D) float32."""
         with self.settings.inference():
-            vectors = self.model.encode_image(self.settings.to_batch(prepared), normalize=True)
+            vectors: torch.Tensor = self.model.encode_image(self.settings.to_batch(prepared), normalize=True)
             return vectors.float().cpu().numpy()
 
     def identity(self) -> dict[str, Any]:
@@ -153,7 +154,8 @@ class ClipText(_ClipTower):
         """Return (n, D) float32."""
         with self.settings.inference():
             tokens = self.tokenizer(list(texts)).to(self.device)
-            return self.model.encode_text(tokens, normalize=True).float().cpu().numpy()
+            vectors: torch.Tensor = self.model.encode_text(tokens, normalize=True)
+            return vectors.float().cpu().numpy()
 
     def identity(self) -> dict[str, Any]:
         tokens = int(self.tokenizer.context_length)

@@ -35,7 +35,8 @@ class Vision:
         hub.require_weights(source.folder, where)
         self.settings = TorchSettings(device, precision)
         self.device, self.batch = self.settings.device, self.settings.batch
-        self.processor = transformers.AutoImageProcessor.from_pretrained(source.folder, local_files_only=True)
+        processors: Any = transformers.AutoImageProcessor  # transformers leaves it untyped
+        self.processor = processors.from_pretrained(source.folder, local_files_only=True)
         self.model, untrained = load_model(transformers.AutoModel, source.folder, where, unused=("pooler",))
         self.model.to(self.device)
         self.tower = (
@@ -53,7 +54,8 @@ class Vision:
 
     def prepare(self, image: Image.Image) -> torch.Tensor:
         """Return (3, height, width) float32, as the model's own processor makes it."""
-        return self.processor(images=image, return_tensors="pt")["pixel_values"][0]
+        pixels: torch.Tensor = self.processor(images=image, return_tensors="pt")["pixel_values"][0]
+        return pixels
 
     def encode(self, prepared: Sequence[torch.Tensor] | np.ndarray) -> np.ndarray:
         """Return (n, D) float32."""
@@ -64,12 +66,14 @@ class Vision:
         """Return (n, D) from (n, 3, height, width), and set ``tower`` to the output that was taken."""
         if self.tower == "image features":
             features = self.model.get_image_features(pixel_values=pixels)
-            return features if isinstance(features, torch.Tensor) else features.pooler_output
+            vectors: torch.Tensor = features if isinstance(features, torch.Tensor) else features.pooler_output
+            return vectors
         out = self.model(pixel_values=pixels)
-        pooled = getattr(out, "pooler_output", None)
+        pooled: torch.Tensor | None = getattr(out, "pooler_output", None)
         if self.tower == "first token" or pooled is None:
             self.tower = "first token"
-            return out.last_hidden_state[:, 0]
+            states: torch.Tensor = out.last_hidden_state
+            return states[:, 0]
         self.tower = "pooled output"
         return pooled.flatten(1)
 

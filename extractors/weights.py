@@ -15,15 +15,16 @@ def load_model(kind: Any, folder: Path, where: str, *, unused: tuple[str, ...] =
 
     Raises ``ExtractorError`` if weights of any other part are missing.
     """
-    before = transformers.logging.get_verbosity()
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
+    log: Any = transformers.logging  # transformers leaves it untyped
+    before = log.get_verbosity()
+    log.set_verbosity_error()
+    log.disable_progress_bar()
     try:
         model, facts = kind.from_pretrained(
             folder, local_files_only=True, use_safetensors=True, output_loading_info=True, dtype="float32"
         )
     finally:
-        transformers.logging.set_verbosity(before)
+        log.set_verbosity(before)
     absent = set(facts["missing_keys"])
     untrained = {part for part in unused if any(part in name.split(".") for name in absent)}
     needed = sorted(name for name in absent if not untrained & set(name.split(".")))

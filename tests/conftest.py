@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from support.processes import start_python  # noqa: F401  a fixture for every package
 
 # The same examples in every run, so that a failure can be repeated; `--hypothesis-profile default` draws new ones.
 settings.register_profile("repeatable", derandomize=True, deadline=None)

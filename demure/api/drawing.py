@@ -38,7 +38,8 @@ class Drawn(pd.DataFrame):
 
     def _repr_html_(self) -> str | None:
         if self._draw is None or list(self.columns) != self._drawn_columns or not len(self):
-            return pd.DataFrame._repr_html_(self)  # type: ignore[attr-defined]
+            plain: str | None = pd.DataFrame._repr_html_(self)  # type: ignore[attr-defined]
+            return plain
         return self._draw(self)
 
 

@@ -1,83 +1,187 @@
-"""The commands as functions that give back what they made."""
+"""The commands as functions that return datasets, runs and frames."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from demure.api.dataset import Dataset
 from demure.api.run import Run
+from demure.progress import Listener, silent
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Where = Path | str
+    from demure.evaluation.stats import Test
+    from demure.extraction.sources import EncoderNames
+
+PathLike = Path | str
+
+
+class PrepareKeywords(TypedDict, total=False):
+    """Further options of :func:`prepare`: the fields of ``demure.prepare.options.PrepareOptions``, explained there."""
+
+    split: str
+    k_core: int
+    format: str
+    seed: int
+    overwrite: bool
+    columns: dict[str, str]
+    encoding: str | None
+    ratio: tuple[int, int, int]
+    ratio_by: str
+    user_core: int | None
+    item_core: int | None
+    min_history: int
+    max_history: int
+    since: str | None
+    until: str | None
+    min_rating: float | None
+    duplicates: str
+    bare_items: str
+    dry_run: bool
 
 
 def prepare(
-    interactions: Where,
-    out: Where,
+    interactions: PathLike,
+    out: PathLike,
     *,
-    items: Where | None = None,
-    images: Where | None = None,
-    features: Mapping[str, Where] | None = None,
-    **options: Any,
+    items: PathLike | None = None,
+    images: PathLike | None = None,
+    features: Mapping[str, PathLike] | None = None,
+    **options: Unpack[PrepareKeywords],
 ) -> Dataset:
-    """`demure prepare`: read, check and split raw files into the folder ``out``. ``features``: modality -> file.
+    """Read, check and split raw files into the folder ``out``, as `demure prepare` does.
 
-    ``options`` are those of ``demure.prepare.prepare.PrepareOptions``: split, k_core, format, seed, overwrite. Raises
-    ``DemureError`` for what the command refuses.
+    ``features``: modality -> file. Raises ``DemureError`` for everything that the command refuses.
     """
-    from demure.prepare.prepare import PrepareOptions
+    from demure.prepare.options import PrepareOptions
     from demure.prepare.with_features import prepare_with_features
 
-    given = PrepareOptions(
-        interactions=Path(interactions),
-        out=Path(out),
-        items=None if items is None else Path(items),
-        images=None if images is None else Path(images),
-        features={name: Path(file) for name, file in (features or {}).items()},
-        **options,
+    report = prepare_with_features(
+        PrepareOptions(
+            interactions=Path(interactions),
+            out=Path(out),
+            items=None if items is None else Path(items),
+            images=None if images is None else Path(images),
+            features={name: Path(file) for name, file in (features or {}).items()},
+            **options,
+        )
     )
-    return Dataset.load(prepare_with_features(given).dataset)
+    return Dataset.load(report.dataset)
 
 
-def extract(dataset: Dataset | Where, **options: Any) -> Dataset:
-    """`demure extract`: features of the items' texts and images; ``options`` as of
-    ``demure.extraction.extract.extract``."""
-    from demure.extraction.extract import extract as run
+def extract(
+    dataset: Dataset | PathLike,
+    text: EncoderNames = None,
+    image: EncoderNames = None,
+    *,
+    attributes: EncoderNames = None,
+    device: str = "auto",
+    precision: str = "auto",
+    resume: bool = True,
+    workers: int | None = None,
+    image_seconds: float = 20.0,
+    listener: Listener = silent,
+) -> Dataset:
+    """Turn the items' texts and images into features, as `demure extract` does.
 
-    path = dataset.path if isinstance(dataset, Dataset) else Path(dataset)
-    run(path, **options)
+    The parameters are explained at ``demure.extraction.extract.extract``. Raises ``DemureError`` for everything that
+    the command refuses.
+    """
+    from demure.extraction.extract import extract as extract_features
+
+    path = _folder(dataset)
+    extract_features(
+        path,
+        text,
+        image,
+        listener,
+        attributes=attributes,
+        device=device,
+        precision=precision,
+        resume=resume,
+        workers=workers,
+        image_seconds=image_seconds,
+    )
     return Dataset.load(path)
 
 
 def train(
-    dataset: Dataset | Where, out: Where, *, recipe: Where = "default", overrides: Sequence[str] = (), **options: Any
+    dataset: Dataset | PathLike,
+    out: PathLike,
+    *,
+    recipe: PathLike = "default",
+    overrides: Sequence[str] = (),
+    seed: int | None = None,
+    device: str = "auto",
+    resume: bool = False,
+    overwrite: bool = False,
+    track: Sequence[str] = (),
+    watch: Sequence[str] = (),
+    profile: bool = False,
+    checkpoint_minutes: float | None = None,
+    listener: Listener = silent,
 ) -> Run:
-    """`demure train`: ``overrides`` are what ``--set`` takes, such as ``"training.epochs=5"``; ``options``: seed,
-    device, resume, overwrite, track (names of trackers), profile."""
-    from demure.training.tracked import train_tracked as run
+    """Train on a dataset into the folder ``out``, as `demure train` does.
 
-    if "watch" in options:  # the name of the first release
-        options["track"] = options.pop("watch")
-    path = dataset.path if isinstance(dataset, Dataset) else Path(dataset)
-    return Run.load(run(path, Path(out), recipe=recipe, overrides=overrides, **options).run)
+    ``overrides``: values of ``--set``, such as ``"training.epochs=5"``; ``track``: names of trackers (``watch`` is its
+    earlier name); ``seed``: without one, that of a recipe.yaml that a run wrote, or 0; ``profile``: whether to write a
+    trace. Raises ``DemureError`` for everything that the command refuses.
+    """
+    from demure.training.checkpoint import CHECKPOINT_MINUTES
+    from demure.training.tracked import train_tracked
+
+    report = train_tracked(
+        _folder(dataset),
+        Path(out),
+        recipe=recipe,
+        overrides=overrides,
+        seed=seed,
+        device=device,
+        resume=resume,
+        overwrite=overwrite,
+        track=(*track, *watch),
+        profile=profile,
+        checkpoint_minutes=CHECKPOINT_MINUTES if checkpoint_minutes is None else checkpoint_minutes,
+        listener=listener,
+    )
+    return Run.load(report.run)
 
 
 def compare(
-    runs: Sequence[Run | Where],
+    runs: Sequence[Run | PathLike],
     *,
     split: str = "test",
     k: int | Sequence[int] = 20,
     metrics: Sequence[str] = ("recall", "ndcg"),
-    **options: Any,
+    against: str | None = None,
+    all_pairs: bool = False,
+    test: Test = "t",
+    device: str = "auto",
+    listener: Listener = silent,
 ) -> pd.DataFrame:
-    """`demure compare`: one row per metric and method, each compared with the first, or with ``against``; one per pair
-    with ``all_pairs``. ``options``: against, all_pairs, test, device."""
+    """Compare methods on one split, as `demure compare` does.
+
+    Returns one row per metric and method, each compared with ``against`` (a run, or a method by name; by default the
+    first), or with ``all_pairs`` one row per metric and pair.
+    """
     from demure.runs.evaluate import compare_runs
 
-    paths = [run.path if isinstance(run, Run) else Path(run) for run in runs]
-    ks = [k] if isinstance(k, int) else k
-    return compare_runs(paths, split=split, ks=ks, metrics=metrics, **options).comparison.table()
+    comparison = compare_runs(
+        [run.path if isinstance(run, Run) else Path(run) for run in runs],
+        split=split,
+        ks=[k] if isinstance(k, int) else k,
+        metrics=metrics,
+        against=against,
+        all_pairs=all_pairs,
+        test=test,
+        device=device,
+        listener=listener,
+    )
+    return comparison.comparison.table()
+
+
+def _folder(dataset: Dataset | PathLike) -> Path:
+    return dataset.path if isinstance(dataset, Dataset) else Path(dataset)

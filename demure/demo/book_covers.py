@@ -84,7 +84,7 @@ class Sheet:
 
 
 def _ridges(sheet: Sheet, colours: list[Colour]) -> None:
-    """Misty mountain ridges, paler with distance, under a low sun."""
+    """Draw misty mountain ridges, paler with distance, under a low sun."""
     sheet.fade(colours[0], colours[1])
     sheet.disc(sheet.between(0.2, 0.8), sheet.between(0.25, 0.5), sheet.between(0.07, 0.14), colours[0])
     layers = sheet.count(4, 6)
@@ -101,7 +101,7 @@ def _ridges(sheet: Sheet, colours: list[Colour]) -> None:
 
 
 def _bauhaus(sheet: Sheet, colours: list[Colour]) -> None:
-    """Quarter circles and discs on a coarse grid."""
+    """Draw quarter circles and discs on a coarse grid."""
     columns = sheet.count(3, 4)
     cell = 1 / columns
     for row in range(math.ceil(4 / 3 / cell)):
@@ -121,7 +121,7 @@ def _bauhaus(sheet: Sheet, colours: list[Colour]) -> None:
 
 
 def _sunrise(sheet: Sheet, colours: list[Colour]) -> None:
-    """Rays from a sun on the horizon, over broad bands."""
+    """Draw rays from a sun on the horizon, over broad bands."""
     horizon, x = sheet.between(0.72, 0.95), sheet.between(0.3, 0.7)
     rays = 2 * sheet.count(9, 16)
     turn = sheet.between(0, 20)
@@ -136,7 +136,7 @@ def _sunrise(sheet: Sheet, colours: list[Colour]) -> None:
 
 
 def _terrazzo(sheet: Sheet, colours: list[Colour]) -> None:
-    """Chips of stone strewn over a pale ground."""
+    """Draw chips of stone strewn over a pale ground."""
     chips = sheet.count(80, 160)
     size = sheet.between(0.025, 0.055)
     for x, y in sheet.random.uniform((0, 0), (1, 4 / 3), (chips, 2)):
@@ -148,7 +148,7 @@ def _terrazzo(sheet: Sheet, colours: list[Colour]) -> None:
 
 
 def _rings(sheet: Sheet, colours: list[Colour]) -> None:
-    """Two sets of concentric rings that cross."""
+    """Draw two sets of concentric rings that cross."""
     step = sheet.between(0.045, 0.065)
     for colour in (colours[4], colours[2]):
         x, y = sheet.between(0.1, 0.9), sheet.between(0.15, 1.2)
@@ -158,7 +158,7 @@ def _rings(sheet: Sheet, colours: list[Colour]) -> None:
 
 
 def _stars(sheet: Sheet, colours: list[Colour]) -> None:
-    """A night sky: a moon, a scatter of stars, a constellation, a dark horizon."""
+    """Draw a night sky: a moon, a scatter of stars, a constellation, a dark horizon."""
     dark, pale = colours[4], colours[0]
     if sum(dark) > sum(pale):
         dark, pale = pale, dark
@@ -181,7 +181,7 @@ def _stars(sheet: Sheet, colours: list[Colour]) -> None:
 
 
 def _leaves(sheet: Sheet, colours: list[Colour]) -> None:
-    """Cut-out fronds, each a stem with pairs of leaves."""
+    """Draw cut-out fronds, each a stem with pairs of leaves."""
     for colour in (colours[1], colours[2], colours[3], colours[4])[: sheet.count(3, 4)]:
         x, y = sheet.between(0.05, 0.95), sheet.between(1.0, 1.35)
         lean, length = sheet.between(-0.35, 0.35), sheet.between(0.8, 1.15)
@@ -197,7 +197,7 @@ def _leaves(sheet: Sheet, colours: list[Colour]) -> None:
 
 
 def _weave(sheet: Sheet, colours: list[Colour]) -> None:
-    """A tartan: translucent stripes crossing at right angles."""
+    """Draw a tartan: translucent stripes crossing at right angles."""
     warp = np.zeros((_H, _W, 3)) + np.array(colours[0])
     for axis in (0, 1):
         position, length = 0.0, (_H, _W)[axis]
@@ -218,7 +218,7 @@ def _weave(sheet: Sheet, colours: list[Colour]) -> None:
 
 
 def _scales(sheet: Sheet, colours: list[Colour]) -> None:
-    """Overlapping fans in rows, the pattern of waves on cloth."""
+    """Draw overlapping fans in rows, the pattern of waves on cloth."""
     radius = 1 / sheet.count(5, 8)
     rows = math.ceil(4 / 3 / (radius / 2)) + 2
     for row in range(rows):

@@ -76,17 +76,19 @@ class RivalProcess:
             return np.broadcast_to(self.popularity, (len(seconds), len(self.popularity)))
         # All items fade at one rate, so exp(-t / 90 days) cancels: t decides only which items have appeared.
         released = self.release <= seconds[:, None] / DAY
-        weights: np.ndarray = self.popularity * np.exp(self.release / FADE_DAYS) * released
-        return weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-300)
+        weights = self.popularity * np.exp(self.release / FADE_DAYS) * released
+        shares: np.ndarray = weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-300)
+        return shares
 
     def _content_weight(self, m: int, users: np.ndarray, popularity: np.ndarray) -> np.ndarray:
         """Return w_m(i), (B, I)."""
         member = self.cluster[m][:, None] == np.arange(self.interests[m].shape[1])  # (I, K)
-        available: np.ndarray = popularity * self.present[m]
+        available = popularity * self.present[m]
         mass = available @ member.astype(np.float64)  # (B, K)
         shares = self.interests[m][users] / self.interests[m][users].sum(axis=1, keepdims=True)
         per_mass = np.divide(shares, mass, out=np.zeros_like(shares), where=mass > 0)
-        return available * per_mass[:, self.cluster[m]]
+        weight: np.ndarray = available * per_mass[:, self.cluster[m]]
+        return weight
 
     def _rival(self, popularity: np.ndarray, previous: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
         """Return the rival's w (B, I), or None, and its P(c) for each user (B,)."""

@@ -13,6 +13,7 @@ import pandas as pd
 from demure.demo.catalogue import CatalogueOptions, render
 from demure.diagnosis.calibration import DiagnosisScore, score_diagnosis
 from demure.diagnosis.tables import UserView, export, user_view
+from demure.diagnosis.verdict import Verdict
 from demure.extraction.extract import extract
 from demure.files import refuse_existing
 from demure.prepare.prepare import PrepareOptions
@@ -142,12 +143,12 @@ def illustrative_user(diagnosis: pd.DataFrame) -> str:
 
     Of these users, it is the user for whom the rarest of the modalities' verdicts is most frequent.
     """
-    diagnosed = diagnosis[diagnosis["verdict"] != "missing"]
+    diagnosed = diagnosis[diagnosis["verdict"] != Verdict.MISSING]
     modalities = diagnosis["modality"].nunique()
     size = diagnosed.groupby("user_id").size()
     medium = size[size.between(7 * modalities, 12 * modalities)].index
     candidates = diagnosed[diagnosed["user_id"].isin(medium if len(medium) else size.index)]
-    poi = candidates["verdict"] == "poi"
+    poi = candidates["verdict"] == Verdict.POI
     sure = (candidates["poi_probability"] - 0.5).abs() > 0.35
     kinds = candidates["modality"] + np.where(poi, " poi", " noise")
     counts = candidates[sure].groupby(["user_id", kinds[sure]]).size().unstack(fill_value=0)

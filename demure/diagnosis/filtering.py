@@ -12,7 +12,7 @@ import pandas as pd
 from demure.errors import DemureError
 from demure.suggest import did_you_mean
 
-_OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
+_OPERATORS: dict[str, Callable[[pd.Series, float | str], pd.Series]] = {
     "<=": operator.le,
     ">=": operator.ge,
     "!=": operator.ne,
@@ -49,7 +49,8 @@ def _matches(frame: pd.DataFrame, condition: str) -> pd.Series:
     name, sign, value = parsed.groups()
     column = frame[_field(frame, name, "--where")]
     if sign == "~":
-        return column.fillna("").astype(str).str.contains(value, case=False, regex=False)
+        contains: pd.Series = column.fillna("").astype(str).str.contains(value, case=False, regex=False)
+        return contains
     if pd.api.types.is_numeric_dtype(column):
         try:
             number = float(value.removesuffix("%")) / (100 if value.endswith("%") else 1)

@@ -72,7 +72,8 @@ def deviations(reader: DiagnosisReader, table: DiagnosisTable | None = None) -> 
         def item_means(
             values: np.ndarray, item: np.ndarray = item, codes: np.ndarray = codes, counts: np.ndarray = counts
         ) -> np.ndarray:
-            return np.bincount(item, weights=values, minlength=len(counts))[codes] / counts[codes]
+            means: np.ndarray = np.bincount(item, weights=values, minlength=len(counts))[codes] / counts[codes]
+            return means
 
         components = variance_components(item, evidence)
         mean_evidence = item_means(evidence)

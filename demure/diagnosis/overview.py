@@ -1,27 +1,23 @@
-"""The diagnosis of a whole run or of one segment, one modality of it, and lists of all items and users."""
+"""The diagnosis of a whole run, or of one segment of it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from demure.diagnosis.filtering import filter_rows, modality_column
+from demure.diagnosis.filtering import filter_rows
 from demure.diagnosis.flagging import deviations, flagged
-from demure.diagnosis.placebo import Placebo
 from demure.diagnosis.reader import DiagnosisReader
-from demure.diagnosis.segments import COUNT_COLUMNS, main_reliance, membership, segment_table, select_segment
+from demure.diagnosis.segments import select_segment
 from demure.diagnosis.table import DiagnosisTable
 from demure.diagnosis.verdict import FLAG_MIN_INTERACTIONS, Verdict
-from demure.errors import DemureError
 
-_BINS = 10
 _MAX_RANKED = 500_000
-_SEGMENT_KINDS = ("category", "history", "popularity", "time")
 
 
 @dataclass(frozen=True)
@@ -69,44 +65,6 @@ class Overview:
         return self.agreement[~names.isin(self.cannot_tell).any(axis=1)]
 
 
-@dataclass(frozen=True)
-class ModalityView:
-    """One modality. ``shares``: its row of ``Overview.modalities``; ``users`` rely on it most, of ``users_total``;
-    ``histogram``: interactions by probability of a point of interest, in ten equal bins; ``by``: kind of segment ->
-    table with ``segment``, ``interactions`` and the share ``poi`` of the choices whose item has the modality;
-    ``items``: its rows of ``flagging.deviations``, furthest below what is typical first, of ``items_total``.
-    ``summary``: the result of its placebo, in at most one sentence; ``explains``: whether its features explain more
-    than shuffled ones."""
-
-    run: str
-    modality: str
-    shares: dict[str, float]
-    users: int
-    users_total: int
-    mean_reliance: float
-    histogram: list[int]
-    by: dict[str, pd.DataFrame]
-    items: pd.DataFrame
-    items_total: int
-    summary: list[str] = field(default_factory=list)
-    placebo: Placebo | None = None
-    explains: bool = True
-
-
-@dataclass(frozen=True)
-class Listing:
-    """A list of ``what`` (items or users): the ``rows`` shown, of ``matched`` that fulfil the conditions, of ``total``.
-    ``cannot_tell``: modalities whose features explain nothing."""
-
-    run: str
-    what: str
-    total: int
-    matched: int
-    modalities: list[str] = field(default_factory=list)
-    rows: pd.DataFrame = field(default_factory=pd.DataFrame)
-    cannot_tell: list[str] = field(default_factory=list)
-
-
 def overview(
     run: Path | str | DiagnosisReader,
     *,
@@ -143,7 +101,7 @@ def overview(
         causes=placebos.causes if segment is None else None,
         cannot_tell=placebos.cannot_tell,
         modalities=modalities,
-        reliance=_reliance(reader, np.unique(table.user)),
+        reliance=reliance_table(reader, np.unique(table.user)),
         flagged=flagged_items.head(top).reset_index(drop=True),
         agreement=agreement(table),
         flagged_total=len(flagged_items),
@@ -169,7 +127,8 @@ def verdict_shares(table: DiagnosisTable) -> pd.DataFrame:
     )
 
 
-def _reliance(reader: DiagnosisReader, users: np.ndarray) -> pd.DataFrame:
+def reliance_table(reader: DiagnosisReader, users: np.ndarray) -> pd.DataFrame:
+    """Return the rows of ``Overview.reliance`` for ``users`` (codes)."""
     shares = reader.reliance_shares[users]
     main_users = np.bincount(shares.argmax(1), minlength=shares.shape[1])
     return pd.DataFrame(
@@ -209,99 +168,3 @@ def agreement(table: DiagnosisTable) -> pd.DataFrame:
         )
     names = ["first", "second", "interactions", "both", "only_first", "only_second", "neither", "correlation"]
     return pd.DataFrame(rows, columns=names)
-
-
-def modality_view(
-    run: Path | str | DiagnosisReader,
-    modality: str,
-    *,
-    where: Sequence[str] = (),
-    sort: str | None = None,
-    top: int = 10,
-) -> ModalityView:
-    """Return one modality by parts of the data, and its items; ``where``, ``sort`` and ``top`` select among the items.
-
-    Raises ``DemureError`` for a modality that the run does not have.
-    """
-    reader = DiagnosisReader.of(run)
-    table = reader.table
-    if modality not in table.modalities:
-        raise DemureError(
-            f"no modality {modality!r} in this run",
-            where=reader.run,
-            remedy=f"there are: {', '.join(table.modalities)}",
-        )
-    m = table.modalities.index(modality)
-    by = {}
-    for kind in _SEGMENT_KINDS:
-        try:
-            by_segment = segment_table(table, membership(reader, kind))
-        except DemureError:  # the data has no categories, or no timestamps
-            continue
-        poi = by_segment[modality_column(modality, COUNT_COLUMNS)]
-        by[kind] = by_segment[["segment", "interactions"]].assign(poi=poi)
-    histogram, _ = np.histogram(table.probability[table.present[:, m], m], np.linspace(0, 1, _BINS + 1))
-    items = deviations(reader)
-    items = items[items["modality"] == modality].reset_index(drop=True)
-    own = reader.placebos.of(modality)
-    shares = verdict_shares(table).set_index("modality").to_dict("index")[modality]
-    reliance = _reliance(reader, np.arange(len(table.user_ids))).set_index("modality").to_dict("index")[modality]
-    return ModalityView(
-        run=str(reader.run),
-        modality=modality,
-        shares={str(name): float(value) for name, value in shares.items()},
-        users=int(reliance["users"]),
-        users_total=len(table.user_ids),
-        mean_reliance=float(reliance["mean_reliance"]),
-        histogram=[int(n) for n in histogram],
-        by=by,
-        items=filter_rows(items, where, sort, top),
-        items_total=len(items),
-        summary=[sentence] if (sentence := own.sentence()) is not None else [],
-        placebo=own.placebo,
-        explains=own.explains,
-    )
-
-
-def listing(
-    run: Path | str | DiagnosisReader,
-    kind: str,
-    *,
-    where: Sequence[str] = (),
-    sort: str | None = None,
-    top: int = 10,
-) -> Listing:
-    """Return all items (rows of ``flagging.deviations``) or all users (rows of ``users_table``) that fulfil ``where``,
-    sorted, at most ``top``."""
-    reader = DiagnosisReader.of(run)
-    if kind == "items":
-        frame = deviations(reader)
-    elif kind == "users":
-        frame = users_table(reader)
-    else:
-        raise DemureError(f"cannot list {kind!r}", where="--list", remedy="list items or users")
-    matched = filter_rows(frame, where, sort)
-    return Listing(
-        run=str(reader.run),
-        what=kind,
-        total=len(frame),
-        matched=len(matched),
-        modalities=reader.table.modalities,
-        rows=matched.head(top),
-        cannot_tell=reader.placebos.cannot_tell,
-    )
-
-
-def users_table(reader: DiagnosisReader) -> pd.DataFrame:
-    """Return a row for every diagnosed user: ``user_id``, ``interactions``, ``relies_on`` most, and the share of each
-    modality and of ``none`` in the user's choices."""
-    table = reader.table
-    names, code = main_reliance(reader)
-    frame = pd.DataFrame(
-        {"user_id": table.user_ids, "interactions": table.lengths, "relies_on": np.array(names, dtype=object)[code]}
-    )
-    shares = {
-        modality_column(name, frame.columns): reader.reliance_shares[:, k]
-        for k, name in enumerate(reader.reliance_names)
-    }
-    return frame.assign(**shares)

@@ -80,12 +80,13 @@ class DiagnosisReader:
     def supports(self, **equal: str) -> pd.DataFrame:
         """Return rows of supports.parquet: the other items of the user that support a verdict, best first."""
         columns = ["user_id", "item_id", "position", "modality", "support_rank", "support_item_id", "weight"]
-        frame = self._read("supports.parquet", columns, equal).to_pandas()
+        frame: pd.DataFrame = self._read("supports.parquet", columns, equal).to_pandas()
         return frame.sort_values(["position", "modality", "support_rank"], kind="stable", ignore_index=True)
 
     def reliance(self, **equal: str) -> pd.DataFrame:
         """Return rows of reliance.parquet: a user's expected share of choices caused by each modality, and by none."""
-        return self._read("reliance.parquet", ["user_id", "modality", "reliance"], equal).to_pandas()
+        frame: pd.DataFrame = self._read("reliance.parquet", ["user_id", "modality", "reliance"], equal).to_pandas()
+        return frame
 
     def _read(self, name: str, columns: Sequence[str], equal: dict[str, str]) -> pa.Table:
         conditions = [pc.field(column) == value for column, value in equal.items()]
@@ -133,13 +134,14 @@ class DiagnosisReader:
         interactions = pq.read_table(path, columns=["user_id", "timestamp"], filters=[("split", "==", "train")])
         user_ids = pa.array(self.table.user_ids, pa.string())
         user = pc.fill_null(pc.index_in(interactions.column("user_id"), value_set=user_ids), -1).to_numpy()
-        seconds = interactions.column("timestamp").to_numpy()
+        seconds: np.ndarray = interactions.column("timestamp").to_numpy()
         order = np.argsort(user, kind="stable")
         order = order[user[order] >= 0]
         count = len(self.table.user)
         if len(order) != count:
             raise DatasetError(f"has {len(order)} training interactions, {self.run} diagnosed {count}", where=path)
-        return seconds[order]
+        sorted_seconds: np.ndarray = seconds[order]
+        return sorted_seconds
 
     @cached_property
     def reliance_names(self) -> list[str]:
@@ -235,7 +237,7 @@ class DiagnosisReader:
         titled = frame[frame[column].notna()]
         return dict(zip(titled["item_id"].astype(str), titled[column].astype(str), strict=True))
 
-    def times(self, user_id: str) -> list[Any]:
+    def times(self, user_id: str) -> list[float | None]:
         """Return timestamps (seconds) of a user's training interactions in time order; empty if the data has none."""
         path = self.dataset / "interactions.parquet"
         if "timestamp" not in pq.read_schema(path).names:
@@ -243,7 +245,8 @@ class DiagnosisReader:
         table = pq.read_table(
             path, columns=["timestamp"], filters=[("user_id", "==", user_id), ("split", "==", "train")]
         )
-        return table.column("timestamp").to_pylist()
+        seconds: list[float | None] = table.column("timestamp").to_pylist()
+        return seconds
 
     def unknown_id(self, kind: str, name: str) -> RunError:
         """Return the error for a ``kind`` (user or item) without any diagnosed interaction."""

@@ -36,7 +36,8 @@ class Membership:
 
     def rows_of(self, name: str) -> np.ndarray:
         """Return the rows of one segment."""
-        return self.rows[self.code == self.names.index(name)]
+        rows: np.ndarray = self.rows[self.code == self.names.index(name)]
+        return rows
 
 
 @dataclass(frozen=True)

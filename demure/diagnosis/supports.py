@@ -40,4 +40,5 @@ def _code_column(column: pa.ChunkedArray, code_of: dict[str, int]) -> np.ndarray
     codes, values = dictionary_codes(column)
     if not len(values):
         return np.full(len(codes), -1, np.int64)
-    return np.array([code_of.get(str(value), -1) for value in values], np.int64)[codes]
+    code_of_value = np.array([code_of.get(str(value), -1) for value in values], np.int64)
+    return np.take(code_of_value, codes)

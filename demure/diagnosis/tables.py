@@ -12,7 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from demure.diagnosis.item import ItemView, item_view
-from demure.diagnosis.overview import Listing, ModalityView, Overview, listing, modality_view, overview
+from demure.diagnosis.listing import Listing, listing
+from demure.diagnosis.modality import ModalityView, modality_view
+from demure.diagnosis.overview import Overview, overview
 from demure.diagnosis.reader import EXPORT_COLUMNS, DiagnosisReader
 from demure.diagnosis.segments import KINDS, Segments, segments
 from demure.diagnosis.user import UserView, user_view

@@ -25,4 +25,5 @@ def share_intervals(successes: np.ndarray, total: float) -> np.ndarray:
         return np.tile([0.0, 1.0], (len(successes), 1))
     clipped = np.clip(np.asarray(successes, dtype=np.float64), 0.0, total)[:, None]
     tails = np.array([(1 - INTERVAL_LEVEL) / 2, (1 + INTERVAL_LEVEL) / 2])
-    return betaincinv(clipped + 0.5, total - clipped + 0.5, tails)
+    intervals: np.ndarray = betaincinv(clipped + 0.5, total - clipped + 0.5, tails)
+    return intervals

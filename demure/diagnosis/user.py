@@ -119,7 +119,7 @@ def _history(reader: DiagnosisReader, user_id: str) -> list[Choice]:
     pictures = reader.pictures([str(item) for item in rows.drop_duplicates("position")["item_id"]])
     history = []
     for (label, group), picture in zip(rows.groupby("position", sort=True), pictures, strict=True):
-        position = int(label)  # type: ignore[call-overload]
+        position = int(label)
         item = str(group["item_id"].iloc[0])
         verdicts = {
             row["modality"]: ModalityVerdict(

@@ -47,7 +47,7 @@ def assign_verdicts(probability: np.ndarray, evidence: np.ndarray, present: np.n
 
     ``probability`` of a point of interest, ``evidence`` in nats, ``present``: whether the item has the modality.
     """
-    # Content that the evidence is against is not a point of interest, whatever the user usually relies on.
+    # Content that contradicts a choice is not a point of interest, whatever the user usually relies on: evidence > 0.
     poi = (probability >= POI_THRESHOLD) & (evidence > 0)
     return words_of(poi, present)
 

@@ -7,7 +7,7 @@ import re
 from html.parser import HTMLParser
 
 POLICY = "HTML tags dropped, entities read; control characters read as spaces; broken characters as U+FFFD"
-# Only what is plainly markup: "x < y", "<3" and "<unknown>" stay.
+# Only the names of HTML tags, so that "x < y", "<3" and "<unknown>" stay.
 _TAG = re.compile(
     r"</?(?:a|abbr|article|b|blockquote|body|br|center|code|dd|div|dl|dt|em|figure|font|footer|form|h[1-6]|head|header|hr"
     r"|html|i|iframe|img|input|li|link|meta|nav|ol|p|pre|s|script|section|small|span|strike|strong|style|sub|sup|table"

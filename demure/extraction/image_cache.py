@@ -23,7 +23,7 @@ class ImageHashCache:
     """
 
     def __init__(self, file: Path | None, root: Path, names: list[Any]) -> None:
-        """``file`` holds the cache (None: no cache); ``root`` is the images folder, resolved."""
+        """Read the cache ``file`` (None: no cache); ``root`` is the images folder, resolved."""
         self.file, self.root, self.names = file, root, names
         self.unchanged = np.zeros(len(names), dtype=bool)
         self.hashes = np.zeros((len(names), HASH_BYTES), dtype=np.uint8)

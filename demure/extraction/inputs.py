@@ -68,7 +68,7 @@ class EncodingTask:
         name: the modality, whose features go to ``features/NAME``.
         kind: ``"text"``, ``"image"`` or ``"attributes"``.
         encoder_name: the encoder as the user names it.
-        inputs: what is encoded.
+        inputs: the distinct inputs to encode.
     """
 
     folder: Path

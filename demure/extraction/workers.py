@@ -123,7 +123,7 @@ class DecoderPool:
             self.close()
 
     def close(self) -> None:
-        """End the processes."""
+        """Kill the processes."""
         for worker in self.workers:
             worker.process.kill()
         for worker in self.workers:

@@ -20,9 +20,9 @@ def read_histories(path: Path, dataset: Dataset) -> tuple[np.ndarray, Histories,
     """Read interactions of users that the dataset need not have.
 
     Returns the user ids (U,) in the order of the file, their histories in order of time (of the file, without
-    timestamps), and the findings: dropped rows, that is unusable rows and rows with items that the dataset does not have. A user with no item of
-    the dataset has an empty history. Raises ``DataError`` for a file that cannot be read, that has no user_id and
-    item_id, or that has no item of the dataset.
+    timestamps), and the findings: unusable rows, and rows with items that the dataset does not have, are dropped. A
+    user with no item of the dataset has an empty history. Raises ``DataError`` for a file that cannot be read, that has
+    no user_id and item_id, or that has no item of the dataset.
     """
     findings, rules = Findings(), CleaningRules()
     raw, _ = read_raw(Path(path), "auto", findings, ColumnSelection())

@@ -21,6 +21,8 @@ from demure.report import charts
 from demure.report.comparing import ComparedRuns, compare_with
 
 _FLAGGED = 24
+_RUN_KEYS = ("recipe", "model", "seed", "device", "epochs", "best_epoch", "demure_version")
+_FEATURE_KEYS = ("dim", "present", "missing", "features_sha256")
 _TITLES = {
     "category": "Points of interest by category of the item",
     "time": "Points of interest over time",
@@ -138,16 +140,14 @@ def _facts(reader: DiagnosisReader) -> list[tuple[str, list[tuple[str, str]]]]:
     """Return how the run was made, as headed lists of names and values; absent keys are left out."""
     run = reader.manifest.to_dict()
     dataset = json.loads((reader.dataset / "dataset.json").read_text(encoding="utf-8"))
-    keys = ("recipe", "model", "seed", "device", "epochs", "best_epoch", "demure_version")
     sections = [
-        ("Run", _pairs({key: run.get(key) for key in keys})),
+        ("Run", _pairs({key: run.get(key) for key in _RUN_KEYS})),
         ("Validation", _pairs(run.get("valid"))),
         ("Dataset", [("path", str(reader.dataset)), *_pairs(dataset.get("counts"))]),
         ("Hashes (SHA-256)", _pairs(run["dataset"].get("identity"))),
     ]
     for name, features in (run.get("features") or {}).items():
-        keys = ("dim", "present", "missing", "features_sha256")
-        values = {key: features.get(key) for key in keys} | (features.get("provenance") or {})
+        values = {key: features.get(key) for key in _FEATURE_KEYS} | (features.get("provenance") or {})
         sections.append((f"Features: {name}", _pairs(values)))
     sections.append(("Versions", _pairs(run.get("environment"))))
     return [(title, pairs) for title, pairs in sections if pairs]

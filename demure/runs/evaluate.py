@@ -50,7 +50,7 @@ class RunEvaluations:
     relied_on: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the JSON of interface.md for one run; for several, a list of those and the tests between them."""
+        """Return what `demure eval --json` prints: an object for one run; a list and the tests between several runs."""
         runs = [asdict(run) for run in self.runs]
         if self.slices is not None:
             for run in runs:

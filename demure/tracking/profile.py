@@ -30,7 +30,7 @@ class Operator:
 class Profile:
     """``trace``: path of the Chrome JSON (chrome://tracing, ui.perfetto.dev), None where no step was traced.
 
-    ``stages``: stage -> seconds of the whole training; ``operators``, the most expensive first, of the traced ``steps``.
+    ``stages``: stage -> seconds of the whole training; ``operators``: the most expensive first, of the traced steps.
     """
 
     trace: str | None

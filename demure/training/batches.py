@@ -42,10 +42,11 @@ def hide(positions_BT: np.ndarray, share: float, generator: torch.Generator) -> 
     return ~hidden_BT
 
 
-def group_similar_lengths(items_BT: np.ndarray) -> list[np.ndarray]:
+def group_similar_lengths(items_BT: np.ndarray, group_cost: int = _GROUP_COST) -> list[np.ndarray]:
     """Split the rows of a padded batch into a few groups of similar length, to compute fewer cells of padding.
 
-    A split is made where it saves more cells (users of a group x longest x longest) than a group costs by itself.
+    A split is made where it saves more cells (users of a group x longest x longest) than ``group_cost``, the cost of
+    one more group.
     """
     lengths = np.maximum((items_BT >= 0).sum(1), 1)
     order = np.argsort(lengths, kind="stable")
@@ -55,7 +56,7 @@ def group_similar_lengths(items_BT: np.ndarray) -> list[np.ndarray]:
         size = np.arange(1, stop - first)
         saved = size * (cells[stop - 1] - cells[first : stop - 1])
         best = int(saved.argmax()) if len(saved) else 0
-        if not len(saved) or saved[best] <= _GROUP_COST:
+        if not len(saved) or saved[best] <= group_cost:
             return [order[first:stop]]
         return split(first, first + best + 1) + split(first + best + 1, stop)
 

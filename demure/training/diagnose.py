@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from demure.diagnosis.verdict import assign_verdicts
 from demure.files import atomic_file
 from demure.model.batch import HistoryBatch
 from demure.model.denoiser import RIVALS, Denoiser, Inference
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from demure.data.histories import Histories
     from demure.training.rivals import Rivals
 
-POI_FROM = 0.5
 """Probability from which a modality is a point of interest, if its evidence is positive as well."""
 _SUPPORTS = 3
 _LONGEST = 2000
@@ -140,9 +140,7 @@ def _present(denoiser: Denoiser, train: Histories) -> np.ndarray:
 
 def _diagnosis_columns(dataset: Dataset, denoiser: Denoiser, train: Histories, posterior: _Posterior) -> _Columns:
     N, M = posterior.probability_NM.shape
-    # Content that contradicts a choice is no point of interest, whatever the user usually looks at: evidence > 0.
-    poi_NM = (posterior.probability_NM >= POI_FROM) & (posterior.evidence_NM > 0)
-    verdict_NM = np.where(_present(denoiser, train), np.where(poi_NM, "poi", "noise"), "missing")
+    verdict_NM = assign_verdicts(posterior.probability_NM, posterior.evidence_NM, _present(denoiser, train))
     return {
         "user_id": pa.array(np.repeat(dataset.user_ids[train.owners], M), pa.string()),
         "item_id": pa.array(np.repeat(dataset.item_ids[train.items], M), pa.string()),

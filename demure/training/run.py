@@ -34,6 +34,7 @@ from demure.model.content_items import (
 from demure.model.denoiser import Denoiser
 from demure.model.denormals import flush_denormals
 from demure.model.fusion import FusionWeights
+from demure.model.latent import Latent
 from demure.model.recommender import Recommender
 from demure.progress import Listener, Progress, silent
 from demure.recipe.load import load_recipe, to_yaml
@@ -183,24 +184,19 @@ class _Outcome:
 
 def _train_demure(job: _Job) -> _Outcome:
     """Train the denoiser, test it against its placebo, tune the fusion, and diagnose the training interactions."""
-    data, recipe, context, seed = job.data, job.recipe, job.context, job.seed
+    data, recipe, context = job.data, job.recipe, job.context
     settings, listener = recipe.training, context.listener
     if recipe.denoiser.causal and not data.has_time:
         raise RecipeError("the interactions have no order", where="denoiser.causal", remedy="leave it off")
     train_part, valid = data.histories("train"), data.histories("valid")
-    rivals = Rivals(train_part, data.n_items, seed)
+    rivals = Rivals(train_part, data.n_items, job.seed)
     has_periods = recipe.denoiser.rivals and len(rivals.periods.starts) > 0
 
     # Latent spaces of the features, without what they reveal about the time of choices.
     latents = build_latents(data, recipe.modalities, recipe.denoiser.max_dim, train_part if has_periods else None)
+    features = job.feature_manifests(list(latents))
     job.claim_folder()
-    torch.manual_seed(seed)
-    popularity_I = train_part.count_items(data.n_items)
-    period_IG = rivals.periods.factor_IG if recipe.denoiser.rivals else None
-    denoiser = Denoiser.from_latents(
-        latents, popularity_I, recipe.denoiser, ordered=data.has_time, seed=seed, period_IG=period_IG
-    )
-    denoiser = denoiser.to(job.device)
+    denoiser = _build_denoiser(job, latents, rivals)
     build_validation = partial(
         Validation,
         rivals,
@@ -208,17 +204,16 @@ def _train_demure(job: _Job) -> _Outcome:
         most=settings.validation_users,
         longest=settings.history,
         held_out=settings.held_out,
-        seed=seed,
+        seed=job.seed,
     )
-    features = job.feature_manifests(list(latents))
 
-    # Content alone, rivals beside it, content against them, offsets of items.
+    # Content alone; the rivals beside it; content against the rivals; offsets of items.
     log = train_denoiser(
         denoiser,
         rivals,
         build_validation(processes=context.processes),
         settings,
-        seed=seed,
+        seed=job.seed,
         signature=job.signature(features),
         context=context,
     )
@@ -232,35 +227,54 @@ def _train_demure(job: _Job) -> _Outcome:
         listener(Progress("fit the rivals of content", 0))
         rivals.fit(denoiser)
 
-    # Modalities that explain no more than their placebo are excluded; then items learn from their users.
+    # Modalities that explain no more than their placebo are excluded; then items receive messages of their choices.
     listener(Progress("compare with shuffled features", 0))
     validation = build_validation()
-    shares = learn_placebo_shares(denoiser, validation, settings, seed)
-    gains = admit_modalities(denoiser, validation, seed, shares)
+    shares = learn_placebo_shares(denoiser, validation, settings, job.seed)
+    gains = admit_modalities(denoiser, validation, job.seed, shares)
     messages = propagate_beliefs(denoiser, validation, settings.belief_passes if settings.epochs else 0)
 
-    # Fusion of the item-item model, the content and the popularity.
-    listener(Progress("choose the pool", 0))
-    recommender = Recommender(denoiser, None, FusionWeights(0.0, 1.0), popularity_I, max_history=settings.history)
-    window = recipe.collaborative.window if recipe.collaborative.enabled else None
-    if window is not None and data.n_items <= MAX_ITEMS:
-        nearest = _nearest_by_content(data, list(latents))
-        recommender.content_items = ContentItemModel(nearest, popularity_I, ContentItemParameters())
-    metrics = tune_fusion(recommender, train_part, valid, window, seed=seed)
-    outcome.valid = {name: value for name, value in metrics.items() if name.startswith(("recall", "ndcg"))}
-    outcome.pool = asdict(recommender.fusion)
-    outcome.walk = None if recommender.item_item is None else asdict(recommender.item_item.parameters)
-
-    if recommender.content_items is not None:
-        outcome.content_items = asdict(recommender.content_items.parameters)
-        write_tensors(context.folder / NEAREST_ITEMS, to_tensors(recommender.content_items.nearest))
+    listener(Progress("tune the fusion", 0))
+    _tune_recommender(job, denoiser, outcome)
 
     # The diagnosis of every training interaction, and of each modality against its placebo.
     outcome.causes = diagnose(denoiser, data, context.folder, listener, rivals, messages)
-    placebos = measure_placebos(denoiser, rivals, gains, seed, shares)
+    placebos = measure_placebos(denoiser, rivals, gains, job.seed, shares)
     outcome.placebo = {name: placebo.to_dict() for name, placebo in placebos.items()}
     write_tensors(context.folder / WEIGHTS, denoiser.state_dict())
     return outcome
+
+
+def _build_denoiser(job: _Job, latents: dict[str, Latent], rivals: Rivals) -> Denoiser:
+    """Return the untrained denoiser; torch's global random numbers start from the seed."""
+    torch.manual_seed(job.seed)
+    denoiser = Denoiser.from_latents(
+        latents,
+        rivals.train.count_items(job.data.n_items),
+        job.recipe.denoiser,
+        ordered=job.data.has_time,
+        seed=job.seed,
+        period_IG=rivals.periods.factor_IG if job.recipe.denoiser.rivals else None,
+    )
+    return denoiser.to(job.device)
+
+
+def _tune_recommender(job: _Job, denoiser: Denoiser, outcome: _Outcome) -> None:
+    """Choose the item-item model and the fusion weights on validation, and keep them in ``outcome``."""
+    train_part, valid, recipe = job.data.histories("train"), job.data.histories("valid"), job.recipe
+    counts_I = train_part.count_items(job.data.n_items)
+    recommender = Recommender(denoiser, None, FusionWeights(0.0, 1.0), counts_I, max_history=recipe.training.history)
+    window = recipe.collaborative.window if recipe.collaborative.enabled else None
+    if window is not None and job.data.n_items <= MAX_ITEMS:
+        nearest = _nearest_by_content(job.data, outcome.modalities)
+        recommender.content_items = ContentItemModel(nearest, counts_I, ContentItemParameters())
+    metrics = tune_fusion(recommender, train_part, valid, window, seed=job.seed)
+    outcome.valid = {name: value for name, value in metrics.items() if name.startswith(("recall", "ndcg"))}
+    outcome.pool = asdict(recommender.fusion)
+    outcome.walk = None if recommender.item_item is None else asdict(recommender.item_item.parameters)
+    if recommender.content_items is not None:
+        outcome.content_items = asdict(recommender.content_items.parameters)
+        write_tensors(job.context.folder / NEAREST_ITEMS, to_tensors(recommender.content_items.nearest))
 
 
 def _nearest_by_content(data: Dataset, modalities: Sequence[str]) -> dict[str, NearestItems]:

@@ -54,7 +54,7 @@ def site(
     Raises as ``DiagnosisReader.open`` and ``page_content``, and ``DemureError`` if the address is not available.
     """
     reader = DiagnosisReader.open(run)
-    server = _Server.at(host, port)  # before reading, which takes a while
+    server = _Server.bind(host, port)  # before reading, which takes a while
     try:
         listener(Progress("ui", 0, 2, {"now": "overview"}))
         content = page_content(reader, truth=truth, compare=compare, listener=listener)
@@ -107,7 +107,7 @@ class _Server(ThreadingHTTPServer):
     local_only = True
 
     @classmethod
-    def at(cls, host: str, port: int) -> _Server:
+    def bind(cls, host: str, port: int) -> _Server:
         try:
             family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
             kind = type("_Server", (cls,), {"address_family": family})

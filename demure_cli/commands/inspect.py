@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from demure.diagnosis.verdict import FLAG_MIN_INTERACTIONS
 from demure_cli.command import command, view
 from demure_cli.options import RunFolder, flag
 from demure_cli.output.terminal import terminal
@@ -82,7 +83,7 @@ def inspect(
             help="The interactions that an item needs to be flagged in the overview.",
             rich_help_panel=_ROWS,
         ),
-    ] = 10,
+    ] = FLAG_MIN_INTERACTIONS,
     recommend: Annotated[
         int,
         typer.Option(

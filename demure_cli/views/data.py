@@ -46,7 +46,7 @@ def show_description(result: Description) -> None:
         terminal.result("", heading("Choices over time"), _bars(list(_by_year(result.months).items())))
     _show_coverage(result)
     if result.leaks is not None:
-        show_leaks({"this one": result.leaks})
+        show_leaks({"this split": result.leaks})
     _show_lookalikes(result)
     _show_suspects(result)
 

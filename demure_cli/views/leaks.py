@@ -25,9 +25,9 @@ def show_leaks(splits: Mapping[str, LeakCounts]) -> None:
     terminal.result("", heading("The split and its leakage"), shown)
     terminal.result(
         aside(
-            "late: share of the interactions to learn from that are later than the first held-out interaction of any "
-            "user; own: than that of the same user. twice: pairs of user and item that are in train and held out. new: "
-            "held out, but not in train."
+            "late: share of the train and valid interactions that are later than the first held-out interaction of any "
+            "user; own: later than the first held-out interaction of the same user. twice: pairs of user and item that "
+            "are in train and held out. new: held out, but not in train."
         )
     )
     dated = [f"{name} {count(leaks.items_from_later)}" for name, leaks in splits.items() if leaks.items_from_later]

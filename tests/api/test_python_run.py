@@ -1,5 +1,8 @@
 """`import demure`: datasets and runs as frames that draw themselves."""
 
+import dataclasses
+from types import SimpleNamespace
+
 import pandas as pd
 import pytest
 from support.runs_by_hand import IMAGE_EXPLAINS_NOTHING, small_run
@@ -32,9 +35,16 @@ def test_the_facade_names_what_it_has():
         demure.evaluate  # noqa: B018
 
 
+def test_prepare_can_be_called_after_its_package_was_imported(tmp_path):
+    import demure.prepare.prepare
+
+    with pytest.raises(demure.DemureError, match="nowhere"):
+        demure.prepare(tmp_path / "nowhere.csv", tmp_path / "out")
+
+
 def test_steps_give_back_what_they_made(trained):
     assert isinstance(trained.dataset, demure.Dataset)
-    assert trained.manifest["seed"] == 1
+    assert trained.manifest.seed == 1
     assert repr(trained).endswith("recipe='default', seed=1)")
     assert len(trained.dataset.interactions) == trained.dataset.manifest.counts.interactions
 
@@ -52,15 +62,15 @@ def test_diagnosis_of_a_user_is_the_history_in_order(trained):
 def test_diagnosis_of_everything_is_the_table_of_the_run(trained):
     whole = trained.diagnose()
     assert len(whole) == len(pd.read_parquet(trained.path / "diagnosis.parquet"))
-    one = trained.diagnose(item=whole["item_id"].iloc[0])
-    assert one["item_id"].nunique() == 1
+    of_item = trained.diagnose(item=whole["item_id"].iloc[0])
+    assert of_item["item_id"].nunique() == 1
 
 
 def test_reliance_is_a_share(trained):
     shares = trained.reliance()
     assert shares.sum(axis=1).tolist() == pytest.approx([1.0] * len(shares))
-    one = trained.reliance(shares.index[2])
-    pd.testing.assert_frame_equal(one, shares.iloc[[2]])
+    of_user = trained.reliance(shares.index[2])
+    pd.testing.assert_frame_equal(of_user, shares.iloc[[2]])
 
 
 def test_recommendations_are_those_of_the_command(trained, tmp_path):
@@ -87,9 +97,9 @@ def test_new_users_are_scored_by_a_frame(trained, tmp_path):
 def test_evaluation_and_comparison_are_those_of_the_commands(trained, tmp_path):
     from demure.runs.evaluate import evaluate_runs
 
-    told = evaluate_runs([trained.path], device="cpu").runs[0]
+    expected = evaluate_runs([trained.path], device="cpu").runs[0]
     frame = trained.evaluate(k=[20, 5])
-    assert frame.set_index("k").loc[20, "recall"] == told.metrics["recall@20"]
+    assert frame.set_index("k").loc[20, "recall"] == expected.metrics["recall@20"]
     assert trained.evaluate(k=5, by="users")["slice"].tolist() == ["all", "warm"]
     other = demure.train(trained.dataset, tmp_path / "popularity", recipe="popularity")
     table = demure.compare([trained, other], k=[5], metrics=["hit"])
@@ -105,29 +115,29 @@ def test_objects_draw_themselves(trained, by_hand):
 
 def test_a_history_is_drawn_with_titles_badges_and_pictures(by_hand):
     by_hand.__dict__["dataset"] = Pictured(by_hand)
-    told = by_hand.diagnose(user="ann")._repr_html_()
-    assert told.count("<tr>") == 3  # one per choice
-    assert "Alien" in told
-    assert "poi 0.90" in told
-    assert "noise 0.80" in told  # the probability of noise, not of a point of interest
-    assert ">missing</span>" in told
-    assert "data:image/" in told
+    drawing = by_hand.diagnose(user="ann")._repr_html_()
+    assert drawing.count("<tr>") == 3  # one per choice
+    assert "Alien" in drawing
+    assert "poi 0.90" in drawing
+    assert "noise 0.80" in drawing  # the probability of noise, not of a point of interest
+    assert ">missing</span>" in drawing
+    assert "data:image/" in drawing
     item = by_hand.diagnose(item="i1")._repr_html_()
     assert {name for name in ("ann", "bob", "cid") if f"<td>{name}</td>" in item} == {"ann", "bob", "cid"}
 
 
 def test_the_overview_is_that_of_the_command(trained, tmp_path):
-    seen = trained.overview()
-    assert seen.summary
-    assert 0 <= seen.neither <= 1
+    overview = trained.overview()
+    assert overview.summary
+    assert 0 <= overview.neither <= 1
     assert trained.overview(("history", "5-9")).segment == "history=5-9"
     made = small_run(tmp_path, manifest={"placebo": IMAGE_EXPLAINS_NOTHING})
     run = demure.Run.load(made)
     assert run.overview().summary[0] == "Pictures (`image`) explain nothing here."
     run.__dict__["dataset"] = Pictured(run)
-    told = run.diagnose(user="ann")._repr_html_()
-    assert told.count("cannot tell") == 2
-    assert "noise 0.80" in told
+    drawing = run.diagnose(user="ann")._repr_html_()
+    assert drawing.count("cannot tell") == 2
+    assert "noise 0.80" in drawing
 
 
 class Pictured:
@@ -146,9 +156,9 @@ class Pictured:
 
 def test_hostile_titles_are_text(by_hand):
     by_hand.__dict__["dataset"] = Pictured(by_hand)
-    told = by_hand.diagnose(user="ann")._repr_html_()
-    assert "<script" not in told
-    assert "&lt;script&gt;" in told
+    drawing = by_hand.diagnose(user="ann")._repr_html_()
+    assert "<script" not in drawing
+    assert "&lt;script&gt;" in drawing
 
 
 def test_what_is_derived_from_a_drawn_frame_is_plain():
@@ -168,7 +178,7 @@ def test_pictures_outside_the_folder_of_images_are_not_shown(tmp_path):
     (tmp_path / "images").mkdir()
     (tmp_path / "secret.png").write_bytes(b"x")
     (tmp_path / "images" / "a.png").write_bytes(b"x")
-    dataset = Dataset(tmp_path, {"images_root": str(tmp_path / "images")})
+    dataset = Dataset(tmp_path, SimpleNamespace(images_root=str(tmp_path / "images")))
     dataset.__dict__["items"] = pd.DataFrame({"item_id": ["a", "b", "c"], "image": ["a.png", "../secret.png", None]})
     assert dataset.picture("a") == tmp_path / "images" / "a.png"
     assert dataset.picture("b") is None
@@ -176,7 +186,7 @@ def test_pictures_outside_the_folder_of_images_are_not_shown(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("call", "said"),
+    ("call", "message"),
     [
         (lambda run: run.diagnose(user="nobody"), "no user 'nobody'"),
         (lambda run: run.diagnose(item="nothing"), "no item 'nothing'"),
@@ -190,6 +200,14 @@ def test_pictures_outside_the_folder_of_images_are_not_shown(tmp_path):
         (lambda run: demure.Dataset.load(run.path), "is not a dataset folder"),
     ],
 )
-def test_refusals(trained, call, said):
-    with pytest.raises(demure.DemureError, match=said):
+def test_refusals(trained, call, message):
+    with pytest.raises(demure.DemureError, match=message):
         call(trained)
+
+
+def test_options_of_prepare_are_those_of_the_command():
+    from demure.api.steps import PrepareKeywords
+    from demure.prepare.options import PrepareOptions
+
+    own = {"interactions", "out", "items", "images", "features"}
+    assert set(PrepareKeywords.__annotations__) == {field.name for field in dataclasses.fields(PrepareOptions)} - own

@@ -56,11 +56,11 @@ def test_weights_are_all_there_is(task, name):
     first, second = made(name, task), made(name, task)
     torch.manual_seed(5)
     other = make_learned(name, learned_options(name, {"dim": 8}), task)
-    one, two = (model.scorer(task.train)(np.arange(9)) for model in (first, second))
-    assert np.array_equal(one, two)
-    assert not np.allclose(one, other.scorer(task.train)(np.arange(9)))
+    scores, same = (model.scorer(task.train)(np.arange(9)) for model in (first, second))
+    assert np.array_equal(scores, same)
+    assert not np.allclose(scores, other.scorer(task.train)(np.arange(9)))
     other.load_state_dict(first.state_dict())
-    assert np.array_equal(one, other.scorer(task.train)(np.arange(9)))
+    assert np.array_equal(scores, other.scorer(task.train)(np.arange(9)))
 
 
 def test_the_other_item_is_never_one_of_the_users_own(task):
@@ -100,10 +100,10 @@ def test_the_gradient_of_a_sparse_product():
     from scipy.sparse import csr_array
 
     dense = np.array([[0.0, 2.0, 0.0], [1.0, 0.0, 3.0]], dtype=np.float32)
-    matrix, at = SparseMatrix(csr_array(dense)), torch.ones(3, 2, requires_grad=True)
-    (matrix @ at).square().sum().backward()
+    matrix, factor = SparseMatrix(csr_array(dense)), torch.ones(3, 2, requires_grad=True)
+    (matrix @ factor).square().sum().backward()
     expected = 2 * dense.T @ (dense @ np.ones((3, 2)))
-    assert np.allclose(at.grad.numpy(), expected)
+    assert np.allclose(factor.grad.numpy(), expected)
 
 
 def test_items_are_joined_to_those_that_look_alike():
@@ -139,9 +139,9 @@ def test_sasrec_sees_no_future(task):
     vectors = model.vectors()
     a = torch.tensor([[1, 2, 3, 4, 5]])
     b = torch.tensor([[1, 2, 3, 9, 8]])
-    one, two = model.states(a, vectors), model.states(b, vectors)
-    assert torch.allclose(one[:, :3], two[:, :3], atol=1e-6)
-    assert not torch.allclose(one[:, 3], two[:, 3], atol=1e-3)
+    states, changed = model.states(a, vectors), model.states(b, vectors)
+    assert torch.allclose(states[:, :3], changed[:, :3], atol=1e-6)
+    assert not torch.allclose(states[:, 3], changed[:, 3], atol=1e-3)
 
 
 def test_sasrec_scores_by_the_histories_given_and_not_by_padding(task):
@@ -161,7 +161,7 @@ def many(monkeypatch):
     monkeypatch.setattr(sasrec, "FULL_UP_TO", 50)
     random = np.random.default_rng(3)
     lists = [(np.cumsum(random.integers(1, 4, size=random.integers(2, 9))) + u) % 60 for u in range(80)]
-    return Task(histories([one.tolist() for one in lists]), 60, {"text": np.eye(60, dtype=np.float32)})
+    return Task(histories([items.tolist() for items in lists]), 60, {"text": np.eye(60, dtype=np.float32)})
 
 
 @pytest.mark.parametrize("content", [0, 1])
@@ -190,12 +190,12 @@ def test_reading_in_groups_of_like_length_gives_the_loss_of_the_whole_batch(many
 
     model = made("sasrec", many, dropout=0, candidates=30).train()
     assert sorted(torch.cat(list(model.batches(torch.Generator().manual_seed(0)))).tolist()) == list(range(80))
-    found = []
+    losses = []
     for groups in (1, 4, 7):
         monkeypatch.setattr(sasrec, "_GROUPS", groups)
-        found.append(model.loss_of(torch.arange(9), torch.Generator().manual_seed(1)))
-    torch.testing.assert_close(found[1], found[0])
-    torch.testing.assert_close(found[2], found[0])
+        losses.append(model.loss_of(torch.arange(9), torch.Generator().manual_seed(1)))
+    torch.testing.assert_close(losses[1], losses[0])
+    torch.testing.assert_close(losses[2], losses[0])
 
 
 def test_the_sampled_softmax_has_the_sum_over_all_items_as_its_mean(many):
@@ -206,12 +206,13 @@ def test_the_sampled_softmax_has_the_sum_over_all_items_as_its_mean(many):
     states = torch.randn(4, 8, generator=torch.manual_seed(0))
     vectors, target = torch.randn(60, 8) * 0.7, torch.tensor([0, 7, 33, 59])
     logits = states @ vectors.T
-    generator, found = torch.Generator().manual_seed(1), []
+    generator, normalisers = torch.Generator().manual_seed(1), []
     for _ in range(4000):
         drawn, log_drawn = model.draw(generator)
-        one = [sampled_cross_entropy(states[k : k + 1], vectors, target[k : k + 1], drawn, log_drawn) for k in range(4)]
-        found.append((torch.stack(one) + logits[torch.arange(4), target]).exp())
-    mean, error = torch.stack(found).mean(0), torch.stack(found).std(0) / 4000**0.5
+        rows = [slice(k, k + 1) for k in range(4)]
+        losses = [sampled_cross_entropy(states[k], vectors, target[k], drawn, log_drawn) for k in rows]
+        normalisers.append((torch.stack(losses) + logits[torch.arange(4), target]).exp())
+    mean, error = torch.stack(normalisers).mean(0), torch.stack(normalisers).std(0) / 4000**0.5
     assert ((mean - logits.exp().sum(1)).abs() < 4 * error).all()
     assert (error < 0.05 * mean).all()
 
@@ -224,7 +225,7 @@ def test_what_is_drawn_is_corrected_for_how(many):
     assert np.mean(counted) == pytest.approx(60, abs=4 * np.std(counted) / 200**0.5)
 
 
-def test_what_is_lacking_is_said(task):
+def test_what_is_missing_is_named(task):
     bare = Task(task.train, 12)
     for name in ("vbpr", "freedom"):
         with pytest.raises(DemureError, match="needs features of the items"):
@@ -236,7 +237,7 @@ def test_what_is_lacking_is_said(task):
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"dims": 3}, "did you mean dim"),
         ({"layers": 1.5}, "whole number"),
@@ -244,6 +245,6 @@ def test_what_is_lacking_is_said(task):
         ({"dim": -1}, "dim is -1; give 1 to"),
     ],
 )
-def test_a_wrong_option_is_named(options, said):
-    with pytest.raises(RecipeError, match=said):
+def test_a_wrong_option_is_named(options, message):
+    with pytest.raises(RecipeError, match=message):
         learned_options("lightgcn", options)

@@ -25,7 +25,7 @@ def test_all_files_exist(made):
 
 
 def test_the_user_it_shows_is_one_of_its_own_and_the_truth_is_about_that_history(made):
-    chosen = {row["item_id"] for row in made.user.history}
+    chosen = {choice.item_id for choice in made.user.history}
     assert {item for item, _ in made.caused} & chosen
     assert {modality for _, modality in made.caused} <= {"image", "text"}
 

@@ -105,12 +105,12 @@ def test_rivals_may_be_absent():
 
 
 def test_the_overview(tmp_path):
-    seen = tables.overview(small_run(tmp_path, manifest=manifest(ABOVE)))
-    assert seen.neither == pytest.approx(1 / 6)  # bob's second choice
-    assert seen.summary[0].startswith("Pictures explain 19 % of the choices")
-    assert "Neither: 17 % of the choices" in seen.summary[-1]
-    assert seen.causes == CAUSES
-    assert seen.modalities["placebo"].tolist()[0] == {
+    view = tables.overview(small_run(tmp_path, manifest=manifest(ABOVE)))
+    assert view.neither == pytest.approx(1 / 6)  # bob's second choice
+    assert view.summary[0].startswith("Pictures explain 19 % of the choices")
+    assert "Neither: 17 % of the choices" in view.summary[-1]
+    assert view.causes == CAUSES
+    assert view.modalities["placebo"].tolist()[0] == {
         "mean_probability": 0.02,
         "excess": 0.19,
         "low": 0.17,
@@ -119,17 +119,17 @@ def test_the_overview(tmp_path):
 
 
 def test_a_modality_that_explains_nothing_has_no_items_to_look_at(tmp_path):
-    seen = tables.overview(small_run(tmp_path, manifest=manifest(IMAGE_EXPLAINS_NOTHING)), min_count=1)
-    assert seen.cannot_tell == ["image"]
-    assert "image" not in set(seen.flagged["modality"])
+    view = tables.overview(small_run(tmp_path, manifest=manifest(IMAGE_EXPLAINS_NOTHING)), min_count=1)
+    assert view.cannot_tell == ["image"]
+    assert "image" not in set(view.flagged["modality"])
 
 
 def test_a_segment_repeats_no_number_of_the_whole(tmp_path):
     run = small_run(tmp_path, manifest=manifest(IMAGE_EXPLAINS_NOTHING))
-    seen = tables.overview(run, segment=("history", "1-4"))
-    assert seen.summary == [
+    view = tables.overview(run, segment=("history", "1-4"))
+    assert view.summary == [
         "Pictures (`image`), as encoded by `color`, explain nothing here.",
         "Neither: 17 % of the choices have no point of interest in the content.",
     ]
-    assert seen.causes is None
-    assert "placebo" not in seen.modalities.columns
+    assert view.causes is None
+    assert "placebo" not in view.modalities.columns

@@ -25,26 +25,26 @@ def test_they_are_what_the_run_recommends_and_each_names_a_past_choice(run):
     histories = run.dataset.histories("train", "valid", "test")
     for code, user in enumerate(users):
         past = {str(item) for item in run.dataset.item_ids[histories.of(code)]}
-        assert all(one.past_item_id in past for one in by_user[user] if one.past_item_id is not None)
-        assert all(one.item_id not in past for one in by_user[user])
+        assert all(item.past_item_id in past for item in by_user[user] if item.past_item_id is not None)
+        assert all(item.item_id not in past for item in by_user[user])
 
 
 def test_the_past_choice_is_the_one_with_the_largest_term(run):
     user = str(run.dataset.user_ids[0])
     code = {str(item): k for k, item in enumerate(run.dataset.item_ids)}
     past = run.dataset.histories("train", "valid", "test").of(0)
-    for one in suggestions(run, [user], 6)[user]:
-        if one.because != "history" or one.past_item_id is None:
+    for suggestion in suggestions(run, [user], 6)[user]:
+        if suggestion.because != "history" or suggestion.past_item_id is None:
             continue
-        alone = [run.recommender.collaborative(np.array([[item]]))[0, code[one.item_id]] for item in past]
-        assert past[int(np.argmax(alone))] == code[one.past_item_id]
+        alone = [run.recommender.collaborative(np.array([[item]]))[0, code[suggestion.item_id]] for item in past]
+        assert past[int(np.argmax(alone))] == code[suggestion.past_item_id]
 
 
 def test_a_user_view_has_them(run):
     user = str(run.dataset.user_ids[1])
-    seen = user_view(run.path, user, recommend=3)
-    assert [line["rank"] for line in seen.recommended] == [1, 2, 3]
-    assert {line["because"] for line in seen.recommended} <= {*seen.modalities, "history"}
+    view = user_view(run.path, user, recommend=3)
+    assert [line["rank"] for line in view.recommended] == [1, 2, 3]
+    assert {line["because"] for line in view.recommended} <= {*view.modalities, "history"}
 
 
 @pytest.mark.parametrize(

@@ -62,9 +62,9 @@ def test_users_by_what_they_rely_on(tmp_path):
 
 
 def test_the_overview_of_one_segment(run):
-    seen = tables.overview(run, segment=("category", "Comedy"))
-    assert (seen.segment, seen.interactions, seen.users, seen.items) == ("category=Comedy", 5, 3, 2)
-    assert seen.modalities.set_index("modality").loc["image", "poi"] == pytest.approx(3 / 5)
+    view = tables.overview(run, segment=("category", "Comedy"))
+    assert (view.segment, view.interactions, view.users, view.items) == ("category=Comedy", 5, 3, 2)
+    assert view.modalities.set_index("modality").loc["image", "poi"] == pytest.approx(3 / 5)
 
 
 def test_refusals_name_what_there_is(run, tmp_path):
@@ -82,18 +82,18 @@ def test_refusals_name_what_there_is(run, tmp_path):
 
 
 def test_agreement_by_hand(run):
-    seen = tables.overview(run).agreement.iloc[0]
-    assert (seen["first"], seen["second"], seen["interactions"]) == ("image", "text", 5)
-    shares = [seen[name] for name in ("both", "only_first", "only_second", "neither")]
+    view = tables.overview(run).agreement.iloc[0]
+    assert (view["first"], view["second"], view["interactions"]) == ("image", "text", 5)
+    shares = [view[name] for name in ("both", "only_first", "only_second", "neither")]
     assert shares == pytest.approx([1 / 5, 2 / 5, 1 / 5, 1 / 5])
 
 
 def test_one_modality(run):
-    seen = tables.modality_view(run, "image")
-    assert (seen.shares["poi"], seen.shares["missing"]) == pytest.approx((3 / 6, 1 / 6))
-    assert sum(seen.histogram) == 5
-    assert list(seen.by) == ["category", "history", "popularity", "time"]
-    assert set(seen.items["modality"]) == {"image"}
+    view = tables.modality_view(run, "image")
+    assert (view.shares["poi"], view.shares["missing"]) == pytest.approx((3 / 6, 1 / 6))
+    assert sum(view.histogram) == 5
+    assert list(view.by) == ["category", "history", "popularity", "time"]
+    assert set(view.items["modality"]) == {"image"}
     with pytest.raises(DemureError, match="no modality 'sound'"):
         tables.modality_view(run, "sound")
 

@@ -18,9 +18,9 @@ def run(tmp_path):
 
 
 def test_overview_counts_each_verdict(run):
-    seen = tables.overview(run)
-    assert (seen.users, seen.items, seen.interactions) == (3, 3, 6)
-    image, text = seen.modalities.to_dict("records")
+    view = tables.overview(run)
+    assert (view.users, view.items, view.interactions) == (3, 3, 6)
+    image, text = view.modalities.to_dict("records")
     assert image["modality"] == "image"
     assert (image["poi"], image["noise"], image["missing"]) == pytest.approx((3 / 6, 2 / 6, 1 / 6))
     assert image["mean_probability"] == pytest.approx((3 * 0.9 + 2 * 0.2) / 5)  # the missing one does not count
@@ -91,18 +91,18 @@ def test_choices_can_be_chosen_and_sorted(run):
         items(sort="imag")
 
 
-def test_reliance_comes_with_what_so_few_choices_can_say(run):
-    seen = tables.user_view(run, "ann")
-    for name, share in seen.reliance.items():
-        low, high = seen.reliance_interval[name]
+def test_reliance_comes_with_the_interval_of_so_few_choices(run):
+    view = tables.user_view(run, "ann")
+    for name, share in view.reliance.items():
+        low, high = view.reliance_interval[name]
         assert low < share < high
         assert high - low > 0.3  # three choices say next to nothing
 
 
 def test_without_the_model_a_verdict_can_still_be_looked_at(run):
-    seen = tables.user_view(run, "ann", recommend=3)
-    assert seen.recommended is None
-    assert seen.notes[-1].startswith("no recommendations: ")
+    view = tables.user_view(run, "ann", recommend=3)
+    assert view.recommended is None
+    assert view.notes[-1].startswith("no recommendations: ")
 
 
 def test_user_view_without_timestamps(tmp_path):
@@ -111,16 +111,16 @@ def test_user_view_without_timestamps(tmp_path):
     )
 
 
-def test_item_view_says_who_chose_it_for_what(run):
-    seen = tables.item_view(run, "i1")
-    assert seen.title == "Alien"
-    assert {chooser.user_id for chooser in seen.chosen_by} == {"ann", "bob", "cid"}
-    assert seen.modalities.set_index("modality").loc["image", "noise"] == pytest.approx(2 / 3)
-    assert seen.chosen_by[0].choices == 3
-    (image, _text) = seen.standing
+def test_item_view_lists_choosers_and_modalities(run):
+    view = tables.item_view(run, "i1")
+    assert view.title == "Alien"
+    assert {chooser.user_id for chooser in view.chosen_by} == {"ann", "bob", "cid"}
+    assert view.modalities.set_index("modality").loc["image", "noise"] == pytest.approx(2 / 3)
+    assert view.chosen_by[0].choices == 3
+    (image, _text) = view.standing
     assert image["low"] < 2 / 3 < image["high"]
     assert image["says"].startswith("image: noise in 67 % of 3 choices; its evidence")
-    assert seen.notes == ["only 3 choices: these shares rest on little"]
+    assert view.notes == ["only 3 choices: these shares rest on little"]
     assert [chooser.user_id for chooser in tables.item_view(run, "i1", where=["image.verdict=poi"]).chosen_by] == [
         "ann"
     ]

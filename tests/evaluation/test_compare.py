@@ -173,6 +173,8 @@ def test_refusals(three):
         compare(three, against="x")
     with pytest.raises(DemureError, match="no user has a value of recall@20"):
         compare({"a": evaluation([np.nan]), "b": evaluation([1])})
-    covered = {name: Evaluation(evaluated.users, evaluated.per_user, {"coverage@20": 0.5}) for name, evaluated in three.items()}
+    covered = {
+        name: Evaluation(evaluated.users, evaluated.per_user, {"coverage@20": 0.5}) for name, evaluated in three.items()
+    }
     with pytest.raises(DemureError, match="coverage@20 is one value for all users together"):
         compare(covered, ["coverage@20"])

@@ -337,9 +337,9 @@ def test_restored_from_tensors_alone():
 
 
 def test_the_seed_decides_the_start():
-    one, same, rival_r = (small_denoiser(seed=seed, jitter=0.0).state_dict() for seed in (0, 0, 1))
-    assert all(torch.equal(one[name], same[name]) for name in one)
-    assert any(not torch.equal(one[name], rival_r[name]) for name in one if "themes" in name)
+    first, same, other = (small_denoiser(seed=seed, jitter=0.0).state_dict() for seed in (0, 0, 1))
+    assert all(torch.equal(first[name], same[name]) for name in first)
+    assert any(not torch.equal(first[name], other[name]) for name in first if "themes" in name)
 
 
 def test_a_batch_by_hand():

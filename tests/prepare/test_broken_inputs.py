@@ -26,7 +26,7 @@ BOMB = gzip.compress(b"user_id,item_id,timestamp\n" + b"u,a,1600000000\n" * 22_0
 HALF = pa.compress(GOOD.encode(), codec="zstd", asbytes=True)[:-5]
 
 REFUSED = {
-    # name: (content of x.csv, further options, what the one line says)
+    # name: (content of x.csv, further options, part of the one line)
     "nothing in it": (b"", "", "x.csv: is empty"),
     "blank lines": (b" \n\r\n\n", "", "x.csv: is empty"),
     "a header alone": (b"user_id,item_id,timestamp\n", "", "has no rows, only a header"),
@@ -72,7 +72,7 @@ REFUSED = {
     "columns without names": (GOOD.encode(), "--columns user", "'user' is not ROLE=NAME"),
     "a ratio that is none": (GOOD.encode(), "--ratio 80/20", "'80/20' is not A/B/C"),
     "a ratio beyond 100": (GOOD.encode(), "--split ratio --ratio 80/20/10", "is not three parts of 100"),
-    "a date that is none": (GOOD.encode(), "--since sometime", "'sometime' is no date"),
+    "a date that is none": (GOOD.encode(), "--since sometime", "'sometime' is not a date"),
     "tuples that are none": (GOOD.encode(), "--format cornac", "its first line is"),
 }  # fmt: skip
 
@@ -87,13 +87,13 @@ def one_line(capsys):
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_refused(tmp_path, capsys, name):
-    content, options, said = REFUSED[name]
+    content, options, message = REFUSED[name]
     path = write(tmp_path, "x.csv", content)
     before = path.read_bytes()
-    asked = ["--quiet", "prepare", "--interactions", path, "--out", tmp_path / "out", *options.split()]
-    assert main(list(map(str, asked))) == 2
-    assert said in one_line(capsys)
-    assert [one.name for one in tmp_path.iterdir()] == ["x.csv"]
+    arguments = ["--quiet", "prepare", "--interactions", path, "--out", tmp_path / "out", *options.split()]
+    assert main(list(map(str, arguments))) == 2
+    assert message in one_line(capsys)
+    assert [path.name for path in tmp_path.iterdir()] == ["x.csv"]
     assert path.read_bytes() == before
 
 
@@ -133,9 +133,9 @@ def test_repaired(tmp_path, capsys, name):
     content, kind, action, count, users = REPAIRED[name]
     path = write(tmp_path, "x.csv", content)
     assert main(["prepare", "--interactions", str(path), "--out", str(tmp_path / "out"), "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["problems"][kind]["action"], told["problems"][kind]["count"]) == (action, count)
-    assert told["counts"]["users"] == users
+    report = json.loads(capsys.readouterr().out)
+    assert (report["problems"][kind]["action"], report["problems"][kind]["count"]) == (action, count)
+    assert report["counts"]["users"] == users
     assert f",{action}" in (tmp_path / "out" / "problems.csv").read_text()
     times = Dataset.load(tmp_path / "out").histories("train", "valid", "test").times
     assert ((times == T) | (times == 1)).all()
@@ -191,21 +191,21 @@ WITH_ITEMS = {
 
 @pytest.mark.parametrize("name", WITH_ITEMS)
 def test_items_and_features_refused(tmp_path, capsys, name):
-    items, matrix, said = WITH_ITEMS[name]
+    items, matrix, message = WITH_ITEMS[name]
     path, items_path = write(tmp_path, "x.csv", GOOD), write(tmp_path, "items.csv", items)
-    asked = ["--quiet", "prepare", "--interactions", path, "--items", items_path, "--out", tmp_path / "out"]
+    arguments = ["--quiet", "prepare", "--interactions", path, "--items", items_path, "--out", tmp_path / "out"]
     if matrix is not None:
         np.save(tmp_path / "f.npy", matrix, allow_pickle=True)
-        asked += ["--features", f"image={tmp_path / 'f.npy'}"]
-    assert main(list(map(str, asked))) == 2
-    assert said in one_line(capsys)
+        arguments += ["--features", f"image={tmp_path / 'f.npy'}"]
+    assert main(list(map(str, arguments))) == 2
+    assert message in one_line(capsys)
     assert not list(tmp_path.glob("*out*"))
 
 
 def test_an_items_file_with_the_same_id_twice_is_repaired_with_its_count(tmp_path, capsys):
     path, items = write(tmp_path, "x.csv", GOOD), write(tmp_path, "i.csv", "item_id,title\na,A\na,B\nb,B\nc,C\n,D\n")
-    asked = ["prepare", "--interactions", path, "--items", items, "--out", tmp_path / "out", "--json"]
-    assert main(list(map(str, asked))) == 0
+    arguments = ["prepare", "--interactions", path, "--items", items, "--out", tmp_path / "out", "--json"]
+    assert main(list(map(str, arguments))) == 0
     problems = json.loads(capsys.readouterr().out)["problems"]
     assert problems["item twice in the items file"] == {
         "count": 1, "action": "kept the first", "first": [{"file": "i.csv", "row": 3, "value": "a"}]
@@ -214,25 +214,25 @@ def test_an_items_file_with_the_same_id_twice_is_repaired_with_its_count(tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("place", "said"),
+    ("place", "message"),
     [
-        ("fifo", "is no regular file (a pipe or a device)"),
+        ("fifo", "is not a regular file (a pipe or a device)"),
         ("folder", "is a folder, not a file"),
         ("nowhere", "no such file"),
         ("dangling", "no such file"),
-        ("/dev/zero", "is no regular file (a pipe or a device)"),
+        ("/dev/zero", "is not a regular file (a pipe or a device)"),
         ("x.csv/y", "cannot be read (Not a directory)"),
     ],
 )
-def test_places_that_cannot_be_read(tmp_path, capsys, place, said):
+def test_places_that_cannot_be_read(tmp_path, capsys, place, message):
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "folder").mkdir()
     (tmp_path / "dangling").symlink_to(tmp_path / "gone")
     write(tmp_path, "x.csv", GOOD)
     for option in ("--interactions", "--items"):
-        given = {"--interactions": tmp_path / "x.csv", option: tmp_path / place, "--out": tmp_path / "out"}
-        assert main(["--quiet", "prepare", *(str(word) for pair in given.items() for word in pair)]) == 2
-        assert said in one_line(capsys)
+        options = {"--interactions": tmp_path / "x.csv", option: tmp_path / place, "--out": tmp_path / "out"}
+        assert main(["--quiet", "prepare", *(str(word) for pair in options.items() for word in pair)]) == 2
+        assert message in one_line(capsys)
         assert not (tmp_path / "out").exists()
 
 
@@ -259,10 +259,10 @@ def test_a_full_disk(tmp_path):
     lines = [(f"u{k % 997}", f"i{k * 7919 % 10007}", T + k) for k in range(40_000)]
     write(tmp_path, "x.csv", csv_of(lines))
     process = run(tmp_path, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)))
-    said = process.communicate(timeout=120)[1]
-    assert process.returncode == 2, said
-    assert said.count("\n") == 1
-    assert "out: cannot write: " in said
+    message = process.communicate(timeout=120)[1]
+    assert process.returncode == 2, message
+    assert message.count("\n") == 1
+    assert "out: cannot write: " in message
     assert [path.name for path in tmp_path.iterdir()] == ["x.csv"]
 
 

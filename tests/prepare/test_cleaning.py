@@ -1,4 +1,4 @@
-"""Every step of cleaning by hand, and what it says it took."""
+"""Every step of cleaning by hand, and what it reports to have removed."""
 
 import json
 
@@ -103,18 +103,18 @@ def test_items_without_any_modality(tmp_path):
     assert list(by_id.item_ids) == list("abc")
 
 
-def test_a_dry_run_tells_all_and_writes_nothing(tmp_path, rated):
+def test_a_dry_run_reports_all_and_writes_nothing(tmp_path, rated):
     before = sorted(path.name for path in tmp_path.iterdir())
     report = prepare(PrepareOptions(rated, tmp_path / "out", min_rating=3, dry_run=True))
     assert sorted(path.name for path in tmp_path.iterdir()) == before
     assert not report.written
     dataset, real = made(tmp_path, rated, min_rating=3)
     assert {**report.to_dict(), "written": True} == real.to_dict()
-    assert dataset.manifest["steps"] == json.loads(json.dumps(report.to_dict()["steps"]))
+    assert dataset.manifest.steps == json.loads(json.dumps(report.to_dict()["steps"]))
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"duplicates": "last"}, "--duplicates: unknown value 'last'; did you mean latest?; use one of latest, first,"),
         ({"bare_items": "no"}, "--bare-items: unknown value 'no'"),
@@ -123,8 +123,8 @@ def test_a_dry_run_tells_all_and_writes_nothing(tmp_path, rated):
         ({"ratio": (0, 50, 50)}, "--ratio: 0/50/50 is not three parts of 100"),
         ({"max_history": 2, "min_history": 3}, "--max-history: 2 is less than --min-history 3"),
         ({"min_history": 9}, "--min-history: no interaction is left: user with fewer than 9"),
-        ({"since": "yesterday"}, "--since: 'yesterday' is no date"),
-        ({"since": "nan"}, "--since: 'nan' is no date"),
+        ({"since": "yesterday"}, "--since: 'yesterday' is not a date"),
+        ({"since": "nan"}, "--since: 'nan' is not a date"),
         ({"since": "2020-01-01", "until": "2019-01-01"}, "--since: 2020-01-01 is not before --until 2019-01-01"),
         ({"since": "2020-01-01"}, "no usable row is left (before --since: 6)"),
         ({"min_rating": 6}, "no usable row is left"),
@@ -137,20 +137,20 @@ def test_a_dry_run_tells_all_and_writes_nothing(tmp_path, rated):
         ({"columns": {"user": "user_id", "user_id": "item_id"}}, "--columns: two columns for user_id"),
     ],
 )
-def test_what_cannot_be_asked(tmp_path, rated, options, said):
+def test_what_cannot_be_asked(tmp_path, rated, options, message):
     with pytest.raises(DataError) as caught:
         made(tmp_path, rated, **options)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert [path.name for path in tmp_path.iterdir()] == ["x.csv"]
 
 
 def test_what_the_columns_do_not_allow(tmp_path):
     path = write(tmp_path, "x.csv", "user_id,item_id\nu,a\n")
-    for options, said in (
+    for options, message in (
         ({"min_rating": 3.0}, "has no ratings, which --min-rating needs"),
         ({"duplicates": "best"}, "has no ratings, which --duplicates best needs"),
         ({"since": "2020-01-01"}, "has no timestamps, which --since needs"),
         ({"ratio_by": "time"}, "has no timestamps, which --ratio-by time needs"),
     ):
-        with pytest.raises(DataError, match=said):
+        with pytest.raises(DataError, match=message):
             made(tmp_path, path, split="ratio", **options)

@@ -1,4 +1,4 @@
-"""Images from a server with faults: had, tried again, given up, gone on with, and never more than it can bear."""
+"""Images from a faulty server: fetched, tried again, given up, continued; and never more requests than allowed."""
 
 import json
 import signal
@@ -14,8 +14,8 @@ from support.data_by_hand import csv_of, made, write
 from support.faulty_server import serving
 
 from demure.errors import DataError, DemureError
-from demure.prepare.fetch.images import FetchOptions, fetch
-from demure.prepare.fetch.log import LOG, FetchLog, Outcome, stem
+from demure.prepare.fetch.fetch_images import FetchOptions, fetch_images
+from demure.prepare.fetch.log import LOG, FetchLog, FetchOutcome, image_stem
 from demure_cli.app import main
 
 
@@ -33,11 +33,11 @@ def items(folder, urls):
 
 def run(folder, urls, **options):
     quick = {"rate": 1000.0, "pause": 0.01, "timeout": 1.5, "tries": 3, **options}
-    return fetch(FetchOptions(items(folder, urls), folder / "images", **quick))
+    return fetch_images(FetchOptions(items(folder, urls), folder / "images", **quick))
 
 
 FAULTS = {
-    # path: (what is had, reason, whether it is final, how often it is asked for)
+    # path: (suffix of the image, reason, whether it is final, number of requests)
     "good": (".png", "", True, 1),
     "jpeg": (".jpg", "", True, 1),
     "moved": (".png", "", True, 1),
@@ -56,7 +56,7 @@ FAULTS = {
 
 
 def test_every_fault(tmp_path, server):
-    found = run(tmp_path, {name: f"{server.url}/{name}/1" for name in FAULTS}, max_megabytes=1.0)
+    report = run(tmp_path, {name: f"{server.url}/{name}/1" for name in FAULTS}, max_megabytes=1.0)
     had = {name for name, fault in FAULTS.items() if fault[0]}
     images = {path.stem: path.suffix for path in (tmp_path / "images").iterdir() if path.name not in (LOG, "dead.csv")}
     assert images == {name: FAULTS[name][0] for name in had}
@@ -68,17 +68,17 @@ def test_every_fault(tmp_path, server):
         name: fault[1:3] for name, fault in FAULTS.items() if not fault[0]
     }
     assert {name: server.asked[f"/{name}/1"] for name in FAULTS} == {name: fault[3] for name, fault in FAULTS.items()}
-    assert (found.wanted, found.fetched, found.there) == (len(FAULTS), len(had), 0)
-    assert (found.dead, found.failed) == (7, 2)
-    assert sum(found.reasons.values()) == 9
+    assert (report.wanted, report.fetched, report.there) == (len(FAULTS), len(had), 0)
+    assert (report.dead, report.failed) == (7, 2)
+    assert sum(report.reasons.values()) == 9
 
 
 def test_a_drip_ends_when_its_time_is_up(tmp_path, server, monkeypatch):
     monkeypatch.setattr("demure.prepare.fetch.download._WHOLE", 0.5)
     began = time.monotonic()
-    found = run(tmp_path, {"a": f"{server.url}/drip/1"}, tries=1, timeout=3.0)
-    assert found.reasons == {"timed out": 1}
-    assert time.monotonic() - began >= 1.5  # it dripped all the time, so no single wait was too long
+    report = run(tmp_path, {"a": f"{server.url}/drip/1"}, tries=1, timeout=3.0)
+    assert report.reasons == {"timed out": 1}
+    assert time.monotonic() - began >= 1.5  # its bytes kept coming, so no single wait was too long
 
 
 def test_it_goes_on_where_it_was(tmp_path, server):
@@ -104,8 +104,8 @@ def test_it_goes_on_where_it_was(tmp_path, server):
 
 
 def test_a_picture_of_several_items_is_asked_for_once(tmp_path, server):
-    found = run(tmp_path, dict.fromkeys(("a", "b", "c"), f"{server.url}/good/1"))
-    assert found.fetched == 3
+    report = run(tmp_path, dict.fromkeys(("a", "b", "c"), f"{server.url}/good/1"))
+    assert report.fetched == 3
     assert server.asked["/good/1"] == 1
     assert len({(tmp_path / "images" / f"{name}.png").read_bytes() for name in "abc"}) == 1
 
@@ -115,7 +115,7 @@ def test_a_host_is_asked_no_faster_than_it_may(tmp_path, server):
     run(tmp_path, {f"i{k}": f"{server.url}/good/{k}" for k in range(12)}, rate=20.0, per_host=8)
     assert len(server.times) == 12
     # A slow machine may be late, but none may be early.
-    assert all(at - began >= k / 20 for k, at in enumerate(sorted(server.times)))
+    assert all(time_ - began >= k / 20 for k, time_ in enumerate(sorted(server.times)))
 
 
 @pytest.mark.parametrize(("options", "most"), [({"per_host": 2}, 2), ({"per_host": 9, "parallel": 3}, 3)])
@@ -133,8 +133,8 @@ def test_hosts_do_not_wait_for_each_other(tmp_path, server):
 
 
 def test_retry_after_is_kept_to(tmp_path, server):
-    found = run(tmp_path, {"a": f"{server.url}/busy/1"})
-    assert found.fetched == 1
+    report = run(tmp_path, {"a": f"{server.url}/busy/1"})
+    assert report.fetched == 1
     assert server.times[1] - server.times[0] >= 1.0
 
 
@@ -142,35 +142,35 @@ def test_a_host_that_does_not_answer_is_left_for_another_time(tmp_path):
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
-    found = run(tmp_path, {f"i{k}": f"http://127.0.0.1:{port}/{k}" for k in range(40)}, per_host=1)
-    assert found.reasons == {"host does not answer": 37, "no connection": 3}
-    assert (found.failed, found.dead) == (40, 0)
+    report = run(tmp_path, {f"i{k}": f"http://127.0.0.1:{port}/{k}" for k in range(40)}, per_host=1)
+    assert report.reasons == {"host does not answer": 37, "no connection": 3}
+    assert (report.failed, report.dead) == (40, 0)
 
 
-def test_prepare_finds_them_whatever_the_ids_are(tmp_path, server):
+def test_prepare_finds_the_images_whatever_the_ids_are(tmp_path, server):
     ids = ["0007", "a/b", "../up", "ä ö", "x" * 300, "a.b", "CON"]
-    urls = {one: f"{server.url}/good/{k}" for k, one in enumerate(ids)}
+    urls = {item_id: f"{server.url}/good/{k}" for k, item_id in enumerate(ids)}
     assert run(tmp_path, urls).fetched == len(ids)
-    path = write(tmp_path, "x.csv", csv_of([("u", one, k) for k, one in enumerate(ids)]))
+    path = write(tmp_path, "x.csv", csv_of([("u", item_id, k) for k, item_id in enumerate(ids)]))
     dataset, _ = made(tmp_path, path, items=tmp_path / "items.csv", images=tmp_path / "images")
-    assert dataset.items["image"].tolist() == [f"{stem(one)}.png" for one in ids]
+    assert dataset.items["image"].tolist() == [f"{image_stem(item_id)}.png" for item_id in ids]
     assert all((tmp_path / "images" / name).is_file() for name in dataset.items["image"])
-    assert sorted(one.name for one in tmp_path.iterdir()) == ["images", "items.csv", "out", "x.csv"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "items.csv", "out", "x.csv"]
 
 
 def test_what_cannot_be_fetched_from(tmp_path):
     with pytest.raises(DataError, match="has no column image"):
-        fetch(FetchOptions(write(tmp_path, "a.csv", "item_id,title\na,A\n"), tmp_path / "images"))
+        fetch_images(FetchOptions(write(tmp_path, "a.csv", "item_id,title\na,A\n"), tmp_path / "images"))
     path = write(tmp_path, "b.csv", "item_id,image\na,local.png\nb,ftp://x/y.png\nc,http://[bad\n")
     with pytest.raises(DataError, match=r"no item has a URL in column 'image' \(the first value is 'local.png'\)"):
-        fetch(FetchOptions(path, tmp_path / "images"))
+        fetch_images(FetchOptions(path, tmp_path / "images"))
     for name in ("rate", "tries", "parallel"):
         with pytest.raises(DataError, match=f"--{name}: must be above 0"):
-            fetch(FetchOptions(path, tmp_path / "images", **{name: 0}))
+            fetch_images(FetchOptions(path, tmp_path / "images", **{name: 0}))
     assert not (tmp_path / "images").exists()
     write(tmp_path, "images", b"a file")
     with pytest.raises(DemureError, match="images: cannot write"):
-        fetch(FetchOptions(write(tmp_path, "c.csv", "item_id,image\na,http://x/1\n"), tmp_path / "images"))
+        fetch_images(FetchOptions(write(tmp_path, "c.csv", "item_id,image\na,http://x/1\n"), tmp_path / "images"))
 
 
 def test_a_full_disk_is_one_line(tmp_path, server, monkeypatch):
@@ -184,14 +184,14 @@ def test_a_full_disk_is_one_line(tmp_path, server, monkeypatch):
 
 def test_the_log_outlives_what_is_no_line(tmp_path):
     log = FetchLog(tmp_path)
-    log.add(Outcome("a", "u", "a.png", 3))
+    log.add(FetchOutcome("a", "u", "a.png", 3))
     log.close()
     with open(tmp_path / LOG, "a") as handle:
         handle.write("[1, 2]\nrubbish")
     again = FetchLog(tmp_path)
-    again.add(Outcome("b", "u", None, 0, "HTTP 404", True))
+    again.add(FetchOutcome("b", "u", None, 0, "HTTP 404", True))
     again.close()
-    assert {key[0]: one.file for key, one in FetchLog(tmp_path).read().items()} == {"a": "a.png", "b": None}
+    assert {item: outcome.file for (item, _), outcome in FetchLog(tmp_path).read().items()} == {"a": "a.png", "b": None}
 
 
 def test_the_command(tmp_path, server, capsys):
@@ -199,11 +199,11 @@ def test_the_command(tmp_path, server, capsys):
     asked = ["images", "fetch", str(path), "--out", str(tmp_path / "images"), "--columns", "item=sku,image=photo"]
     assert main(["--quiet", *asked]) == 0
     shown = capsys.readouterr().out
-    assert "1 dead, 0 may come another time" in shown
+    assert "1 for good, 0 can be tried again" in shown
     assert "HTTP 404" in shown
     assert main([*asked, "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["wanted"], told["fetched"], told["there"], told["dead"]) == (2, 0, 1, 1)
+    report = json.loads(capsys.readouterr().out)
+    assert (report["wanted"], report["fetched"], report["there"], report["dead"]) == (2, 0, 1, 1)
 
 
 def test_ctrl_c_keeps_what_there_is(tmp_path, server):
@@ -213,9 +213,9 @@ def test_ctrl_c_keeps_what_there_is(tmp_path, server):
     while len(server.times) < 5 and process.poll() is None:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    said = process.communicate(timeout=30)[1]
-    assert process.returncode == 130, said
-    assert said.strip() == "demure: interrupted; what was fetched is in images; the same command goes on"
+    message = process.communicate(timeout=30)[1]
+    assert process.returncode == 130, message
+    assert message.strip() == "demure: interrupted; what was downloaded is kept in images; the same command continues"
     kept = FetchLog(tmp_path / "images").read()
     assert kept
-    assert all((tmp_path / "images" / one.file).is_file() for one in kept.values())
+    assert all((tmp_path / "images" / outcome.file).is_file() for outcome in kept.values())

@@ -1,4 +1,4 @@
-"""Layouts of well-known data sets, recognised and read."""
+"""Formats of well-known tools and data sets, recognised and read."""
 
 import json
 
@@ -114,7 +114,7 @@ def test_recbole(tmp_path):
 def test_amazon(tmp_path, review, meta, parent):
     (tmp_path / "pictures").mkdir()
     (tmp_path / "pictures" / "0001.jpg").write_bytes(b"")
-    lines = [json.dumps(one) + "\n" for one in (review, meta)]
+    lines = [json.dumps(record) + "\n" for record in (review, meta)]
     dataset, report = run(tmp_path, "reviews.json", lines[0], ("meta.json", lines[1]), images=tmp_path / "pictures")
     assert report.format == "amazon"
     assert dataset.histories("train").times.tolist() == [1600000000.0]
@@ -151,18 +151,18 @@ def test_movielens(tmp_path, name, content, items, format):
 
 
 @pytest.mark.parametrize(
-    ("written", "told"),
+    ("written", "unit"),
     [
         ("1600000000", None), ("1600000000000", "milliseconds"), ("1600000000000000", "microseconds"),
         ("1600000000000000000", "nanoseconds"), ("2020-09-13T12:26:40Z", None), ("2020-09-13 14:26:40+02:00", None),
         ("2020-09-13T12:26:40", None), ("1.6e9", None),
     ],
 )  # fmt: skip
-def test_timestamps(tmp_path, written, told):
+def test_timestamps(tmp_path, written, unit):
     dataset, report = run(tmp_path, "x.csv", f"user_id,item_id,timestamp\nu,a,{written}\n")
     assert dataset.histories("train").times.tolist() == [1.6e9]
     assert [note for note in report.notes if "taken as" in note] == (
-        [f"x.csv: timestamps are taken as {told}"] if told else []
+        [f"x.csv: timestamps are taken as {unit}"] if unit else []
     )
 
 
@@ -202,7 +202,7 @@ def test_lists_in_parquet_and_columns_without_text(tmp_path):
     assert any("columns without text are kept as attributes: year" in note for note in report.notes)
 
 
-def test_images_that_are_not_there_are_told(tmp_path):
+def test_images_that_are_not_there_are_reported(tmp_path):
     (tmp_path / "a.png").write_bytes(b"")
     items = ("items.csv", "item_id,image\na,a.png\nb,gone.png\nc,\nd,http://x/d.png\n")
     dataset, report = run(tmp_path, "x.csv", "user_id,item_id,timestamp\nu,a,1\n", items)
@@ -213,13 +213,13 @@ def test_images_that_are_not_there_are_told(tmp_path):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(("given", "meant"), [("pictures/covers", "pictures"), (".", "pictures")])
-def test_an_images_folder_one_level_off_is_named(tmp_path, given, meant):
+@pytest.mark.parametrize(("folder", "meant"), [("pictures/covers", "pictures"), (".", "pictures")])
+def test_an_images_folder_one_level_off_is_named(tmp_path, folder, meant):
     (tmp_path / "pictures" / "covers").mkdir(parents=True)
     (tmp_path / "pictures" / "covers" / "a.png").write_bytes(b"")
     items = ("items.csv", "item_id,image\na,covers/a.png\n")
     content = "user_id,item_id,timestamp\nu,a,1\n"
-    _, report = run(tmp_path, "x.csv", content, items, images=tmp_path / given)
+    _, report = run(tmp_path, "x.csv", content, items, images=tmp_path / folder)
     assert any(note.endswith(f"give --images {tmp_path / meant}") for note in report.notes), report.notes
 
 

@@ -1,4 +1,4 @@
-"""From raw files to a dataset folder: what is read, kept, dropped and told."""
+"""From raw files to a dataset folder: rows that are read, kept, dropped and reported."""
 
 import gzip
 import json
@@ -74,7 +74,7 @@ def as_jsonl(frame):
 
 @pytest.mark.parametrize("kind", ["csv", "tsv", "semicolon", "bom", "jsonl", "parquet", "recbole", "mixed case"])
 @pytest.mark.parametrize("zipped", [False, True])
-def test_every_layout_says_the_same(make, tmp_path, kind, zipped):
+def test_every_format_gives_the_same(make, tmp_path, kind, zipped):
     expected, _ = make(csv_of())
     frame = pd.DataFrame(ROWS, columns=["user_id", "item_id", "timestamp"])
     name, content = {
@@ -135,8 +135,8 @@ def test_each_problem_is_counted_with_its_rows(make):
         "u1,i2,4,\n"
     )
     dataset, report = make(content, "item_id,title\ni1,One\ni2,\n,None\ni1,Again\ni3,Cold\n")
-    told = {kind: [(row.row, row.value) for row in problem.rows] for kind, problem in report.problems.items()}
-    assert told == {
+    problems = {kind: [(row.row, row.value) for row in problem.rows] for kind, problem in report.problems.items()}
+    assert problems == {
         "item without id in the items file": [(4, "")],
         "item twice in the items file": [(5, "i1")],
         "empty user id": [(2, "")],
@@ -221,15 +221,15 @@ def test_a_failure_leaves_nothing(make, error):
 
 def test_finish_adds_to_the_folder(make):
     path = make.write("x.csv", csv_of())
-    seen = []
+    stages = []
     report = prepare(
         PrepareOptions(path, make.folder / "out"),
-        listener=lambda progress: seen.append(progress.stage),
+        listener=lambda progress: stages.append(progress.stage),
         finish=lambda folder, report: (folder / "more").write_text(str(report.counts["users"])),
     )
     assert (make.folder / "out" / "more").read_text() == "2"
     assert report.item_rows.tolist() == [-1, -1, -1]
-    assert seen == ["read", "clean", "filter", "split", "write", "write"]
+    assert stages == ["read", "clean", "filter", "split", "write", "write"]
 
 
 def test_cold_items_stay_and_what_the_core_removes_goes(make):

@@ -1,4 +1,4 @@
-"""Nothing is invented and nothing is lost without a word: against a slow prepare in plain Python."""
+"""No row is invented, and none is lost without a report: against a slow prepare in plain Python."""
 
 import csv
 import itertools
@@ -44,15 +44,15 @@ def number(text):
         return None
 
 
-def slowly(lines, asked):
-    """The lines that are kept, as `docs/files.md` tells."""
+def slowly(lines, options):
+    """The lines that are kept, as `docs/formats.md` describes."""
     left = [
         (k, user, item, number(time), number(rating))
         for k, (user, item, time, rating) in enumerate(lines)
         if user.strip() and item.strip() and number(time) is not None and (rating == "" or number(rating) is not None)
     ]
-    left = [x for x in left if float(asked.get("since", -1)) <= x[3] < float(asked.get("until", 99))]
-    policy = asked.get("duplicates", "latest")
+    left = [x for x in left if float(options.get("since", -1)) <= x[3] < float(options.get("until", 99))]
+    policy = options.get("duplicates", "latest")
     order = {
         "latest": lambda x: (x[3], x[0]),
         "first": lambda x: (-x[3], -x[0]),
@@ -61,39 +61,39 @@ def slowly(lines, asked):
     if policy != "all":
         groups = itertools.groupby(sorted(left, key=lambda x: x[1:3]), key=lambda x: x[1:3])
         left = sorted(max(group, key=order[policy]) for _, group in groups)
-    left = [x for x in left if "min_rating" not in asked or (x[4] is not None and x[4] >= asked["min_rating"])]
-    user_core, item_core = (asked.get(name, asked.get("k_core", 0)) for name in ("user_core", "item_core"))
+    left = [x for x in left if "min_rating" not in options or (x[4] is not None and x[4] >= options["min_rating"])]
+    user_core, item_core = (options.get(name, options.get("k_core", 0)) for name in ("user_core", "item_core"))
     while True:
         users, items = Counter(x[1] for x in left), Counter(x[2] for x in left)
         kept = [x for x in left if users[x[1]] >= user_core and items[x[2]] >= item_core]
         if kept == left:
             break
         left = kept
-    if most := asked.get("max_history"):
+    if most := options.get("max_history"):
         later = {x[0]: sum(y[1] == x[1] and (y[3], y[0]) > (x[3], x[0]) for y in left) for x in left}
         left = [x for x in left if later[x[0]] < most]
     users = Counter(x[1] for x in left)
-    return [x for x in left if users[x[1]] >= asked.get("min_history", 0)]
+    return [x for x in left if users[x[1]] >= options.get("min_history", 0)]
 
 
 @settings(max_examples=250, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(ROW, min_size=1, max_size=25), OPTIONS)
-def test_as_the_slow_way(tmp_path_factory, lines, asked):
+def test_as_the_slow_way(tmp_path_factory, lines, options):
     folder = tmp_path_factory.mktemp("property")
     with open(folder / "x.csv", "w", newline="") as handle:
         csv.writer(handle).writerows([("user_id", "item_id", "timestamp", "rating"), *lines])
-    expected = slowly(lines, asked)
+    expected = slowly(lines, options)
     try:
-        report = prepare(PrepareOptions(folder / "x.csv", folder / "out", **asked))
+        report = prepare(PrepareOptions(folder / "x.csv", folder / "out", **options))
     except DemureError as error:
         assert "\n" not in str(error)  # noqa: PT017
         assert [path.name for path in folder.iterdir()] == ["x.csv"]
         untimed = all(number(line[2]) is None for line in lines)
 
-        needs_rating = ("min_rating" in asked or asked.get("duplicates") == "best") and all(
+        needs_rating = ("min_rating" in options or options.get("duplicates") == "best") and all(
             number(line[3]) is None for line in lines
         )
-        needs_train = asked.get("split") in ("time", "all")
+        needs_train = options.get("split") in ("time", "all")
         assert not expected or untimed or needs_rating or needs_train
         return
     for folder in report.folders.values():

@@ -1,4 +1,4 @@
-"""Input that cannot be used: one line that names the value, the place and the remedy, and nothing left behind."""
+"""Unusable input: one line that names the value, the place and the remedy, and nothing left behind."""
 
 import gzip
 
@@ -14,7 +14,7 @@ PARQUET = pd.DataFrame({"user_id": ["u"], "item_id": ["a"]}).to_parquet()
 
 
 @pytest.mark.parametrize(
-    ("content", "options", "said"),
+    ("content", "options", "message"),
     [
         (b"", {}, "x.csv: is empty"),
         (b" \n\n", {}, "x.csv: is empty"),
@@ -53,18 +53,18 @@ PARQUET = pd.DataFrame({"user_id": ["u"], "item_id": ["a"]}).to_parquet()
         (b"userID\titemID\tx_label\n0\ta\t0\n", {"split": "given"}, "item ids are not row numbers"),
     ],
 )
-def test_bad_interactions(tmp_path, content, options, said):
+def test_bad_interactions(tmp_path, content, options, message):
     (tmp_path / "x.csv").write_bytes(content)
     with pytest.raises(DataError) as caught:
         prepare(PrepareOptions(tmp_path / "x.csv", tmp_path / "out", **options))
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert caught.value.remedy
     assert [path.name for path in tmp_path.iterdir()] == ["x.csv"]
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"", "items.csv: is empty"),
         (b"item_id,title\n", "items.csv: has no rows"),
@@ -73,12 +73,12 @@ def test_bad_interactions(tmp_path, content, options, said):
         (b"item_id\n007\n", "no item of the interactions is in items.csv (for example 'a'; there: '007')"),
     ],
 )
-def test_bad_items(tmp_path, content, said):
+def test_bad_items(tmp_path, content, message):
     (tmp_path / "x.csv").write_text(GOOD)
     (tmp_path / "items.csv").write_bytes(content)
     with pytest.raises(DataError) as caught:
         prepare(PrepareOptions(tmp_path / "x.csv", tmp_path / "out", items=tmp_path / "items.csv"))
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert not (tmp_path / "out").exists()
 
 

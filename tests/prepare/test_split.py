@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from demure.data.splits import by_time, leave_one_out, ratio
+from demure.data.splits import leave_one_out, split_by_ratio, split_by_time
 from demure.prepare.kcore import k_core
 
 
@@ -15,7 +15,7 @@ def test_leave_one_out_by_hand():
 
 def test_ratio_by_hand():
     users = np.repeat([0, 1, 2, 3], [2, 3, 10, 25])
-    split = ratio(users, timed=True, seed=0)
+    split = split_by_ratio(users, timed=True, seed=0)
     assert split[:5].tolist() == [0, 0, 0, 1, 2]
     assert split[5:15].tolist() == [0] * 8 + [1, 2]
     assert split[15:].tolist() == [0] * 19 + [1] * 3 + [2] * 3
@@ -23,7 +23,7 @@ def test_ratio_by_hand():
 
 def test_ratio_by_chance():
     users = np.repeat(np.arange(200), 20)
-    split, again, other = (ratio(users, timed=False, seed=seed) for seed in (0, 0, 1))
+    split, again, other = (split_by_ratio(users, timed=False, seed=seed) for seed in (0, 0, 1))
     assert np.array_equal(split, again)
     assert not np.array_equal(split, other)
     per_user = [np.bincount(part, minlength=3).tolist() for part in split.reshape(200, 20)]
@@ -42,7 +42,7 @@ def test_ratio_by_chance():
     ],
 )
 def test_time_by_hand(times, expected):
-    assert by_time(np.array(times, float)).tolist() == expected
+    assert split_by_time(np.array(times, float)).tolist() == expected
 
 
 def slow_core(pairs, k):

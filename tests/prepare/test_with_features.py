@@ -35,15 +35,15 @@ def raw(tmp_path):
 
 
 def prepare(raw, **changes):
-    given = {"items": raw / "items.csv", "features": {"sound": raw / "sound.npy"}, "k_core": 3, **changes}
-    return prepare_with_features(PrepareOptions(raw / "interactions.csv", raw.parent / "dataset", **given))
+    options = {"items": raw / "items.csv", "features": {"sound": raw / "sound.npy"}, "k_core": 3, **changes}
+    return prepare_with_features(PrepareOptions(raw / "interactions.csv", raw.parent / "dataset", **options))
 
 
 def test_rows_stay_with_their_items(raw):
     folder = prepare(raw).dataset
     dataset, sound = Dataset.load(folder), store.load(folder, "sound")
     assert dataset.modalities() == ["sound"]
-    assert [int(one) for one in dataset.item_ids] == sound.vectors[:, 0].astype(int).tolist()
+    assert [int(item_id) for item_id in dataset.item_ids] == sound.vectors[:, 0].astype(int).tolist()
     assert sound.present.all()
     assert "002" in dataset.item_ids
 
@@ -100,4 +100,4 @@ def test_tiktok_comes_with_its_features(tmp_path):
     raw = np.load(SHARED / "tiktok" / "image_feat.npy")
     ids = Dataset.load(folder).item_ids.astype(int)
     np.testing.assert_array_equal(image.vectors, raw[ids].astype(np.float32))
-    assert store.manifest(folder, "audio")["dtype"] == "float16"
+    assert store.read_manifest(folder, "audio").dtype == "float16"

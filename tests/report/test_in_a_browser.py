@@ -129,7 +129,7 @@ def test_search_sort_and_links(page_of, visit):
     page.wait_for_selector("#list-users li:first-child:has-text('60 %')")
 
 
-def test_what_cannot_be_told_gets_no_verdict(tmp_path, visit):
+def test_a_modality_below_its_placebo_gets_no_verdict(tmp_path, visit):
     report(small_run(tmp_path, manifest={"placebo": IMAGE_EXPLAINS_NOTHING}), tmp_path / "page.html")
     page = visit(f"{(tmp_path / 'page.html').as_uri()}#user=ann")
     page.wait_for_selector("text=User ann")
@@ -206,10 +206,10 @@ def hostile_run(folder):
     return run
 
 
-@pytest.mark.parametrize("how", ["written", "served"])
-def test_hostile_texts_run_nothing(tmp_path, visit, how):
+@pytest.mark.parametrize("source", ["written", "served"])
+def test_hostile_texts_run_nothing(tmp_path, visit, source):
     run = hostile_run(tmp_path)
-    if how == "written":
+    if source == "written":
         report(run, tmp_path / "page.html")
         url = (tmp_path / "page.html").as_uri()
     else:
@@ -224,7 +224,7 @@ def test_hostile_texts_run_nothing(tmp_path, visit, how):
     assert page.query_selector("img[src='x']") is None
     assert HOSTILE in page.inner_text("#item")
     assert "49" not in page.inner_text("#item h3")
-    if how == "served":
+    if source == "served":
         opened.server.shutdown()
 
 

@@ -234,8 +234,8 @@ def words_of(page):
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", styled)).split())
 
 
-def page_with(folder, given, **changes):
-    manifest = {"placebo": given, "causes": CAUSES, "features": FEATURES, **changes}
+def page_with(folder, placebo, **changes):
+    manifest = {"placebo": placebo, "causes": CAUSES, "features": FEATURES, **changes}
     report(small_run(folder, manifest=manifest), folder / "page.html")
     return (folder / "page.html").read_text(encoding="utf-8")
 
@@ -253,7 +253,7 @@ def test_the_first_sentences_are_those_of_inspect(tmp_path):
     assert "no point of interest in 17 %" in page
 
 
-def test_what_cannot_be_told_is_nowhere_called_noise(tmp_path):
+def test_a_modality_below_its_placebo_is_nowhere_called_noise(tmp_path):
     page = page_with(tmp_path, IMAGE_EXPLAINS_NOTHING)
     words = words_of(page)
     assert "What each choice was for Pictures ( image ), as encoded by color , explain nothing here. Texts" in words

@@ -79,9 +79,9 @@ def test_an_unknown_user_has_nearest_names(loaded):
 
 def test_recommendations_in_a_file(run, loaded, tmp_path):
     report = recommend(run, tmp_path / "best.parquet", users=["u4", "u1", "u4"], k=5, device="cpu")
-    found = pd.read_parquet(tmp_path / "best.parquet")
+    frame = pd.read_parquet(tmp_path / "best.parquet")
     assert (report.users, report.rows) == (2, 10)
-    pd.testing.assert_frame_equal(found, loaded.recommend(["u4", "u1"], 5), check_dtype=False)
+    pd.testing.assert_frame_equal(frame, loaded.recommend(["u4", "u1"], 5), check_dtype=False)
     with pytest.raises(DemureError, match=r"\.parquet"):
         recommend(run, tmp_path / "best.csv", device="cpu")
 
@@ -114,25 +114,25 @@ def test_a_run_refuses_another_dataset(timed, run, tmp_path):
         (lambda run: (run / "recipe.yaml").write_text("themes: 3"), "unknown key"),
     ],
 )
-def test_a_damaged_run_says_so(run, tmp_path, damage, words):
+def test_a_damaged_run_is_refused(run, tmp_path, damage, words):
     shutil.copytree(run, tmp_path / "run")
     damage(tmp_path / "run")
     with pytest.raises(DemureError, match=words):
         load_run(tmp_path / "run")
 
 
-def test_judged_by_the_split(run, loaded, tmp_path):
+def test_evaluated_on_the_split(run, loaded, tmp_path):
     """Means by hand for the test split: every user has one test item, ranked among what is new to the user."""
     data = loaded.dataset
-    found = evaluate_runs([run], ks=(10,), per_user=tmp_path / "users.parquet", device="cpu").runs[0]
-    seen, relevant = data.histories("train", "valid"), data.histories("test")
+    evaluated = evaluate_runs([run], ks=(10,), per_user=tmp_path / "users.parquet", device="cpu").runs[0]
+    past, relevant = data.histories("train", "valid"), data.histories("test")
     hits = []
     for user in range(data.n_users):
         scores = loaded.scorer("test")(np.array([user]))[0]
-        scores[seen.of(user)] = -np.inf
+        scores[past.of(user)] = -np.inf
         hits.append(relevant.of(user)[0] in np.argsort(-scores, kind="stable")[:10])
-    assert found.users == 60
-    assert found.metrics["recall@10"] == pytest.approx(np.mean(hits))
+    assert evaluated.users == 60
+    assert evaluated.metrics["recall@10"] == pytest.approx(np.mean(hits))
     rows = pd.read_parquet(tmp_path / "users.parquet")
     assert rows["recall@10"].tolist() == [float(hit) for hit in hits]
 

@@ -1,4 +1,4 @@
-"""Every watcher for real, where its package is there; and a watcher that fails stops nothing."""
+"""Every tracker for real, where its package is installed; and a tracker that fails stops nothing."""
 
 import json
 import sys
@@ -7,7 +7,7 @@ import pytest
 from support.small_sets import QUICK
 
 from demure.errors import DemureError, MachineError
-from demure.progress import ValidatedEpoch, Notice
+from demure.progress import Notice, ValidatedEpoch
 from demure.tracking import trackers
 from demure.tracking.listener import TrackingListener
 from demure.tracking.protocol import RunInfo
@@ -28,14 +28,14 @@ def cut_off(progress):
         raise KeyboardInterrupt
 
 
-class Told:
-    """Remembers what it was told."""
+class Recorder:
+    """Keeps the calls that it received."""
 
     def __init__(self):
         self.calls = []
 
-    def begin(self, about):
-        self.calls.append(("begin", about.name))
+    def begin(self, info):
+        self.calls.append(("begin", info.name))
 
     def epoch(self, number, values):
         self.calls.append(("epoch", number, values))
@@ -44,7 +44,7 @@ class Told:
         self.calls.append(("end", finished, values))
 
 
-class Broken(Told):
+class Broken(Recorder):
     """Fails in the methods that it is made for."""
 
     def __init__(self, *failing, error=None):
@@ -63,102 +63,107 @@ class Broken(Told):
 
 
 @pytest.fixture
-def watched(monkeypatch):
-    """`--watch tensorboard` becomes the watcher given here."""
+def use_tracker(monkeypatch):
+    """Make every tracker by name the tracker passed here."""
 
-    def use(watcher):
-        monkeypatch.setattr("demure.training.tracked.open_trackers", lambda names: dict.fromkeys(names, watcher))
-        return watcher
+    def use(tracker):
+        monkeypatch.setattr("demure.training.tracked.open_trackers", lambda names: dict.fromkeys(names, tracker))
+        return tracker
 
     return use
 
 
-def test_a_watcher_is_told_of_everything(timed, tmp_path, watched):
-    watcher = watched(Told())
-    report = go(timed, tmp_path / "run", watch=["mine"])
-    kinds = [call[0] for call in watcher.calls]
+def test_a_tracker_receives_everything(timed, tmp_path, use_tracker):
+    tracker = use_tracker(Recorder())
+    report = go(timed, tmp_path / "run", track=["mine"])
+    kinds = [call[0] for call in tracker.calls]
     written = lines(tmp_path / "run")
     assert kinds == ["begin", *["epoch"] * len(written), "end"]
-    told = [{k: v for k, v in call[2].items() if k != "seconds"} for call in watcher.calls if call[0] == "epoch"]
-    assert told == written
-    assert watcher.calls[-1] == ("end", True, report.valid)
-    assert [call[2]["seconds"] for call in watcher.calls[1:-1]] == sorted(c[2]["seconds"] for c in watcher.calls[1:-1])
+    epochs = [{k: v for k, v in call[2].items() if k != "seconds"} for call in tracker.calls if call[0] == "epoch"]
+    assert epochs == written
+    assert tracker.calls[-1] == ("end", True, report.valid)
+    assert [call[2]["seconds"] for call in tracker.calls[1:-1]] == sorted(c[2]["seconds"] for c in tracker.calls[1:-1])
 
 
-def test_a_closed_form_is_watched_as_well(timed, tmp_path, watched):
-    watcher = watched(Told())
-    train_tracked(timed, tmp_path / "run", recipe="popularity", watch=["mine"])
-    assert [call[0] for call in watcher.calls] == ["begin", "end"]
-    assert set(watcher.calls[-1][2]) == {"recall@20", "ndcg@20"}
+def test_a_closed_form_is_tracked_as_well(timed, tmp_path, use_tracker):
+    tracker = use_tracker(Recorder())
+    train_tracked(timed, tmp_path / "run", recipe="popularity", track=["mine"])
+    assert [call[0] for call in tracker.calls] == ["begin", "end"]
+    assert set(tracker.calls[-1][2]) == {"recall@20", "ndcg@20"}
 
 
 @pytest.mark.parametrize("recipe", ["default", "bpr"])
-def test_watching_changes_nothing(timed, tmp_path, watched, recipe):
-    watched(Told())
+def test_tracking_changes_nothing(timed, tmp_path, use_tracker, recipe):
+    use_tracker(Recorder())
     quick = QUICK if recipe == "default" else ("baseline.epochs=4",)
     train(timed, tmp_path / "alone", recipe=recipe, overrides=quick, device="cpu")
-    train_tracked(timed, tmp_path / "seen", recipe=recipe, overrides=quick, device="cpu", watch=["mine"])
+    train_tracked(timed, tmp_path / "seen", recipe=recipe, overrides=quick, device="cpu", track=["mine"])
     for name in ("model.safetensors", "metrics.jsonl", "recipe.yaml"):
         assert (tmp_path / "alone" / name).read_bytes() == (tmp_path / "seen" / name).read_bytes()
 
 
 @pytest.mark.parametrize("failing", [("begin",), ("epoch",), ("end",), ("begin", "epoch", "end")])
 @pytest.mark.parametrize("error", [RuntimeError("no connection"), SystemExit(1)])
-def test_a_watcher_that_fails_is_told_of_once_and_stops_nothing(timed, tmp_path, watched, failing, error):
-    watcher, notices = watched(Broken(*failing, error=error)), []
-    report = go(timed, tmp_path / "run", watch=["mine"], listener=lambda p: notices.append(p))
+def test_a_tracker_that_fails_is_reported_once_and_stops_nothing(timed, tmp_path, use_tracker, failing, error):
+    tracker, notices = use_tracker(Broken(*failing, error=error)), []
+    report = go(timed, tmp_path / "run", track=["mine"], listener=lambda p: notices.append(p))
     assert (tmp_path / "run" / "run.json").is_file()
-    told = [one.text for one in notices if isinstance(one, Notice)]
-    assert told == report.notes
-    assert len(told) == 1
-    assert "mine failed" in told[0]
-    assert ("epoch" in failing) == (("epoch",) in watcher.calls) or "begin" in failing
+    messages = [notice.text for notice in notices if isinstance(notice, Notice)]
+    assert messages == report.notes
+    assert len(messages) == 1
+    assert "mine failed" in messages[0]
+    assert ("epoch" in failing) == (("epoch",) in tracker.calls) or "begin" in failing
 
 
-def test_ctrl_c_reaches_the_watcher_and_goes_on_through_it(timed, tmp_path, watched):
-    watcher = watched(Told())
+def test_ctrl_c_reaches_the_tracker_and_goes_on_through_it(timed, tmp_path, use_tracker):
+    tracker = use_tracker(Recorder())
     with pytest.raises(KeyboardInterrupt):
-        go(timed, tmp_path / "run", watch=["mine"], listener=cut_off)
-    assert watcher.calls[-1] == ("end", False, {})
+        go(timed, tmp_path / "run", track=["mine"], listener=cut_off)
+    assert tracker.calls[-1] == ("end", False, {})
 
 
-def test_the_best_epoch_is_told_with_each(timed, tmp_path):
-    judged = []
-    report = go(timed, tmp_path / "run", listener=lambda p: judged.append(p) if isinstance(p, ValidatedEpoch) else None)
-    values = [one.fields["valid_log_likelihood"] for one in judged]
-    assert [one.best for one in judged] == [max(values[: k + 1]) for k in range(len(values))]
-    assert judged[-1].best_epoch == report.best_epoch
+def test_the_best_epoch_is_reported_with_each(timed, tmp_path):
+    validated = []
+
+    def listener(progress):
+        if isinstance(progress, ValidatedEpoch):
+            validated.append(progress)
+
+    report = go(timed, tmp_path / "run", listener=listener)
+    values = [epoch.fields["valid_log_likelihood"] for epoch in validated]
+    assert [epoch.best for epoch in validated] == [max(values[: k + 1]) for k in range(len(values))]
+    assert validated[-1].best_epoch == report.best_epoch
 
 
-def test_standard_output_is_not_the_watchers(tmp_path, capsys):
-    class Loud(Told):
-        def begin(self, about):
+def test_standard_output_is_not_for_trackers(tmp_path, capsys):
+    class Loud(Recorder):
+        def begin(self, info):
             print("* look at me")  # noqa: T201
 
     TrackingListener({"loud": Loud()}, RunInfo(tmp_path, {}, {}), lambda _: None).end({}, finished=True)
     assert capsys.readouterr().out == ""
 
 
-def test_what_cannot_be_had_is_said_before_anything_is_trained(timed, tmp_path, monkeypatch):
-    with pytest.raises(DemureError, match=r"no watcher 'tensorbord'; did you mean tensorboard\?"):
-        go(timed, tmp_path / "run", watch=["tensorbord"])
+def test_what_is_not_available_is_refused_before_anything_is_trained(timed, tmp_path, monkeypatch):
+    with pytest.raises(DemureError, match=r"unknown tracker 'tensorbord'; did you mean tensorboard\?"):
+        go(timed, tmp_path / "run", track=["tensorbord"])
     sound = trackers.importlib.util.find_spec
     monkeypatch.setattr(trackers.importlib.util, "find_spec", lambda name: None if name == "wandb" else sound(name))
     with pytest.raises(MachineError, match=r"wandb is not installed; pip install 'demure\[wandb\]'"):
-        go(timed, tmp_path / "run", watch=["wandb"])
+        go(timed, tmp_path / "run", track=["wandb"])
     monkeypatch.setattr(trackers.importlib.util, "find_spec", sound)
     monkeypatch.setitem(sys.modules, "demure.tracking.mlflow", None)
     monkeypatch.setattr(trackers.importlib.util, "find_spec", lambda name: object())
     with pytest.raises(MachineError, match="the package mlflow cannot be used"):
-        go(timed, tmp_path / "run", watch=["mlflow"])
+        go(timed, tmp_path / "run", track=["mlflow"])
     assert list(tmp_path.iterdir()) == []
 
 
 def resumed(timed, out, name):
     """Cut off in the middle and gone on with."""
     with pytest.raises(KeyboardInterrupt):
-        go(timed, out, watch=[name], listener=cut_off)
-    report = go(timed, out, watch=[name], resume=True)
+        go(timed, out, track=[name], listener=cut_off)
+    report = go(timed, out, track=[name], resume=True)
     assert report.notes == []
     return report, lines(out)
 
@@ -168,11 +173,11 @@ def test_tensorboard(timed, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     report, written = resumed(timed, tmp_path / "run", "tensorboard")
-    seen = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
-    values = {event.step: event.value for event in seen.Scalars("valid_log_likelihood")}
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
+    values = {event.step: event.value for event in events.Scalars("valid_log_likelihood")}
     assert values == pytest.approx({line["epoch"]: line["valid_log_likelihood"] for line in written})
-    assert seen.Scalars("best/recall@20")[0].value == pytest.approx(report.valid["recall@20"])
-    assert b"training.epochs" in seen.Tensors("recipe/text_summary")[0].tensor_proto.string_val[0]
+    assert events.Scalars("best/recall@20")[0].value == pytest.approx(report.valid["recall@20"])
+    assert b"training.epochs" in events.Tensors("recipe/text_summary")[0].tensor_proto.string_val[0]
 
 
 def test_mlflow(timed, tmp_path, monkeypatch):
@@ -182,14 +187,14 @@ def test_mlflow(timed, tmp_path, monkeypatch):
 
     report, written = resumed(timed, tmp_path / "run", "mlflow")
     client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
-    (found,) = client.search_runs([client.get_experiment_by_name("demure").experiment_id])
-    history = client.get_metric_history(found.info.run_id, "valid_log_likelihood")
-    assert {one.step: one.value for one in history} == pytest.approx(
+    (run,) = client.search_runs([client.get_experiment_by_name("demure").experiment_id])
+    history = client.get_metric_history(run.info.run_id, "valid_log_likelihood")
+    assert {entry.step: entry.value for entry in history} == pytest.approx(
         {line["epoch"]: line["valid_log_likelihood"] for line in written}
     )
-    assert found.data.metrics["best/recall_at_20"] == pytest.approx(report.valid["recall@20"])
-    assert found.data.params["training.epochs"] == "3"
-    assert found.info.status == "FINISHED"
+    assert run.data.metrics["best/recall_at_20"] == pytest.approx(report.valid["recall@20"])
+    assert run.data.params["training.epochs"] == "3"
+    assert run.info.status == "FINISHED"
 
 
 def test_wandb(timed, tmp_path, monkeypatch):
@@ -210,12 +215,12 @@ def test_trackio(timed, tmp_path, monkeypatch):
     report, written = resumed(timed, tmp_path / "run", "trackio")
     import sqlite3
 
-    (file,) = [one for one in (tmp_path / "trackio").rglob("*.db") if "demure" in one.name]
+    (file,) = [path for path in (tmp_path / "trackio").rglob("*.db") if "demure" in path.name]
     rows = sqlite3.connect(file).execute("select metrics from metrics order by id").fetchall()
-    told = [json.loads(row[0]) for row in rows]
-    values = [one["valid_log_likelihood"] for one in told if "valid_log_likelihood" in one]
+    metrics = [json.loads(row[0]) for row in rows]
+    values = [entry["valid_log_likelihood"] for entry in metrics if "valid_log_likelihood" in entry]
     assert values == pytest.approx([line["valid_log_likelihood"] for line in written])
-    assert told[-1]["best/recall@20"] == pytest.approx(report.valid["recall@20"])
+    assert metrics[-1]["best/recall@20"] == pytest.approx(report.valid["recall@20"])
 
 
 @pytest.mark.parametrize("recipe", ["default", "bpr"])
@@ -225,8 +230,8 @@ def test_a_run_repeats_itself_with_its_seed(timed, tmp_path, recipe):
     again = tmp_path / "one" / "recipe.yaml"
     assert train_tracked(timed, tmp_path / "two", recipe=again, device="cpu").seed == 7
     assert train_tracked(timed, tmp_path / "three", recipe=again, seed=0, device="cpu").seed == 0
-    one, two, three = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("one", "two", "three"))
-    assert one == two != three
+    first, second, third = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("one", "two", "three"))
+    assert first == second != third
     assert (tmp_path / "one" / "recipe.yaml").read_bytes() == (tmp_path / "two" / "recipe.yaml").read_bytes()
     assert (tmp_path / "one" / "run.json").read_bytes() == (tmp_path / "two" / "run.json").read_bytes()
 
@@ -240,14 +245,14 @@ def test_a_recipe_beside_no_run_has_seed_0(tmp_path):
 
 
 @pytest.mark.parametrize("recipe", ["default", "bpr"])
-def test_a_profile_says_where_time_goes(timed, tmp_path, recipe):
+def test_a_profile_shows_where_time_goes(timed, tmp_path, recipe):
     quick = QUICK if recipe == "default" else ("baseline.epochs=6",)
     report = train_tracked(timed, tmp_path / "run", recipe=recipe, overrides=quick, device="cpu", profile=True)
-    told = report.profile
-    assert 0 < sum(told.stages.values()) < report.seconds + 1  # without the profiler's own
-    assert {"train", "validate"} <= set(told.stages)
-    assert told.steps > 0
-    shares = [one.share for one in told.operators]
+    profile = report.profile
+    assert 0 < sum(profile.stages.values()) < report.seconds + 1  # without the profiler's own
+    assert {"train", "validate"} <= set(profile.stages)
+    assert profile.steps > 0
+    shares = [operator.share for operator in profile.operators]
     assert shares == sorted(shares, reverse=True)
     assert sum(shares) <= 1
     events = json.loads((tmp_path / "run" / "trace.json").read_text())["traceEvents"]

@@ -1,4 +1,4 @@
-"""Every switch of the recipe turns off what it says, and nothing else."""
+"""Every switch of the recipe turns off one part of the model, and nothing else."""
 
 import pytest
 import torch
@@ -10,8 +10,8 @@ from demure.training.run import train
 
 def test_without_reliance_users_do_not_differ():
     denoiser = small_denoiser(reliance=False)
-    found, others = torch.rand(4, 8, 2), torch.rand(4, 8, 3)
-    shares = denoiser.reliance(found, others, denoiser.make_batch(small_histories([8] * 4)))
+    responsibilities, others = torch.rand(4, 8, 2), torch.rand(4, 8, 3)
+    shares = denoiser.reliance(responsibilities, others, denoiser.make_batch(small_histories([8] * 4)))
     assert torch.allclose(shares, shares[:1, :1].expand_as(shares))
     assert torch.allclose(shares.sum(-1), torch.ones(4, 8))
     interactions = inferred(denoiser, small_histories([8] * 4))["r"]
@@ -24,20 +24,20 @@ def test_exclusive_causes_sum_to_one_at_most():
     assert (exclusive.sum(-1) <= 1 + 1e-6).all()
     both = small_denoiser(missing=0.0)
     with torch.no_grad():
-        both.two.fill_(3.0)
+        both.two_causes.fill_(3.0)
     assert (inferred(both, items)["r"].sum(-1) > 1.05).any()
 
 
 def test_hard_evidence_is_all_or_nothing():
     denoiser = small_denoiser(hard=True)
     items = small_histories([9, 5, 7])
-    found = denoiser.infer(denoiser.make_batch(items), denoiser.views())
-    weights = denoiser.evidence_weights(found)
+    inference = denoiser.infer(denoiser.make_batch(items), denoiser.views())
+    weights = denoiser.evidence_weights(inference)
     assert set(weights.unique().tolist()) <= {0.0, 1.0}
-    there = torch.stack([state.present_BT for state in found.states], -1)
-    assert (weights <= there).all()
-    assert (weights.sum(-1)[(there.sum(-1) > 0) & (found.r_BTM.sum(-1) > 0)] >= 1).all()
-    assert torch.equal(weights.argmax(-1)[there.sum(-1) == 2], found.r_BTM.argmax(-1)[there.sum(-1) == 2])
+    present = torch.stack([state.present_BT for state in inference.states], -1)
+    assert (weights <= present).all()
+    assert (weights.sum(-1)[(present.sum(-1) > 0) & (inference.r_BTM.sum(-1) > 0)] >= 1).all()
+    assert torch.equal(weights.argmax(-1)[present.sum(-1) == 2], inference.r_BTM.argmax(-1)[present.sum(-1) == 2])
 
 
 @pytest.mark.parametrize("causal", [True, False])
@@ -46,8 +46,8 @@ def test_a_causal_verdict_does_not_know_what_comes_later(causal):
     items = small_histories([8, 8])
     later = items.clone()
     later[:, 5:] = small_histories([40], seed=3)[0, -6:].reshape(2, 3)
-    one, two = inferred(denoiser, items)["r"][:, :5], inferred(denoiser, later)["r"][:, :5]
-    assert torch.allclose(one, two, atol=1e-6) == causal
+    earlier, changed = inferred(denoiser, items)["r"][:, :5], inferred(denoiser, later)["r"][:, :5]
+    assert torch.allclose(earlier, changed, atol=1e-6) == causal
 
 
 def test_a_set_has_no_past(untimed, tmp_path):

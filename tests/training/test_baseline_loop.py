@@ -1,4 +1,4 @@
-"""Runs of the baselines that learn: trained, resumed, read back, judged."""
+"""Runs of baselines with weights: trained, resumed, read back, evaluated."""
 
 import json
 
@@ -19,11 +19,11 @@ RECIPES = ("bpr", "vbpr", "lightgcn", "freedom", "sasrec", "sasrec-content")
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_a_run_reads_back_as_it_was_judged(timed, tmp_path, recipe):
+def test_a_run_reads_back_with_the_metrics_of_its_training(timed, tmp_path, recipe):
     report = train(timed, tmp_path / "run", recipe=recipe, overrides=SHORT, device="cpu")
-    judged = evaluate_runs([tmp_path / "run"], split="valid", ks=(20,), device="cpu").runs[0]
-    assert judged.metrics["recall@20"] == report.valid["recall@20"]
-    assert judged.metrics["ndcg@20"] == pytest.approx(report.valid["ndcg@20"])
+    evaluated = evaluate_runs([tmp_path / "run"], split="valid", ks=(20,), device="cpu").runs[0]
+    assert evaluated.metrics["recall@20"] == report.valid["recall@20"]
+    assert evaluated.metrics["ndcg@20"] == pytest.approx(report.valid["ndcg@20"])
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [0, 2, 4]
     assert report.valid["recall@20"] == max(line["recall@20"] for line in lines)
@@ -41,7 +41,7 @@ def test_resumed_it_ends_with_the_same_weights(timed, tmp_path, monkeypatch, rec
     from demure.training import baseline_loop
 
     train(timed, tmp_path / "whole", recipe=recipe, overrides=SHORT, seed=4, device="cpu")
-    epochs, real = [], baseline_loop._epoch
+    epochs, real = [], baseline_loop.train_epoch
 
     def cut(*arguments):
         epochs.append(arguments[-1])
@@ -49,7 +49,7 @@ def test_resumed_it_ends_with_the_same_weights(timed, tmp_path, monkeypatch, rec
             raise KeyboardInterrupt
         return real(*arguments)
 
-    monkeypatch.setattr(baseline_loop, "_epoch", cut)
+    monkeypatch.setattr(baseline_loop, "train_epoch", cut)
     with pytest.raises(KeyboardInterrupt):
         train(timed, tmp_path / "cut", recipe=recipe, overrides=SHORT, seed=4, device="cpu")
     with pytest.raises(RunError, match="--resume"):
@@ -80,25 +80,25 @@ def test_the_engine_gives_what_the_first_one_gave(timed, run, tmp_path, recipe):
     assert [line[name] for line in lines if name in line] == pytest.approx(expected, rel=2e-3)
 
 
-def test_of_very_many_users_and_items_a_sample_is_judged(timed, tmp_path, monkeypatch):
+def test_of_very_many_users_and_items_a_sample_is_validated(timed, tmp_path, monkeypatch):
     from demure.training import baseline_loop
 
-    seen = []
+    n_users = []
     real = baseline_loop.evaluate
 
     def evaluate(scorer, relevant, *rest):
-        seen.append(int((relevant.lengths > 0).sum()))
+        n_users.append(int((relevant.lengths > 0).sum()))
         return real(scorer, relevant, *rest)
 
     monkeypatch.setattr(baseline_loop, "evaluate", evaluate)
     train(timed, tmp_path / "all", recipe="bpr", overrides=SHORT, device="cpu")
-    monkeypatch.setattr(baseline_loop, "_FEWEST", 10)
-    monkeypatch.setattr(baseline_loop, "_SCORES", 20 * 50)
+    monkeypatch.setattr(baseline_loop, "_MIN_USERS", 10)
+    monkeypatch.setattr(baseline_loop, "_MAX_SCORES", 20 * 50)
     train(timed, tmp_path / "some", recipe="bpr", overrides=SHORT, device="cpu")
-    assert seen == [60] * 3 + [20] * 3
+    assert n_users == [60] * 3 + [20] * 3
 
 
-def test_those_blind_to_order_need_no_time(untimed, tmp_path):
+def test_models_that_ignore_order_need_no_time(untimed, tmp_path):
     train(untimed, tmp_path / "run", recipe="lightgcn", overrides=SHORT, device="cpu")
     assert np.isfinite(load_run(tmp_path / "run").scorer("valid")(np.arange(5))).all()
     with pytest.raises(DemureError, match="no timestamps"):

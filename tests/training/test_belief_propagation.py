@@ -1,4 +1,4 @@
-"""What items hear from their users: by hand, no choice as evidence for itself, and only where it helps."""
+"""Belief propagation: messages by hand, no choice as evidence for itself, and only where it helps."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +11,8 @@ from support.histories_by_hand import histories as histories_of
 from support.small_models import ITEMS, small_denoiser, small_histories
 from support.small_sets import dataset_folder
 
-from demure.demo.planted import Knobs
+from demure.demo.planted import PlantedOptions
 from demure.diagnosis.calibration import score_diagnosis
-from demure.training import belief_propagation
 from demure.training.belief_propagation import infer_blocks, propagate_beliefs
 from demure.training.rivals import Rivals
 from demure.training.run import train
@@ -25,50 +24,50 @@ def random_histories(users, seed=0):
     return histories_of([random.permutation(ITEMS)[: random.integers(3, 9)] for _ in range(users)])
 
 
-def watch(train_part, valid):
+def validation_of(train_part, valid):
     return Validation(Rivals(train_part, ITEMS, 0), valid, most=100, longest=50, held_out=0.3, seed=0)
 
 
 class Dictated:
-    """A watch that gives these likelihoods, one after the other."""
+    """A validation that returns these likelihoods, one after the other."""
 
     def __init__(self, train_part, values, users):
         self.values, self.kept, self.longest = list(values), np.arange(users), 50
         self.train, self.rivals = train_part, Rivals(train_part, ITEMS, 0)
 
-    def log_likelihood(self, denoiser, told=None):
+    def log_likelihood(self, denoiser, messages=None):
         return self.values.pop(0)
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_choice_tells_the_likelihood_of_each_theme(seed):
-    """By hand: the whole mixture again, for an item of one theme alone, the rest of the inference as it was."""
+def test_a_message_is_the_likelihood_of_each_cluster(seed):
+    """By hand: the whole mixture again, for an item of a single cluster, the rest of the inference as it was."""
     denoiser = small_denoiser(seed=seed)
     items = small_histories([9, 5], seed=seed)
     context, views = denoiser.make_batch(items), denoiser.views()
-    found = denoiser.infer(context, views)
-    told = denoiser.messages(found, views)
-    for m, (channel, view, state) in enumerate(zip(denoiser.experts(), views, found.states, strict=True)):
+    inference = denoiser.infer(context, views)
+    messages = denoiser.messages(inference, views)
+    for m, (channel, view, state) in enumerate(zip(denoiser.experts(), views, inference.states, strict=True)):
         gate = torch.sigmoid(channel.gate)
         q = state.clusters.affinity_BTC * state.clusters.prior_BTC
         themes = (state.clusters.density_BTC * q).sum(-1)
-        for row, at in [(0, 0), (0, 8), (1, 3)]:
-            if not state.present_BT[row, at]:
-                assert (told[m][row, at] == 0).all()
+        for row, position in [(0, 0), (0, 8), (1, 3)]:
+            if not state.present_BT[row, position]:
+                assert (messages[m][row, position] == 0).all()
                 continue
             scale = (1 - torch.sigmoid(channel.absence) * (1 - view.share)) / view.share
-            points = found.ratio_BTM[row, at, m] / scale - (1 - gate) * themes[row, at]
-            r, total = found.r_BTM[row, at, m], found.total_BT[row, at]
+            points = inference.ratio_BTM[row, position, m] / scale - (1 - gate) * themes[row, position]
+            r, total = inference.r_BTM[row, position, m], inference.total_BT[row, position]
             by_hand = []
             for theme in range(4):
-                ratio = scale * (points + (1 - gate) * state.clusters.density_BTC[row, at, theme])
-                by_hand.append(float(total * (1 - r) + total * r * ratio / found.ratio_BTM[row, at, m]))
+                ratio = scale * (points + (1 - gate) * state.clusters.density_BTC[row, position, theme])
+                by_hand.append(float(total * (1 - r) + total * r * ratio / inference.ratio_BTM[row, position, m]))
             expected = np.log(by_hand) - np.log(by_hand).mean()
-            np.testing.assert_allclose(told[m][row, at].numpy(), expected, atol=1e-4)
+            np.testing.assert_allclose(messages[m][row, position].numpy(), expected, atol=1e-4)
 
 
 def test_the_mixture_is_linear_in_each_ratio():
-    """What the formula of what a choice tells rests on."""
+    """The formula of a message rests on this."""
     denoiser = small_denoiser(["image", "text", "audio"], jitter=0.5)
     random = np.random.default_rng(0)
     ratio, rival = (torch.tensor(random.dirichlet(np.ones(3), (2, 4)) * k).float() for k in (6, 2))
@@ -84,25 +83,25 @@ def test_the_mixture_is_linear_in_each_ratio():
         )
 
 
-def test_what_a_user_told_of_an_item_is_left_out_of_what_the_user_hears():
+def test_the_message_of_a_choice_is_left_out_for_its_own_user():
     denoiser = small_denoiser()
     themes, view = denoiser.experts()[0].clusters, denoiser.views()[0]
     items = small_histories([6])
     own = torch.randn(1, 6, 4, generator=torch.manual_seed(0))
     whole = themes.memberships(denoiser.experts()[0].cluster_space_ID, denoiser.popularity_I[:, None])[0]
     themes.offset_IC.index_add_(0, items[0], own[0])
-    heard = themes.memberships(denoiser.experts()[0].cluster_space_ID, denoiser.popularity_I[:, None])[0]
-    assert not torch.allclose(whole, heard)
-    shares = themes.init_state(heard, view.prior_GC, denoiser.make_batch(items), own)
+    with_messages = themes.memberships(denoiser.experts()[0].cluster_space_ID, denoiser.popularity_I[:, None])[0]
+    assert not torch.allclose(whole, with_messages)
+    shares = themes.init_state(with_messages, view.prior_GC, denoiser.make_batch(items), own)
     torch.testing.assert_close(shares.share_BTC, whole[items], rtol=1e-4, atol=1e-6)
 
 
-def test_items_hear_the_sum_of_what_their_choices_told():
+def test_an_item_receives_the_sum_of_the_messages_of_its_choices():
     denoiser, train_part = small_denoiser(), random_histories(30)
-    told = propagate_beliefs(denoiser, Dictated(train_part, [0.0, 1.0], 30), 1)
-    for channel, said in zip(denoiser.experts(), told, strict=True):
+    messages = propagate_beliefs(denoiser, Dictated(train_part, [0.0, 1.0], 30), 1)
+    for channel, message in zip(denoiser.experts(), messages, strict=True):
         by_hand = np.zeros((ITEMS, 4), np.float32)
-        np.add.at(by_hand, train_part.items, said.numpy())
+        np.add.at(by_hand, train_part.items, message.numpy())
         np.testing.assert_allclose(channel.clusters.offset_IC.numpy(), by_hand, atol=1e-5)
         missing = (channel.present_I == 0).numpy()
         assert (by_hand[missing] == 0).all()
@@ -110,70 +109,72 @@ def test_items_hear_the_sum_of_what_their_choices_told():
 
 def test_as_often_as_it_helps_and_no_more():
     train_part = random_histories(30)
-    one, two, never, off = (small_denoiser() for _ in range(4))
-    start = one.experts()[0].clusters.offset_IC.clone()
-    first = propagate_beliefs(one, Dictated(train_part, [0.0, 1.0], 30), 1)
-    again = propagate_beliefs(two, Dictated(train_part, [0.0, 1.0, 0.5], 30), 3)  # the second time it hurts
+    first_denoiser, second_denoiser, never, off = (small_denoiser() for _ in range(4))
+    start = first_denoiser.experts()[0].clusters.offset_IC.clone()
+    first = propagate_beliefs(first_denoiser, Dictated(train_part, [0.0, 1.0], 30), 1)
+    again = propagate_beliefs(second_denoiser, Dictated(train_part, [0.0, 1.0, 0.5], 30), 3)  # the second time it hurts
     assert torch.equal(first[0], again[0])
-    assert torch.equal(one.experts()[0].clusters.offset_IC, two.experts()[0].clusters.offset_IC)
+    assert torch.equal(first_denoiser.experts()[0].clusters.offset_IC, second_denoiser.experts()[0].clusters.offset_IC)
     assert propagate_beliefs(never, Dictated(train_part, [0.0, 0.0], 30), 3) is None
     assert torch.equal(never.experts()[0].clusters.offset_IC, start)
     assert propagate_beliefs(off, Dictated(train_part, [], 30), 0) is None
 
 
-def test_too_much_to_hold_is_not_heard(monkeypatch):
-    monkeypatch.setattr(belief_propagation, "_NUMBERS", 10)
-    assert propagate_beliefs(small_denoiser(), Dictated(random_histories(30), [], 30), 3) is None
+def test_messages_that_are_too_many_to_hold_are_left_out():
+    assert propagate_beliefs(small_denoiser(), Dictated(random_histories(30), [], 30), 3, max_numbers=10) is None
 
 
-def test_users_kept_from_training_tell_nothing():
+def test_users_kept_from_training_send_no_messages():
     train_part = random_histories(60)
-    watched = watch(train_part, histories_of([[]] * 60))
-    watched_rows = np.isin(train_part.owners, watched.users)
-    told = propagate_beliefs(small_denoiser(), Dictated(train_part, [0.0, 1.0], 0), 1)
-    assert all((said == 0).all() for said in told)
+    validation = validation_of(train_part, histories_of([[]] * 60))
+    held_out_rows = np.isin(train_part.owners, validation.users)
+    messages = propagate_beliefs(small_denoiser(), Dictated(train_part, [0.0, 1.0], 0), 1)
+    assert all((message == 0).all() for message in messages)
     dictated = Dictated(train_part, [0.0, 1.0], 60)
-    dictated.kept = watched.kept
-    told = propagate_beliefs(small_denoiser(), dictated, 1)
-    assert (told[0][watched_rows] == 0).all()
-    assert (told[0][~watched_rows] != 0).any()
+    dictated.kept = validation.kept
+    messages = propagate_beliefs(small_denoiser(), dictated, 1)
+    assert (messages[0][held_out_rows] == 0).all()
+    assert (messages[0][~held_out_rows] != 0).any()
 
 
-def test_validation_leaves_out_what_the_watched_users_told():
-    """With nobody else about, an item is to them what it was before anybody told anything."""
-    denoiser, untold = small_denoiser(), small_denoiser()
+def test_validation_leaves_out_the_messages_of_its_users():
+    """Without other users, an item is to them what it was before any message."""
+    denoiser, plain = small_denoiser(), small_denoiser()
     train_part, valid = histories_of([[1, 2, 3, 4], [5, 6, 7]]), histories_of([[20], [21]])
-    watched = watch(train_part, valid)
+    validation = validation_of(train_part, valid)
     own = [torch.randn(7, 4, generator=torch.manual_seed(m)) for m in range(2)]
-    for channel, said in zip(denoiser.experts(), own, strict=True):
-        channel.clusters.offset_IC.index_add_(0, torch.as_tensor(train_part.items), said)
-    before = untold.views()  # what all items are in the mean is held as it was
-    heard = [replace(was, q_IC=now.q_IC) for was, now in zip(before, denoiser.views(), strict=True)]
-    denoiser._inverse_lifts = untold._inverse_lifts = lambda views: []
-    untold_value = by_views(untold, watched, before)
-    assert by_views(denoiser, watched, heard, own) == pytest.approx(untold_value, abs=1e-5)
-    assert by_views(denoiser, watched, heard) != pytest.approx(untold_value, abs=1e-4)
+    for channel, message in zip(denoiser.experts(), own, strict=True):
+        channel.clusters.offset_IC.index_add_(0, torch.as_tensor(train_part.items), message)
+    before = plain.views()  # what all items are in the mean is held as it was
+    with_messages = [replace(was, q_IC=now.q_IC) for was, now in zip(before, denoiser.views(), strict=True)]
+    denoiser._inverse_lifts = plain._inverse_lifts = lambda views: []
+    plain_value = by_views(plain, validation, before)
+    assert by_views(denoiser, validation, with_messages, own) == pytest.approx(plain_value, abs=1e-5)
+    assert by_views(denoiser, validation, with_messages) != pytest.approx(plain_value, abs=1e-4)
 
 
-def by_views(denoiser, watched, views, told=None):
+def by_views(denoiser, validation, views, messages=None):
     denoiser.views = lambda: views
     try:
-        return watched.log_likelihood(denoiser, told)
+        return validation.log_likelihood(denoiser, messages)
     finally:
         del denoiser.views
 
 
-def test_long_histories_are_judged_in_parts():
+def test_long_histories_are_inferred_in_parts():
     whole = histories_of([range(10), [3, 4]])
     parts = whole.split_long(4)
-    seen = [block.at_BT for block in finished(small_denoiser(), parts, None, Rivals(whole, ITEMS, 0))]
-    assert sorted(np.concatenate([at[at >= 0] for at in seen])) == list(range(12))
-    assert max(at.shape[1] for at in seen) <= 4
+    blocks = list(infer_blocks(small_denoiser(), parts, None, Rivals(whole, ITEMS, 0)))
+    positions = [block.positions_BT for block in blocks]
+    assert sorted(np.concatenate([part[part >= 0] for part in positions])) == list(range(12))
+    assert max(part.shape[1] for part in positions) <= 4
 
 
 def test_on_noisy_features_it_helps(tmp_path: Path):
-    """Where features hardly tell the clusters, users do."""
-    noisy = Knobs(users=400, items=150, length=(10, 20), clusters=6, interests=(1, 2), dimensions=12, feature_noise=1.0)
+    """Where features hardly show the clusters, users do."""
+    noisy = PlantedOptions(
+        users=400, items=150, length=(10, 20), clusters=6, interests=(1, 2), dimensions=12, feature_noise=1.0
+    )
     dataset = dataset_folder(tmp_path, noisy)
     truth = pd.read_csv(tmp_path / "raw" / "truth.csv", dtype={"user_id": str, "item_id": str})
     scores = {}
@@ -191,26 +192,30 @@ def test_on_noisy_features_it_helps(tmp_path: Path):
     assert scores[3].log_loss < scores[0].log_loss
 
 
-def test_evidence_is_of_the_content_whatever_the_users_say():
-    """Of items that heard enough to drown their features the evidence is that of the features."""
+def test_evidence_is_of_the_content_whatever_the_messages():
+    """Of items whose messages outweigh their features the evidence is that of the features."""
     denoiser = small_denoiser()
     context = denoiser.make_batch(small_histories([9, 5]))
     for channel in denoiser.experts():
         channel.clusters.offset_IC.zero_()
     views = denoiser.views()
-    found = denoiser.infer(context, views)
-    torch.testing.assert_close(denoiser.ratio_by_features(found, views, context), found.ratio_BTM, rtol=1e-4, atol=1e-5)
+    inference = denoiser.infer(context, views)
+    torch.testing.assert_close(
+        denoiser.ratio_by_features(inference, views, context), inference.ratio_BTM, rtol=1e-4, atol=1e-5
+    )
     loud = torch.zeros(ITEMS, 4)
-    loud[:, 0] = 1e4  # far beyond what any features say
+    loud[:, 0] = 1e4  # far beyond the evidence of any features
     for channel in denoiser.experts():
         channel.clusters.offset_IC.copy_(loud)
     views = denoiser.views()
-    found = denoiser.infer(context, views)
-    for m, (channel, view, state) in enumerate(zip(denoiser.experts(), views, found.states, strict=True)):
+    inference = denoiser.infer(context, views)
+    for m, (channel, view, state) in enumerate(zip(denoiser.experts(), views, inference.states, strict=True)):
         q = channel.clusters.memberships_by_features(channel.cluster_space_ID)[context.items_BT]
         themes = (state.clusters.density_BTC * q).sum(-1)
         scale, gate = channel._scale(view), torch.sigmoid(channel.gate)
-        points = found.ratio_BTM[..., m] / scale - (1 - gate) * state.clusters.density_BTC[..., 0]
-        expected = torch.where(state.present_BT > 0, scale * (points + (1 - gate) * themes), found.ratio_BTM[..., m])
-        got = denoiser.ratio_by_features(found, views, context)[..., m]
+        points = inference.ratio_BTM[..., m] / scale - (1 - gate) * state.clusters.density_BTC[..., 0]
+        expected = torch.where(
+            state.present_BT > 0, scale * (points + (1 - gate) * themes), inference.ratio_BTM[..., m]
+        )
+        got = denoiser.ratio_by_features(inference, views, context)[..., m]
         torch.testing.assert_close(got[context.valid_BT > 0], expected[context.valid_BT > 0], rtol=1e-3, atol=1e-4)

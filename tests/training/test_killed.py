@@ -1,16 +1,14 @@
 """Trainings of real processes, killed, interrupted or out of space: nothing of the last good state is lost."""
 
 import os
-import random
 import resource
 import signal
 import subprocess
-import sys
-import time
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from support.processes import wait_until
 from support.small_sets import QUICK
 
 from demure.errors import RunError
@@ -28,19 +26,14 @@ MADE = ("model.safetensors", "metrics.jsonl")
 
 
 def command(dataset, out, recipe, *more):
-    sets = [part for one in ASKED[recipe] for part in ("--set", one)]
+    sets = [part for override in ASKED[recipe] for part in ("--set", override)]
     line = ["train", str(dataset), "--out", str(out), "--recipe", recipe, "--device", "cpu", "--quiet", *sets]
     return [*line, "--checkpoint-minutes", "0", *more]
 
 
-def started(*arguments):
-    return subprocess.Popen([sys.executable, "-m", "demure_cli", *arguments], stderr=subprocess.PIPE, text=True)
-
-
-def until(happens, process):
-    """Wait for it as long as the process lives."""
-    while not happens() and process.poll() is None:
-        time.sleep(0.01)
+def written(checkpoint):
+    """When the checkpoint was written; 0 if it is not there."""
+    return checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
 
 
 @pytest.fixture(scope="module", params=list(ASKED))
@@ -51,18 +44,17 @@ def whole(request, timed, tmp_path_factory):
     return request.param, out
 
 
-def test_killed_again_and_again_it_ends_with_the_same_weights(whole, timed, tmp_path):
+def test_killed_again_and_again_it_ends_with_the_same_weights(whole, timed, tmp_path, start_python):
+    """Killed after one, four and two new checkpoints: somewhere in the step after it."""
     recipe, expected = whole
-    out, chance = tmp_path / "run", random.Random(7)
-    kills = 0
-    for _ in range(3):
-        before = (out / CHECKPOINT).stat().st_mtime_ns if (out / CHECKPOINT).exists() else 0
-        process = started(*command(timed, out, recipe, "--resume"))
-        until(lambda: (out / CHECKPOINT).exists() and (out / CHECKPOINT).stat().st_mtime_ns > before, process)  # noqa: B023
-        time.sleep(chance.uniform(0, 0.25))
+    out, kills = tmp_path / "run", 0
+    for checkpoints in (1, 4, 2):
+        process = start_python("-m", "demure_cli", *command(timed, out, recipe, "--resume"), stderr=subprocess.PIPE)
+        for _ in range(checkpoints):
+            before = written(out / CHECKPOINT)
+            wait_until(lambda: written(out / CHECKPOINT) > before, process)  # noqa: B023
         process.kill()
         kills += process.wait() == -signal.SIGKILL
-        process.stderr.close()
         if (out / "run.json").exists():
             break
     assert kills >= 2
@@ -73,19 +65,19 @@ def test_killed_again_and_again_it_ends_with_the_same_weights(whole, timed, tmp_
     assert not list(out.glob(".*"))
 
 
-def test_ctrl_c_keeps_every_step_and_says_how_to_go_on(whole, timed, tmp_path):
+def test_ctrl_c_keeps_every_step_and_names_the_way_to_go_on(whole, timed, tmp_path, start_python):
     recipe, expected = whole
     out = tmp_path / "run"
-    process = started(*command(timed, out, recipe))
-    until((out / CHECKPOINT).exists, process)
+    process = start_python("-m", "demure_cli", *command(timed, out, recipe), stderr=subprocess.PIPE)
+    wait_until((out / CHECKPOINT).exists, process)
     process.send_signal(signal.SIGINT)
-    said = process.stderr.read()
+    stderr = process.stderr.read()
     if process.wait() == 0:
         pytest.skip("it was done before the signal arrived")
     assert process.returncode == 130
-    assert said.count("\n") == 1
-    assert "interrupted" in said
-    assert "--resume" in said
+    assert stderr.count("\n") == 1
+    assert "interrupted" in stderr
+    assert "--resume" in stderr
     assert main(command(timed, out, recipe, "--resume")) == 0
     for name in MADE:
         assert (out / name).read_bytes() == (expected / name).read_bytes(), name
@@ -134,11 +126,11 @@ def test_a_full_disk_is_one_line_and_the_last_checkpoint_stays(whole, timed, tmp
         status = main(command(timed, out, recipe))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
-    said = capsys.readouterr().err
+    stderr = capsys.readouterr().err
     assert status == 2
-    assert said.count("\n") == 1
-    assert "cannot write" in said
-    assert CHECKPOINT in said
+    assert stderr.count("\n") == 1
+    assert "cannot write" in stderr
+    assert CHECKPOINT in stderr
     kept, first = (load_file(folder / CHECKPOINT) for folder in (out, tmp_path / "size"))
     assert kept.keys() == first.keys()
     assert all(kept[name].equal(first[name]) for name in first)
@@ -149,7 +141,7 @@ def test_a_full_disk_is_one_line_and_the_last_checkpoint_stays(whole, timed, tmp
 
 
 def test_weights_that_are_no_numbers_are_not_written_between_epochs(timed, tmp_path, monkeypatch):
-    """A loss that is still finite, from a step whose gradient was not: the next step tells; the checkpoint is older."""
+    """A loss that is still finite, from a step whose gradient was not: the next step fails; the checkpoint is older."""
     real, calls = Optimizer.step, []
 
     def step(self, *arguments, **options):
@@ -157,7 +149,7 @@ def test_weights_that_are_no_numbers_are_not_written_between_epochs(timed, tmp_p
         value = real(self, *arguments, **options)
         if len(calls) == 3:
             with torch.no_grad():
-                self.optimisers[0].param_groups[0]["params"][0].fill_(float("nan"))
+                self._parts[0].param_groups[0]["params"][0].fill_(float("nan"))
         return value
 
     monkeypatch.setattr(Optimizer, "step", step)

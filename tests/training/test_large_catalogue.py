@@ -17,8 +17,8 @@ def test_a_run_on_a_large_catalogue_learns_has_no_offsets_and_is_the_same_again(
     for name in ("one", "two"):
         report = train(timed, tmp_path / name, overrides=(*QUICK, "denoiser.candidates=25"), device="cpu")
     assert report.epochs == 3
-    one, two = (tmp_path / name for name in ("one", "two"))
-    assert (one / "model.safetensors").read_bytes() == (two / "model.safetensors").read_bytes()
-    assert read_json(one / "run.json") == read_json(two / "run.json")
-    lines = (one / "metrics.jsonl").read_text()
+    first, second = (tmp_path / name for name in ("one", "two"))
+    assert (first / "model.safetensors").read_bytes() == (second / "model.safetensors").read_bytes()
+    assert read_json(first / "run.json") == read_json(second / "run.json")
+    lines = (first / "metrics.jsonl").read_text()
     assert "offsets" not in lines

@@ -51,7 +51,7 @@ def go(dataset, out, *overrides, **options):
         ("train", 7),
         ("train", 8),
         ("train", 10),
-        ("choose the pool", 0),
+        ("tune the fusion", 0),
         ("diagnose", 60),
     ],
 )
@@ -77,8 +77,8 @@ def test_without_rivals_there_is_one_stage_before_the_offsets(timed, tmp_path):
     assert [[*entry][2:] for entry in entries] == [[], *[["loss", "prior"]] * 3, *[["loss", "prior", "offsets"]] * 2]
 
 
-def test_what_the_rivals_know_is_needed_to_go_on(timed, tmp_path):
-    """It lies beside the checkpoint from their fit on."""
+def test_the_fit_of_the_rivals_is_needed_to_go_on(timed, tmp_path):
+    """It is a file beside the checkpoint, from their fit on."""
     out = tmp_path / "run"
     with pytest.raises(CutOff):
         go(timed, out, listener=cut_off_at("train", 6))
@@ -91,9 +91,9 @@ def test_what_the_rivals_know_is_needed_to_go_on(timed, tmp_path):
 
 def test_cut_off_again_and_again(timed, run, tmp_path):
     out = tmp_path / "run"
-    for at in (2, 5, 7, 10):
+    for step in (2, 5, 7, 10):
         with pytest.raises(CutOff):
-            go(timed, out, listener=cut_off_at("train", at), resume=True)
+            go(timed, out, listener=cut_off_at("train", step), resume=True)
     go(timed, out, resume=True)
     assert (out / "model.safetensors").read_bytes() == (run / "model.safetensors").read_bytes()
     assert (out / "metrics.jsonl").read_bytes() == (run / "metrics.jsonl").read_bytes()
@@ -149,9 +149,9 @@ def test_a_loss_that_is_no_number_leaves_the_last_good_epoch(timed, run, tmp_pat
     out, sound, calls = tmp_path / "run", Denoiser.log_likelihood, []
 
     def failing(self, context, views, own=None):
-        found, held = sound(self, context, views, own)
+        weights, held = sound(self, context, views, own)
         calls.append(torch.is_grad_enabled())
-        return (found * float("nan") if sum(calls) > 4 and calls[-1] else found), held
+        return (weights * float("nan") if sum(calls) > 4 and calls[-1] else weights), held
 
     with monkeypatch.context() as patch:
         patch.setattr(Denoiser, "log_likelihood", failing)
@@ -162,7 +162,7 @@ def test_a_loss_that_is_no_number_leaves_the_last_good_epoch(timed, run, tmp_pat
     assert (out / "model.safetensors").read_bytes() == (run / "model.safetensors").read_bytes()
 
 
-def test_a_likelihood_that_is_no_number_is_told(timed, tmp_path, monkeypatch):
+def test_a_likelihood_that_is_not_a_number_is_an_error(timed, tmp_path, monkeypatch):
     def failing(self, context, views, own=None):
         held = (context.valid_BT > 0) & (context.observed_BT == 0)
         return torch.full((int(held.sum()),), float("nan")), held
@@ -190,7 +190,7 @@ def test_patience_ends_a_training_and_the_best_epoch_stays(timed, tmp_path, monk
     assert np.isfinite(list(short.valid.values())).all()
 
 
-def test_against_the_rivals_the_best_is_looked_for_anew(timed, tmp_path, monkeypatch):
+def test_against_the_rivals_the_search_for_the_best_epoch_starts_again(timed, tmp_path, monkeypatch):
     """Likelihoods are dictated: the best epoch alone is the second of three; against the rivals it is the first of
     two, below whatever was before."""
     values = [0.1, 0.2, 0.3, 0.25, 0.05, 0.07, 0.06]
@@ -231,12 +231,12 @@ def test_offsets_come_last_and_alone_and_only_where_they_help(timed, tmp_path, m
     for name, values in {"good": [0.1, 0.2, 0.3, 0.25, 0.4, 0.35], "bad": [0.1, 0.2, 0.3, 0.25, 0.2]}.items():
         dictated = iter(values)
         monkeypatch.setattr(
-            "demure.training.validation.Validation.log_likelihood", lambda self, denoiser, told=dictated: next(told)
+            "demure.training.validation.Validation.log_likelihood", lambda self, denoiser, values=dictated: next(values)
         )
         report = go(timed, tmp_path / name, *asked)
         assert (report.epochs, report.best_epoch) == (len(values) - 1, values.index(max(values)))
         entries = [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").open()]
         assert ["offsets" in entry for entry in entries] == [False] * 4 + [True] * (len(values) - 4)
-        found = load_file(tmp_path / name / "model.safetensors")
-        changed = {key.rsplit(".", 1)[-1] for key in found if not torch.equal(found[key], without[key])}
+        weights = load_file(tmp_path / name / "model.safetensors")
+        changed = {key.rsplit(".", 1)[-1] for key in weights if not torch.equal(weights[key], without[key])}
         assert changed == ({"offset_ID"} if name == "good" else set())

@@ -60,16 +60,16 @@ def test_files_can_be_read_by_whoever_may(run):
 
 def test_training_learns(tmp_path):
     """On a clear planted set the likelihood of what was held out rises, and the diagnosis finds the causes."""
-    knobs = dataclasses.replace(SMALL, users=200, items=150, p_none=0.0, p_two=0.0, missing=0.0)
-    dataset = dataset_folder(tmp_path, knobs)
+    options = dataclasses.replace(SMALL, users=200, items=150, p_none=0.0, p_two=0.0, missing=0.0)
+    dataset = dataset_folder(tmp_path, options)
     train(dataset, tmp_path / "run", overrides=["training.epochs=4"], device="cpu")
     lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     values = [json.loads(line)["valid_log_likelihood"] for line in lines]
     assert max(values) > values[0] + 0.05
     truth = pd.read_csv(tmp_path / "raw" / "truth.csv").set_index(["user_id", "item_id", "modality"])["caused"]
-    found = pd.read_parquet(tmp_path / "run" / "diagnosis.parquet")
-    caused = truth.loc[pd.MultiIndex.from_frame(found[["user_id", "item_id", "modality"]])].to_numpy() == 1
-    probability = found["poi_probability"].to_numpy()
+    frame = pd.read_parquet(tmp_path / "run" / "diagnosis.parquet")
+    caused = truth.loc[pd.MultiIndex.from_frame(frame[["user_id", "item_id", "modality"]])].to_numpy() == 1
+    probability = frame["poi_probability"].to_numpy()
     auc = (probability[caused][:, None] > probability[~caused][None]).mean()
     assert auc > 0.85
 
@@ -152,9 +152,9 @@ def test_odd_data_goes_through(tmp_path, rows):
     features["image"][2:] = 0  # two items have it
     raw = raw_files(tmp_path / "raw", rows, features, ("user_id", "item_id", "split"))
     report = trained(prepared(raw, tmp_path / "dataset", split="given"), tmp_path / "run")
-    found = pd.read_parquet(tmp_path / "run" / "diagnosis.parquet")
-    assert len(found) == 2 * sum(part == "train" for _, _, part in rows)
-    assert np.isfinite(found[["poi_probability", "evidence"]].to_numpy()).all()
+    frame = pd.read_parquet(tmp_path / "run" / "diagnosis.parquet")
+    assert len(frame) == 2 * sum(part == "train" for _, _, part in rows)
+    assert np.isfinite(frame[["poi_probability", "evidence"]].to_numpy()).all()
     reliance = pd.read_parquet(tmp_path / "run" / "reliance.parquet")
     np.testing.assert_allclose(reliance.groupby("user_id")["reliance"].sum(), 1, atol=1e-6)
     lengths = pd.Series([user for user, _, part in rows if part == "train"]).value_counts()

@@ -1,4 +1,4 @@
-"""The pool is the best of its grid on the validation split, found again here by brute force."""
+"""The fusion weights are the best of their grid on the validation split; here by brute force."""
 
 from itertools import product
 
@@ -21,17 +21,17 @@ def fitted(run):
 
 
 def goal(scores, data):
-    seen, relevant = data.histories("train"), data.histories("valid")
-    means = evaluate(lambda users: scores[users].astype(np.float32), relevant, seen, (20,), data.n_items).means()
+    past, relevant = data.histories("train"), data.histories("valid")
+    means = evaluate(lambda users: scores[users].astype(np.float32), relevant, past, (20,), data.n_items).means()
     return (means["recall@20"] + means["ndcg@20"]) / 2
 
 
-def chosen(fitted, window, seed=0):
+def chosen(fitted, window, seed=0, **options):
     data = fitted.dataset
     model = Recommender(
         fitted.recommender.denoiser, None, FusionWeights(0.0, 1.0), fitted.recommender.train_counts_I, max_history=100
     )
-    means = module.tune_fusion(model, data.histories("train"), data.histories("valid"), window, seed=seed)
+    means = module.tune_fusion(model, data.histories("train"), data.histories("valid"), window, seed=seed, **options)
     return model, means
 
 
@@ -55,7 +55,7 @@ def test_the_weights_are_the_best_of_the_grid(fitted, window):
     assert (model.fusion.collaborative, model.fusion.content) == max((v, w) for v, w in as_good)
 
 
-def test_no_single_change_of_the_walk_does_better(fitted):
+def test_no_single_change_of_the_parameters_is_better(fitted):
     """Coordinate-wise: what the line searches end with, alone with popularity, beats its neighbours on the grid."""
     data = fitted.dataset
     model, _ = chosen(fitted, 50)
@@ -70,8 +70,8 @@ def test_no_single_change_of_the_walk_does_better(fitted):
     walk = model.item_item.parameters
     start = value(type(walk)())
     assert value(walk) >= start - 1e-6
-    last = list(module.WALKS)[-1]
-    for other in module.WALKS[last]:
+    last = list(module.ITEM_ITEM_GRID)[-1]
+    for other in module.ITEM_ITEM_GRID[last]:
         assert value(walk) >= value(type(walk)(**{**vars(walk), last: other})) - 1e-6
 
 
@@ -88,10 +88,10 @@ def test_without_a_validation_split_the_defaults_stay(fitted):
         assert (model.item_item is None) == (window is None)
 
 
-def test_the_seed_draws_the_users_where_there_are_many(fitted, monkeypatch):
-    monkeypatch.setattr(module, "_USERS", 10)
-    assert chosen(fitted, 50)[1] == chosen(fitted, 50)[1]
-    assert len({chosen(fitted, 50, seed)[1]["ndcg@20"] for seed in range(3)}) > 1
+def test_the_seed_draws_the_users_where_there_are_many(fitted):
+    few = {"max_users": 10}
+    assert chosen(fitted, 50, **few)[1] == chosen(fitted, 50, **few)[1]
+    assert len({chosen(fitted, 50, seed, **few)[1]["ndcg@20"] for seed in range(3)}) > 1
 
 
 def test_what_has_no_order_is_not_searched_for_order(untimed, tmp_path):

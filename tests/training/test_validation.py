@@ -1,4 +1,4 @@
-"""What is watched: held-out interactions that training never sees, always the same ones."""
+"""Validation: held-out interactions that training never reads, always the same ones."""
 
 import numpy as np
 import pytest
@@ -15,51 +15,51 @@ def histories(users, seed=0, shortest=3):
     return histories_of([random.permutation(ITEMS)[: random.integers(shortest, 9)] for _ in range(users)])
 
 
-def watch(train, valid, **changes):
+def validation_of(train, valid, **changes):
     return Validation(
         Rivals(train, ITEMS, 0), valid, **{"most": 100, "longest": 50, "held_out": 0.3, "seed": 0, **changes}
     )
 
 
-def test_the_first_validation_interaction_is_told_from_the_history():
+def test_the_first_validation_interaction_is_predicted_from_the_history():
     denoiser = small_denoiser()
     train, valid = histories_of([[1, 2, 3], [4, 5], [6], [7, 8]]), histories_of([[9, 10], [], [11], [12]])
-    watched = watch(train, valid)
-    assert watched.users.tolist() == [0, 2, 3]
-    assert watched.kept.tolist() == [0, 1, 3]  # one interaction is too few to learn from
+    validation = validation_of(train, valid)
+    assert validation.users.tolist() == [0, 2, 3]
+    assert validation.kept.tolist() == [0, 1, 3]  # one interaction is too few to learn from
     values = []
     for history, target in [([1, 2, 3], 9), ([6], 11), ([7, 8], 12)]:
-        known = torch.tensor([[True] * len(history) + [False]])
-        values.append(float(inferred(denoiser, torch.tensor([[*history, target]]), known)["total"][0, -1].log()))
-    assert watched.log_likelihood(denoiser) == pytest.approx(np.mean(values), rel=1e-4)
+        observed = torch.tensor([[True] * len(history) + [False]])
+        values.append(float(inferred(denoiser, torch.tensor([[*history, target]]), observed)["total"][0, -1].log()))
+    assert validation.log_likelihood(denoiser) == pytest.approx(np.mean(values), rel=1e-4)
 
 
 @pytest.mark.parametrize("by_split", [True, False])
-def test_watching_is_deterministic_and_the_seed_chooses(by_split):
+def test_validation_is_deterministic_and_the_seed_chooses(by_split):
     denoiser, train = small_denoiser(), histories(60)
     valid = histories(60, seed=1) if by_split else histories_of([[]] * 60)
-    one, same, other = (watch(train, valid, most=5, seed=seed) for seed in (0, 0, 1))
-    assert len(one.users) == 5
-    assert one.users.tolist() == same.users.tolist() != other.users.tolist()
-    first = one.log_likelihood(denoiser)
-    assert one.log_likelihood(denoiser) == first == same.log_likelihood(denoiser) != other.log_likelihood(denoiser)
+    first, same, other = (validation_of(train, valid, most=5, seed=seed) for seed in (0, 0, 1))
+    assert len(first.users) == 5
+    assert first.users.tolist() == same.users.tolist() != other.users.tolist()
+    value = first.log_likelihood(denoiser)
+    assert first.log_likelihood(denoiser) == value == same.log_likelihood(denoiser) != other.log_likelihood(denoiser)
 
 
-def test_without_a_split_watched_users_are_kept_from_training():
-    watched = watch(histories(60), histories_of([[]] * 60))
-    assert len(watched.users) == 6
-    assert sorted([*watched.users, *watched.kept]) == list(range(60))
+def test_without_a_split_its_users_are_kept_from_training():
+    validation = validation_of(histories(60), histories_of([[]] * 60))
+    assert len(validation.users) == 6
+    assert sorted([*validation.users, *validation.kept]) == list(range(60))
 
 
 def test_a_validation_split_of_strangers_is_none():
-    """None of its users has a training interaction: the others are watched as if there were no split."""
+    """None of its users has a training interaction: others are held out as if there were no split."""
     train = histories_of([*([1, 2, 3, k] for k in range(4, 24)), []])
-    watched = watch(train, histories_of([[]] * 20 + [[5]]))
-    assert len(watched.users) == 2
-    assert watched.log_likelihood(small_denoiser()) != 0
+    validation = validation_of(train, histories_of([[]] * 20 + [[5]]))
+    assert len(validation.users) == 2
+    assert validation.log_likelihood(small_denoiser()) != 0
 
 
-def test_nobody_to_watch():
-    watched = watch(histories_of([[1], [2]]), histories_of([[], []]))
-    assert watched.log_likelihood(small_denoiser()) == 0
-    assert not len(watched.kept)
+def test_nobody_to_hold_out():
+    validation = validation_of(histories_of([[1], [2]]), histories_of([[], []]))
+    assert validation.log_likelihood(small_denoiser()) == 0
+    assert not len(validation.kept)

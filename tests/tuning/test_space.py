@@ -8,47 +8,47 @@ from demure.baselines.reference import keys_of
 from demure.baselines.registry import BASELINES, LEARNED
 from demure.errors import RecipeError
 from demure.recipe.load import load_recipe
-from demure.tuning.space import SPACES, Dimension, search_space, recipe_value
+from demure.tuning.space import SPACES, Dimension, recipe_value, search_space
 
 
 def test_every_model_has_a_space_of_its_own_keys():
     assert set(SPACES) == {"demure", *BASELINES, *LEARNED}
     for model in SPACES:
-        known = {key.name: key for key in keys_of(model)}
-        for key, given in SPACES[model].items():
-            ends = given if isinstance(given, list) else [given["low"], given["high"]]
-            assert all(known[key].low <= end <= known[key].high for end in ends), (model, key)
+        keys = {key.name: key for key in keys_of(model)}
+        for key, values in SPACES[model].items():
+            ends = values if isinstance(values, list) else [values["low"], values["high"]]
+            assert all(keys[key].low <= end <= keys[key].high for end in ends), (model, key)
 
 
 @pytest.mark.parametrize("recipe", ["default", "tiny", "sasrec", "ease-decayed", "item-knn", "bpr-sparse", "freedom"])
 def test_what_the_recipe_has_is_in_the_space(recipe):
     loaded = load_recipe(recipe)
-    for one in search_space(loaded):
-        value = recipe_value(loaded, one.key)
-        assert value in one.choices if one.choices else one.low <= value <= one.high
+    for dimension in search_space(loaded):
+        value = recipe_value(loaded, dimension.key)
+        assert value in dimension.choices if dimension.choices else dimension.low <= value <= dimension.high
 
 
-def test_a_file_says_what_to_search(tmp_path):
+def test_a_file_names_what_to_search(tmp_path):
     file = tmp_path / "space.yaml"
     file.write_text(
         "training.epochs: {low: 2, high: 9}\ndenoiser.hard: [true, false]\n"
         "training.cluster_rate: {low: 1e-3, high: 1, log: true}\ndenoiser.themes: [4, 8]\n"
     )
-    found = {one.key: one for one in search_space(load_recipe("default"), file)}
-    assert found["training.epochs"] == Dimension("training.epochs", 2, 25)  # as wide as the recipe's own 25
-    assert found["denoiser.hard"].choices == (True, False)
-    assert found["denoiser.clusters"].choices == (4, 8, 20)
-    assert found["training.cluster_rate"] == Dimension("training.cluster_rate", 0.001, 1.0, log=True)
+    dimensions = {dimension.key: dimension for dimension in search_space(load_recipe("default"), file)}
+    assert dimensions["training.epochs"] == Dimension("training.epochs", 2, 25)  # as wide as the recipe's own 25
+    assert dimensions["denoiser.hard"].choices == (True, False)
+    assert dimensions["denoiser.clusters"].choices == (4, 8, 20)
+    assert dimensions["training.cluster_rate"] == Dimension("training.cluster_rate", 0.001, 1.0, log=True)
     kinds = {
-        key: type(one.suggest(optuna.trial.FixedTrial({one.key: one.choices[0] if one.choices else one.low})))
-        for key, one in found.items()
+        key: type(dimension.suggest(optuna.trial.FixedTrial({key: (*dimension.choices, dimension.low)[0]})))
+        for key, dimension in dimensions.items()
     }
     assert list(kinds.values()) == [int, bool, float, int]
 
 
 def test_what_is_settled_is_not_searched():
     fixed = ["baseline.dim", "about"]
-    assert "baseline.dim" not in {one.key for one in search_space(load_recipe("bpr"), fixed=fixed)}
+    assert "baseline.dim" not in {dimension.key for dimension in search_space(load_recipe("bpr"), fixed=fixed)}
 
 
 def test_zero_in_a_logarithmic_range_makes_it_even():
@@ -56,10 +56,10 @@ def test_zero_in_a_logarithmic_range_makes_it_even():
 
 
 @pytest.mark.parametrize(
-    ("recipe", "text", "said"),
+    ("recipe", "text", "message"),
     [
         ("default", "training.epoch: [1]", "training.epoch: is not a key to search; did you mean training.epochs?"),
-        ("default", "baseline.dim: [1]", "baseline.dim: is no key"),
+        ("default", "baseline.dim: [1]", "baseline.dim: is not a key"),
         ("bpr", "baseline.dims: [1]", "did you mean baseline.dim?"),
         ("default", "name: [a, b]", "name: is not a key to search"),
         ("default", "training.epochs: 3", "is 3; give"),
@@ -78,18 +78,22 @@ def test_zero_in_a_logarithmic_range_makes_it_even():
         ("popularity", None, "the space of popularity: holds nothing to search; choose another recipe"),
     ],
 )
-def test_what_is_refused(tmp_path, recipe, text, said):
+def test_what_is_refused(tmp_path, recipe, text, message):
     file = None
     if text is not None:
         file = tmp_path / "space.yaml"
         file.write_text(text)
     with pytest.raises(RecipeError) as caught:
         search_space(load_recipe(recipe), file)
-    assert said in str(caught.value), str(caught.value)
+    assert message in str(caught.value), str(caught.value)
 
 
-def test_the_page_tells_every_default_space():
+def test_the_page_lists_every_default_space():
     text = (ROOT / "docs" / "tuning.md").read_text(encoding="utf-8")
     for model in SPACES:
-        for one in search_space(load_recipe({"demure": "default"}.get(model, model))) if SPACES[model] else ():
-            assert f"| `{model}` | `{one.key}` | {one.words} |" in text, (model, one.key, one.words)
+        for dimension in search_space(load_recipe({"demure": "default"}.get(model, model))) if SPACES[model] else ():
+            assert f"| `{model}` | `{dimension.key}` | {dimension.words} |" in text, (
+                model,
+                dimension.key,
+                dimension.words,
+            )

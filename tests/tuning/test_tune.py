@@ -3,16 +3,14 @@
 import csv
 import json
 import os
-import signal
 import subprocess
-import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+from support.processes import wait_until
 from support.small_sets import QUICK, SMALL, dataset_folder
 
 from demure.data.dataset import Dataset
@@ -29,7 +27,7 @@ FAST = {"recipe": "bpr", "overrides": BPR, "device": "cpu"}
 
 
 def values(report):
-    return [(one.number, one.state, one.value, tuple(one.params.items())) for one in report.trials]
+    return [(trial.number, trial.state, trial.value, tuple(trial.params.items())) for trial in report.trials]
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +40,12 @@ def study(timed, tmp_path_factory):
 def test_the_first_trial_is_the_recipe_and_the_best_no_worse(study, timed, tmp_path):
     plain = train(timed, tmp_path / "run", recipe="bpr", overrides=BPR, device="cpu")
     assert study.trials[0].value == plain.valid["recall@20"]
-    assert study.best.value == max(one.value for one in study.trials if one.value is not None) >= study.trials[0].value
-    assert [one.number for one in study.trials] == list(range(8))
+    assert (
+        study.best.value
+        == max(trial.value for trial in study.trials if trial.value is not None)
+        >= study.trials[0].value
+    )
+    assert [trial.number for trial in study.trials] == list(range(8))
     assert study.left == 0
 
 
@@ -59,7 +61,7 @@ def test_the_best_recipe_trains_to_its_value(study, timed, tmp_path):
 def test_what_the_folder_holds(study):
     out = study.written.rpartition("/")[0]
     rows = list(csv.DictReader(Path(out, "trials.csv").read_text(encoding="utf-8").splitlines()))
-    assert [row["state"] for row in rows] == [one.state for one in study.trials]
+    assert [row["state"] for row in rows] == [trial.state for trial in study.trials]
     assert float(rows[0]["value"]) == study.trials[0].value
     page = Path(study.page).read_text(encoding="utf-8")
     assert "Hyperparameter Importances" in page
@@ -80,10 +82,10 @@ def test_a_study_that_goes_on_is_the_study_that_was_not_stopped(study, timed, tm
     """Stopped between trials, and in the middle of the third at its fourth epoch."""
     out = tmp_path / "study"
     assert values(tune(timed, out, trials=2, **FAST)) == values(study)[:2]
-    seen = []
+    progress_fields = []
 
     def cut_off(progress):
-        seen.append(progress.fields)
+        progress_fields.append(progress.fields)
         if progress.fields.get("trial") == 2 and progress.fields.get("epoch") == 4:
             raise KeyboardInterrupt
 
@@ -98,16 +100,15 @@ def test_a_study_that_goes_on_is_the_study_that_was_not_stopped(study, timed, tm
     assert values(tune(timed, out, trials=8, **FAST)) == values(study)
 
 
-def test_a_killed_study_goes_on(study, timed, tmp_path):
+def test_a_killed_study_goes_on(study, timed, tmp_path, start_python):
     out = tmp_path / "study"
     code = (
         "import sys; from pathlib import Path; from demure.tuning.tune import tune; "
         f"tune(Path({str(timed)!r}), Path({str(out)!r}), trials=8, recipe='bpr', overrides={BPR!r}, device='cpu')"
     )
-    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
-    while process.poll() is None and not (out / "trials" / "0001").exists():
-        time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
+    process = start_python("-c", code, stderr=subprocess.DEVNULL)
+    wait_until((out / "trials" / "0001").exists, process)
+    process.kill()
     process.wait()
     assert values(tune(timed, out, trials=8, **FAST)) == values(study)
 
@@ -117,7 +118,7 @@ def test_the_test_split_is_never_read(tmp_path, monkeypatch):
     histories = Dataset.histories
     asked = []
 
-    def watched(self, *splits):
+    def histories_of(self, *splits):
         asked.extend(splits)
         assert "test" not in splits
         return histories(self, *splits)
@@ -131,7 +132,7 @@ def test_the_test_split_is_never_read(tmp_path, monkeypatch):
     for user, had in rows.groupby("user_id")["item_id"]:  # an item the user has nowhere else: pairs are merged
         new = sorted(set(rows["item_id"]) - set(had))[0]
         other.loc[(other["user_id"] == user) & (other["split"] == "test"), "item_id"] = new
-    found = []
+    results = []
     for name, frame in {"as it is": rows, "shuffled": other, "absent": rows[rows["split"] != "test"]}.items():
         (tmp_path / name).mkdir()
         frame.to_csv(tmp_path / name / "interactions.csv", index=False)
@@ -143,52 +144,54 @@ def test_the_test_split_is_never_read(tmp_path, monkeypatch):
         )
         prepare(options)
         with monkeypatch.context() as patch:
-            patch.setattr(Dataset, "histories", watched)
-            found.append(values(tune(tmp_path / name / "data", tmp_path / name / "study", trials=3, **FAST)))
-    assert found[0] == found[1] == found[2]
+            patch.setattr(Dataset, "histories", histories_of)
+            results.append(values(tune(tmp_path / name / "data", tmp_path / name / "study", trials=3, **FAST)))
+    assert results[0] == results[1] == results[2]
     assert set(asked) == {"train", "valid"}
 
 
 @pytest.fixture
 def dictated(monkeypatch):
-    """A training whose validation rises by its learning rate in each of 12 epochs, ``seconds`` long each."""
+    """A training whose validation rises by its learning rate in each of 12 epochs, each ``seconds`` of a fake clock."""
+    clock = [0.0]
 
     def use(seconds=0.0):
         def trained(dataset, run, *, recipe, listener, **_):
             rate = load_recipe(recipe).baseline["learning_rate"]
             for epoch in range(1, 13):
-                time.sleep(seconds)
+                clock[0] += seconds
                 value = rate * epoch
                 listener(ValidatedEpoch("validate", epoch, None, {"recall@20": value}, "recall@20", value, epoch))
             return SimpleNamespace(valid={"recall@20": rate * 12}, epochs=12)
 
         monkeypatch.setattr("demure.tuning.tune.train", trained)
+        monkeypatch.setattr("demure.tuning.tune.time", SimpleNamespace(monotonic=lambda: clock[0]))
 
     return use
 
 
 def test_a_bad_trial_is_stopped_early(timed, tmp_path, dictated):
-    """Never one of the first four, nor before the fifth judgement, which is epoch 10; never the best."""
+    """Never one of the first four, nor before the fifth validation, which is epoch 10; never the best."""
     dictated()
     report = tune(timed, tmp_path / "study", recipe="bpr", trials=20)
-    pruned = [one for one in report.trials if one.state == "pruned"]
+    pruned = [trial for trial in report.trials if trial.state == "pruned"]
     assert pruned
-    assert all(one.value is None for one in pruned)
-    rates = {one.number: one.params["baseline.learning_rate"] for one in report.trials}
-    assert min(one.number for one in pruned) >= 4
-    for one in pruned:
-        finished = [rates[k.number] for k in report.trials[: one.number] if k.state == "complete"]
-        assert rates[one.number] < np.median(finished)
+    assert all(trial.value is None for trial in pruned)
+    rates = {trial.number: trial.params["baseline.learning_rate"] for trial in report.trials}
+    assert min(trial.number for trial in pruned) >= 4
+    for trial in pruned:
+        finished = [rates[k.number] for k in report.trials[: trial.number] if k.state == "complete"]
+        assert rates[trial.number] < np.median(finished)
     assert report.best.params["baseline.learning_rate"] == max(rates.values())
     whole = tune(timed, tmp_path / "whole", recipe="bpr", trials=12, pruning=False)
-    assert {one.state for one in whole.trials} == {"complete"}
+    assert {trial.state for trial in whole.trials} == {"complete"}
 
 
 def test_several_seeds_are_averaged(timed, tmp_path):
     report = tune(timed, tmp_path / "study", trials=2, seeds=2, seed=3, **FAST)
     assert report.seeds == [3, 4]
     alone = [train(timed, tmp_path / f"{s}", recipe="bpr", overrides=BPR, seed=s, device="cpu") for s in (3, 4)]
-    assert report.trials[0].value == pytest.approx(np.mean([one.valid["recall@20"] for one in alone]))
+    assert report.trials[0].value == pytest.approx(np.mean([trial.valid["recall@20"] for trial in alone]))
 
 
 def test_demure_itself_is_tuned(timed, tmp_path):
@@ -209,7 +212,7 @@ def test_a_trial_that_fails_does_not_end_the_study(timed, tmp_path, monkeypatch)
 
     monkeypatch.setattr("demure.tuning.tune.train", failing)
     report = tune(timed, tmp_path / "study", trials=3, **FAST)
-    assert [one.state for one in report.trials] == ["complete", "failed", "complete"]
+    assert [trial.state for trial in report.trials] == ["complete", "failed", "complete"]
     assert report.trials[1].error == "the loss is nan in epoch 2"
 
 
@@ -222,19 +225,17 @@ def test_where_the_recipe_itself_fails_nothing_is_left(tmp_path):
 
 def test_time_is_up(timed, tmp_path, dictated):
     """The trial in hand is left, and goes on."""
-    dictated(0.0)
-    tune(timed, tmp_path / "first", recipe="bpr", trials=1)  # what is imported once is not timed below
-    dictated(0.1)
-    report = tune(timed, tmp_path / "study", recipe="bpr", trials=50, timeout=6)
-    assert 0 < len(report.trials) < 50
-    assert report.left == 50 - len(report.trials)
+    dictated(1.0)
+    report = tune(timed, tmp_path / "study", recipe="bpr", trials=50, pruning=False, timeout=40)
+    assert len(report.trials) == 3  # of 12 seconds each
+    assert report.left == 47
     assert len(list((tmp_path / "study" / "trials").iterdir())) == 1
     with pytest.raises(RunError, match="no trial has finished"):
         tune(timed, tmp_path / "short", recipe="bpr", trials=2, timeout=1e-6)
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "message"),
     [
         ({"recipe": "lightgcn", "overrides": ("baseline.epochs=6",)}, "is a study of another recipe, space"),
         ({"overrides": ("baseline.epochs=7",)}, "is a study of another recipe"),
@@ -242,10 +243,10 @@ def test_time_is_up(timed, tmp_path, dictated):
         ({"metric": "ndcg@20"}, "is a study of another metric"),
     ],
 )
-def test_a_study_of_something_else_is_refused(study, timed, tmp_path, changed, said):
+def test_a_study_of_something_else_is_refused(study, timed, tmp_path, changed, message):
     out = study.written.rpartition("/")[0]
     before = Path(out, "study.db").read_bytes()
-    with pytest.raises(RunError, match=said):
+    with pytest.raises(RunError, match=message):
         tune(timed, Path(out), trials=9, **{**FAST, **changed})
     assert Path(out, "study.db").read_bytes() == before
 
@@ -262,7 +263,7 @@ def test_a_study_of_another_dataset_or_damaged_is_refused(timed, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "message"),
     [
         ({"trials": 0}, "--trials: is 0; give 1 or more"),
         ({"seeds": 0}, "--seeds: is 0"),
@@ -272,8 +273,8 @@ def test_a_study_of_another_dataset_or_damaged_is_refused(timed, tmp_path):
         ({"recipe": "popularity", "overrides": ()}, "holds nothing to search"),
     ],
 )
-def test_what_is_refused_leaves_nothing(timed, tmp_path, changed, said):
-    with pytest.raises(DemureError, match=said.replace("?", r"\?")):
+def test_what_is_refused_leaves_nothing(timed, tmp_path, changed, message):
+    with pytest.raises(DemureError, match=message.replace("?", r"\?")):
         tune(timed, tmp_path / "study", **{**FAST, **changed})
     assert list(tmp_path.iterdir()) == []
 
@@ -302,12 +303,12 @@ def test_without_validation_there_is_nothing_to_tune_by(tmp_path):
 def test_the_command(timed, tmp_path, capsys, monkeypatch):
     from demure_cli.app import main
 
-    sets = [part for one in BPR for part in ("--set", one)]
+    sets = [part for override in BPR for part in ("--set", override)]
     arguments = ["tune", str(timed), "--recipe", "bpr", *sets, "--device", "cpu", "--trials", "5"]
     arguments += ["--out", str(tmp_path / "study")]
     assert main([*arguments, "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["best"]["value"] >= told["trials"][0]["value"]
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["best"]["value"] >= printed["trials"][0]["value"]
     for width in (80, 160):
         monkeypatch.setenv("COLUMNS", str(width))
         assert main(arguments) == 0

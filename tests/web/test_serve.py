@@ -42,7 +42,7 @@ def test_only_this_machine_by_default_and_no_other_name_for_it(served):
             ask(served, "api/user?id=ann", Host=name)
 
 
-def test_answers_are_what_they_say_they_are(served):
+def test_answers_have_their_content_type(served):
     status, headers, body = ask(served, "")
     assert (status, headers["Content-Type"]) == (200, "text/html; charset=utf-8")
     assert headers["X-Content-Type-Options"] == "nosniff"
@@ -80,7 +80,7 @@ def test_an_address_that_is_taken_is_one_line(tmp_path, capsys):
         site(run, host="no.such.host.invalid", port=0)
 
 
-def test_others_may_ask_only_where_that_was_said(tmp_path):
+def test_other_machines_may_ask_only_where_allowed(tmp_path):
     opened = site(small_run(tmp_path), host="0.0.0.0", port=0)
     assert not opened.loopback
     opened.server.server_close()

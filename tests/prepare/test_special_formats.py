@@ -1,4 +1,4 @@
-"""Small files in the true layout of the data sets that people have."""
+"""Small files in the formats of public data sets and tools."""
 
 # ruff: noqa: E501 - the rows of these data sets are long
 
@@ -57,11 +57,11 @@ def test_amazon_2023_with_images_and_categories(tmp_path):
             "images": {"hi_res": [None, "http://x/2.jpg"], "thumb": ["http://x/t.jpg"], "large": ["http://x/l.jpg"]},
             "videos": {"title": [], "url": []}, "details": {"Brand": "H"}, "parent_asin": "B00P", "bought_together": None}  # fmt: skip
     dataset, report = made(tmp_path, reviews, items=write(tmp_path, "meta_All_Beauty.jsonl", [meta]))
-    one = dataset.items.iloc[0].to_dict()
-    assert (one["title"], one["description"], one["categories"], one["image"]) == (
+    item = dataset.items.iloc[0].to_dict()
+    assert (item["title"], item["description"], item["categories"], item["image"]) == (
         "Balm", "One. Two.", "Beauty|Lips", "http://x/2.jpg"
     )  # fmt: skip
-    assert not {"average_rating", "rating_number", "bought_together"} & set(one)
+    assert not {"average_rating", "rating_number", "bought_together"} & set(item)
     assert dataset.attribute_columns == ["price"]
     assert dataset.histories("train").times.tolist() == [1588687728.923]
     assert report.format == "amazon"
@@ -154,10 +154,10 @@ def test_recbole_parts_are_one_set(tmp_path):
     assert [rows(dataset, part) for part in ("train", "valid", "test")] == [
         [("u", "a"), ("u", "b")], [("u", "c")], [("u", "d")]
     ]  # fmt: skip
-    before = dataset.manifest["inputs"]["interactions"]["sha256"]
+    before = dataset.manifest.inputs["interactions"]["sha256"]
     write(tmp_path, "toy.test.inter", header + "u\td\t5\n")
     again, _ = made(tmp_path, tmp_path / "toy.train.inter", split="given", out="again")
-    assert again.manifest["inputs"]["interactions"]["sha256"] != before
+    assert again.manifest.inputs["interactions"]["sha256"] != before
 
 
 def frame(lines=THREE):
@@ -170,27 +170,28 @@ def test_parquet_folders_and_partitions(tmp_path):
         (tmp_path / "parts" / f"day={k}").mkdir(parents=True)
         frame([line]).to_parquet(tmp_path / "parts" / f"day={k}" / "part.parquet")
     write(tmp_path, "parts/_SUCCESS", b"")
-    found, report = made(tmp_path, tmp_path / "parts", out="a")
-    assert found.identity == expected.identity
+    dataset, report = made(tmp_path, tmp_path / "parts", out="a")
+    assert dataset.identity == expected.identity
     assert report.format == "parquet"
     pq.write_to_dataset(pa.Table.from_pandas(frame()), tmp_path / "byuser", partition_cols=["user_id"])
-    found, _ = made(tmp_path, tmp_path / "byuser", out="b")
-    assert sorted(rows(found)) == sorted(rows(expected))
+    dataset, _ = made(tmp_path, tmp_path / "byuser", out="b")
+    assert sorted(rows(dataset)) == sorted(rows(expected))
     frame([("u9", "i9", "soon")]).to_parquet(tmp_path / "parts" / "day=2" / "part.parquet")
     with pytest.raises(DataError, match=r"column 'timestamp' is \w+, in the first file int64"):
         made(tmp_path, tmp_path / "parts", out="c")
 
 
-def test_many_batches_say_the_same_as_one(tmp_path, monkeypatch):
+def test_many_batches_give_the_same_as_one(tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     lines = [(f"u{a}", f"i{b}", t) for a, b, t in zip(*rng.integers(0, [[40], [30], [99]], (3, 500)), strict=True)]
     lines.insert(3, ("", "i1", 4))
     expected, report = made(tmp_path, write(tmp_path, "x.csv", csv_of(lines)))
-    monkeypatch.setattr("demure.prepare.reading.tables._BLOCK", 256)
-    monkeypatch.setattr("demure.prepare.reading.tables._LINES", 17)
+    monkeypatch.setattr("demure.prepare.reading.delimited._BLOCK", 256)
+    monkeypatch.setattr("demure.prepare.reading.jsonl._LINES", 17)
     monkeypatch.setattr("demure.prepare.reading.parquet._BATCH", 19)
-    monkeypatch.setattr("demure.data.id_codes._SETTLE", 50)
+    monkeypatch.setattr("demure.data.id_codes._UNIFY_AFTER", 50)
     monkeypatch.setattr("demure.prepare.reading.compression._PIECE", 31)
+    monkeypatch.setattr("demure.prepare.reading.encoding._PIECE", 31)
     monkeypatch.setattr("demure.prepare.duplicates._BLOCK", 7)
     monkeypatch.setattr("demure.prepare.duplicates._BITS", 3)
     monkeypatch.setattr("demure.data.leakage._BLOCK", 7)
@@ -200,43 +201,43 @@ def test_many_batches_say_the_same_as_one(tmp_path, monkeypatch):
     frame(lines).astype({"user_id": "category"}).to_parquet(tmp_path / "c.parquet")
     write(tmp_path, "d.dat", "\n".join("::".join(map(str, line)) for line in lines))
     for name in ("x.csv", "y.jsonl", "z.parquet", "c.parquet"):
-        found, again = made(tmp_path, tmp_path / name, out=name + ".out")
-        assert found.identity == expected.identity, name
+        dataset, again = made(tmp_path, tmp_path / name, out=name + ".out")
+        assert dataset.identity == expected.identity, name
         assert again.problems["empty user id"].rows[0].row == report.problems["empty user id"].rows[0].row - (
             name[0] in "yzc"
         )
         assert again.splits == report.splits
-    found, _ = made(
+    dataset, _ = made(
         tmp_path, tmp_path / "d.dat", out="d", columns={"user": "1", "item": "2", "time": "3"}, format="cornac"
     )
-    assert found.identity == expected.identity
+    assert dataset.identity == expected.identity
 
 
 def zstd(data):
     return pa.compress(data, codec="zstd", asbytes=True)
 
 
-@pytest.mark.parametrize("pack", [gzip.compress, zstd, bz2.compress])
+@pytest.mark.parametrize("compress", [gzip.compress, zstd, bz2.compress])
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
-def test_packed(tmp_path, pack, kind):
+def test_compressed(tmp_path, compress, kind):
     expected, _ = made(tmp_path, write(tmp_path, "x.csv", csv_of(THREE)))
     content = {"csv": csv_of(THREE).encode(), "jsonl": frame().to_json(orient="records", lines=True).encode(),
                "parquet": frame().to_parquet()}[kind]  # fmt: skip
-    found, _ = made(tmp_path, write(tmp_path, f"x.{kind}.z", pack(content)), out="packed")
-    assert found.identity == expected.identity
+    dataset, _ = made(tmp_path, write(tmp_path, f"x.{kind}.z", compress(content)), out="packed")
+    assert dataset.identity == expected.identity
 
 
 @pytest.mark.parametrize(
-    ("encoding", "told"),
+    ("encoding", "option"),
     [("utf-16", None), ("utf-8-sig", None), ("gb18030", "gb18030"), ("cp1252", "cp1252"), ("latin-1", None)],
 )
-def test_encodings(tmp_path, encoding, told):
+def test_encodings(tmp_path, encoding, option):
     user = "é" if encoding in ("cp1252", "latin-1") else "日本"
     expected, _ = made(tmp_path, write(tmp_path, "x.csv", csv_of([(user, "a", 1)])))
-    found, report = made(
-        tmp_path, write(tmp_path, "y.csv", csv_of([(user, "a", 1)]).encode(encoding)), out="b", encoding=told
+    dataset, report = made(
+        tmp_path, write(tmp_path, "y.csv", csv_of([(user, "a", 1)]).encode(encoding)), out="b", encoding=option
     )
-    assert found.identity == expected.identity, report.notes
+    assert dataset.identity == expected.identity, report.notes
 
 
 @pytest.mark.parametrize("delimiter", [";", "|", "\t", "\x01", "^", "~", ":", " "])
@@ -245,15 +246,15 @@ def test_any_delimiter(tmp_path, delimiter):
     assert rows(dataset) == [line[:2] for line in THREE]
 
 
-def test_columns_by_name_and_by_place(tmp_path):
+def test_columns_by_name_and_by_position(tmp_path):
     write(tmp_path, "x.csv", "user_id,visitorid,sku,when,item_id\nno,u1,i1,1,no\nno,u1,i2,2,no\nno,u2,i1,3,no\n")
     names = {"user": "visitorid", "item": "sku", "timestamp": "when"}
     dataset, report = made(tmp_path, tmp_path / "x.csv", columns=names)
     assert rows(dataset) == [line[:2] for line in THREE]
     assert "x.csv: column 'visitorid' is taken as user_id, as --columns says" in report.notes
     write(tmp_path, "y.csv", "i1,1,u1\ni2,2,u1\ni1,3,u2\n")
-    places, _ = made(tmp_path, tmp_path / "y.csv", columns={"user": "3", "item": "1", "time": "2"}, out="places")
-    assert places.identity == dataset.identity
+    by_position, _ = made(tmp_path, tmp_path / "y.csv", columns={"user": "3", "item": "1", "time": "2"}, out="places")
+    assert by_position.identity == dataset.identity
     frame().rename(columns={"user_id": "visitorid", "item_id": "sku", "timestamp": "when"}).to_parquet(
         tmp_path / "z.parquet"
     )

@@ -41,16 +41,16 @@ def rivals():
 def next_choices(rivals, item=LINK[1], length=4):
     """Every user's first choices and then ``item``."""
     users = np.arange(USERS)
-    at = rivals.train.positions(users)[:, :length]
-    return rivals.side_information_with_next(at, users, np.full(USERS, item), None)
+    positions = rivals.train.positions(users)[:, :length]
+    return rivals.side_information_with_next(positions, users, np.full(USERS, item), None)
 
 
-def test_before_they_are_fitted_nothing_is_known():
+def test_before_the_fit_there_are_no_ratios():
     flat = Rivals(linked(), ITEMS, 0)
     assert flat.ratio_NR is None
-    found = flat.side_information(np.array([[0, 1, -1]]))
-    assert found.rival_BTR is None
-    assert found.period_BT.tolist() == [[0, 0, 0]]
+    side = flat.side_information(np.array([[0, 1, -1]]))
+    assert side.rival_BTR is None
+    assert side.period_BT.tolist() == [[0, 0, 0]]
     assert next_choices(flat).rival_BTR is None
 
 
@@ -67,37 +67,37 @@ def test_a_link_is_the_transitions(rivals):
     assert np.median(rivals.ratio_NR[~follows, 1]) < 1.5
 
 
-def test_what_is_beside_a_batch_is_what_was_found_of_its_choices(rivals):
-    at = np.array([[3, 4, -1], [10, -1, -1]])
-    found = rivals.side_information(at)
-    assert np.array_equal(found.rival_BTR.numpy()[at >= 0], rivals.ratio_NR[[3, 4, 10]])
-    assert found.period_BT.shape == (2, 3)
+def test_the_side_information_of_a_batch_is_that_of_its_choices(rivals):
+    positions = np.array([[3, 4, -1], [10, -1, -1]])
+    side = rivals.side_information(positions)
+    assert np.array_equal(side.rival_BTR.numpy()[positions >= 0], rivals.ratio_NR[[3, 4, 10]])
+    assert side.period_BT.shape == (2, 3)
 
 
-def test_one_more_choice_is_told_by_what_came_before_it(rivals):
+def test_the_next_choice_is_predicted_by_the_choices_before_it(rivals):
     """33 is to be expected after 5, at the end of the histories that have it; others are not."""
     users = np.arange(USERS)
-    found = next_choices(rivals).rival_BTR.numpy()
-    assert found.shape == (USERS, 5, 3)
-    assert np.array_equal(found[:, :4], rivals.ratio_NR[rivals.train.positions(users)[:, :4]])
-    assert found[1::2, 4, 1].min() > 3
-    assert found[::2, 4, 1].max() < 2
+    ratios = next_choices(rivals).rival_BTR.numpy()
+    assert ratios.shape == (USERS, 5, 3)
+    assert np.array_equal(ratios[:, :4], rivals.ratio_NR[rivals.train.positions(users)[:, :4]])
+    assert ratios[1::2, 4, 1].min() > 3
+    assert ratios[::2, 4, 1].max() < 2
     other = next_choices(rivals, item=20).rival_BTR.numpy()
     assert other[1::2, 4, 1].max() < 2
 
 
 def test_histories_of_other_lengths_have_the_new_choice_at_their_end(rivals):
-    at, items = np.array([[0, 1, 2], [8, -1, -1], [-1, -1, -1]]), np.array([1, 2, 3])
-    together = rivals.side_information_with_next(at, np.arange(3), items, None).rival_BTR
+    positions, items = np.array([[0, 1, 2], [8, -1, -1], [-1, -1, -1]]), np.array([1, 2, 3])
+    together = rivals.side_information_with_next(positions, np.arange(3), items, None).rival_BTR
     assert np.array_equal(together[0, :3].numpy(), rivals.ratio_NR[:3])
     for row, length in enumerate([3, 1, 0]):
-        mine = slice(row, row + 1)
-        alone = rivals.side_information_with_next(at[mine, :length], np.array([row]), items[mine], None).rival_BTR
+        own = slice(row, row + 1)
+        alone = rivals.side_information_with_next(positions[own, :length], np.array([row]), items[own], None).rival_BTR
         assert torch.equal(together[row, : length + 1], alone[0])
     assert together[2, 0, 1] == 1  # nothing before it
 
 
-def test_a_users_own_choices_do_not_speak_for_a_taste():
+def test_a_users_own_choices_are_no_evidence_for_a_taste():
     """Each user has two items that nobody else has; whoever fits the user's own choices finds a taste in them."""
     random = np.random.default_rng(0)
     rows = [random.choice(ITEMS, 7, replace=False) for _ in range(USERS)]
@@ -111,7 +111,7 @@ def test_the_seed_decides_every_number(rivals):
     assert not np.array_equal(fitted(seed=1).ratio_NR, rivals.ratio_NR)
 
 
-def test_saved_and_read_back_they_know_the_same(rivals, tmp_path):
+def test_saved_and_read_back_they_predict_the_same(rivals, tmp_path):
     rivals.save(tmp_path / "rivals.safetensors")
     again = Rivals(rivals.train, ITEMS, 0)
     again.load(tmp_path / "rivals.safetensors")
@@ -120,15 +120,15 @@ def test_saved_and_read_back_they_know_the_same(rivals, tmp_path):
 
 
 def test_fitted_again_it_makes_no_difference_whether_they_were_read_back(tmp_path):
-    one = fitted()
-    one.save(tmp_path / "rivals.safetensors")
-    two = Rivals(one.train, ITEMS, 0)
-    two.load(tmp_path / "rivals.safetensors")
+    first = fitted()
+    first.save(tmp_path / "rivals.safetensors")
+    second = Rivals(first.train, ITEMS, 0)
+    second.load(tmp_path / "rivals.safetensors")
     denoiser = small_denoiser(seed=3)
-    for rivals in (one, two):
+    for rivals in (first, second):
         rivals.fit(denoiser)
-    assert np.array_equal(one.ratio_NR, two.ratio_NR)
-    assert torch.equal(next_choices(one).rival_BTR, next_choices(two).rival_BTR)
+    assert np.array_equal(first.ratio_NR, second.ratio_NR)
+    assert torch.equal(next_choices(first).rival_BTR, next_choices(second).rival_BTR)
 
 
 def test_what_cannot_be_read_is_refused(tmp_path):
@@ -141,7 +141,7 @@ def test_what_cannot_be_read_is_refused(tmp_path):
 
 
 def test_items_that_come_and_go_have_periods_and_a_choice_is_of_its_own():
-    """Items come one after the other: the time of a choice, not the users, tells which."""
+    """Items come one after the other: the time of a choice, not the users, predicts the item."""
     random = np.random.default_rng(0)
     n = 1600
     time = np.sort(random.uniform(0, 1000, n))
@@ -152,8 +152,8 @@ def test_items_that_come_and_go_have_periods_and_a_choice_is_of_its_own():
     rivals = Rivals(Histories(indptr, item[order], time[order]), ITEMS, 0)
     assert len(rivals.periods.starts) > 2
     assert rivals.period_N.min() == 1
-    found = rivals.side_information(np.array([[0, 1, -1]])).period_BT[0].tolist()
-    assert found == [*rivals.period_N[:2], 0]
+    periods = rivals.side_information(np.array([[0, 1, -1]])).period_BT[0].tolist()
+    assert periods == [*rivals.period_N[:2], 0]
     late = rivals.side_information_with_next(
         np.array([[0, 1]]), np.array([0]), np.array([3]), np.array([1e9])
     ).period_BT
@@ -162,6 +162,6 @@ def test_items_that_come_and_go_have_periods_and_a_choice_is_of_its_own():
 
 @pytest.mark.parametrize("rows", [[[1]], [[1], [1], [1], [1]], [[1, 2], []], [[3, 3, 3]], [[0, 1, 2, 3]] * 3])
 def test_odd_histories(rows):
-    found = fitted(histories_of(rows)).ratio_NR
-    assert np.isfinite(found).all()
-    assert (found > 0).all()
+    ratios = fitted(histories_of(rows)).ratio_NR
+    assert np.isfinite(ratios).all()
+    assert (ratios > 0).all()

@@ -1,4 +1,4 @@
-"""Features dealt among the items: nothing stays of it, and what features tell beyond it is theirs."""
+"""The placebo: permuted features are put back, and what features explain beyond it is theirs."""
 
 import dataclasses
 
@@ -39,30 +39,30 @@ def test_afterwards_everything_is_as_it_was(fails):
 
 
 def test_items_that_have_the_modality_change_places_and_the_others_do_not():
-    """Where an item lies and its offset go together; what its users told is of nobody; the other modality stays."""
+    """Coordinates and offset of an item move together; messages are set to 0; the other modality stays."""
     denoiser = small_denoiser(missing=0.4)
     before = copied(denoiser)
     channel, other = denoiser.experts()
-    there = channel.present_I > 0
+    present = channel.present_I > 0
     with permuted_features(channel, np.random.default_rng(0)):
-        assert torch.equal(channel.present_I > 0, there)
+        assert torch.equal(channel.present_I > 0, present)
         assert (channel.clusters.offset_IC == 0).all()
-        was = torch.cat([before["channels.m0.coordinates_ID"], before["channels.m0.points.offset_ID"]], 1)[there]
-        now = torch.cat([channel.coordinates_ID, channel.kernel.offset_ID], 1)[there]
+        was = torch.cat([before["channels.m0.coordinates_ID"], before["channels.m0.points.offset_ID"]], 1)[present]
+        now = torch.cat([channel.coordinates_ID, channel.kernel.offset_ID], 1)[present]
         assert not torch.equal(now, was)
         assert sorted(map(tuple, now.tolist())) == sorted(map(tuple, was.tolist()))
-        assert torch.equal(channel.coordinates_ID[~there], before["channels.m0.coordinates_ID"][~there])
+        assert torch.equal(channel.coordinates_ID[~present], before["channels.m0.coordinates_ID"][~present])
         assert torch.equal(other.coordinates_ID, before["channels.m1.coordinates_ID"])
 
 
-def test_a_deal_is_of_its_seed():
-    denoiser, found = small_denoiser(), []
+def test_the_seed_decides_the_permutation():
+    denoiser, responsibilities = small_denoiser(), []
     for seed in (0, 0, 1):
         with permuted_features(denoiser.experts()[0], np.random.default_rng(seed)):
             context = denoiser.make_batch(small_histories([8]))
-            found.append(denoiser.infer(context, denoiser.views()).r_BTM)
-    assert torch.equal(found[0], found[1])
-    assert not torch.equal(found[0], found[2])
+            responsibilities.append(denoiser.infer(context, denoiser.views()).r_BTM)
+    assert torch.equal(responsibilities[0], responsibilities[1])
+    assert not torch.equal(responsibilities[0], responsibilities[2])
 
 
 def test_a_placebo_has_shares_of_its_own_and_leaves_the_model_as_it_was():
@@ -80,7 +80,7 @@ def test_a_placebo_has_shares_of_its_own_and_leaves_the_model_as_it_was():
 
 
 def test_the_interval_by_hand():
-    """Two deals, two users of weights 1 and 3: means 2 and 4 by user, 3.5 in all; deals at 2.75 and 4.25."""
+    """Two permutations, users of weights 1 and 3: means 2 and 4 by user, 3.5 in all; 2.75 and 4.25 by permutation."""
     mean, low, high = module._interval(np.array([[1.0, 10 / 3], [3.0, 14 / 3]]), np.array([1.0, 3.0]))
     variance = (1 / 16 * 1.5**2 + 9 / 16 * 0.5**2) + (2 * 0.75**2) / 2
     assert mean == pytest.approx(3.5)
@@ -89,7 +89,7 @@ def test_the_interval_by_hand():
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory):
-    """A run on planted choices by the image, beside a text that is noise: (run folder, what run.json says)."""
+    """A run on planted choices by the image, beside a text that is noise: (run folder, run.json)."""
     folder = tmp_path_factory.mktemp("placebo")
     planted = plant(dataclasses.replace(CLEAR, modalities=("image",), p_two=0.0))
     noise = np.random.default_rng(5).normal(size=(CLEAR.items, 12)).astype(np.float32)
@@ -105,7 +105,7 @@ def measured(tmp_path_factory):
     return folder / "run", read_json(folder / "run" / "run.json")
 
 
-def test_what_chose_tells_more_than_its_placebo(measured):
+def test_the_cause_explains_more_than_its_placebo(measured):
     _, manifest = measured
     image = manifest["placebo"]["image"]
     assert image["admitted"]
@@ -126,20 +126,20 @@ def test_noise_explains_nothing(measured):
 
 def test_what_is_not_admitted_has_no_point_of_interest(measured):
     run, manifest = measured
-    found = pd.read_parquet(run / "diagnosis.parquet")
-    for name, one in manifest["placebo"].items():
-        mine = found[found["modality"] == name]
-        if not one["admitted"]:
-            assert (one["deals"], one["mean_probability"], one["excess"]) == (0, 0.0, 0.0)
+    frame = pd.read_parquet(run / "diagnosis.parquet")
+    for name, placebo in manifest["placebo"].items():
+        mine = frame[frame["modality"] == name]
+        if not placebo["admitted"]:
+            assert (placebo["deals"], placebo["mean_probability"], placebo["excess"]) == (0, 0.0, 0.0)
             assert (mine["verdict"] == "noise").all()
             assert mine["poi_probability"].max() < 1e-6
         else:
             assert (mine["verdict"] == "poi").any()
 
 
-def test_the_excess_is_over_the_mean_probability_of_the_deals(measured):
+def test_the_excess_is_over_the_mean_probability_with_permuted_features(measured):
     run, manifest = measured
     image = manifest["placebo"]["image"]
-    found = pd.read_parquet(run / "diagnosis.parquet")
-    real = found.loc[found["modality"] == "image", "poi_probability"].mean()
+    frame = pd.read_parquet(run / "diagnosis.parquet")
+    real = frame.loc[frame["modality"] == "image", "poi_probability"].mean()
     assert image["mean_probability"] + image["excess"] == pytest.approx(real, abs=0.02)

@@ -1,0 +1,74 @@
+"""Lists of all items and all users of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from demure.diagnosis.filtering import filter_rows, modality_column
+from demure.diagnosis.flagging import deviations
+from demure.diagnosis.reader import DiagnosisReader
+from demure.diagnosis.segments import main_reliance
+from demure.errors import DemureError
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A list of ``what`` (items or users): the ``rows`` shown, of ``matched`` that fulfil the conditions, of ``total``.
+    ``cannot_tell``: modalities whose features explain nothing."""
+
+    run: str
+    what: str
+    total: int
+    matched: int
+    modalities: list[str] = field(default_factory=list)
+    rows: pd.DataFrame = field(default_factory=pd.DataFrame)
+    cannot_tell: list[str] = field(default_factory=list)
+
+
+def listing(
+    run: Path | str | DiagnosisReader,
+    kind: str,
+    *,
+    where: Sequence[str] = (),
+    sort: str | None = None,
+    top: int = 10,
+) -> Listing:
+    """Return all items (rows of ``flagging.deviations``) or all users (rows of ``users_table``) that fulfil ``where``,
+    sorted, at most ``top``."""
+    reader = DiagnosisReader.of(run)
+    if kind == "items":
+        frame = deviations(reader)
+    elif kind == "users":
+        frame = users_table(reader)
+    else:
+        raise DemureError(f"cannot list {kind!r}", where="--list", remedy="list items or users")
+    matched = filter_rows(frame, where, sort)
+    return Listing(
+        run=str(reader.run),
+        what=kind,
+        total=len(frame),
+        matched=len(matched),
+        modalities=reader.table.modalities,
+        rows=matched.head(top),
+        cannot_tell=reader.placebos.cannot_tell,
+    )
+
+
+def users_table(reader: DiagnosisReader) -> pd.DataFrame:
+    """Return a row for every diagnosed user: ``user_id``, ``interactions``, ``relies_on`` most, and the share of each
+    modality and of ``none`` in the user's choices."""
+    table = reader.table
+    names, code = main_reliance(reader)
+    frame = pd.DataFrame(
+        {"user_id": table.user_ids, "interactions": table.lengths, "relies_on": np.array(names, dtype=object)[code]}
+    )
+    shares = {
+        modality_column(name, frame.columns): reader.reliance_shares[:, k]
+        for k, name in enumerate(reader.reliance_names)
+    }
+    return frame.assign(**shares)
