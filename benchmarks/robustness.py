@@ -15,8 +15,8 @@ from demure.data.dataset import Dataset
 from demure.diagnosis.calibration import auc
 from demure.features import store
 from demure.features.store import Features
-from demure.prepare.prepare import PrepareOptions
-from demure.prepare.with_features import prepare_with_features
+from demure.preparation.prepare import PrepareOptions
+from demure.preparation.with_features import prepare_with_features
 from demure.runs.evaluate import evaluate_runs
 from demure.runs.load import load_run
 

@@ -10,8 +10,8 @@ import pandas as pd
 
 from demure.demo.catalogue import CatalogueOptions, render
 from demure.extraction.extract import extract
-from demure.prepare.prepare import PrepareOptions
-from demure.prepare.with_features import prepare_with_features
+from demure.preparation.prepare import PrepareOptions
+from demure.preparation.with_features import prepare_with_features
 
 PLANTED = ("clear", "hard", "rich", "smooth", "movies")
 RIVALS = ("hidden", "trend", "habit", "junk")

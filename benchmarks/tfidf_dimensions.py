@@ -26,8 +26,8 @@ _BLOCK = 1024
 def prepared(raw: Path, out: Path) -> Dataset:
     """Prepare a data set with its own split."""
     from demure.data.dataset import Dataset
-    from demure.prepare.options import PrepareOptions
-    from demure.prepare.prepare import prepare
+    from demure.preparation.options import PrepareOptions
+    from demure.preparation.prepare import prepare
 
     prepare(PrepareOptions(raw / "interactions.csv", out, items=raw / "items.csv", split="given"))
     return Dataset.load(out)

@@ -83,7 +83,7 @@ class Run:
     def _recommend_from(
         self, history: pd.DataFrame | Path | str, users: str | Sequence[str] | None, k: int
     ) -> pd.DataFrame:
-        from demure.prepare.new_users import read_histories
+        from demure.preparation.new_users import read_histories
 
         if isinstance(history, pd.DataFrame):
             with tempfile.TemporaryDirectory() as folder:

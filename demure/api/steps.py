@@ -20,7 +20,7 @@ PathLike = Path | str
 
 
 class PrepareKeywords(TypedDict, total=False):
-    """Further options of :func:`prepare`: the fields of ``demure.prepare.options.PrepareOptions``, explained there."""
+    """Further options of :func:`prepare`: the fields of ``demure.preparation.options.PrepareOptions``, explained there."""
 
     split: str
     k_core: int
@@ -56,8 +56,8 @@ def prepare(
 
     ``features``: modality -> file. Raises ``DemureError`` for everything that the command refuses.
     """
-    from demure.prepare.options import PrepareOptions
-    from demure.prepare.with_features import prepare_with_features
+    from demure.preparation.options import PrepareOptions
+    from demure.preparation.with_features import prepare_with_features
 
     report = prepare_with_features(
         PrepareOptions(

@@ -47,7 +47,7 @@ class DatasetManifest:
         images_root: the folder that the column ``image`` is relative to; None without images.
         hashes: SHA-256 of the interactions, the split and the items: a run records and compares them.
         files: SHA-256 of each of ``TABLES``.
-        steps: cleaning and filtering in order, as ``demure.prepare.cleaning.CleaningStep`` has them.
+        steps: cleaning and filtering in order, as ``demure.preparation.cleaning.CleaningStep`` has them.
         problems: count, action and first rows of each kind of problem in the input.
         notes: guesses and choices that were made, a sentence each.
     """

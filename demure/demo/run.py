@@ -16,8 +16,8 @@ from demure.diagnosis.tables import UserView, export, user_view
 from demure.diagnosis.verdict import Verdict
 from demure.extraction.extract import extract
 from demure.files import refuse_existing
-from demure.prepare.prepare import PrepareOptions
-from demure.prepare.with_features import prepare_with_features
+from demure.preparation.prepare import PrepareOptions
+from demure.preparation.with_features import prepare_with_features
 from demure.progress import Listener, Progress, silent
 from demure.report.build import report
 from demure.runs.evaluate import RunEvaluations, evaluate_runs

@@ -37,6 +37,10 @@ def describe_scores(manifest: RunManifest) -> str:
         return ""
     collaborative, content, scarce = (float(fusion.get(name, 0)) for name in ("collaborative", "content", "scarce"))
     source = "Validation gave" if manifest.valid else "Without a validation split, the defaults gave"
+    similar = float((manifest.content_items or {}).get("share", 0))
+    if similar and collaborative:
+        rest = f", and the denoised content a weight of {content:g} beside both" if content or scarce else ""
+        return f"{source} items with similar content {similar:.0%} of the mixture with what is taken together{rest}."
     if not content and not scarce:
         rest = "what is taken together" if collaborative else "what is popular"
         return f"{source} the content no weight in this list: recommendations follow {rest}."
@@ -112,6 +116,11 @@ def _terms_alone(run: LoadedRun, past: np.ndarray, cause: np.ndarray, target: np
             if not by_history.all():
                 batch = model.denoiser.make_batch(torch.as_tensor(batch_items[:, None], device=device))
                 content_terms = model.denoiser.catalogue_ratios(batch, views)[1].cpu().numpy()
+                if model.content_items is not None:
+                    # A modality carries items through both of its parts: of each past choice the larger counts.
+                    ones = np.ones((len(batch_items), 1, content_terms.shape[1]))
+                    similar = model.content_items.density(batch_items[:, None], ones, ones[:, 0])
+                    content_terms = np.maximum(content_terms, similar / np.exp(model.log_popularity))
                 by_content = ~by_history
                 values[by_content] = content_terms[
                     column[by_content], cause[rows][by_content], target[rows][by_content]

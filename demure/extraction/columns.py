@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from demure.data.nested import LISTS, normalize_name
 from demure.errors import ExtractorError
 from demure.extraction import cleaning
-from demure.prepare.reading.columns import BEHAVIOUR_NAMES, DATE_NAMES, TEXT_NAMES
+from demure.preparation.reading.columns import BEHAVIOUR_NAMES, DATE_NAMES, TEXT_NAMES
 from demure.suggest import nearest
 
 if TYPE_CHECKING:

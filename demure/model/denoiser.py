@@ -338,9 +338,25 @@ class Denoiser(nn.Module):
         held_out = (batch.valid_BT > 0) & (batch.observed_BT == 0)
         return self.infer(batch, views, own_messages).total_BT[held_out].clamp(min=1e-12).log(), held_out
 
-    def catalogue_ratios(self, batch: HistoryBatch, views: list[CatalogueView]) -> tuple[Tensor, Tensor]:
-        """Return p(i | history) / p_0(i) for every item (B, I), and each modality's part of it (B, M, I)."""
-        inference, experts = self.infer(batch, views), self.experts()
+    def user_reliance(self, inference: Inference, batch: HistoryBatch) -> Tensor:
+        """Return the users' reliance (B, K) on the rivals and the modalities, from their whole observed histories."""
+        r_BTK = torch.cat([inference.rival_BTR, inference.r_BTM], -1)
+        users_differ = float(self.settings.denoise and self.settings.reliance)
+        return self.reliance_from_counts((r_BTK * batch.observed_BT[..., None]).sum(1) * users_differ)
+
+    def modality_reliance(self, inference: Inference, batch: HistoryBatch) -> Tensor:
+        """Return :meth:`user_reliance` on the modalities alone (B, M): rows sum to 1, to 0 if none is admitted."""
+        reliance_BM = self.user_reliance(inference, batch)[:, self.n_rivals :]
+        return reliance_BM / reliance_BM.sum(-1, keepdim=True).clamp(min=1e-9)
+
+    def catalogue_ratios(
+        self, batch: HistoryBatch, views: list[CatalogueView], inference: Inference | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return p(i | history) / p_0(i) for every item (B, I), and each modality's part of it (B, M, I).
+
+        ``inference``: the result of :meth:`infer` for ``batch``, if it is known already.
+        """
+        inference, experts = inference or self.infer(batch, views), self.experts()
         weights = self.evidence_weights(inference)
         ratios, densities = zip(
             *(
@@ -350,10 +366,7 @@ class Denoiser(nn.Module):
             strict=True,
         )
         ratio_BIM = torch.stack(ratios, -1)
-        r_BTK = torch.cat([inference.rival_BTR, inference.r_BTM], -1)
-        users_differ = float(self.settings.denoise and self.settings.reliance)
-        counts_BK = (r_BTK * batch.observed_BT[..., None]).sum(1) * users_differ
-        reliance_BIK = self.reliance_from_counts(counts_BK)[:, None, :].expand(-1, ratio_BIM.shape[1], -1)
+        reliance_BIK = self.user_reliance(inference, batch)[:, None, :].expand(-1, ratio_BIM.shape[1], -1)
         factors = catalogue_factors(self.pairs, self._inverse_lifts(views), experts, densities, views)
         rival_BIR = torch.ones_like(reliance_BIK[..., : self.n_rivals])
         r_BIM, _, total_BI = self.posterior(ratio_BIM, rival_BIR, reliance_BIK, torch.ones_like(ratio_BIM), factors)

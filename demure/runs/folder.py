@@ -10,6 +10,7 @@ from demure.files import refuse_existing
 
 MANIFEST = "run.json"
 CHECKPOINT = "checkpoint.safetensors"
+NEAREST_ITEMS = "nearest_items.safetensors"
 WEIGHTS = "model.safetensors"
 RECIPE = "recipe.yaml"
 

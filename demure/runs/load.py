@@ -24,6 +24,7 @@ from demure.data.splits import EARLIER
 from demure.errors import RunError
 from demure.evaluation.ranking import Scorer
 from demure.evaluation.top_k import top_k
+from demure.model.content_items import ContentItemModel, ContentItemParameters, from_tensors
 from demure.model.denoiser import Denoiser
 from demure.model.fusion import FusionWeights
 from demure.model.item_item import build_item_item
@@ -31,7 +32,7 @@ from demure.model.item_item_density import ItemItemParameters
 from demure.model.recommender import Recommender
 from demure.recipe.load import load_recipe
 from demure.recipe.schema import Recipe
-from demure.runs.folder import MANIFEST, RECIPE, WEIGHTS
+from demure.runs.folder import MANIFEST, NEAREST_ITEMS, RECIPE, WEIGHTS
 from demure.runs.manifest import RunManifest, read_manifest, recorded_dataset, verify_dataset
 from demure.suggest import nearest_names
 
@@ -160,10 +161,7 @@ def load_run(path: Path, device: str = "cpu") -> LoadedRun:
     recipe = load_recipe(path / RECIPE)
     if recipe.model in BASELINES:
         return LoadedRun(path, manifest, recipe, dataset, None)
-    try:
-        tensors = load_file(path / WEIGHTS)
-    except Exception as error:  # safetensors raises an exception of its own, which is not a ValueError
-        raise RunError(f"cannot be read ({error})", where=path / WEIGHTS, remedy="train the run again") from error
+    tensors = _load_tensors(path / WEIGHTS)
     if recipe.model in LEARNED:
         options = learned_options(recipe.model, recipe.baseline)
         task = build_task(dataset, recipe.model, tuple(manifest.modalities))
@@ -190,9 +188,31 @@ def _build_recommender(
         if recipe.collaborative.enabled:
             parameters = ItemItemParameters(**_required(path, "walk", manifest.walk))
             item_item = build_item_item(train, counts_I, parameters, recipe.collaborative.window)
+        content_items = _load_content_items(path, manifest, counts_I)
     except TypeError as error:  # keys of another demure
         raise RunError(f"does not say {error}", where=path / MANIFEST, remedy="train the run again") from error
-    return Recommender(denoiser, item_item, fusion, counts_I, max_history=recipe.training.history)
+    return Recommender(
+        denoiser, item_item, fusion, counts_I, max_history=recipe.training.history, content_items=content_items
+    )
+
+
+def _load_content_items(path: Path, manifest: RunManifest, counts_I: np.ndarray) -> ContentItemModel | None:
+    if manifest.content_items is None:
+        return None
+    parameters = ContentItemParameters(**manifest.content_items)
+    try:
+        nearest = from_tensors(_load_tensors(path / NEAREST_ITEMS), manifest.modalities)
+    except KeyError as error:
+        raise RunError(f"does not hold {error}", where=path / NEAREST_ITEMS, remedy="train the run again") from error
+    return ContentItemModel(nearest, counts_I, parameters)
+
+
+def _load_tensors(path: Path) -> dict[str, Tensor]:
+    """Raise ``RunError`` if the file is missing or damaged."""
+    try:
+        return load_file(path)
+    except Exception as error:  # safetensors raises a kind of its own, which is not a ValueError
+        raise RunError(f"cannot be read ({error})", where=path, remedy="train the run again") from error
 
 
 def _required(path: Path, key: str, numbers: dict[str, float] | None) -> dict[str, float]:

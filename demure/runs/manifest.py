@@ -43,7 +43,8 @@ class RunManifest:
     ``device``: cpu or cuda. ``ordered``: whether interactions have timestamps. ``epochs`` trained, ``best_epoch`` kept
     (0: before any step). ``valid``: metric -> value on the validation split. ``features``: modality -> the manifest of
     its features. ``causes``: cause -> mean share of the choices. ``placebo``: modality -> the fields of
-    ``training.placebo.Placebo``. ``pool``: the fusion weights; ``walk``: the parameters of the item-item model.
+    ``training.placebo.Placebo``. ``pool``: the fusion weights; ``walk``: the parameters of the item-item model;
+    ``content_items``: those of the content-based one, if validation gives it a share.
     ``environment``: package -> version. ``extra``: further keys of the file.
     """
 
@@ -62,6 +63,7 @@ class RunManifest:
     placebo: dict[str, dict[str, Any]] | None = None
     pool: dict[str, float] | None = None
     walk: dict[str, float] | None = None
+    content_items: dict[str, float] | None = None
     environment: dict[str, str] = field(default_factory=read_environment)
     demure_version: str = __version__
     extra: dict[str, Any] = field(default_factory=dict)

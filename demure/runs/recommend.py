@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 from demure.errors import DemureError
 from demure.files import atomic_file
-from demure.prepare.new_users import read_histories
+from demure.preparation.new_users import read_histories
 from demure.progress import Listener, Progress, silent
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from demure.data.histories import Histories
-    from demure.prepare.problems import Findings
+    from demure.preparation.problems import Findings
 
 COLUMNS = ("user_id", "rank", "item_id", "score", "because")
 _USERS_AT_ONCE = 1024

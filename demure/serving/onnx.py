@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from demure.baselines.pairwise import Pairwise
 from demure.baselines.sasrec import SASRec
 from demure.errors import DemureError, MachineError
+from demure.model.content_items import ContentItemModel
 from demure.model.item_item_density import ItemItemParameters, item_item_density
 from demure.model.recommender import Recommender
 from demure.serving.item_item import Arrays, item_item_arrays, sparse_matrix
@@ -112,6 +113,9 @@ class DemureGraph(Graph):
         whole = model.item_item is None or len(model.train_counts_I) <= MAX_DENSE_ITEMS
         if whole and model.item_item is not None:
             self.item_item = DenseItemItem(item_item_arrays(model.item_item), model.item_item.parameters)
+        self.content_items: DenseContentItems | None = None
+        if whole and model.content_items is not None:
+            self.content_items = DenseContentItems(model.content_items)
         self.outputs = ("content", "scores") if whole else ("content",)
         self.holds = (
             f"history (batch, {self.length}) int64, places in item_ids.json, oldest first, -1 after the end -> content "
@@ -126,14 +130,19 @@ class DemureGraph(Graph):
         count = (history >= 0).sum(1, keepdim=True)
         column = (count - self.recent).clamp(min=0) + torch.arange(self.recent)
         recent = torch.where(column < count, history.gather(1, column.clamp(max=self.length - 1)), -1)
-        total, _ = self.denoiser.catalogue_ratios(self.denoiser.make_batch(recent), self.views)
+        batch = self.denoiser.make_batch(recent)
+        inference = self.denoiser.infer(batch, self.views)
+        total, _ = self.denoiser.catalogue_ratios(batch, self.views, inference)
         content = total.clamp(min=1e-12).log()
         if "scores" not in self.outputs:
             return (content,)
         share = self.denoiser.popularity_I.log()
-        v = self.fusion.collaborative
-        collaborative = v * (self.item_item(history) - share) if self.item_item is not None else 0.0
-        return content, collaborative + self.content_weight_I * content + share
+        collaborative = self.item_item(history) - share if self.item_item is not None else torch.zeros_like(content)
+        if self.content_items is not None:
+            weight_BTM = self.denoiser.evidence_weights(inference)
+            reliance_BM = self.denoiser.modality_reliance(inference, batch)
+            collaborative = self.content_items(collaborative, recent, weight_BTM, reliance_BM, share.exp())
+        return content, self.fusion.collaborative * collaborative + self.content_weight_I * content + share
 
 
 class DenseItemItem(nn.Module):
@@ -174,6 +183,42 @@ class DenseItemItem(nn.Module):
             score_BI,
         )
         return density_BI.log()
+
+
+class DenseContentItems(nn.Module):
+    """The content-based item-item model with dense matrices, mixed with log p_id / p_0 (B, I)."""
+
+    steps_MII: Tensor
+    has_step_MI: Tensor
+
+    def __init__(self, model: ContentItemModel) -> None:
+        super().__init__()
+        self.model_parameters = model.parameters
+        steps = np.stack([step_II.toarray() for step_II in model.steps])
+        self.register_buffer("steps_MII", torch.as_tensor(steps, dtype=torch.float32))
+        self.register_buffer("has_step_MI", torch.as_tensor(np.stack(model.has_step), dtype=torch.float32))
+
+    def forward(
+        self,
+        collaborative_BI: Tensor,
+        items_BT: Tensor,
+        weight_BTM: Tensor,
+        reliance_BM: Tensor,
+        popularity_I: Tensor,
+    ) -> Tensor:
+        valid_BT, index_BT = (items_BT >= 0).float(), items_BT.clamp(min=0)
+        zero_BI = torch.zeros_like(valid_BT[:, :1]) * popularity_I
+        content_BI = zero_BI
+        for m, (step_II, has_step_I) in enumerate(zip(self.steps_MII, self.has_step_MI, strict=True)):
+            weight_BT = weight_BTM[..., m].clamp(min=1e-6) ** self.model_parameters.denoised
+            weight_BT = weight_BT * valid_BT * has_step_I[index_BT]
+            total_B1 = weight_BT.sum(1, keepdim=True).clamp(min=1e-12)
+            start_BI = zero_BI.scatter_add(1, index_BT, weight_BT)
+            content_BI = content_BI + start_BI @ step_II * (reliance_BM[:, m : m + 1] / total_B1)
+        share = self.model_parameters.share
+        rest_B1 = 1 - share * content_BI.sum(1, keepdim=True)
+        ratio_BI = rest_B1 * collaborative_BI.exp() + share * content_BI / popularity_I
+        return ratio_BI.clamp(min=1e-12).log()
 
 
 def build_graph(loaded: LoadedRun, histories: Histories) -> Graph:

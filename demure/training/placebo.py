@@ -1,8 +1,9 @@
 """The placebo test of a modality: the same diagnosis with the features permuted among the items.
 
 What a modality explains with the features of other items, it would explain whatever it showed; the excess over that is
-what its own features explain. Nothing is trained again: the parameters stay, the rows of one modality are permuted
-among the items that have it, several times, and the posterior is inferred anew.
+what its own features explain. The rows of one modality are permuted among the items that have it, several times, and
+the posterior is inferred anew. Of the parameters only the shares of the causes are learned again, on permuted features:
+with the shares of the true features a permuted modality would be credited with what users rely on the true one for.
 
 A modality is admitted if held-out choices are likelier under its own features than under permuted ones; otherwise it is
 never a cause.
@@ -12,7 +13,7 @@ Shape suffixes: D permutations, S users, B users of a batch, T positions, I item
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,12 +21,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from demure.model.denoiser import Denoiser
+from demure.compute.process_group import ProcessGroup
+from demure.model.denoiser import EXCLUDED, Denoiser
 from demure.model.modality import ModalityExpert
+from demure.training.batches import hide
 from demure.training.belief_propagation import infer_blocks
+from demure.training.denoiser_loop import batch_loss, draw_batch
 
 if TYPE_CHECKING:
     from demure.data.histories import Histories
+    from demure.recipe.schema import TrainingRecipe
     from demure.training.rivals import Rivals
     from demure.training.validation import Validation
 
@@ -33,6 +38,7 @@ PERMUTATIONS = 5
 _MAX_USERS = 1000
 _LONGEST = 2000
 _NORMAL = 1.96  # quantile of the normal distribution for a 95 % interval
+_STEPS, _RATE = 40, 0.1  # enough for a share to fall from .9 to .1: benchmarks/LOG.md
 _MIN_GAIN = 0.002  # nats per held-out choice that the features have to add for the modality to be admitted
 
 
@@ -60,19 +66,72 @@ class Placebo:
         return asdict(self)
 
 
+Shares = dict[str, torch.Tensor]
+"""The parameters of the denoiser that say how often each cause is one, by name."""
+_SHARES = ("log_reliance", "log_content", "two_causes")
+
+
+def learn_placebo_shares(
+    denoiser: Denoiser, validation: Validation, recipe: TrainingRecipe, seed: int
+) -> dict[str, Shares]:
+    """Return for each modality the shares of the causes, learned with the features of that modality permuted.
+
+    All other parameters stay. With a training of fewer steps than ``_STEPS`` (or of none) so many are taken here.
+    """
+    steps = min(_STEPS, recipe.epochs * recipe.epoch_steps) if len(validation.kept) else 0
+    shares = {}
+    for m, (name, expert) in enumerate(zip(denoiser.names, denoiser.experts(), strict=True)):
+        with permuted_features(expert, np.random.default_rng([seed, m, 0])), _trainable_shares(denoiser) as parameters:
+            optimizer = torch.optim.Adam(parameters, lr=_RATE)
+            generator = torch.Generator().manual_seed(seed)
+            for _ in range(steps):
+                positions_BT = draw_batch(validation.train, validation.kept, recipe, generator)
+                observed_BT = hide(positions_BT, recipe.held_out, generator)
+                optimizer.zero_grad()
+                loss = batch_loss(denoiser, validation.rivals, positions_BT, observed_BT, generator, ProcessGroup())
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+            shares[name] = {key: denoiser.get_parameter(key).detach().clone() for key in _SHARES}
+    return shares
+
+
+@contextmanager
+def _trainable_shares(denoiser: Denoiser) -> Iterator[list[torch.nn.Parameter]]:
+    """Let the shares of the causes be learned, and nothing else; restore them and what was learned before."""
+    trainable = {name: parameter.requires_grad for name, parameter in denoiser.named_parameters()}
+    kept = {key: denoiser.get_parameter(key).detach().clone() for key in _SHARES}
+    denoiser.requires_grad_(False)
+    shares = [denoiser.get_parameter(key).requires_grad_(True) for key in _SHARES]
+    try:
+        yield shares
+    finally:
+        for name, parameter in denoiser.named_parameters():
+            parameter.requires_grad_(trainable[name])
+            parameter.grad = None
+        _set_shares(denoiser, kept)
+
+
 @torch.no_grad()
-def admit_modalities(denoiser: Denoiser, validation: Validation, seed: int) -> dict[str, tuple[float, float]]:
+def _set_shares(denoiser: Denoiser, shares: Shares) -> None:
+    for key, value in shares.items():
+        denoiser.get_parameter(key).copy_(value)
+
+
+@torch.no_grad()
+def admit_modalities(
+    denoiser: Denoiser, validation: Validation, seed: int, shares: Mapping[str, Shares]
+) -> dict[str, tuple[float, float]]:
     """Exclude the modalities whose features add too little to the likelihood of held-out choices.
 
-    Returns for each modality the gain over permuted features in nats per held-out choice: its mean, and the lower end
-    of its 95 % interval.
+    ``shares``: of :func:`learn_placebo_shares`. Returns for each modality the gain over permuted features in nats per
+    held-out choice: its mean, and the lower end of its 95 % interval.
     """
     gains: dict[str, tuple[float, float]] = {}
     own = validation.log_likelihoods(denoiser)
-    for m, (name, expert) in enumerate(zip(denoiser.names, denoiser.experts(), strict=True)):
+    for m, name in enumerate(denoiser.names):
         differences = []
         for number in range(PERMUTATIONS):
-            with permuted_features(expert, np.random.default_rng([seed, m, number])):
+            with placebo(denoiser, m, np.random.default_rng([seed, m, number]), shares[name]):
                 differences.append(own - validation.log_likelihoods(denoiser))
         mean, low, _ = _interval(np.array(differences), np.ones(len(own)))
         gains[name] = (mean, low)
@@ -85,9 +144,16 @@ def admit_modalities(denoiser: Denoiser, validation: Validation, seed: int) -> d
 
 @torch.no_grad()
 def measure_placebos(
-    denoiser: Denoiser, rivals: Rivals, gains: dict[str, tuple[float, float]], seed: int
+    denoiser: Denoiser,
+    rivals: Rivals,
+    gains: Mapping[str, tuple[float, float]],
+    seed: int,
+    shares: Mapping[str, Shares],
 ) -> dict[str, Placebo]:
-    """Return the placebo of each modality, from at most ``_MAX_USERS`` users; ``gains`` of :func:`admit_modalities`."""
+    """Return the placebo of each modality, from at most ``_MAX_USERS`` users.
+
+    ``gains`` of :func:`admit_modalities`, ``shares`` of :func:`learn_placebo_shares`.
+    """
     train = rivals.train
     users = np.flatnonzero(train.lengths)
     if len(users) > _MAX_USERS:
@@ -95,19 +161,37 @@ def measure_placebos(
     weights = train.lengths[users].astype(np.float64)
     own_SM = _mean_probabilities(denoiser, rivals, users)
     placebos = {}
-    for m, (name, expert) in enumerate(zip(denoiser.names, denoiser.experts(), strict=True)):
+    for m, name in enumerate(denoiser.names):
         if not bool(denoiser.admitted_K()[denoiser.n_rivals + m]):
             placebos[name] = Placebo(0, 0.0, 0.0, 0.0, 0.0, *gains[name], admitted=False)
             continue
         permuted = []
         for number in range(PERMUTATIONS):
-            with permuted_features(expert, np.random.default_rng([seed, m, number])):
+            with placebo(denoiser, m, np.random.default_rng([seed, m, number]), shares[name]):
                 permuted.append(_mean_probabilities(denoiser, rivals, users)[:, m])
         permuted_DS = np.array(permuted)
         excess, low, high = _interval(own_SM[:, m] - permuted_DS, weights)
         mean = float(np.average(permuted_DS.mean(0), weights=weights))
         placebos[name] = Placebo(PERMUTATIONS, mean, excess, low, high, *gains[name], admitted=True)
     return placebos
+
+
+@contextmanager
+def placebo(denoiser: Denoiser, modality: int, random: np.random.Generator, shares: Shares) -> Iterator[None]:
+    """Permute the features of the modality with this number, and use ``shares``, for the duration of the context.
+
+    Modalities that are excluded stay excluded.
+    """
+    kept = {key: denoiser.get_parameter(key).detach().clone() for key in _SHARES}
+    excluded_K = denoiser.admitted_K() == 0
+    with permuted_features(denoiser.experts()[modality], random):
+        _set_shares(denoiser, shares)
+        with torch.no_grad():
+            denoiser.log_reliance[excluded_K] = EXCLUDED
+        try:
+            yield
+        finally:
+            _set_shares(denoiser, kept)
 
 
 @contextmanager

@@ -20,8 +20,17 @@ from demure.data.dataset import Dataset
 from demure.errors import RecipeError, RunError
 from demure.evaluation.ranking import evaluate
 from demure.features import store
+from demure.features.normalize import robust_scale
 from demure.features.select import default_modalities
 from demure.files import atomic_file, sha256_bytes
+from demure.model.content_items import (
+    MAX_ITEMS,
+    ContentItemModel,
+    ContentItemParameters,
+    NearestItems,
+    nearest_items,
+    to_tensors,
+)
 from demure.model.denoiser import Denoiser
 from demure.model.denormals import flush_denormals
 from demure.model.fusion import FusionWeights
@@ -30,7 +39,7 @@ from demure.model.recommender import Recommender
 from demure.progress import Listener, Progress, silent
 from demure.recipe.load import load_recipe, to_yaml
 from demure.recipe.schema import Recipe
-from demure.runs.folder import CHECKPOINT, RECIPE, WEIGHTS, claim_folder
+from demure.runs.folder import CHECKPOINT, NEAREST_ITEMS, RECIPE, WEIGHTS, claim_folder
 from demure.runs.manifest import DatasetReference, RunManifest
 from demure.training.baseline_loop import METRICS, train_baseline
 from demure.training.belief_propagation import propagate_beliefs
@@ -38,7 +47,7 @@ from demure.training.checkpoint import CHECKPOINT_MINUTES, TrainingContext, Trai
 from demure.training.denoiser_loop import RIVALS_FILE, train_denoiser
 from demure.training.diagnose import diagnose
 from demure.training.inputs import build_latents
-from demure.training.placebo import admit_modalities, measure_placebos
+from demure.training.placebo import admit_modalities, learn_placebo_shares, measure_placebos
 from demure.training.rivals import Rivals
 from demure.training.tune_fusion import tune_fusion
 from demure.training.validation import Validation
@@ -162,6 +171,7 @@ class _Outcome:
     placebo: dict[str, dict[str, Any]] | None = None
     pool: dict[str, float] | None = None
     walk: dict[str, float] | None = None
+    content_items: dict[str, float] | None = None
 
     @property
     def epochs(self) -> int:
@@ -220,7 +230,8 @@ def _train_demure(job: _Job) -> _Outcome:
     # Modalities that explain no more than their placebo are excluded; then items receive messages of their choices.
     listener(Progress("compare with shuffled features", 0))
     validation = build_validation()
-    gains = admit_modalities(denoiser, validation, job.seed)
+    shares = learn_placebo_shares(denoiser, validation, settings, job.seed)
+    gains = admit_modalities(denoiser, validation, job.seed, shares)
     messages = propagate_beliefs(denoiser, validation, settings.belief_passes if settings.epochs else 0)
 
     listener(Progress("tune the fusion", 0))
@@ -228,7 +239,7 @@ def _train_demure(job: _Job) -> _Outcome:
 
     # The diagnosis of every training interaction, and of each modality against its placebo.
     outcome.causes = diagnose(denoiser, data, context.folder, listener, rivals, messages)
-    placebos = measure_placebos(denoiser, rivals, gains, job.seed)
+    placebos = measure_placebos(denoiser, rivals, gains, job.seed, shares)
     outcome.placebo = {name: placebo.to_dict() for name, placebo in placebos.items()}
     write_tensors(context.folder / WEIGHTS, denoiser.state_dict())
     return outcome
@@ -254,10 +265,22 @@ def _tune_recommender(job: _Job, denoiser: Denoiser, outcome: _Outcome) -> None:
     counts_I = train_part.count_items(job.data.n_items)
     recommender = Recommender(denoiser, None, FusionWeights(0.0, 1.0), counts_I, max_history=recipe.training.history)
     window = recipe.collaborative.window if recipe.collaborative.enabled else None
+    if window is not None and job.data.n_items <= MAX_ITEMS:
+        nearest = _nearest_by_content(job.data, outcome.modalities)
+        recommender.content_items = ContentItemModel(nearest, counts_I, ContentItemParameters())
     metrics = tune_fusion(recommender, train_part, valid, window, seed=job.seed)
     outcome.valid = {name: value for name, value in metrics.items() if name.startswith(("recall", "ndcg"))}
     outcome.pool = asdict(recommender.fusion)
     outcome.walk = None if recommender.item_item is None else asdict(recommender.item_item.parameters)
+    if recommender.content_items is not None:
+        outcome.content_items = asdict(recommender.content_items.parameters)
+        write_tensors(job.context.folder / NEAREST_ITEMS, to_tensors(recommender.content_items.nearest))
+
+
+def _nearest_by_content(data: Dataset, modalities: Sequence[str]) -> dict[str, NearestItems]:
+    """Return the nearest items of every item in the whole feature space of each modality."""
+    features = {name: store.load(data.path, name) for name in modalities}
+    return {name: nearest_items(robust_scale(matrix), matrix.present) for name, matrix in features.items()}
 
 
 def _train_learned(job: _Job) -> _Outcome:
@@ -309,6 +332,7 @@ def _finish_folder(job: _Job, outcome: _Outcome) -> None:
         placebo=outcome.placebo,
         pool=outcome.pool,
         walk=outcome.walk,
+        content_items=outcome.content_items,
     ).write(folder)
     (folder / CHECKPOINT).unlink(missing_ok=True)
     (folder / RIVALS_FILE).unlink(missing_ok=True)

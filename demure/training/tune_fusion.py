@@ -5,23 +5,25 @@ Shape suffixes: S users of the validation split, I items.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from demure.evaluation.ranking import Evaluation, evaluate
+from demure.model.content_items import ContentItemModel, ContentItemParameters, mix_content_items
 from demure.model.fusion import FusionWeights
 from demure.model.item_item import ItemItemModel, Pairs, build_item_item, count_pairs, linear_model
 from demure.model.item_item_density import ItemItemParameters
-from demure.model.recommender import Recommender
+from demure.model.recommender import Reading, Recommender
 
 if TYPE_CHECKING:
     from demure.data.histories import Histories
 
+Parameters = TypeVar("Parameters", ItemItemParameters, ContentItemParameters)
 ITEM_ITEM_GRID = {
     "nearness": (1.0, 0.5, 0.0),
     "fading": (1.0, 0.0, 0.5, 1.3),
@@ -30,6 +32,13 @@ ITEM_ITEM_GRID = {
     "further": (0.0, 0.5, 1.0, 2.0),
     "linear": (0.0, 0.1, 0.25, 0.5),
 }
+CONTENT_ITEM_GRID = {
+    "share": (0.0, 0.1, 0.2, 0.3, 0.5),
+    "popularity": (1.0, 0.5, 0.0),
+    "bandwidth": (0.1, 0.05, 0.2),
+    "denoised": (0.0, 0.5, 1.0),
+}
+_FIRST_SHARE = 0.3  # from which the other parameters are tried
 NEED_ORDER = ("nearness", "fading")
 COLLABORATIVE = (0.0, 0.5, 0.75, 1.0)
 CONTENT = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.55, 0.7, 1.0)
@@ -55,10 +64,11 @@ def tune_fusion(
     """Build the item-item model of ``recommender`` and choose its fusion weights; return the metrics on validation.
 
     The goal is the mean of recall@20 and NDCG@20 on at most ``max_users`` users of the validation split. First the
-    parameters of the item-item model, alone, one at a time; then the weights of the item-item model and of the content,
-    together; then the additional content for items that few users chose, with the content's weight again, if that gains
-    more than its standard error over users. Ties go to more content. ``window``: see ``count_pairs``; None leaves the
-    item-item model out. Without a validation split the defaults stay, and no metrics are returned.
+    parameters of the item-item model, alone, one at a time; then those of ``recommender.content_items`` mixed with it
+    (None afterwards if its share is 0); then the weights of the mixture and of the denoised content, together; then the
+    additional content for items that few users chose, with the content's weight again, if that gains more than its
+    standard error over users. Ties go to more content. ``window``: see ``count_pairs``; None leaves the item-item model
+    out. Without a validation split the defaults stay, and no metrics are returned.
     """
     parameters = ItemItemParameters() if recommender.denoiser.ordered else ItemItemParameters(nearness=0.0, fading=0.0)
     users = np.flatnonzero(valid.lengths > 0)
@@ -66,6 +76,7 @@ def tune_fusion(
         if window is not None:
             recommender.item_item = build_item_item(train, recommender.train_counts_I, parameters, window)
             recommender.fusion = FusionWeights()
+        recommender.content_items = None
         return {}
     max_users = max(1, min(max_users, _MAX_SCORES // len(recommender.log_popularity)))
     if len(users) > max_users:
@@ -109,12 +120,14 @@ class _Tuner:
         return build(_search_lines(start, grid, goal))
 
     def tune_weights(self) -> tuple[FusionWeights, Evaluation]:
-        """Return the best fusion weights of the grid, and what they reach."""
+        """Mix similar content into the item-item model; return the best fusion weights, and what they reach."""
         recommender = self.recommender
         denoiser, has_item_item = recommender.denoiser, recommender.item_item is not None
         collaborative_SI = self._scores(recommender.collaborative)
-        content_SI = self._scores(lambda items_BT: recommender.content(items_BT)[0])
+        content_SI, readings = self._read()
         popularity_I = recommender.log_popularity.astype(np.float32)
+        if recommender.content_items is not None:
+            collaborative_SI = self._tune_content_items(recommender.content_items, collaborative_SI, readings)
         evaluations: dict[FusionWeights, Evaluation] = {}
 
         def best(candidates: Sequence[FusionWeights]) -> FusionWeights:
@@ -135,6 +148,45 @@ class _Tuner:
                 chosen = scarce
         return chosen, evaluations[chosen]
 
+    def _tune_content_items(
+        self, model: ContentItemModel, collaborative_SI: np.ndarray, readings: Sequence[tuple[np.ndarray, Reading]]
+    ) -> np.ndarray:
+        """Give the recommender similar content with the best parameters; return the mixture's log ratios (S, I)."""
+        popularity_I = np.exp(self.recommender.log_popularity).astype(np.float32)
+
+        @lru_cache(maxsize=1)  # shares tried one after the other mix the same density
+        def density(parameters: ContentItemParameters) -> np.ndarray:
+            density_SI, changed = np.empty_like(collaborative_SI), model.with_parameters(parameters)
+            for rows, reading in readings:
+                parts_BMI = changed.density(reading.items_BT, reading.weight_BTM, reading.reliance_BM)
+                density_SI[rows] = parts_BMI.sum(1)
+            return density_SI
+
+        def mix(parameters: ContentItemParameters) -> np.ndarray:
+            density_SMI = density(replace(parameters, share=0.0))[:, None]
+            mixed_SI = mix_content_items(collaborative_SI, density_SMI, parameters.share, popularity_I)
+            return mixed_SI.astype(np.float32)
+
+        def goal(parameters: ContentItemParameters) -> float:
+            return _goal(self._evaluate(mix(parameters) + np.log(popularity_I)))
+
+        start = ContentItemParameters(share=_FIRST_SHARE)
+        denoiser = self.recommender.denoiser
+        admitted = denoiser.admitted_K()[denoiser.n_rivals :].any()
+        parameters = _search_lines(start, CONTENT_ITEM_GRID, goal) if admitted else ContentItemParameters()
+        self.recommender.content_items = model.with_parameters(parameters) if parameters.share else None
+        return mix(parameters) if parameters.share else collaborative_SI
+
+    def _read(self) -> tuple[np.ndarray, list[tuple[np.ndarray, Reading]]]:
+        """Return log rho_content (S, I) of the users, and the denoiser's reading of blocks of them, with their rows."""
+        content_SI = np.empty((len(self.users), self.n_items), np.float32)
+        readings, empty = [], np.empty((0, 0))
+        for rows, items_BT in self._blocks():
+            reading = self.recommender.read(items_BT)
+            content_SI[rows] = reading.content_BI
+            readings.append((rows, replace(reading, content_BI=empty, modality_BI=empty)))
+        return content_SI, readings
+
     def _collaborative(self, items_BT: np.ndarray) -> np.ndarray:
         scores_BI: np.ndarray = self.recommender.collaborative(items_BT) + self.recommender.log_popularity
         return scores_BI
@@ -145,10 +197,14 @@ class _Tuner:
     def _scores(self, score: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
         """Return the scores (S, I) float32 of the users' histories, in blocks of similar length."""
         scores_SI = np.empty((len(self.users), self.n_items), np.float32)
-        row = {int(user): k for k, user in enumerate(self.users)}
-        for block in self.train.group_by_length(self.users, _MAX_CELLS, 500, max_users=64):
-            scores_SI[[row[int(user)] for user in block]] = score(self.train.padded(block))
+        for rows, items_BT in self._blocks():
+            scores_SI[rows] = score(items_BT)
         return scores_SI
+
+    def _blocks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield the rows (B,) and the padded histories (B, T) of users with histories of similar length."""
+        for block in self.train.group_by_length(self.users, _MAX_CELLS, 500, max_users=64):
+            yield np.searchsorted(self.users, block), self.train.padded(block)
 
 
 def _goals(evaluation: Evaluation) -> np.ndarray:
@@ -162,10 +218,10 @@ def _goal(evaluation: Evaluation) -> float:
 
 
 def _search_lines(
-    start: ItemItemParameters, grid: dict[str, tuple[float, ...]], goal: Callable[[ItemItemParameters], float]
-) -> ItemItemParameters:
+    start: Parameters, grid: dict[str, tuple[float, ...]], goal: Callable[[Parameters], float]
+) -> Parameters:
     """Return the best parameters found by trying the values of each in turn, twice; ties go to the earlier value."""
-    goals: dict[ItemItemParameters, float] = {}
+    goals: dict[Parameters, float] = {}
     best = start
     for _ in range(_ROUNDS):
         for name, values in grid.items():

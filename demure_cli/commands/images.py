@@ -39,7 +39,7 @@ def fetch(
     """Download the images of the items in parallel, with limits per host, and continue an earlier download."""
     from pathlib import Path
 
-    from demure.prepare.fetch.fetch_images import FetchOptions, fetch_images
+    from demure.preparation.fetch.fetch_images import FetchOptions, fetch_images
     from demure_cli.parsing import parse_columns
 
     options = FetchOptions(

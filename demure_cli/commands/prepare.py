@@ -148,8 +148,8 @@ def prepare(
     from demure_cli.parsing import parse_columns, parse_files, parse_ratio
 
     feature_files = parse_files(features)
-    from demure.prepare.prepare import PrepareOptions
-    from demure.prepare.with_features import prepare_with_features
+    from demure.preparation.prepare import PrepareOptions
+    from demure.preparation.with_features import prepare_with_features
 
     options = PrepareOptions(
         interactions=Path(interactions),

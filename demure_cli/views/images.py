@@ -8,7 +8,7 @@ from demure_cli.output.style import aside, count, facts, heading, row, table
 from demure_cli.output.terminal import terminal
 
 if TYPE_CHECKING:
-    from demure.prepare.fetch.fetch_images import FetchReport
+    from demure.preparation.fetch.fetch_images import FetchReport
 
 
 def show(result: FetchReport) -> None:

@@ -9,7 +9,7 @@ from demure_cli.output.terminal import terminal
 from demure_cli.views.leaks import show_leaks
 
 if TYPE_CHECKING:
-    from demure.prepare.prepare import PreparedReport
+    from demure.preparation.prepare import PreparedReport
 
 
 def show(result: PreparedReport) -> None:

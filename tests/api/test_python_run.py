@@ -36,7 +36,7 @@ def test_the_facade_names_what_it_has():
 
 
 def test_prepare_can_be_called_after_its_package_was_imported(tmp_path):
-    import demure.prepare.prepare
+    import demure.preparation.prepare
 
     with pytest.raises(demure.DemureError, match="nowhere"):
         demure.prepare(tmp_path / "nowhere.csv", tmp_path / "out")
@@ -207,7 +207,7 @@ def test_refusals(trained, call, message):
 
 def test_options_of_prepare_are_those_of_the_command():
     from demure.api.steps import PrepareKeywords
-    from demure.prepare.options import PrepareOptions
+    from demure.preparation.options import PrepareOptions
 
     own = {"interactions", "out", "items", "images", "features"}
     assert set(PrepareKeywords.__annotations__) == {field.name for field in dataclasses.fields(PrepareOptions)} - own

@@ -9,8 +9,8 @@ from demure.data.dataset import Dataset
 from demure.data.describe.describe import Bin, describe, summarize_lengths
 from demure.data.describe.sessions import find_suspects, measure_sessions
 from demure.data.histories import Histories
-from demure.prepare.prepare import PrepareOptions
-from demure.prepare.with_features import prepare_with_features
+from demure.preparation.prepare import PrepareOptions
+from demure.preparation.with_features import prepare_with_features
 
 T = 1_600_000_000
 

@@ -10,8 +10,8 @@ from demure.data.dataset import Dataset
 from demure.data.export import EXPORTS, export_dataset
 from demure.errors import DataError, DemureError
 from demure.features import store
-from demure.prepare.prepare import PrepareOptions
-from demure.prepare.with_features import prepare_with_features
+from demure.preparation.prepare import PrepareOptions
+from demure.preparation.with_features import prepare_with_features
 
 PARTS = ("train", "valid", "test")
 

@@ -14,8 +14,8 @@ from demure.data.leakage import count_leaks
 from demure.data.splits import split_by_ratio
 from demure.errors import DatasetError
 from demure.features import store
-from demure.prepare.prepare import PrepareOptions, prepare
-from demure.prepare.with_features import prepare_with_features
+from demure.preparation.prepare import PrepareOptions, prepare
+from demure.preparation.with_features import prepare_with_features
 
 LINES = [("u", "a", 1), ("u", "b", 5), ("u", "c", 9), ("v", "a", 2), ("v", "b", 3), ("v", "d", 4), ("w", "e", 10)]
 

@@ -11,7 +11,7 @@ LEVELS = [
     {"demure.tracking"},
     {"demure.data"},
     {"demure.features"},
-    {"demure.prepare"},
+    {"demure.preparation"},
     {"demure.extraction", "demure.evaluation"},  # evaluation defines the scoring interface of models and baselines
     {"demure.baselines"},
     {"demure.model"},

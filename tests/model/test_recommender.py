@@ -176,6 +176,19 @@ def test_because_is_the_part_that_carries_most(parts):
     assert of_five(parts, FusionWeights(1.0, 0.0)).because(terms).tolist() == [[history] * 5]
 
 
+def test_similar_content_is_credited_with_its_share_of_the_mixture(parts):
+    """Terms of 2 for both item-item models: of the first item the image has .7 of them, of the second .2, and the text
+    .4 together with the denoiser's term of .5 x 1 (1.3 > .8 of the history)."""
+    terms = Terms(
+        collaborative=np.array([[2.0, 2.0, -1.0]]),
+        content=np.array([[0.0, 1.0, -1.0]]),
+        modality=np.array([[0, 1, 0]]),
+        similar=np.array([[[0.7, 0.2, 0.9], [0.0, 0.4, 0.0]]]),
+    )
+    model = Recommender(*parts, FusionWeights(1.0, 0.5), np.full(3, 30.0), max_history=50)
+    assert model.because(terms).tolist() == [[0, 1, 2]]
+
+
 def of_five(parts, fusion):
     return Recommender(*parts, fusion, np.full(5, 30.0), max_history=50)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from demure.data.dataset import Dataset
-from demure.prepare.prepare import PreparedReport, PrepareOptions, prepare
+from demure.preparation.prepare import PreparedReport, PrepareOptions, prepare
 
 
 def write(folder: Path, name: str, content: str | bytes | list[dict[str, Any]]) -> Path:

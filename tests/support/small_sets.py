@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from demure.demo.planted import PlantedOptions, plant
-from demure.prepare.prepare import PrepareOptions
-from demure.prepare.with_features import prepare_with_features
+from demure.preparation.prepare import PrepareOptions
+from demure.preparation.with_features import prepare_with_features
 
 SMALL = PlantedOptions(
     users=60, items=50, length=(5, 12), clusters=4, interests=(1, 2), dimensions=12, p_none=0.05, p_two=0.1, missing=0.1

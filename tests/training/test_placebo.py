@@ -65,6 +65,20 @@ def test_the_seed_decides_the_permutation():
     assert not torch.equal(responsibilities[0], responsibilities[2])
 
 
+def test_a_placebo_has_shares_of_its_own_and_leaves_the_model_as_it_was():
+    """The shares that are given are used within, an excluded modality stays excluded, and all is restored."""
+    denoiser = small_denoiser()
+    denoiser.exclude(1)
+    before = copied(denoiser)
+    shares = {key: torch.full_like(denoiser.get_parameter(key), 0.5) for key in module._SHARES}
+    with module.placebo(denoiser, 0, np.random.default_rng(0), shares):
+        assert denoiser.log_reliance[0] == 0.5
+        assert denoiser.two_causes == 0.5
+        assert denoiser.admitted_K().tolist() == [1.0] * denoiser.n_rivals + [1.0, 0.0]
+    after = denoiser.state_dict()
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+
+
 def test_the_interval_by_hand():
     """Two permutations, users of weights 1 and 3: means 2 and 4 by user, 3.5 in all; 2.75 and 4.25 by permutation."""
     mean, low, high = module._interval(np.array([[1.0, 10 / 3], [3.0, 14 / 3]]), np.array([1.0, 3.0]))
@@ -99,6 +113,8 @@ def test_the_cause_explains_more_than_its_placebo(measured):
     assert 0 < image["gain_low"] < image["gain"]
     assert 0 < image["low"] < image["excess"] < image["high"]
     assert manifest["causes"]["image"] > 0.3
+    # The image causes nine choices in ten; with the shares of the true features its placebo had .7 of them.
+    assert image["mean_probability"] < 0.3
 
 
 def test_noise_explains_nothing(measured):

@@ -16,7 +16,7 @@ from support.small_sets import QUICK, SMALL, dataset_folder
 from demure.data.dataset import Dataset
 from demure.demo.planted import plant
 from demure.errors import DemureError, RecipeError, RunError
-from demure.prepare.prepare import PrepareOptions, prepare
+from demure.preparation.prepare import PrepareOptions, prepare
 from demure.progress import ValidatedEpoch
 from demure.recipe.load import load_recipe
 from demure.training.run import train

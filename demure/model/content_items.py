@@ -1,0 +1,149 @@
+"""Content-based item-item model: items near each other in the whole feature space of a modality.
+
+    p_content(i | u) = sum_m pi_um sum_j w_jm P_m(i | j) / sum_j w_jm
+    P_m(i | j)       proportional to exp((cos(x_i, x_j) - 1) / tau) (n_i + 1)^beta
+
+over the 50 items nearest to j, j itself included, so that an item unlike all others recommends little. pi_um is the
+user's reliance on modality m among the modalities, w_jm = r_jm^g the responsibility of m for choice j; both are the
+denoiser's. n_i is the number of training interactions with item i. With beta = 1 content spreads over items as their
+popularity does; with beta = 0 an item without interactions counts as much as any other.
+
+The denoiser compares items in 20 components, where evidence can be learned; which of many similar items to recommend
+depends on finer likeness (benchmarks/LOG.md).
+
+Shape suffixes: B users, T positions of a history, I items, D feature columns, N nearest items, M modalities.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sparse
+import torch
+from torch import Tensor
+
+NEAREST = 50
+MAX_ITEMS = 50_000
+"""Most items for this model: every item is compared with every other."""
+_BLOCK_CELLS = 20_000_000  # cosines held at once
+_ABSENT = -2.0  # cosine of an item without the modality
+
+
+@dataclass(frozen=True)
+class NearestItems:
+    """The nearest items of every item in one modality: ``items_IN`` int32 and ``cosine_IN`` float32, -2 for none."""
+
+    items_IN: np.ndarray
+    cosine_IN: np.ndarray
+
+
+def nearest_items(vectors_ID: np.ndarray, present_I: np.ndarray, count: int = NEAREST) -> NearestItems:
+    """Return the ``count`` items with the largest cosine to each item, among those with the modality."""
+    n_items = len(vectors_ID)
+    count = min(count, n_items)
+    length_I1 = np.linalg.norm(vectors_ID, axis=1, keepdims=True)
+    unit_ID = (vectors_ID / np.maximum(length_I1, 1e-9)).astype(np.float32)
+    items_IN = np.empty((n_items, count), np.int32)
+    cosine_IN = np.empty((n_items, count), np.float32)
+    rows = max(1, _BLOCK_CELLS // n_items)
+    for start in range(0, n_items, rows):
+        block = slice(start, min(start + rows, n_items))
+        cosine_BI = unit_ID[block] @ unit_ID.T
+        cosine_BI[:, ~present_I] = _ABSENT
+        cosine_BI[~present_I[block]] = _ABSENT
+        nearest_BN = np.argpartition(-cosine_BI, count - 1, axis=1)[:, :count]
+        items_IN[block] = np.sort(nearest_BN, axis=1)
+        cosine_IN[block] = np.take_along_axis(cosine_BI, items_IN[block].astype(np.int64), axis=1)
+    return NearestItems(items_IN, cosine_IN)
+
+
+@dataclass(frozen=True)
+class ContentItemParameters:
+    """Parameters of the content-based item-item model, chosen on the validation split.
+
+    ``share`` a of this model in the mixture with the item-item model; ``bandwidth`` tau; ``popularity`` beta;
+    ``denoised`` g, the exponent of the responsibilities (0: every choice of the history counts alike).
+    """
+
+    share: float = 0.0
+    bandwidth: float = 0.1
+    popularity: float = 1.0
+    denoised: float = 0.0
+
+
+class ContentItemModel:
+    """The model over ``nearest`` items of each modality, in the order of the denoiser's modalities.
+
+    ``train_counts_I`` (I,): training interactions per item.
+    """
+
+    def __init__(
+        self, nearest: Mapping[str, NearestItems], train_counts_I: np.ndarray, parameters: ContentItemParameters
+    ) -> None:
+        self.nearest, self.train_counts_I, self.parameters = dict(nearest), train_counts_I, parameters
+        self.steps = [self._step(neighbors) for neighbors in self.nearest.values()]
+        self.has_step = [np.asarray(step_II.sum(1)).ravel() > 0 for step_II in self.steps]
+
+    def with_parameters(self, parameters: ContentItemParameters) -> ContentItemModel:
+        """Return a model over the same nearest items with other ``parameters``."""
+        return ContentItemModel(self.nearest, self.train_counts_I, parameters)
+
+    def _step(self, neighbors: NearestItems) -> sparse.csr_array:
+        """Return P_m (I, I): row j is the density of the items near j, or zeros if j lacks the modality."""
+        n_items, count = neighbors.items_IN.shape
+        weight_IN = np.exp((neighbors.cosine_IN.astype(np.float64) - 1) / self.parameters.bandwidth)
+        weight_IN *= (self.train_counts_I[neighbors.items_IN] + 1.0) ** self.parameters.popularity
+        weight_IN[neighbors.cosine_IN <= _ABSENT] = 0.0
+        weight_IN /= np.maximum(weight_IN.sum(1, keepdims=True), 1e-300)
+        row_starts = np.arange(0, n_items * count + 1, count)
+        return sparse.csr_array((weight_IN.ravel(), neighbors.items_IN.ravel(), row_starts), shape=(n_items, n_items))
+
+    def density(self, items_BT: np.ndarray, weight_BTM: np.ndarray, reliance_BM: np.ndarray) -> np.ndarray:
+        """Return p_content split by modality (B, M, I), from histories padded with -1.
+
+        ``weight_BTM``: responsibilities. ``reliance_BM``: rows sum to 1. Summed over modalities and items, a row is 1
+        for a user whose history shows every modality, less where the history lacks one, and 0 without a history.
+        """
+        valid_BT = items_BT >= 0
+        rows, items = np.nonzero(valid_BT)[0], items_BT[valid_BT]
+        density_BMI = np.empty((len(items_BT), len(self.steps), len(self.train_counts_I)))
+        for m, (step_II, has_step_I) in enumerate(zip(self.steps, self.has_step, strict=True)):
+            # Without a floor, a history of noise alone would have no content to follow.
+            weight = np.maximum(weight_BTM[..., m][valid_BT], 1e-6) ** self.parameters.denoised * has_step_I[items]
+            start_BI = sparse.csr_array((weight, (rows, items)), shape=(len(items_BT), len(self.train_counts_I)))
+            total_B1 = np.maximum(np.asarray(start_BI.sum(1)).reshape(-1, 1), 1e-12)
+            density_BMI[:, m] = (start_BI @ step_II).toarray() * (reliance_BM[:, m : m + 1] / total_B1)
+        return density_BMI
+
+
+def mix_content_items(
+    collaborative_BI: np.ndarray, density_BMI: np.ndarray, share: float, popularity_I: np.ndarray
+) -> np.ndarray:
+    """Return log ((1 - a) p_id + a p_content) / p_0 (B, I); p_id gets what p_content lacks of a density.
+
+    ``collaborative_BI``: log p_id / p_0. ``share``: a. ``popularity_I``: p_0.
+    """
+    content_BI = density_BMI.sum(1)
+    rest_B1 = 1 - share * content_BI.sum(1, keepdims=True)
+    ratio_BI = rest_B1 * np.exp(collaborative_BI) + share * content_BI / popularity_I
+    log_ratio_BI: np.ndarray = np.log(np.maximum(ratio_BI, 1e-12))
+    return log_ratio_BI
+
+
+def to_tensors(nearest: Mapping[str, NearestItems]) -> dict[str, Tensor]:
+    """Return the nearest items of every modality as tensors to store, numbered in their order."""
+    tensors = {}
+    for m, neighbors in enumerate(nearest.values()):
+        tensors[f"m{m}.items"] = torch.as_tensor(neighbors.items_IN)
+        tensors[f"m{m}.cosine"] = torch.as_tensor(neighbors.cosine_IN)
+    return tensors
+
+
+def from_tensors(tensors: Mapping[str, Tensor], modalities: Sequence[str]) -> dict[str, NearestItems]:
+    """Return the nearest items of ``modalities`` from :func:`to_tensors`. Raises ``KeyError`` if one is missing."""
+    return {
+        name: NearestItems(tensors[f"m{m}.items"].numpy(), tensors[f"m{m}.cosine"].numpy())
+        for m, name in enumerate(modalities)
+    }

@@ -1,0 +1,1 @@
+"""From raw files to a dataset folder: read, check, filter, split, write."""

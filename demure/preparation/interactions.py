@@ -1,0 +1,136 @@
+"""The interactions: read from the raw columns into codes and numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from demure.data.splits import LABELS, NEED_TIME
+from demure.errors import DataError
+from demure.preparation.problems import Findings
+from demure.preparation.reading.columns import find_column, require_column
+from demure.preparation.reading.parsing import IdColumn, encode_column, read_ids, read_numbers, read_times
+from demure.preparation.reading.raw_table import RawTable
+
+
+@dataclass
+class Interactions:
+    """N interactions: codes ``users``, ``items`` (N,) int32 into ``user_ids``, ``item_ids``; ``times`` (N,) seconds;
+    ``ratings`` (N,); ``split`` (N,) int8 codes."""
+
+    user_ids: np.ndarray
+    item_ids: np.ndarray
+    users: np.ndarray
+    items: np.ndarray
+    times: np.ndarray | None
+    ratings: np.ndarray | None
+    split: np.ndarray | None
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    def keep(self, kept: np.ndarray) -> None:
+        """Keep only the interactions ``kept`` (mask or positions), in place: column by column, to save memory."""
+        if kept.dtype == bool and kept.all():
+            return
+        for name in ("users", "items", "times", "ratings", "split"):
+            column = getattr(self, name)
+            if column is not None:
+                setattr(self, name, column[kept])
+
+
+@dataclass(frozen=True)
+class CleaningRules:
+    """Which rows are left out.
+
+    Attributes:
+        since: seconds since 1970; earlier rows are left out.
+        until: seconds since 1970; rows at this time or later are left out.
+        duplicates: which of the rows of one user and item is kept, of ``DUPLICATES``.
+        min_rating: rows rated below it are left out, after duplicates: the latest rating counts.
+    """
+
+    split: str = "ratio"
+    since: float | None = None
+    until: float | None = None
+    duplicates: str = "latest"
+    min_rating: float | None = None
+
+
+@dataclass
+class RawInteractions:
+    """The columns of the interactions that are used, so that the file's table can be released.
+
+    Attributes:
+        columns: role -> the file's name for it, of users and items.
+        times, ratings: (N,) float64, NaN where there is none.
+        labels: (N,) int8 split codes, -1 where unknown.
+        unusable: role -> (N,) bool, the values that cannot be used.
+        unusable_values: role -> these values, in the order of the rows.
+    """
+
+    path: Path
+    first_row: int
+    columns: dict[str, str]
+    users: IdColumn
+    items: IdColumn
+    times: np.ndarray | None
+    ratings: np.ndarray | None
+    labels: np.ndarray | None
+    unusable: dict[str, np.ndarray]
+    unusable_values: dict[str, pa.ChunkedArray]
+
+
+def read_interactions(raw: RawTable, rules: CleaningRules, findings: Findings) -> RawInteractions:
+    """Read the columns. Raises ``DataError`` for missing ones, and for rules that need a missing column."""
+    path, table = raw.path, raw.table
+    user_column, item_column = (require_column(raw.columns, role, path, findings) for role in ("user_id", "item_id"))
+    time_column, rating_column, split_column = (
+        find_column(raw.columns, role, path, findings) for role in ("timestamp", "rating", "split")
+    )
+    times = None if time_column is None else read_times(table[time_column], time_column, path, findings, raw.first_row)
+    _refuse_unmet_rules(rules, path, times is not None, split_column)
+    ratings, labels = None, None
+    unusable: dict[str, np.ndarray] = {}
+    values: dict[str, pa.ChunkedArray] = {}
+    if times is not None:
+        unusable["timestamp"] = np.isnan(times)
+        values["timestamp"] = table[time_column].filter(pa.array(unusable["timestamp"]))
+    if rating_column is not None:
+        ratings, blank = read_numbers(table[rating_column], rating_column, path)
+        unusable["rating"] = ~np.isfinite(ratings) & ~blank
+        values["rating"] = table[rating_column].filter(pa.array(unusable["rating"]))
+        ratings = None if blank.all() else ratings
+    if ratings is None and (rules.min_rating is not None or rules.duplicates == "best"):
+        option = "--min-rating" if rules.min_rating is not None else "--duplicates best"
+        raise DataError(f"has no ratings, which {option} needs", where=path, remedy="name their column by --columns")
+    if split_column is not None and rules.split in ("given", "all"):
+        names = encode_column(table[split_column], split_column, path)
+        codes = [LABELS.get(name.strip().lower(), -1) for name in names.values.to_pylist()]
+        labels = np.array([*codes, -1], dtype=np.int8)[names.codes]
+        unusable["split"] = labels < 0
+        values["split"] = table[split_column].filter(pa.array(unusable["split"]))
+        # With --split all, a column that is not a split only loses that split, and no rows.
+        if rules.split == "all" and unusable["split"].any():
+            example = values["split"][0].as_py()
+            findings.note(f"--split all: column {split_column!r} is not a split (it holds {example!r})")
+            labels, _, _ = None, unusable.pop("split"), values.pop("split")
+    columns = {"user_id": user_column, "item_id": item_column}
+    users, items = read_ids(raw, user_column), read_ids(raw, item_column)
+    return RawInteractions(path, raw.first_row, columns, users, items, times, ratings, labels, unusable, values)
+
+
+def _refuse_unmet_rules(rules: CleaningRules, path: Path, timed: bool, split_column: str | None) -> None:
+    instead = ", or --split given for the file's own" if split_column is not None else ""
+    if rules.split in NEED_TIME and not timed:
+        remedy = f"use --split ratio{instead}"
+        raise DataError(f"has no timestamps, which --split {rules.split} needs", where=path, remedy=remedy)
+    if rules.split == "given" and split_column is None:
+        remedy = "add a column split with train, valid or test, or use another --split"
+        raise DataError("has no column split, which --split given needs", where=path, remedy=remedy)
+    for option, limit in (("--since", rules.since), ("--until", rules.until)):
+        if limit is not None and not timed:
+            raise DataError(f"has no timestamps, which {option} needs", where=path, remedy=f"leave out {option}")

@@ -1,0 +1,43 @@
+"""Histories of new users, from a file, over the items of a dataset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from demure.data.dataset import Dataset
+from demure.data.histories import Histories
+from demure.preparation.cleaning import clean_interactions
+from demure.preparation.interactions import CleaningRules, read_interactions
+from demure.preparation.items import Items
+from demure.preparation.problems import Findings
+from demure.preparation.reading.columns import ColumnSelection
+from demure.preparation.reading.formats import read_raw
+
+
+def read_histories(path: Path, dataset: Dataset) -> tuple[np.ndarray, Histories, Findings]:
+    """Read interactions of users that the dataset need not have.
+
+    Returns the user ids (U,) in the order of the file, their histories in order of time (of the file, without
+    timestamps), and the findings: unusable rows, and rows with items that the dataset does not have, are dropped. A
+    user with no item of the dataset has an empty history. Raises ``DataError`` for a file that cannot be read, that has
+    no user_id and item_id, or that has no item of the dataset.
+    """
+    findings, rules = Findings(), CleaningRules()
+    raw, _ = read_raw(Path(path), "auto", findings, ColumnSelection())
+    item_ids = np.asarray(dataset.item_ids, dtype=object)
+    items = Items(item_ids, np.arange(len(item_ids), dtype=np.int64), len(item_ids))
+    columns = read_interactions(raw, rules, findings)
+    interactions, _ = clean_interactions(columns, items, dataset.path / "items.parquet", rules, findings)
+    times = interactions.times if interactions.times is not None else np.zeros(len(interactions))
+    order = np.lexsort((times, interactions.users))
+    if interactions.times is None and dataset.has_time:
+        findings.note(f"{Path(path).name}: no timestamps, so the rows are taken to be in order of time")
+    lengths = np.bincount(interactions.users, minlength=len(interactions.user_ids))
+    histories = Histories(
+        indptr=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        items=interactions.items[order].astype(np.int64),
+        times=times[order] if dataset.has_time else None,
+    )
+    return np.asarray(interactions.user_ids, dtype=object), histories, findings

@@ -1,0 +1,142 @@
+"""The options of ``demure prepare``, and the checks that need no data."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from demure.data.splits import RATIO_BY, STRATEGIES
+from demure.errors import DataError
+from demure.files import refuse_existing
+from demure.preparation.duplicates import DUPLICATES
+from demure.preparation.interactions import CleaningRules
+from demure.preparation.reading.columns import ColumnSelection, columns_by_role
+from demure.preparation.reading.formats import FORMATS
+from demure.suggest import check_choice
+
+BARE_ITEMS = ("keep", "drop")
+
+
+@dataclass(frozen=True)
+class PrepareOptions:
+    """How to read, clean, filter and split raw files.
+
+    Attributes:
+        features: modality -> ``.npy`` or Parquet file.
+        columns: role -> the file's name for it.
+        encoding: of text files; detected where None.
+        ratio: percent of train, valid and test, for the splits by ratio and by time.
+        ratio_by: whether a user's last interactions are held out (``time``), or drawn ones with ``seed``
+            (``random``); ``auto`` is ``time`` where there are timestamps.
+        k_core: minimum number of interactions of every user and item; ``user_core`` and ``item_core`` override it.
+        min_history: users with fewer interactions are dropped, after ``max_history``.
+        max_history: only the last so many interactions of a user are kept; 0 keeps all.
+        since, until: ISO 8601 or seconds since 1970; rows from ``since`` to before ``until`` are kept.
+        min_rating: rows rated below it, or not rated, are left out.
+        duplicates: which of several rows of the same user and item is kept, of ``DUPLICATES``.
+        bare_items: whether items without any content are kept, of ``BARE_ITEMS``.
+    """
+
+    interactions: Path
+    out: Path
+    items: Path | None = None
+    images: Path | None = None
+    features: dict[str, Path] = field(default_factory=dict)
+    split: str = "leave-one-out"
+    k_core: int = 0
+    format: str = "auto"
+    seed: int = 0
+    overwrite: bool = False
+    columns: dict[str, str] = field(default_factory=dict)
+    encoding: str | None = None
+    ratio: tuple[int, int, int] = (80, 10, 10)
+    ratio_by: str = "auto"
+    user_core: int | None = None
+    item_core: int | None = None
+    min_history: int = 0
+    max_history: int = 0
+    since: str | None = None
+    until: str | None = None
+    min_rating: float | None = None
+    duplicates: str = "latest"
+    bare_items: str = "keep"
+    dry_run: bool = False
+
+    @property
+    def cores(self) -> tuple[int, int]:
+        """The minimum numbers of interactions of a user and of an item."""
+        return (
+            self.k_core if self.user_core is None else self.user_core,
+            self.k_core if self.item_core is None else self.item_core,
+        )
+
+    def rules(self) -> CleaningRules:
+        """Return the rules for single rows. Raises ``DataError`` for a malformed date."""
+        since, until = _parse_moment(self.since, "--since"), _parse_moment(self.until, "--until")
+        if since is not None and until is not None and since >= until:
+            raise DataError(f"{self.since} is not before --until {self.until}", where="--since", remedy="swap them")
+        return CleaningRules(self.split, since, until, self.duplicates, self.min_rating)
+
+    def selection(self, *, items: bool = False) -> ColumnSelection:
+        """Return the columns to read of the interactions or the items. Raises ``DataError`` for an unknown role."""
+        return ColumnSelection(columns_by_role(self.columns), items, self.encoding)
+
+
+def check_options(options: PrepareOptions) -> None:
+    """Raise ``DataError`` for options that cannot be used, before anything is read."""
+    check_choice(options.format, FORMATS, "--format")
+    check_choice(options.split, STRATEGIES, "--split")
+    check_choice(options.ratio_by, RATIO_BY, "--ratio-by")
+    check_choice(options.duplicates, tuple(DUPLICATES), "--duplicates")
+    check_choice(options.bare_items, BARE_ITEMS, "--bare-items")
+    for name in ("k_core", "user_core", "item_core", "min_history", "max_history", "seed"):
+        value = getattr(options, name)
+        if value is not None and value < 0:
+            where = "--" + name.replace("_", "-")
+            remedy = f"use {'0' if name == 'seed' else '5'}, for example"
+            raise DataError(f"must be 0 or more, got {value}", where=where, remedy=remedy)
+    if len(options.ratio) != 3 or sum(options.ratio) != 100 or min(options.ratio) < 0 or not options.ratio[0]:
+        shown = "/".join(map(str, options.ratio))
+        raise DataError(f"{shown} is not three parts of 100", where="--ratio", remedy="use 80/10/10, for example")
+    if 0 < options.max_history < options.min_history:
+        problem = f"{options.max_history} is less than --min-history {options.min_history}"
+        raise DataError(problem, where="--max-history", remedy="no user could have both")
+    options.rules()
+    options.selection()
+    if not options.dry_run:
+        refuse_existing(options.out, overwrite=options.overwrite)
+        _refuse_unsafe_overwrite(options)
+    for name, path in options.features.items():
+        if not path.is_file():
+            raise DataError("no such file", where=path, remedy=f"check --features {name}=FILE")
+
+
+def _refuse_unsafe_overwrite(options: PrepareOptions) -> None:
+    """Raise ``DataError`` if ``out`` is a folder but not a dataset folder, or has one of the inputs in it."""
+    out = options.out.resolve()
+    is_dataset = any((out / name).is_file() for name in ("dataset.json", "splits.json"))
+    if options.out.is_dir() and any(out.iterdir()) and not is_dataset:
+        remedy = "choose another --out"
+        raise DataError("is not a dataset folder, so --overwrite does not replace it", where=options.out, remedy=remedy)
+    inputs = [options.interactions, options.items, options.images, *options.features.values()]
+    inside = next((path for path in inputs if path is not None and path.resolve().is_relative_to(out)), None)
+    if inside is not None:
+        raise DataError(f"--out would replace {inside}", where=options.out, remedy="choose another --out")
+
+
+def _parse_moment(text: str | None, where: str) -> float | None:
+    """Return seconds since 1970 of ISO 8601 (UTC where it names no zone) or of a number."""
+    if text is None:
+        return None
+    with contextlib.suppress(ValueError):
+        if math.isfinite(float(text)):
+            return float(text)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        remedy = "use 2020-01-31, for example, or seconds since 1970"
+        raise DataError(f"{text!r} is not a date", where=where, remedy=remedy) from error
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

@@ -1,0 +1,174 @@
+"""The role of each column, whatever a data set calls it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from demure.data.nested import normalize_name
+from demure.errors import DataError
+from demure.preparation.problems import Findings
+from demure.suggest import did_you_mean, nearest
+
+# As ``normalize_name`` gives them; of several columns of a file, the one whose name comes first here has the role.
+NAMES = {
+    "user_id": ["userid", "user", "uid", "visitorid", "reviewerid", "customerid", "memberid", "accountid", "username"],
+    "item_id": [
+        "itemid", "item", "iid", "parentasin", "asin", "movieid", "productid", "articleid", "videoid", "bookid", "isbn",
+        "trackid", "songid", "businessid", "sku", "product", "movie", "video", "book", "gmapid",
+    ],
+    "timestamp": [
+        "timestamp", "time", "ts", "unixreviewtime", "unixtime", "unixtimestamp", "datetime", "eventtime", "createdat",
+        "date", "tdat", "timestampms",
+    ],
+    "rating": ["rating", "overall", "ratings", "stars", "score"],
+    "split": ["split", "xlabel"],
+    "image": ["image", "imagepath", "imagefile", "images", "img", "poster", "posterpath", "picture", "imageurlhighres",
+              "imageurl", "imurl"],
+}  # fmt: skip
+ITEM_ID_NAMES = [*NAMES["item_id"], "id"]
+TEXT_NAMES = {
+    "title": ["title", "name", "movietitle", "itemname", "productname", "prodname"],
+    "description": ["description", "desc", "detaildesc"],
+}
+ALWAYS_TEXT = {
+    *TEXT_NAMES["title"], *TEXT_NAMES["description"], "text", "genres", "genre",
+    "categories", "category", "tags", "brand", "author", "artist", "plot", "overview", "summary", "caption",
+}  # fmt: skip
+# Sums over all time of the users' interactions with an item: a model that has them has seen the held-out part.
+BEHAVIOUR_NAMES = {
+    "related", "alsobuy", "alsobought", "alsoview", "alsoviewed", "boughttogether", "buyafterviewing", "similaritem",
+    "salesrank", "rank", "bestsellersrank", "averagerating", "avgrating", "ratingnumber", "ratingcount", "ratingscount",
+    "reviewcount", "reviews", "numreviews", "numratings", "popularity", "likes", "views", "viewnumber", "purchases",
+}  # fmt: skip
+DATE_NAMES = {
+    "date", "releasedate", "releaseyear", "year", "publicationdate", "publicationyear", "published", "datepublished",
+    "datefirstavailable", "firstavailable", "createdat", "created", "listedat", "uploaddate", "publishtime",
+}  # fmt: skip
+_SHORT_ROLES = {"user": "user_id", "item": "item_id", "time": "timestamp"}
+_ITEM_ROLES = ("item_id", "image", "title", "description", "text")
+_INTERACTION_ROLES = ("user_id", "item_id", "timestamp", "rating", "split")
+_INTERACTION_NAMES = {name for role in _INTERACTION_ROLES for name in (*NAMES[role], normalize_name(role))}
+_ENCODED_NAMES = {name for role in ("user_id", "item_id", "split") for name in (*NAMES[role], normalize_name(role))}
+
+
+def names_users_and_items(fields: Sequence[str]) -> bool:
+    """Return whether ``fields`` are the names of columns, one of users and one of items among them."""
+    names = {normalize_name(field) for field in fields}
+    return all(names & {normalize_name(role), *NAMES[role]} for role in ("user_id", "item_id"))
+
+
+def columns_by_role(options: Mapping[str, str]) -> dict[str, str]:
+    """Return ``--columns`` as role -> column: ``{"user": "visitorid"}`` is ``{"user_id": "visitorid"}``.
+
+    Raises ``DataError`` for an unknown role, and for two columns of one role.
+    """
+    roles = {**_SHORT_ROLES, **{role: role for role in (*_INTERACTION_ROLES, *_ITEM_ROLES)}}
+    columns: dict[str, str] = {}
+    for name, column in options.items():
+        role = roles.get(name.strip().lower())
+        if role is None:
+            suggestion = did_you_mean(name, roles)
+            hint = f"; {suggestion}" if suggestion else ""
+            remedy = "use user, item, timestamp, rating, split, image, title, description, text"
+            raise DataError(f"unknown role {name!r}{hint}", where="--columns", remedy=remedy)
+        if role in columns:
+            raise DataError(f"two columns for {role}", where="--columns", remedy="name one")
+        columns[role] = column
+    return columns
+
+
+@dataclass(frozen=True)
+class ColumnSelection:
+    """The columns to read of a file: of interactions the columns that may have a role, of items all.
+
+    Attributes:
+        columns: role -> the file's name for it, or its position from 1 in a file without a header.
+        items: whether the file has items, not interactions.
+        encoding: of a text file; detected where None.
+        has_types: whether names end in a type (``item_id:token``).
+    """
+
+    columns: Mapping[str, str] = field(default_factory=dict)
+    items: bool = False
+    encoding: str | None = None
+    has_types: bool = False
+
+    def includes(self, name: str) -> bool:
+        """Return whether a column is read, by its name after ``rename``."""
+        return self.items or normalize_name(name) in _INTERACTION_NAMES
+
+    def is_encoded(self, name: str) -> bool:
+        """Return whether a column is read as codes, because its values repeat."""
+        return not self.items and normalize_name(name) in _ENCODED_NAMES
+
+    def is_by_position(self, first_row: Sequence[str]) -> bool:
+        """Return whether ``columns`` are positions, in a file whose ``first_row`` is not a header."""
+        columns = self._of_this_file().values()
+        is_numbered = any(list(first_row) == [str(k + first) for k in range(len(first_row))] for first in (0, 1))
+        return bool(columns) and all(column.isdecimal() for column in columns) and not is_numbered
+
+    def rename(self, names: Sequence[str], path: Path, findings: Findings) -> list[str]:
+        """Return the names of the columns, where each of ``columns`` has the name of its role.
+
+        Raises ``DataError`` for a column that the file does not have.
+        """
+        names = [name.rpartition(":")[0] or name for name in names] if self.has_types else list(names)
+        role_of = {}
+        for role, column in self._of_this_file().items():
+            if column in names:
+                role_of[column] = role
+            elif not (self.items and role == "item_id"):  # the items may have another name for it than the interactions
+                problem = f"has no column {column!r} (there are: {_shown(names)})"
+                raise DataError(problem, where=path, remedy=f"check --columns {role}={column}")
+        for column, role in role_of.items():
+            findings.note(f"{path.name}: column {column!r} is taken as {role}, as --columns says")
+        taken = set(role_of.values())
+        return [role_of.get(name) or (f"{name}, not used" if name in taken else name) for name in names]
+
+    def _of_this_file(self) -> dict[str, str]:
+        roles = _ITEM_ROLES if self.items else _INTERACTION_ROLES
+        return {role: column for role, column in self.columns.items() if role in roles}
+
+
+def find_column(
+    columns: Sequence[str], role: str, path: Path, findings: Findings, *, items: bool = False
+) -> str | None:
+    """Return the one of ``columns`` that has ``role``, or None; a guess is noted."""
+    if role in columns:
+        return role
+    by_name: dict[str, str] = {}
+    for column in columns:
+        by_name.setdefault(normalize_name(column), column)
+    names = ITEM_ID_NAMES if items and role == "item_id" else NAMES[role]
+    candidates = [by_name[name] for name in names if name in by_name]
+    if not candidates:
+        return None
+    best = candidates[0]
+    others = [column for column in candidates if column != best]
+    instead_of = f" (not {', '.join(map(repr, others))})" if others else ""
+    findings.note(f"{path.name}: column {best!r} is taken as {role}{instead_of}")
+    return best
+
+
+def require_column(columns: Sequence[str], role: str, path: Path, findings: Findings, *, items: bool = False) -> str:
+    """Return the column as ``find_column`` does; raise ``DataError`` with the names of the columns if there is none."""
+    column = find_column(columns, role, path, findings, items=items)
+    if column is None:
+        by_lower_case: dict[str, str] = {}
+        for name in columns:
+            by_lower_case.setdefault(name.lower(), name)
+        similar = nearest(role, [name.lower() for name in columns], cutoff=0.7)
+        hint = f"; did you mean {by_lower_case[similar]!r}?" if similar else ""
+        short = next((name for name, long in _SHORT_ROLES.items() if long == role), role)
+        remedy = f"name one of the columns {role}, or say --columns {short}=NAME"
+        if any(re.fullmatch(r"[\d.]+", name) for name in columns):
+            remedy += "; without a header say the places: --columns user=1,item=2"
+        raise DataError(f"has no column {role} (there are: {_shown(columns)}){hint}", where=path, remedy=remedy)
+    return column
+
+
+def _shown(columns: Sequence[str]) -> str:
+    return ", ".join(repr(column) for column in columns[:12]) + (", ..." if len(columns) > 12 else "")

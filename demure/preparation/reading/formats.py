@@ -1,0 +1,109 @@
+"""The formats of raw files: recognised by name and content, read into one table."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from demure.data.nested import normalize_name
+from demure.preparation.problems import Findings
+from demure.preparation.reading import special_formats
+from demure.preparation.reading.columns import ColumnSelection
+from demure.preparation.reading.compression import read_head
+from demure.preparation.reading.delimited import first_line, read_delimited, sniff_delimiter
+from demure.preparation.reading.jsonl import read_jsonl
+from demure.preparation.reading.parquet import is_parquet, parquet_files, read_parquet
+from demure.preparation.reading.raw_table import RawTable
+
+FORMATS = (
+    "auto", "csv", "parquet", "jsonl", "recbole", "mmrec", "amazon", "movielens", "microlens", "hm", "yelp", "cornac",
+)  # fmt: skip
+_COMPRESSION_SUFFIX = re.compile(r"\.(gz|zst|zstd|bz2)$")
+_TYPED_NAME = re.compile(r"^[^:]+:(token|token_seq|float|float_seq)$")
+
+
+def recognise_format(path: Path) -> str:
+    """Return the format of a file, any of ``FORMATS`` but auto and cornac, by its first lines and then its name.
+
+    Raises ``DataError`` if the file is empty or cannot be read.
+    """
+    if path.is_dir() and parquet_files(path):
+        return "parquet"
+    head = read_head(path)
+    if is_parquet(head):
+        return "parquet"
+    first = first_line(head).lstrip()
+    if first.startswith(("{", "[")):
+        return _recognise_objects({normalize_name(key) for key in _object_keys(first)})
+    fields = [field.strip() for field in first.split(sniff_delimiter(first))]
+    names = {normalize_name(field) for field in fields}
+    file_name = _COMPRESSION_SUFFIX.sub("", path.name.lower())
+    if all(_TYPED_NAME.match(field) for field in fields):
+        return "recbole"
+    if file_name.endswith(".inter") or {"itemid", "xlabel"} <= names:
+        return "mmrec"
+    if special_formats.is_movielens(first, file_name):
+        return "movielens"
+    if {"customerid", "articleid"} <= names or {"articleid", "prodname"} <= names:
+        return "hm"
+    if file_name.endswith("_pairs.tsv") or (file_name.startswith("microlens") and {"item"} <= names):
+        return "microlens"
+    return "amazon" if special_formats.amazon_header(fields) else "csv"
+
+
+def _recognise_objects(keys: set[str]) -> str:
+    if keys & {"parentasin", "asin"}:
+        return "amazon"
+    return "yelp" if "businessid" in keys and keys & {"reviewid", "city", "photoid"} else "jsonl"
+
+
+def _object_keys(line: str) -> list[str]:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        # The line is longer than the head of the file, or a dict as Python prints it.
+        return re.findall(r"[\"']([^\"']+)[\"']\s*:", line)
+    return list(record) if isinstance(record, dict) else []
+
+
+def read_raw(path: Path, format: str, findings: Findings, selection: ColumnSelection) -> tuple[RawTable, str]:
+    """Return the rows of an interactions or items file, and its format; ``auto`` is recognised and noted."""
+    if format == "auto":
+        format = recognise_format(path)
+        findings.note(f"{path.name}: recognised as {format}")
+    return _READERS[format](path, findings, selection), format
+
+
+def _read_with_names(path: Path, findings: Findings, selection: ColumnSelection) -> RawTable:
+    """Read Parquet, JSON Lines or delimited text whose columns have names."""
+    head = read_head(path)
+    if is_parquet(head):
+        return read_parquet(path, findings, selection)
+    if first_line(head).lstrip().startswith("{"):
+        return read_jsonl(path, findings, selection)
+    return read_delimited(path, findings, selection)
+
+
+def _read_amazon(path: Path, findings: Findings, selection: ColumnSelection) -> RawTable:
+    first = first_line(read_head(path))
+    header = None if first.startswith("{") else special_formats.amazon_header(first.split(sniff_delimiter(first)))
+    if header is not None and not selection.items:
+        return read_delimited(path, findings, selection, header=header)
+    return _read_with_names(path, findings, selection)
+
+
+_READERS: dict[str, Callable[[Path, Findings, ColumnSelection], RawTable]] = {
+    "csv": read_delimited,
+    "parquet": read_parquet,
+    "jsonl": read_jsonl,
+    "recbole": special_formats.read_recbole,
+    "mmrec": special_formats.read_mmrec,
+    "amazon": _read_amazon,
+    "movielens": special_formats.read_movielens,
+    "microlens": special_formats.read_microlens,
+    "hm": _read_with_names,
+    "yelp": _read_with_names,
+    "cornac": special_formats.read_cornac,
+}
