@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -51,7 +51,7 @@ Work = Annotated[Path, typer.Option(help="Scratch folder; prepared sets in it ar
 DATA, WORK = HERE.parent.parent / "shared" / "data", Path("/tmp/demure-bench")
 
 
-def table(header: str, rows: list[list[object]]) -> None:
+def table(header: str, rows: Sequence[Sequence[object]]) -> None:
     """Print a Markdown table."""
     print("\n".join([f"| {header} |", "|" + " --- |" * (header.count("|") + 1)]))
     print("\n".join("| " + " | ".join(map(str, row)) + " |" for row in rows), "\n", flush=True)
@@ -124,9 +124,10 @@ class Trainer:
             def work() -> None:
                 for positions_BT, observed_BT in batches:
                     self.denoiser.zero_grad()
-                    denoiser_loop.batch_loss(
+                    loss = denoiser_loop.batch_loss(
                         self.denoiser, self.rivals, positions_BT, observed_BT, random, ProcessGroup()
-                    ).backward()
+                    )
+                    loss.backward()  # type: ignore[no-untyped-call]
         else:
             self.module.train()
             batches = list(self.module.batches(self.generator))
@@ -134,7 +135,9 @@ class Trainer:
             def work() -> None:
                 for batch in batches:
                     self.module.zero_grad()
-                    self.module.loss_of(batch, self.generator).backward()
+                    loss = self.module.loss_of(batch, self.generator)
+                    assert loss is not None
+                    loss.backward()  # type: ignore[no-untyped-call]
 
         return work
 

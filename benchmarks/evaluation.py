@@ -42,7 +42,8 @@ class Problem:
         self.block = users_at_once(items)
 
     def scorer(self, users: np.ndarray) -> np.ndarray:
-        return self.of_users[users] @ self.of_items.T
+        scores: np.ndarray = self.of_users[users] @ self.of_items.T
+        return scores
 
     def histories(self, items: np.ndarray) -> Histories:
         return Histories(np.arange(self.users + 1) * items.shape[1], items.ravel())

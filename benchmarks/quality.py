@@ -91,7 +91,7 @@ def _stored_line(name: str, recipe: str, seed: int) -> dict[str, Any] | None:
     if not RESULTS.exists():
         return None
     for text in RESULTS.read_text(encoding="utf-8").splitlines():
-        line = json.loads(text)
+        line: dict[str, Any] = json.loads(text)
         if (line["set"], line["recipe"], line["seed"]) == (name, recipe, seed):
             return line
     return None

@@ -9,8 +9,9 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -20,14 +21,23 @@ from demure.serving.index import build_index, exact_top_k, recall_of, search
 DIM, TRUE_DIM, CENTRES, K, QUERIES = 64, 16, 500, 20, 500
 
 
+def _search(index: Any, expansion: int, queries: np.ndarray) -> np.ndarray:
+    nearest: np.ndarray = search(index, queries, K, expansion=expansion)
+    return nearest
+
+
 def vectors(items: int, queries: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Return items (I, 64) and queries (Q, 64)."""
     rng = np.random.default_rng(seed)
     centres, basis = rng.normal(size=(CENTRES, TRUE_DIM)), rng.normal(size=(TRUE_DIM, DIM)) / DIM**0.5
-    of = lambda n: centres[rng.integers(CENTRES, size=n)] + 0.5 * rng.normal(size=(n, TRUE_DIM))  # noqa: E731
+
+    def draw(count: int) -> np.ndarray:
+        drawn: np.ndarray = centres[rng.integers(CENTRES, size=count)] + 0.5 * rng.normal(size=(count, TRUE_DIM))
+        return drawn
+
     lengths = rng.gamma(8, 1 / 8, size=(items, 1))
-    item_vectors = (of(items) * lengths) @ basis + 0.02 * rng.normal(size=(items, DIM))
-    return item_vectors.astype(np.float32), (of(queries) @ basis).astype(np.float32)
+    item_vectors = (draw(items) * lengths) @ basis + 0.02 * rng.normal(size=(items, DIM))
+    return item_vectors.astype(np.float32), (draw(queries) @ basis).astype(np.float32)
 
 
 def milliseconds(call: Callable[[np.ndarray], object], queries: np.ndarray, at_once: int) -> float:
@@ -61,7 +71,7 @@ def main(items: Annotated[str, typer.Option(help="Comma-separated catalogue size
             index.save(str(Path(folder) / "index"))
             megabytes = (Path(folder) / "index").stat().st_size / 1e6
         for expansion in (64, 128, 256):
-            near = lambda q, e=expansion, i=index: search(i, q, K, expansion=e)  # noqa: E731
+            near = partial(_search, index, expansion)
             times = f"{milliseconds(near, few, 1):.2f} | {milliseconds(near, queries, 256):.2f}"
             recall = recall_of(best, near(queries))
             way = f"usearch, expansion {expansion}"

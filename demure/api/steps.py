@@ -20,7 +20,7 @@ PathLike = Path | str
 
 
 class PrepareKeywords(TypedDict, total=False):
-    """Further options of :func:`prepare`: the fields of ``demure.preparation.options.PrepareOptions``, explained there."""
+    """Further options of :func:`prepare`, explained in ``demure.preparation.options.PrepareOptions``."""
 
     split: str
     k_core: int

@@ -96,7 +96,7 @@ def learn_placebo_shares(
 
 
 @contextmanager
-def _trainable_shares(denoiser: Denoiser) -> Iterator[list[torch.nn.Parameter]]:
+def _trainable_shares(denoiser: Denoiser) -> Iterator[list[torch.Tensor]]:
     """Let the shares of the causes be learned, and nothing else; restore them and what was learned before."""
     trainable = {name: parameter.requires_grad for name, parameter in denoiser.named_parameters()}
     kept = {key: denoiser.get_parameter(key).detach().clone() for key in _SHARES}

@@ -222,10 +222,10 @@ def _search_lines(
 ) -> Parameters:
     """Return the best parameters found by trying the values of each in turn, twice; ties go to the earlier value."""
     goals: dict[Parameters, float] = {}
-    best = start
+    best: Parameters = start
     for _ in range(_ROUNDS):
         for name, values in grid.items():
-            candidates = [best, *(replace(best, **{name: value}) for value in values)]
+            candidates: list[Parameters] = [best, *(replace(best, **{name: value}) for value in values)]
             for parameters in candidates:
                 if parameters not in goals:
                     goals[parameters] = goal(parameters)
