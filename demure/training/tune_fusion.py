@@ -23,7 +23,7 @@ from demure.model.recommender import Reading, Recommender
 if TYPE_CHECKING:
     from demure.data.histories import Histories
 
-Parameters = TypeVar("Parameters", ItemItemParameters, ContentItemParameters)
+Parameters = TypeVar("Parameters", bound=ItemItemParameters | ContentItemParameters)
 ITEM_ITEM_GRID = {
     "nearness": (1.0, 0.5, 0.0),
     "fading": (1.0, 0.0, 0.5, 1.3),
@@ -222,10 +222,10 @@ def _search_lines(
 ) -> Parameters:
     """Return the best parameters found by trying the values of each in turn, twice; ties go to the earlier value."""
     goals: dict[Parameters, float] = {}
-    best: Parameters = start
+    best = start
     for _ in range(_ROUNDS):
         for name, values in grid.items():
-            candidates: list[Parameters] = [best, *(replace(best, **{name: value}) for value in values)]
+            candidates = [best, *(replace(best, **{name: value}) for value in values)]
             for parameters in candidates:
                 if parameters not in goals:
                     goals[parameters] = goal(parameters)
