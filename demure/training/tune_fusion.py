@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import product
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -225,7 +225,8 @@ def _search_lines(
     best = start
     for _ in range(_ROUNDS):
         for name, values in grid.items():
-            candidates = [best, *(replace(best, **{name: value}) for value in values)]
+            changes: list[dict[str, Any]] = [{name: value} for value in values]
+            candidates = [best, *(replace(best, **change) for change in changes)]
             for parameters in candidates:
                 if parameters not in goals:
                     goals[parameters] = goal(parameters)
