@@ -79,7 +79,7 @@ class _Cleaning:
             for kind, implausible in implausible_times(times).items():
                 self._drop(kind, implausible, lambda row: f"{times[row]:.15g}")
         for role, ids in (("user_id", raw.users), ("item_id", raw.items)):
-            _note_missing_words(ids.values, raw.columns[role], self.findings, raw.path)
+            _note_missing_words(ids.values, raw.id_columns[role], self.findings, raw.path)
         raw.unusable, raw.unusable_values = {}, {}
         self._refuse_empty()
 
@@ -125,7 +125,7 @@ class _Cleaning:
         """Return the rows that are left; this object is used up."""
         raw = self.raw
         user_ids = np.array(raw.users.values.to_pylist(), dtype=object)
-        interactions = Interactions(user_ids, self.item_ids, self.users, self.items, raw.times, raw.ratings, raw.labels)
+        interactions = Interactions(user_ids, self.item_ids, self.users, self.items, raw.times, raw.ratings, raw.split)
         del self.users, self.items, self.raw, raw  # so that each column is freed when the kept part is taken
         interactions.keep(self.kept)
         return interactions, self.steps.steps

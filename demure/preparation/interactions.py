@@ -47,13 +47,14 @@ class CleaningRules:
     """Which rows are left out.
 
     Attributes:
+        split_strategy: of ``STRATEGIES``; "given" needs a column with the split, some others need times.
         since: seconds since 1970; earlier rows are left out.
         until: seconds since 1970; rows at this time or later are left out.
         duplicates: which of the rows of one user and item is kept, of ``DUPLICATES``.
-        min_rating: rows rated below it are left out, after duplicates: the latest rating counts.
+        min_rating: rows with a lower rating, or without one, are left out, after duplicates: the latest rating counts.
     """
 
-    split: str = "ratio"
+    split_strategy: str = "ratio"
     since: float | None = None
     until: float | None = None
     duplicates: str = "latest"
@@ -62,24 +63,25 @@ class CleaningRules:
 
 @dataclass
 class RawInteractions:
-    """The columns of the interactions that are used, so that the file's table can be released.
+    """The used columns of the interactions. They are copied so that the table can be freed.
 
     Attributes:
-        columns: role -> the file's name for it, of users and items.
+        first_row: the number of the first row in the file, as of ``RawTable``.
+        id_columns: role -> name of the column, for ``user_id`` and ``item_id``.
         times, ratings: (N,) float64, NaN where there is none.
-        labels: (N,) int8 split codes, -1 where unknown.
+        split: (N,) int8 split codes, -1 where unknown.
         unusable: role -> (N,) bool, the values that cannot be used.
         unusable_values: role -> these values, in the order of the rows.
     """
 
     path: Path
     first_row: int
-    columns: dict[str, str]
+    id_columns: dict[str, str]
     users: IdColumn
     items: IdColumn
     times: np.ndarray | None
     ratings: np.ndarray | None
-    labels: np.ndarray | None
+    split: np.ndarray | None
     unusable: dict[str, np.ndarray]
     unusable_values: dict[str, pa.ChunkedArray]
 
@@ -87,13 +89,13 @@ class RawInteractions:
 def read_interactions(raw: RawTable, rules: CleaningRules, findings: Findings) -> RawInteractions:
     """Read the columns. Raises ``DataError`` for missing ones, and for rules that need a missing column."""
     path, table = raw.path, raw.table
-    user_column, item_column = (require_column(raw.columns, role, path, findings) for role in ("user_id", "item_id"))
+    user_column, item_column = (require_column(raw.column_names, role, path, findings) for role in ("user_id", "item_id"))
     time_column, rating_column, split_column = (
-        find_column(raw.columns, role, path, findings) for role in ("timestamp", "rating", "split")
+        find_column(raw.column_names, role, path, findings) for role in ("timestamp", "rating", "split")
     )
     times = None if time_column is None else read_times(table[time_column], time_column, path, findings, raw.first_row)
     _refuse_unmet_rules(rules, path, times is not None, split_column)
-    ratings, labels = None, None
+    ratings, split = None, None
     unusable: dict[str, np.ndarray] = {}
     values: dict[str, pa.ChunkedArray] = {}
     if times is not None:
@@ -107,28 +109,28 @@ def read_interactions(raw: RawTable, rules: CleaningRules, findings: Findings) -
     if ratings is None and (rules.min_rating is not None or rules.duplicates == "best"):
         option = "--min-rating" if rules.min_rating is not None else "--duplicates best"
         raise DataError(f"has no ratings, which {option} needs", where=path, remedy="name their column by --columns")
-    if split_column is not None and rules.split in ("given", "all"):
+    if split_column is not None and rules.split_strategy in ("given", "all"):
         names = encode_column(table[split_column], split_column, path)
         codes = [LABELS.get(name.strip().lower(), -1) for name in names.values.to_pylist()]
-        labels = np.array([*codes, -1], dtype=np.int8)[names.codes]
-        unusable["split"] = labels < 0
+        split = np.array([*codes, -1], dtype=np.int8)[names.codes]
+        unusable["split"] = split < 0
         values["split"] = table[split_column].filter(pa.array(unusable["split"]))
         # With --split all, a column that is not a split only loses that split, and no rows.
-        if rules.split == "all" and unusable["split"].any():
+        if rules.split_strategy == "all" and unusable["split"].any():
             example = values["split"][0].as_py()
             findings.note(f"--split all: column {split_column!r} is not a split (it holds {example!r})")
-            labels, _, _ = None, unusable.pop("split"), values.pop("split")
-    columns = {"user_id": user_column, "item_id": item_column}
+            split, _, _ = None, unusable.pop("split"), values.pop("split")
+    id_columns = {"user_id": user_column, "item_id": item_column}
     users, items = read_ids(raw, user_column), read_ids(raw, item_column)
-    return RawInteractions(path, raw.first_row, columns, users, items, times, ratings, labels, unusable, values)
+    return RawInteractions(path, raw.first_row, id_columns, users, items, times, ratings, split, unusable, values)
 
 
 def _refuse_unmet_rules(rules: CleaningRules, path: Path, timed: bool, split_column: str | None) -> None:
     instead = ", or --split given for the file's own" if split_column is not None else ""
-    if rules.split in NEED_TIME and not timed:
+    if rules.split_strategy in NEED_TIME and not timed:
         remedy = f"use --split ratio{instead}"
-        raise DataError(f"has no timestamps, which --split {rules.split} needs", where=path, remedy=remedy)
-    if rules.split == "given" and split_column is None:
+        raise DataError(f"has no timestamps, which --split {rules.split_strategy} needs", where=path, remedy=remedy)
+    if rules.split_strategy == "given" and split_column is None:
         remedy = "add a column split with train, valid or test, or use another --split"
         raise DataError("has no column split, which --split given needs", where=path, remedy=remedy)
     for option, limit in (("--since", rules.since), ("--until", rules.until)):

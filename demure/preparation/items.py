@@ -81,7 +81,7 @@ def _take_rows(columns: dict[str, np.ndarray], kept: np.ndarray) -> dict[str, np
 def read_items(path: Path, findings: Findings, selection: ColumnSelection) -> Items:
     """Read an items file; rows without an id, and all but the first row of an id, are dropped and reported."""
     raw, _ = read_raw(path, "auto", findings, selection)
-    column = require_column(raw.columns, "item_id", path, findings, items=True)
+    column = require_column(raw.column_names, "item_id", path, findings, items=True)
     texts = read_id_texts(raw, column)
     row_numbers = raw.first_row + np.arange(raw.table.num_rows)
     blank = is_blank(texts)
@@ -135,12 +135,12 @@ def _read_columns(
     raw: RawTable, id_column: str, findings: Findings
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Return the texts and the image, and the attributes: columns that are neither, and not only addresses."""
-    image_column = find_column(raw.columns, "image", raw.path, findings, items=True)
+    image_column = find_column(raw.column_names, "image", raw.path, findings, items=True)
     columns: dict[str, np.ndarray] = {}
     attributes: dict[str, np.ndarray] = {}
     left_out: list[str] = []
-    behaviour = [name for name in raw.columns if normalize_name(name) in BEHAVIOUR_NAMES]
-    for name in raw.columns:
+    behaviour = [name for name in raw.column_names if normalize_name(name) in BEHAVIOUR_NAMES]
+    for name in raw.column_names:
         short = normalize_name(name)
         if name in (id_column, image_column, *behaviour) or not short or short.startswith("unnamed"):
             continue
@@ -152,7 +152,7 @@ def _read_columns(
                 left_out.append(name)
             continue
         canonical = _CANONICAL.get(short, name)
-        is_taken = canonical in columns or canonical in raw.columns or canonical in ("item_id", "image")
+        is_taken = canonical in columns or canonical in raw.column_names or canonical in ("item_id", "image")
         columns[name if is_taken else canonical] = values
     if left_out:
         findings.note(f"{raw.path.name}: columns without text are left out: {', '.join(left_out[:8])}")
@@ -172,7 +172,7 @@ def _read_columns(
 
 def _read_dates(raw: RawTable, findings: Findings) -> np.ndarray | None:
     """Return seconds since 1970 (N,), or NaN, of the first column that says when an item appeared; None without one."""
-    name = next((name for name in raw.columns if normalize_name(name) in DATE_NAMES), None)
+    name = next((name for name in raw.column_names if normalize_name(name) in DATE_NAMES), None)
     if name is None:
         return None
     texts = pd.Series(to_text(raw.table[name], name, raw.path).to_pylist(), dtype=object).str.strip()

@@ -28,8 +28,8 @@ def read_histories(path: Path, dataset: Dataset) -> tuple[np.ndarray, Histories,
     raw, _ = read_raw(Path(path), "auto", findings, ColumnSelection())
     item_ids = np.asarray(dataset.item_ids, dtype=object)
     items = Items(item_ids, np.arange(len(item_ids), dtype=np.int64), len(item_ids))
-    columns = read_interactions(raw, rules, findings)
-    interactions, _ = clean_interactions(columns, items, dataset.path / "items.parquet", rules, findings)
+    raw_interactions = read_interactions(raw, rules, findings)
+    interactions, _ = clean_interactions(raw_interactions, items, dataset.path / "items.parquet", rules, findings)
     times = interactions.times if interactions.times is not None else np.zeros(len(interactions))
     order = np.lexsort((times, interactions.users))
     if interactions.times is None and dataset.has_time:

@@ -26,7 +26,7 @@ class PrepareOptions:
 
     Attributes:
         features: modality -> ``.npy`` or Parquet file.
-        columns: role -> the file's name for it.
+        columns: role -> the name of its column in the file.
         encoding: of text files; detected where None.
         ratio: percent of train, valid and test, for the splits by ratio and by time.
         ratio_by: whether a user's last interactions are held out (``time``), or drawn ones with ``seed``
@@ -35,7 +35,7 @@ class PrepareOptions:
         min_history: users with fewer interactions are dropped, after ``max_history``.
         max_history: only the last so many interactions of a user are kept; 0 keeps all.
         since, until: ISO 8601 or seconds since 1970; rows from ``since`` to before ``until`` are kept.
-        min_rating: rows rated below it, or not rated, are left out.
+        min_rating: rows with a lower rating, or without one, are left out.
         duplicates: which of several rows of the same user and item is kept, of ``DUPLICATES``.
         bare_items: whether items without any content are kept, of ``BARE_ITEMS``.
     """

@@ -50,11 +50,11 @@ def prepare(options: PrepareOptions, listener: Listener = silent, finish: Finish
     items = _read_items(options, raw, format, feature_files, findings)
     files = raw.files
     listener(Progress("clean", 1, _STAGES, {"rows": raw.table.num_rows}))
-    columns = read_interactions(raw, options.rules(), findings)
+    raw_interactions = read_interactions(raw, options.rules(), findings)
     del raw  # here and below: so that each large table is freed before the next is made
     pa.default_memory_pool().release_unused()
-    interactions, steps = clean_interactions(columns, items, options.items, options.rules(), findings)
-    del columns
+    interactions, steps = clean_interactions(raw_interactions, items, options.items, options.rules(), findings)
+    del raw_interactions
     listener(Progress("filter", 2, _STAGES, {"rows": len(interactions)}))
     images_root, bare = None, None
     if options.bare_items == "drop":
@@ -183,7 +183,7 @@ def _count_npy_rows(path: Path) -> int:
 
 def _count_items_by_id(raw: RawTable) -> int:
     """Return the number of items of MMRec's interactions without features: one more than the largest id."""
-    column = next((name for name in raw.columns if name.lower() in ("itemid", "item_id")), None)
+    column = next((name for name in raw.column_names if name.lower() in ("itemid", "item_id")), None)
     ids = [] if column is None else [item_id for item_id in raw.table[column].unique().to_pylist() if item_id]
     numbers = [int(item_id) for item_id in ids if re.fullmatch(r"\d{1,9}", item_id)]
     if column is not None and not numbers:

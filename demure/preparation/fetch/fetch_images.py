@@ -153,8 +153,8 @@ def _read_urls(options: FetchOptions, findings: Findings) -> dict[str, str]:
     """Return item -> URL. Raises ``DataError`` if no item has one."""
     selection = ColumnSelection(columns_by_role(options.columns), items=True)
     raw, _ = read_raw(options.items, "auto", findings, selection)
-    id_column = require_column(raw.columns, "item_id", raw.path, findings, items=True)
-    image_column = find_column(raw.columns, "image", raw.path, findings, items=True)
+    id_column = require_column(raw.column_names, "item_id", raw.path, findings, items=True)
+    image_column = find_column(raw.column_names, "image", raw.path, findings, items=True)
     if image_column is None:
         remedy = "say --columns image=NAME"
         raise DataError("has no column image", where=options.items, remedy=remedy)

@@ -85,13 +85,13 @@ class ColumnSelection:
     """The columns to read of a file: of interactions the columns that may have a role, of items all.
 
     Attributes:
-        columns: role -> the file's name for it, or its position from 1 in a file without a header.
+        column_of_role: role -> the file's name for it, or its position from 1 in a file without a header.
         items: whether the file has items, not interactions.
         encoding: of a text file; detected where None.
         has_types: whether names end in a type (``item_id:token``).
     """
 
-    columns: Mapping[str, str] = field(default_factory=dict)
+    column_of_role: Mapping[str, str] = field(default_factory=dict)
     items: bool = False
     encoding: str | None = None
     has_types: bool = False
@@ -105,13 +105,13 @@ class ColumnSelection:
         return not self.items and normalize_name(name) in _ENCODED_NAMES
 
     def is_by_position(self, first_row: Sequence[str]) -> bool:
-        """Return whether ``columns`` are positions, in a file whose ``first_row`` is not a header."""
+        """Return whether ``column_of_role`` holds positions, in a file whose ``first_row`` is not a header."""
         columns = self._of_this_file().values()
         is_numbered = any(list(first_row) == [str(k + first) for k in range(len(first_row))] for first in (0, 1))
         return bool(columns) and all(column.isdecimal() for column in columns) and not is_numbered
 
     def rename(self, names: Sequence[str], path: Path, findings: Findings) -> list[str]:
-        """Return the names of the columns, where each of ``columns`` has the name of its role.
+        """Return the names of the columns, where each column of ``column_of_role`` has the name of its role.
 
         Raises ``DataError`` for a column that the file does not have.
         """
@@ -130,7 +130,7 @@ class ColumnSelection:
 
     def _of_this_file(self) -> dict[str, str]:
         roles = _ITEM_ROLES if self.items else _INTERACTION_ROLES
-        return {role: column for role, column in self.columns.items() if role in roles}
+        return {role: column for role, column in self.column_of_role.items() if role in roles}
 
 
 def find_column(

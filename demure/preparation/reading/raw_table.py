@@ -17,7 +17,8 @@ class RawTable:
     Rows are counted from 1; in delimited text the header is row 1, and blank lines do not count.
 
     Attributes:
-        columns: all columns of the file; ``table`` has only the selected ones.
+        first_row: the number of the first row of ``table`` in the file.
+        column_names: the names of all columns of the file; ``table`` has only the selected columns.
         delimited: whether the file is delimited text.
         files: the files that were read, where these are not ``path`` alone.
     """
@@ -25,7 +26,7 @@ class RawTable:
     path: Path
     table: pa.Table
     first_row: int
-    columns: list[str]
+    column_names: list[str]
     delimited: bool = False
     files: list[Path] = field(default_factory=list)
 

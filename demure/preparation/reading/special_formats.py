@@ -59,7 +59,7 @@ def _read_split_files(path: Path, findings: Findings, selection: ColumnSelection
     ]
     findings.note(f"the parts of {name}: {', '.join(parts)}; --split given keeps them")
     common_path = path.with_name(f"{name}.{{{','.join(parts)}}}{suffix}")
-    columns = [*next(iter(parts.values())).columns, "split"]
+    columns = [*next(iter(parts.values())).column_names, "split"]
     table = pa.concat_tables(tables, promote_options="default")
     return RawTable(common_path, table, 1, columns, files=[raw.path for raw in parts.values()])
 
@@ -87,7 +87,7 @@ def _read_tuples(path: Path, findings: Findings, selection: ColumnSelection) -> 
     first = first_line(read_head(path))
     delimiter = next((candidate for candidate in ("\t", "::", ",", ";", "|", " ") if candidate in first), "\t")
     fields = first.split(delimiter)
-    if selection.columns:
+    if selection.column_of_role:
         return read_delimited(path, findings, selection, delimiter=delimiter, quotes=False)
     if not 2 <= len(fields) <= 4 or not all(_is_number(field) for field in fields[2:]):
         problem = f"is not a file of user, item, rating, time: its first line is {first[:60]!r}"
