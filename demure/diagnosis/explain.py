@@ -17,7 +17,11 @@ _NAMED = 2  # supports that a sentence about noise names
 
 
 class ReasonCode(StrEnum):
-    """The kinds of reasons."""
+    """The kinds of reasons.
+
+    NO_SUPPORT does not mean that there are no ``supports``: where the evidence is not positive, these are the closest of
+    the other choices, and not even they make the choice likelier than popularity does.
+    """
 
     MISSING = "missing"
     CANNOT_TELL = "cannot_tell"
@@ -29,6 +33,7 @@ class ReasonCode(StrEnum):
     NO_SUPPORT = "no_support"
     NO_SUPPORT_OF_ONE = "no_support_of_one"
     INCONCLUSIVE = "inconclusive"
+    WEAK = "weak"
     OTHER_STRONGER = "other_stronger"
     OTHER_RELIED_ON = "other_relied_on"
 
@@ -46,6 +51,7 @@ SENTENCES: dict[ReasonCode, str] = {
     ReasonCode.NO_SUPPORT: "none of the {other_choices} other choices supports it",
     ReasonCode.NO_SUPPORT_OF_ONE: "the other choice does not support it",
     ReasonCode.INCONCLUSIVE: "like {items}, but not enough to tell",
+    ReasonCode.WEAK: "like {items}, but other causes explain the choice better",
     ReasonCode.OTHER_STRONGER: "like {items}, but the evidence for its {other_modality} is stronger",
     ReasonCode.OTHER_RELIED_ON: "like {items}, but the user relies more on {other_modality}",
 }
@@ -67,7 +73,7 @@ class Reason:
     other_modality: str | None = None
 
     def sentence(self) -> str:
-        """Return the reason in words."""
+        """Return the reason as a sentence."""
         return SENTENCES[self.code].format(
             modality=self.modality,
             items=join_names([support.name for support in self.supports]),
@@ -95,7 +101,7 @@ def explain(
     """Return the reason of the verdict on ``modality``.
 
     ``verdicts``: modality -> verdict, with its supports, of one interaction; ``other_choices``: how many others the
-    user made; ``cannot_tell``: modalities whose features explain no more than shuffled ones.
+    user made; ``cannot_tell``: modalities whose features explain no more than permuted features.
     """
     own = verdicts[modality]
     supports = own.supports
@@ -112,13 +118,14 @@ def explain(
     if own.verdict is Verdict.POI:
         if own.evidence > 0:
             return reason(ReasonCode.SIMILAR, len(supports)) if supports else reason(ReasonCode.NO_SINGLE_SUPPORT)
+        # `assign_verdicts` asks a point of interest for positive evidence: only runs of an earlier version get here.
         return reason(ReasonCode.RELIANCE_CLOSEST, 1) if supports else reason(ReasonCode.RELIANCE)
     if own.evidence <= 0 or not supports:
         return reason(ReasonCode.NO_SUPPORT if other_choices > 1 else ReasonCode.NO_SUPPORT_OF_ONE)
     others = [name for name in verdicts if name != modality]
     best = max(others, key=lambda name: verdicts[name].poi_probability, default=None)
     if best is None or verdicts[best].poi_probability <= own.poi_probability:
-        return reason(ReasonCode.INCONCLUSIVE, _NAMED)
+        return reason(ReasonCode.INCONCLUSIVE if own.undecided else ReasonCode.WEAK, _NAMED)
     stronger = verdicts[best].evidence > own.evidence
     return reason(ReasonCode.OTHER_STRONGER if stronger else ReasonCode.OTHER_RELIED_ON, _NAMED, best)
 
@@ -133,10 +140,11 @@ def with_reasons(
     }
 
 
-def describe_deviation(modality: str, row: Mapping[Any, Any], *, explains: bool = True) -> str:
+def describe_deviation(modality: str, row: Mapping[Any, Any], *, informative: bool = True) -> str:
     """Return how an item's ``modality`` compares with the other items (a row of ``flagging.deviations``), in one
-    sentence; ``explains``: whether its features explain more than shuffled ones."""
-    if not explains:
+    sentence; ``informative``: whether its features explain more than permuted features. ``below`` of the row is positive
+    where the item explains its choices worse than is typical."""
+    if not informative:
         return f"{modality}: {CANNOT_TELL_REASON}"
     count = int(row["interactions"])
     noise = f"noise in {100 * row['noise']:.0f} % of {count} choice{'s' if count != 1 else ''}"

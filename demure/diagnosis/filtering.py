@@ -29,7 +29,7 @@ def filter_rows(
     """Return the rows of ``frame`` that fulfil every condition, sorted by a column (``-column``: largest first), at
     most ``top``; the index keeps the row numbers of ``frame``.
 
-    A condition is FIELD OP VALUE with = != < <= > >= on numbers and words, or ~ for "contains, in any case". A missing
+    A condition is FIELD OP VALUE with = != < <= > >= on numbers and texts, or ~ for "contains, in any case". A missing
     value (NaN) fulfils only !=. Raises ``DemureError`` for an unknown field or a malformed condition.
     """
     for condition in where:
@@ -66,7 +66,8 @@ def _field(frame: pd.DataFrame, name: str, where: str) -> Any:
     if name in frame.columns:
         return name
     fields = [str(column) for column in frame.columns]
-    remedy = did_you_mean(name, fields) or f"there are: {', '.join(fields)}"
+    suggestion, listed = did_you_mean(name, fields), f"there are: {', '.join(fields)}"
+    remedy = f"{suggestion} ({listed})" if suggestion else listed
     raise DemureError(f"no field {name!r} in this view", where=where, remedy=remedy)
 
 

@@ -18,7 +18,7 @@ from demure.diagnosis.reader import DiagnosisReader
 from demure.diagnosis.similar_items import similar_items
 from demure.diagnosis.uncertainty import share_interval
 from demure.diagnosis.user import date
-from demure.diagnosis.verdict import FEW_CHOICES, ModalityVerdict, Verdict, words_of
+from demure.diagnosis.verdict import FEW_CHOICES, ModalityVerdict, Verdict, verdict_labels
 
 _FIELDS = ("user_id", "date", "choices")
 
@@ -39,7 +39,7 @@ class ItemView:
     per training interaction of ``interactions``, highest probability first.
 
     ``standing``: its rows of ``flagging.deviations``, with ``low`` and ``high``, the 90 % interval of the share of
-    noise, and ``says``, the row in words. ``compare``: modality -> items whose modality does better and that are
+    noise, and ``says``, the row as a sentence. ``compare``: modality -> items whose modality does better and that are
     similar otherwise (``item_id``, ``title``, ``likeness``, ``evidence``, ``interactions``). ``cannot_tell``:
     modalities whose features explain nothing.
     """
@@ -80,7 +80,7 @@ def item_view(
     own = all_deviations[all_deviations["item_id"] == item_id].set_index("modality").reindex(table.modalities)
     cannot_tell = reader.placebos.cannot_tell
     standing = [
-        _standing_row(str(name), row, explains=name not in cannot_tell)
+        _standing_row(str(name), row, informative=name not in cannot_tell)
         for name, row in own.dropna(subset="evidence").to_dict("index").items()
     ]
     weak = [(item_id, row["modality"]) for row in standing if row["below"] > 0 and row["modality"] not in cannot_tell]
@@ -111,22 +111,22 @@ def item_view(
             if items
         },
         picture=None if picture is None else str(picture),
-        notes=[f"only {len(rows)} choices: these shares rest on little"] if len(rows) < FEW_CHOICES else [],
+        notes=[f"only {len(rows)} choices: these shares are uncertain"] if len(rows) < FEW_CHOICES else [],
         cannot_tell=cannot_tell,
     )
 
 
-def _standing_row(modality: str, row: Mapping[Any, Any], *, explains: bool) -> dict[str, Any]:
+def _standing_row(modality: str, row: Mapping[Any, Any], *, informative: bool) -> dict[str, Any]:
     low, high = share_interval(row["noise"] * row["interactions"], row["interactions"])
-    sentence = describe_deviation(modality, row, explains=explains)
+    sentence = describe_deviation(modality, row, informative=informative)
     return {"modality": modality, **row, "low": low, "high": high, "says": sentence}
 
 
 def _choosers(reader: DiagnosisReader, rows: np.ndarray) -> list[Chooser]:
     table, times = reader.table, reader.table_times
-    words = words_of(table.poi[rows], table.present[rows])
+    labels = verdict_labels(table.poi[rows], table.present[rows])
     choosers = []
-    for row, verdicts in zip(rows, words, strict=True):
+    for row, verdicts in zip(rows, labels, strict=True):
         user = table.user[row]
         numbers = zip(verdicts, table.probability[row], table.evidence[row], strict=True)
         choosers.append(
@@ -135,8 +135,8 @@ def _choosers(reader: DiagnosisReader, rows: np.ndarray) -> list[Chooser]:
                 time=float("nan") if times is None else float(times[row]),
                 choices=int(table.lengths[user]),
                 verdicts={
-                    name: ModalityVerdict(Verdict(word), float(probability), float(evidence))
-                    for name, (word, probability, evidence) in zip(table.modalities, numbers, strict=True)
+                    name: ModalityVerdict(Verdict(label), float(probability), float(evidence))
+                    for name, (label, probability, evidence) in zip(table.modalities, numbers, strict=True)
                 },
             )
         )

@@ -12,7 +12,7 @@ import pandas as pd
 from demure.diagnosis.filtering import filter_rows, modality_column
 from demure.diagnosis.flagging import deviations
 from demure.diagnosis.overview import reliance_table, verdict_shares
-from demure.diagnosis.placebo import Placebo
+from demure.diagnosis.placebo import PlaceboResult
 from demure.diagnosis.reader import DiagnosisReader
 from demure.diagnosis.segments import COUNT_COLUMNS, membership, segment_table
 from demure.errors import DemureError
@@ -27,8 +27,8 @@ class ModalityView:
     ``histogram``: interactions by probability of a point of interest, in ten equal bins; ``by``: kind of segment ->
     table with ``segment``, ``interactions`` and the share ``poi`` of the choices whose item has the modality;
     ``items``: its rows of ``flagging.deviations``, furthest below what is typical first, of ``items_total``.
-    ``summary``: the result of its placebo, in at most one sentence; ``explains``: whether its features explain more
-    than shuffled ones."""
+    ``summary``: the result of its placebo, in at most one sentence; ``explains`` (a key of the JSON): whether its
+    features explain more than permuted features."""
 
     run: str
     modality: str
@@ -41,7 +41,7 @@ class ModalityView:
     items: pd.DataFrame
     items_total: int
     summary: list[str] = field(default_factory=list)
-    placebo: Placebo | None = None
+    placebo: PlaceboResult | None = None
     explains: bool = True
 
 
@@ -93,5 +93,5 @@ def modality_view(
         items_total=len(items),
         summary=[sentence] if (sentence := own.sentence()) is not None else [],
         placebo=own.placebo,
-        explains=own.explains,
+        explains=own.informative,
     )

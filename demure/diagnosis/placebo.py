@@ -1,7 +1,7 @@
 """How far a run's diagnosis lies above its placebo, and what explains the choices besides content, as sentences.
 
-A placebo is the same diagnosis with the features of one modality shuffled among the items: whatever it still explains
-is not due to the content. ``run.json`` holds both under ``placebo`` and ``causes``; older runs hold neither, and no
+A placebo is the same diagnosis with the features of one modality permuted among the items (towards users: shuffled);
+whatever it still explains is not due to the content. ``run.json`` holds both under ``placebo`` and ``causes``; older runs hold neither, and no
 claim is made about them.
 """
 
@@ -27,8 +27,8 @@ _RIVALS = {
 
 
 @dataclass(frozen=True)
-class Placebo:
-    """``mean_probability`` of a point of interest with shuffled features, the ``excess`` of the real mean probability
+class PlaceboResult:
+    """``mean_probability`` of a point of interest with permuted features, the ``excess`` of the real mean probability
     over it, and the 95 % interval of the excess, ``low`` to ``high``."""
 
     mean_probability: float
@@ -51,17 +51,17 @@ class Modality:
     name: str
     kind: str = ""
     encoder: str = ""
-    placebo: Placebo | None = None
+    placebo: PlaceboResult | None = None
     admitted: bool = True
 
     @property
-    def explains(self) -> bool:
-        """Whether the features explain more than shuffled ones; an older run gets the benefit of the doubt."""
+    def informative(self) -> bool:
+        """Whether the features explain more than permuted features; an older run gets the benefit of the doubt."""
         return self.admitted and (self.placebo is None or self.placebo.low > 0)
 
     def sentence(self) -> str | None:
         """Return the result of the placebo in one sentence; None if there was no placebo."""
-        if not self.explains:
+        if not self.informative:
             return f"{self._subject(named=True)}{self.encoder and f', {self.encoder},'} explain nothing here."
         if self.placebo is None:
             return None
@@ -98,7 +98,7 @@ class Placebos:
     @property
     def cannot_tell(self) -> list[str]:
         """Names of the modalities that explain nothing."""
-        return [modality.name for modality in self.modalities if not modality.explains]
+        return [modality.name for modality in self.modalities if not modality.informative]
 
     def of(self, name: str) -> Modality:
         """Return the modality of that name."""
@@ -126,7 +126,7 @@ class Placebos:
     def segment_summary(self, neither: float) -> list[str]:
         """Return the first sentences about a part of the choices. Excess and causes were measured on all choices, so
         they are left out, except that a modality explains nothing anywhere."""
-        modalities = tuple(replace(modality, placebo=None, admitted=modality.explains) for modality in self.modalities)
+        modalities = tuple(replace(modality, placebo=None, admitted=modality.informative) for modality in self.modalities)
         return Placebos(modalities, None).summary(neither)
 
     def rivals(self) -> str:
@@ -157,7 +157,7 @@ def _modality(name: str, recorded: Mapping[str, Any] | None, features: Mapping[s
     if recorded is not None:
         # A modality that was not admitted may have no measurements.
         numbers = [recorded.get(key) for key in ("mean_probability", "excess", "low", "high")]
-        placebo = Placebo(*(math.nan if number is None else float(number) for number in numbers))
+        placebo = PlaceboResult(*(math.nan if number is None else float(number) for number in numbers))
     kind = str(provenance.get("kind") or name)
     return Modality(name, kind, phrase, placebo, True if recorded is None else bool(recorded.get("admitted", True)))
 

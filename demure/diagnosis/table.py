@@ -56,7 +56,7 @@ class DiagnosisTable:
         def wide(column: np.ndarray) -> np.ndarray:
             return column[order].reshape(-1, M)
 
-        words, verdict = values["verdict"], wide(codes["verdict"])
+        labels, verdict = values["verdict"], wide(codes["verdict"])
         return cls(
             modalities,
             values["user_id"],
@@ -66,8 +66,8 @@ class DiagnosisTable:
             wide(position)[:, 0].astype(np.int32),
             wide(table.column("poi_probability").to_numpy().astype(np.float32)),
             wide(table.column("evidence").to_numpy().astype(np.float32)),
-            np.isin(verdict, np.flatnonzero(words != Verdict.MISSING.value)),
-            np.isin(verdict, np.flatnonzero(words == Verdict.POI.value)),
+            np.isin(verdict, np.flatnonzero(labels != Verdict.MISSING.value)),
+            np.isin(verdict, np.flatnonzero(labels == Verdict.POI.value)),
         )
 
     @cached_property

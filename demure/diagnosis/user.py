@@ -148,7 +148,7 @@ def _notes(interactions: int) -> list[str]:
     if interactions == 1:
         return ["a single choice, with nothing to compare it with: its probabilities are those of users in general"]
     if interactions < FEW_CHOICES:
-        return [f"only {interactions} choices: these probabilities rest on little"]
+        return [f"only {interactions} choices: these probabilities are uncertain"]
     return []
 
 

@@ -1,4 +1,4 @@
-"""Verdicts on the modalities of an interaction, and every threshold that a verdict or a remark about one rests on."""
+"""Verdicts on the modalities of an interaction, and every threshold that decides a verdict or a remark about one."""
 
 from __future__ import annotations
 
@@ -12,19 +12,21 @@ if TYPE_CHECKING:
     from demure.diagnosis.explain import Reason
 
 POI_THRESHOLD = 0.5
-"""Least probability of a point of interest for the verdict "poi"; the evidence must be positive as well."""
+"""The least probability of a point of interest for the verdict "poi" (point of interest); the evidence must be positive
+as well."""
 UNDECIDED_PERCENT = (35, 65)
 """A probability strictly between these, in whole per cent, could be either verdict."""
 FEW_CHOICES = 5
-"""A user or an item with fewer choices rests on little."""
+"""Choices of a user or of an item. With fewer choices, we warn that the estimate is uncertain."""
 FEW_INTERACTIONS = 30
-"""A segment with fewer interactions rests on little."""
+"""Interactions of a segment. With fewer interactions, we warn that the estimate is uncertain."""
 FLAG_MIN_INTERACTIONS = 10
 """Interactions that an item needs, by default, to be flagged in the overview."""
 INTERVAL_LEVEL = 0.9
 """Probability that the intervals of shares hold."""
 SIGNIFICANT_DEVIATIONS = 1.645
-"""Standard errors from typical at which an item deviates: nine tenths two-sided, 19 of 20 one-sided."""
+"""An item deviates if it lies more than this many standard errors from the mean: the 90 % two-sided level, 95 %
+one-sided."""
 DRIFT_MIN_CHOICES = 12
 """Choices with the modality that a history needs to be tested for drift."""
 DRIFT_MIN_SIDE = 4
@@ -35,7 +37,10 @@ DRIFT_MIN_CHANGE = 0.1
 
 
 class Verdict(StrEnum):
-    """The verdict on one modality of one interaction; the values are the words stored in diagnosis.parquet."""
+    """The verdict on one modality of one interaction; the values are stored in diagnosis.parquet.
+
+    POI stands for point of interest.
+    """
 
     POI = "poi"
     NOISE = "noise"
@@ -43,18 +48,18 @@ class Verdict(StrEnum):
 
 
 def assign_verdicts(probability: np.ndarray, evidence: np.ndarray, present: np.ndarray) -> np.ndarray:
-    """Return the stored words, an array of the shape of ``probability``.
+    """Return the stored labels, an array of the shape of ``probability``.
 
     ``probability`` of a point of interest, ``evidence`` in nats, ``present``: whether the item has the modality.
     """
     # Content that contradicts a choice is not a point of interest, whatever the user usually relies on: evidence > 0.
     poi = (probability >= POI_THRESHOLD) & (evidence > 0)
-    return words_of(poi, present)
+    return verdict_labels(poi, present)
 
 
-def words_of(poi: np.ndarray, present: np.ndarray) -> np.ndarray:
-    """Return the stored word of each verdict, from two boolean arrays of one shape."""
-    import numpy as np  # not at the top: the command line takes its words from here before it needs numpy
+def verdict_labels(poi: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """Return the stored label of each verdict, from two boolean arrays of one shape."""
+    import numpy as np  # not at the top: the command line reads the thresholds before it needs numpy
 
     return np.where(present, np.where(poi, Verdict.POI.value, Verdict.NOISE.value), Verdict.MISSING.value)
 
@@ -66,13 +71,13 @@ def undecided(poi_probability: float) -> bool:
 
 
 def probability_of(verdict: str, poi_probability: float) -> float:
-    """Return the probability of the word ``verdict``: of noise it is one minus that of a point of interest."""
+    """Return P(noise) for noise, else P(point of interest)."""
     return 1 - poi_probability if verdict == Verdict.NOISE else poi_probability
 
 
 @dataclass(frozen=True)
 class Support:
-    """Another item of the user, and the share (``weight``) of the evidence that it gave; None where it was not read."""
+    """Another item of the user, and its share (``weight``) of the density ratio; None where it was not read."""
 
     item_id: str
     title: str = ""
@@ -89,7 +94,9 @@ class ModalityVerdict:
     """The verdict on one modality of one interaction.
 
     ``poi_probability`` and ``evidence`` (nats) as in diagnosis.parquet; ``supports``: the other items of the user with
-    the largest shares of the evidence, largest first; ``reason``: why, None where it was not asked for.
+    the largest shares of the modality's density ratio, largest first, whatever the verdict: where the evidence is not
+    positive, they are the closest items, and none of them supports the choice. ``reason``: why, None where it was not
+    asked for.
     """
 
     verdict: Verdict

@@ -26,7 +26,7 @@ from demure.diagnosis.reader import DiagnosisReader
 from demure.diagnosis.similar_items import SimilarItem, similar_items
 from demure.diagnosis.supports import read_supports
 from demure.diagnosis.uncertainty import share_intervals
-from demure.diagnosis.verdict import ModalityVerdict, Support, Verdict, words_of
+from demure.diagnosis.verdict import ModalityVerdict, Support, Verdict, verdict_labels
 from demure.errors import RunError
 
 SECONDS_PER_DAY = 86_400
@@ -184,7 +184,7 @@ class PayloadBuilder:
     def _history(self, rows: slice, items: ItemRegistry) -> list[ChoiceRow]:
         table, cannot_tell = self.table, self.reader.placebos.cannot_tell
         places = [items.place(item) for item in table.item[rows].tolist()]  # before those of the supports
-        words = words_of(table.poi[rows], table.present[rows]).tolist()
+        labels = verdict_labels(table.poi[rows], table.present[rows]).tolist()
         probability = table.probability[rows].astype(np.float64).tolist()
         evidence = table.evidence[rows].astype(np.float64).tolist()
         supports = self.supports[rows].tolist()
@@ -193,7 +193,7 @@ class PayloadBuilder:
         for t, (place, day) in enumerate(zip(places, days, strict=True)):
             verdicts = {
                 name: ModalityVerdict(
-                    Verdict(words[t][m]),
+                    Verdict(labels[t][m]),
                     probability[t][m],
                     evidence[t][m],
                     tuple(Support(table.item_ids[item]) for item in supports[t][m] if item >= 0),
@@ -236,9 +236,9 @@ class PayloadBuilder:
         table = self.table
         rows = table.rows_of_item(code)
         rows = rows[np.argsort(-table.probability[rows].max(1), kind="stable")][:count]
-        words = words_of(table.poi[rows], table.present[rows]).tolist()
+        labels = verdict_labels(table.poi[rows], table.present[rows]).tolist()
         choosers = []
-        for row, verdicts in zip(rows.tolist(), words, strict=True):
+        for row, verdicts in zip(rows.tolist(), labels, strict=True):
             user = table.user[row]
             percents = [round(100 * float(probability)) for probability in table.probability[row]]
             choosers.append(

@@ -57,6 +57,6 @@ def _users(view: ItemView) -> Table:
     modalities = list(view.modalities["modality"])
     shown = table([("user", ID), *(["date"] if dated else []), ">choices", *modalities])
     for user in view.chosen_by[:_MAX_USERS]:
-        verdicts = [cell(user.verdicts.get(name), explains=name not in view.cannot_tell) for name in modalities]
+        verdicts = [cell(user.verdicts.get(name), informative=name not in view.cannot_tell) for name in modalities]
         row(shown, user.user_id, *([date(user.time)] if dated else []), count(user.choices), *verdicts)
     return shown

@@ -32,10 +32,10 @@ def show_segments(view: Segments) -> None:
         mark = "?" if line["interactions"] < view.few else ""
         cells: list[object] = [count(line[name]) for name in _COUNTS]
         for name, modality in zip(names, view.modalities, strict=True):
-            explains = modality not in view.cannot_tell
-            cells.append(percent(line[name]) + mark if explains else "-")
+            informative = modality not in view.cannot_tell
+            cells.append(percent(line[name]) + mark if informative else "-")
             if with_bars:
-                cells.append(bar(line[name], 1.0) if explains else "")
+                cells.append(bar(line[name], 1.0) if informative else "")
         row(shown, line["segment"], *cells)
     legend = "per modality: share of the choices for which it was a point of interest, where the item has it"
     if (view.table["interactions"] < view.few).any():

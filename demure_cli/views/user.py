@@ -97,9 +97,9 @@ def user_table(
         cells.append(_choice(choice, below_title))
         for name in view.modalities:
             star = " *" if (choice.item_id, name) in caused else ""
-            diagnosed, explains = choice.verdicts.get(name), name not in view.cannot_tell
-            reason = _reason(diagnosed) if roomy and explains else ""
-            cells.append(Text.assemble(cell(diagnosed, explains=explains), star, (reason and f"\n{reason}", "dim")))
+            diagnosed, informative = choice.verdicts.get(name), name not in view.cannot_tell
+            reason = _reason(diagnosed) if roomy and informative else ""
+            cells.append(Text.assemble(cell(diagnosed, informative=informative), star, (reason and f"\n{reason}", "dim")))
         row(shown, *cells)
     return shown
 

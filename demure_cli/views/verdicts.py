@@ -60,11 +60,11 @@ def sentences(texts: Iterable[str]) -> list[Text]:
     return [Text(safe(sentence)) for sentence in texts]
 
 
-def cell(diagnosed: ModalityVerdict | None, *, explains: bool = True) -> Text:
+def cell(diagnosed: ModalityVerdict | None, *, informative: bool = True) -> Text:
     """Return a verdict with its probability; no verdict where the features of the modality explain nothing."""
     if diagnosed is None:
         return Text("-", style="dim")
-    if not explains and not diagnosed.missing:
+    if not informative and not diagnosed.missing:
         return no_answer()
     return verdict(diagnosed.verdict.value, diagnosed.poi_probability, unsure=diagnosed.undecided)
 
@@ -81,23 +81,23 @@ def shares(title: str, frame: pd.DataFrame, uninformative: Collection[str]) -> t
     columns = ["modality", ">interactions", *(f">{word}" for word in VERDICT_STYLES)]
     shown = table([*columns, *([">above shuffled"] if has_placebo else [])])
     for line in frame.to_dict("records"):
-        explains = line["modality"] not in uninformative
+        informative = line["modality"] not in uninformative
         cells = [Text(percent(line[word]), style=style) for word, style in VERDICT_STYLES.items()]
-        if not explains:
+        if not informative:
             cells[:2] = [no_answer(), Text("-", style="dim")]
-        excess = [_excess(line["placebo"], explains=explains)] if has_placebo else []
+        excess = [_excess(line["placebo"], informative=informative)] if has_placebo else []
         row(shown, line["modality"], count(line["interactions"]), *cells, *excess)
     return heading(title), shown, aside(_SHARES + (_ABOVE if has_placebo else ""))
 
 
-def _excess(placebo: dict[str, float] | None, *, explains: bool) -> str:
-    from demure.diagnosis.placebo import Placebo
+def _excess(placebo: dict[str, float] | None, *, informative: bool) -> str:
+    from demure.diagnosis.placebo import PlaceboResult
 
     if placebo is None:
         return "-"
-    if not explains:
+    if not informative:
         return "nothing"
-    excess, interval = Placebo(**placebo).above()
+    excess, interval = PlaceboResult(**placebo).above()
     return f"{excess} ({interval})"
 
 

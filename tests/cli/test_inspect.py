@@ -147,7 +147,7 @@ def test_a_picture_that_cannot_be_read_is_left_out(capsys, run):
 
 def test_few_interactions_have_a_remark(capsys, run):
     assert main(["inspect", run, "--user", "bob"]) == 0
-    assert "only 2 choices: these probabilities rest on little" in capsys.readouterr().err
+    assert "only 2 choices: these probabilities are uncertain" in capsys.readouterr().err
 
 
 def test_segments_lists_and_one_modality(capsys, run, width):

@@ -32,12 +32,25 @@ def verdicts(verdict, evidence, other=(0.1, -1.0), supports=SUPPORTS):
         ("noise", -0.2, (0.9, 2.0), "no_support", "none of the 7 other choices supports it"),
         ("noise", 0.5, (0.9, 2.0), "other_stronger", "like A and B, but the evidence for its text is stronger"),
         ("noise", 0.5, (0.9, 0.1), "other_relied_on", "like A and B, but the user relies more on text"),
-        ("noise", 0.5, (0.1, 0.1), "inconclusive", "like A and B, but not enough to tell"),
+        ("noise", 0.5, (0.1, 0.1), "weak", "like A and B, but other causes explain the choice better"),
     ],
 )
 def test_sentences_claim_no_more_than_the_numbers(verdict, evidence, other, code, sentence):
     reason = explain("image", verdicts(verdict, evidence, other), 7)
     assert (reason.code, reason.sentence()) == (code, sentence)
+
+
+@pytest.mark.parametrize(
+    ("probability", "code"),
+    [(0.02, "weak"), (0.35, "weak"), (0.36, "inconclusive"), (0.49, "inconclusive")],
+)
+def test_only_an_undecided_verdict_is_not_enough_to_tell(probability, code):
+    own = ModalityVerdict(Verdict.NOISE, probability, 0.3, SUPPORTS[:1])
+    reason = explain("image", {"image": own, "text": ModalityVerdict(Verdict.NOISE, 0.01, 0.1)}, 7)
+    assert own.undecided == (code == "inconclusive")
+    assert reason.code == code
+    assert reason.sentence().startswith("like A, but ")
+    assert explain("image", {"image": own}, 7).code == code
 
 
 @pytest.mark.parametrize(
@@ -90,4 +103,4 @@ def test_how_an_item_deviates():
     )
     assert describe_deviation("image", row | {"below": -1.25}).split("lies ")[1].startswith("above")
     assert "too few chose it to tell" in describe_deviation("image", row | {"interactions": 1, "clearly": False})
-    assert "cannot tell" in describe_deviation("image", row, explains=False)
+    assert "cannot tell" in describe_deviation("image", row, informative=False)

@@ -75,7 +75,7 @@ def test_each_verdict_has_its_reason(run):
     assert alone.notes == [
         "a single choice, with nothing to compare it with: its probabilities are those of users in general"
     ]
-    assert tables.user_view(run, "bob").notes == ["only 2 choices: these probabilities rest on little"]
+    assert tables.user_view(run, "bob").notes == ["only 2 choices: these probabilities are uncertain"]
 
 
 def test_choices_can_be_chosen_and_sorted(run):
@@ -120,7 +120,7 @@ def test_item_view_lists_choosers_and_modalities(run):
     (image, _text) = view.standing
     assert image["low"] < 2 / 3 < image["high"]
     assert image["says"].startswith("image: noise in 67 % of 3 choices; its evidence")
-    assert view.notes == ["only 3 choices: these shares rest on little"]
+    assert view.notes == ["only 3 choices: these shares are uncertain"]
     assert [chooser.user_id for chooser in tables.item_view(run, "i1", where=["image.verdict=poi"]).chosen_by] == [
         "ann"
     ]

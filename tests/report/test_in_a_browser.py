@@ -95,7 +95,7 @@ def test_a_user_opens_and_its_badges_show_the_verdicts_of_the_parquet(page_of, v
     ]  # fmt: skip
     assert badges(page, "#user") == words
     assert "like Brazil and i3" in page.inner_text("#user")
-    assert "So few that the probabilities rest on little" in page.inner_text("#user")
+    assert "So few that the probabilities are uncertain" in page.inner_text("#user")
 
 
 def test_every_chart_is_drawn(page_of, visit):
