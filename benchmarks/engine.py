@@ -116,16 +116,16 @@ class Trainer:
             random, train_part = torch.Generator().manual_seed(1), self.rivals.train
             batches: list[Any] = []
             for _ in range(self.settings.epoch_steps):
-                positions_BT = self.batch(random)
-                batches.append((positions_BT, hide(positions_BT, self.settings.held_out, random)))
-                items_BT = np.where(positions_BT >= 0, train_part.items[positions_BT], -1)
+                interactions_BT = self.batch(random)
+                batches.append((interactions_BT, hide(interactions_BT, self.settings.held_out, random)))
+                items_BT = np.where(interactions_BT >= 0, train_part.items[interactions_BT], -1)
                 self.denoiser.sampled_views(items_BT, random)  # draws as a step does: the batches are those of `epoch`
 
             def work() -> None:
-                for positions_BT, observed_BT in batches:
+                for interactions_BT, observed_BT in batches:
                     self.denoiser.zero_grad()
                     loss = denoiser_loop.batch_loss(
-                        self.denoiser, self.rivals, positions_BT, observed_BT, random, ProcessGroup()
+                        self.denoiser, self.rivals, interactions_BT, observed_BT, random, ProcessGroup()
                     )
                     loss.backward()  # type: ignore[no-untyped-call]
         else:
@@ -303,7 +303,7 @@ def measure_step(model: str, users: int, items: int, length: int, steps: int, ov
     data_gib = history.items.nbytes / 2**30
     start = time.process_time()
     if override:
-        sasrec.FULL_UP_TO = denoiser_module.LARGE = 10**12 if override == "full" else 0
+        sasrec.FULL_UP_TO = denoiser_module.MAX_FULL_CATALOGUE = 10**12 if override == "full" else 0
     if model == "demure":
         recipe = load_recipe("default")
         latents = {
@@ -316,11 +316,11 @@ def measure_step(model: str, users: int, items: int, length: int, steps: int, ov
         rows = np.arange(users)
 
         def step() -> int:
-            positions_BT = denoiser_loop.draw_batch(history, rows, recipe.training, generator)
-            observed_BT = hide(positions_BT, recipe.training.held_out, generator)
-            loss = denoiser_loop.batch_loss(denoiser, rivals, positions_BT, observed_BT, generator, ProcessGroup())
+            interactions_BT = denoiser_loop.draw_batch(history, rows, recipe.training, generator)
+            observed_BT = hide(interactions_BT, recipe.training.held_out, generator)
+            loss = denoiser_loop.batch_loss(denoiser, rivals, interactions_BT, observed_BT, generator, ProcessGroup())
             optimizer.step(loss, "", "", clip=1.0)
-            return int((positions_BT >= 0).sum())
+            return int((interactions_BT >= 0).sum())
     else:
         options = replace(learned_options(model, {}), batch=64) if model == "sasrec" else learned_options(model, {})
         module: Learned = build_learned(model, options, Task(history, items), 0, torch.device("cpu"))

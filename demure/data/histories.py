@@ -74,11 +74,13 @@ class Histories:
 
         T is the longest of these histories, and at least 1.
         """
-        positions = self.positions(users, longest)
-        return np.where(positions >= 0, self.items[positions], -1) if len(self.items) else positions
+        interactions_BT = self.interaction_numbers(users, longest)
+        if not len(self.items):
+            return interactions_BT
+        return np.where(interactions_BT >= 0, self.items[interactions_BT], -1)
 
-    def positions(self, users: np.ndarray, longest: int | None = None) -> np.ndarray:
-        """Return where the interactions of :meth:`padded` are in ``items``: (B, T) int64, -1 after the end."""
+    def interaction_numbers(self, users: np.ndarray, longest: int | None = None) -> np.ndarray:
+        """Return the index in ``items`` of every interaction of :meth:`padded`: (B, T) int64, -1 after the end."""
         stop = self.indptr[users + 1]
         lengths = stop - self.indptr[users]
         if longest is not None:

@@ -15,12 +15,12 @@ from torch import Tensor
 class SideInformation:
     """Properties of a batch's positions besides their items.
 
-    ``period_BT`` int64: the period of time of each position, 0 where time is not used. ``rival_BTR``: the density
+    ``period_BT`` int64: the period of time of each position, 0 where time is not used. ``rival_ratio_BTR``: the density
     ratios of the rivals of content, None to leave them out.
     """
 
     period_BT: Tensor
-    rival_BTR: Tensor | None
+    rival_ratio_BTR: Tensor | None
 
 
 @dataclass(frozen=True)

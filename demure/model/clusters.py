@@ -9,7 +9,8 @@ density ratio
 which is a normalised density for any parameters. theta is the collapsed posterior (CVB0; Teh et al., NIPS 2006;
 Asuncion et al., UAI 2009) of a sparse mixture over the user's other interactions, each counted by its responsibility.
 
-Shape suffixes: B users, T positions, I items, D latent dimensions, C clusters, G periods, N some of the items.
+Shape suffixes: B users, T positions, I items, D latent dimensions, C clusters, G periods (0: the whole
+time), N some of the items.
 """
 
 from __future__ import annotations
@@ -81,16 +82,16 @@ class ClusterExpert(nn.Module):
         return coordinates_ID @ self.weight.T + self.bias
 
     def init_state(
-        self, q_IC: Tensor, prior_GC: Tensor, batch: HistoryBatch, own_BTC: Tensor | None = None
+        self, q_IC: Tensor, prior_GC: Tensor, batch: HistoryBatch, cavity_BTC: Tensor | None = None
     ) -> ClusterState:
         """Start every position with the memberships of its item.
 
-        ``own_BTC`` are the messages that the positions themselves sent, a part of ``offset_IC``; they are left out (the
-        cavity), so that no interaction is evidence for itself.
+        ``cavity_BTC`` are the cavity messages (:meth:`Denoiser.infer`), a part of ``offset_IC``; they are left out, so
+        that no interaction is evidence for itself.
         """
         q_BTC = F.embedding(batch.items_BT, q_IC)  # unlike q_IC[items_BT], its gradient adds up in a fixed order
-        if own_BTC is not None:
-            q_BTC = torch.softmax(q_BTC.clamp(min=1e-12).log() - own_BTC, -1)
+        if cavity_BTC is not None:
+            q_BTC = torch.softmax(q_BTC.clamp(min=1e-12).log() - cavity_BTC, -1)
         if len(prior_GC) == 1:
             prior_BTC = prior_GC[:1, None]
         else:

@@ -100,11 +100,11 @@ class ContentItemModel:
         row_starts = np.arange(0, n_items * count + 1, count)
         return sparse.csr_array((weight_IN.ravel(), neighbors.items_IN.ravel(), row_starts), shape=(n_items, n_items))
 
-    def density(self, items_BT: np.ndarray, weight_BTM: np.ndarray, reliance_BM: np.ndarray) -> np.ndarray:
+    def density(self, items_BT: np.ndarray, weight_BTM: np.ndarray, modality_share_BM: np.ndarray) -> np.ndarray:
         """Return p_content split by modality (B, M, I), from histories padded with -1.
 
-        ``weight_BTM``: responsibilities. ``reliance_BM``: rows sum to 1. Summed over modalities and items, a row is 1
-        for a user whose history shows every modality, less where the history lacks one, and 0 without a history.
+        ``weight_BTM``: responsibilities. ``modality_share_BM``: rows sum to 1. Summed over modalities and items, a row
+        is 1 for a user whose history shows every modality, less where the history lacks one, and 0 without a history.
         """
         valid_BT = items_BT >= 0
         rows, items = np.nonzero(valid_BT)[0], items_BT[valid_BT]
@@ -114,7 +114,7 @@ class ContentItemModel:
             weight = np.maximum(weight_BTM[..., m][valid_BT], 1e-6) ** self.parameters.denoised * has_step_I[items]
             start_BI = sparse.csr_array((weight, (rows, items)), shape=(len(items_BT), len(self.train_counts_I)))
             total_B1 = np.maximum(np.asarray(start_BI.sum(1)).reshape(-1, 1), 1e-12)
-            density_BMI[:, m] = (start_BI @ step_II).toarray() * (reliance_BM[:, m : m + 1] / total_B1)
+            density_BMI[:, m] = (start_BI @ step_II).toarray() * (modality_share_BM[:, m : m + 1] / total_B1)
         return density_BMI
 
 

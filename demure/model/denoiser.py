@@ -3,13 +3,13 @@
 An interaction is caused by a rival of content (popularity, transition, taste), by one modality, or by two at once; see
 ``demure.model.mixture`` for the mixture (equation (1) of docs/method.md). rho^r is the density ratio of rival r to the
 popularity p_t at the time of the interaction, rho^m that of modality m (``demure.model.modality``). All pi are the
-user's reliance: smoothed counts of the responsibilities of the other interactions. The responsibility r^m is the
-posterior that m was among the causes, a Bernoulli probability per modality: two can be high, or none. Responsibilities
-weigh the history that the experts use, so both are inferred together by fixed-point iteration (EM for the mixture; CVB0
-for reliance and clusters).
+user's shares of the causes: smoothed counts of the responsibilities of the other interactions. The responsibility r^m
+is the posterior that m was among the causes, a Bernoulli probability per modality: two can be high, or none.
+Responsibilities weigh the history that the experts use, so both are inferred together by fixed-point iteration (EM for
+the mixture; CVB0 for the shares of causes and clusters).
 
-Shape suffixes: B users, T positions (``x_BTT`` from source to target), I items, C clusters, G periods, M modalities, R
-rivals of content, K = R + M causes.
+Shape suffixes: B users, T positions (``x_BTT`` from source to target), I items, C clusters, G periods (column 0: the
+whole time), M modalities, R rivals of content, K = R + M causes; 2: the side of the rivals and that of the content.
 """
 
 from __future__ import annotations
@@ -26,40 +26,39 @@ from torch import Tensor, nn
 from demure.model.batch import HistoryBatch, SideInformation
 from demure.model.clusters import ClusterExpert, init_clusters
 from demure.model.latent import Latent
-from demure.model.mixture import cause_posterior, cause_shares
+from demure.model.mixture import cause_posterior, shares_from_counts
 from demure.model.modality import CatalogueView, ExpertState, ModalityExpert
-from demure.model.pairs import catalogue_factors, inverse_lifts, pair_factors
+from demure.model.pairs import catalogue_factors, compute_inverse_lifts, pair_factors
 from demure.model.stored_names import attribute_name, stored_name
 from demure.recipe.schema import DenoiserRecipe
 
 OFFSET_SD = 0.15
 """Standard deviation of the prior of the items' offsets."""
 EXCLUDED = -30.0
-"""``log_reliance`` of a modality that is never a cause."""
+"""``log_cause_prior_K`` of a modality that is never a cause."""
 RIVALS = ("popularity", "transition", "taste")
 """Rivals of content, in the order of their columns."""
-LARGE = 50_000
+MAX_FULL_CATALOGUE = 50_000
 """Number of items above which no training step goes over the whole catalogue; see docs/training.md."""
 _FIXED_CANDIDATES = 8_000
-_INITIAL_CONTENT, _INITIAL_TWO_CAUSES = 4.0, 0.05
-_TWO_CAUSES, _TWO_CAUSES_STRENGTH = (
-    0.01,
-    0.06,
-)  # prior share of interactions with two causes; strength: share of the data
+_INITIAL_SIDE_PRIOR = 4.0  # pseudo-counts of the rivals together, and of the content
+_INITIAL_TWO_CAUSES_SHARE = 0.05
+_PRIOR_TWO_CAUSES_SHARE = 0.01
+_PRIOR_TWO_CAUSES_STRENGTH = 0.06  # as a share of the data
 
 
 @dataclass
 class Inference:
     """What the denoiser infers about a batch.
 
-    ``r_BTM`` responsibilities of the modalities, ``rival_BTR`` of the rivals; ``ratio_BTM`` density ratios rho^m;
+    ``r_BTM`` responsibilities of the modalities, ``rival_r_BTR`` of the rivals; ``ratio_BTM`` density ratios rho^m;
     ``total_BT`` p(i) / p_t(i) of the mixture; ``states`` of the experts, one per modality.
     """
 
     r_BTM: Tensor
     ratio_BTM: Tensor
     total_BT: Tensor
-    rival_BTR: Tensor
+    rival_r_BTR: Tensor
     states: list[ExpertState]
 
 
@@ -100,10 +99,11 @@ class Denoiser(nn.Module):
         # Not saved: only the diagnosis at the end of the training needs the periods.
         self.register_buffer("period_IG", periods, persistent=False)
         self.pairs = [] if settings.exclusive else list(combinations(range(len(self.names)), 2))
-        self.two_causes = nn.Parameter(torch.logit(torch.tensor(_INITIAL_TWO_CAUSES)))
+        self.two_causes_logit = nn.Parameter(torch.logit(torch.tensor(_INITIAL_TWO_CAUSES_SHARE)))
         self.n_rivals = R = len(RIVALS) if settings.rivals else 1
-        self.log_content = nn.Parameter(torch.full((2,), _INITIAL_CONTENT).log())
-        self.log_reliance = nn.Parameter(torch.tensor([1 / R] * R + [1 / len(latents)] * len(latents)).log())
+        # Logs of prior pseudo-counts: Beta between the rivals and the content, Dirichlet within each of these sides.
+        self.log_side_prior_2 = nn.Parameter(torch.full((2,), _INITIAL_SIDE_PRIOR).log())
+        self.log_cause_prior_K = nn.Parameter(torch.tensor([1 / R] * R + [1 / len(latents)] * len(latents)).log())
 
     @classmethod
     def from_latents(
@@ -166,14 +166,15 @@ class Denoiser(nn.Module):
     def negative_log_prior(self, interactions: int) -> Tensor:
         """Return -log of the prior per training interaction, in nats, up to a constant.
 
-        The prior is Gaussian for the offsets and Beta for the share of interactions with two causes. The share of
-        content among the causes has no prior: the likelihood determines it.
+        The prior is Gaussian for the offsets and Beta for the share of interactions with two causes. The Beta prior of
+        the content share is learned, without a hyperprior.
         """
         trained = [offset for offset in self.offsets() if offset.requires_grad]  # the other offsets are 0
         parts = [offset.square().sum() / (2 * OFFSET_SD**2) for offset in trained] or [self.popularity_I.new_zeros(())]
         log_sigmoid = nn.functional.logsigmoid
-        two_causes = _TWO_CAUSES * log_sigmoid(self.two_causes) + (1 - _TWO_CAUSES) * log_sigmoid(-self.two_causes)
-        return torch.stack(parts).sum() / interactions - _TWO_CAUSES_STRENGTH * two_causes
+        logit, prior_share = self.two_causes_logit, _PRIOR_TWO_CAUSES_SHARE
+        two_causes_log_prior = prior_share * log_sigmoid(logit) + (1 - prior_share) * log_sigmoid(-logit)
+        return torch.stack(parts).sum() / interactions - _PRIOR_TWO_CAUSES_STRENGTH * two_causes_log_prior
 
     @property
     def large(self) -> bool:
@@ -181,7 +182,7 @@ class Denoiser(nn.Module):
 
         Sums over the catalogue are then estimated from candidates, and items have no offsets.
         """
-        return len(self.popularity_I) > LARGE
+        return len(self.popularity_I) > MAX_FULL_CATALOGUE
 
     def views(self, generator: torch.Generator | None = None) -> list[CatalogueView]:
         """Return every expert's view of all items; with a ``generator``, softmaxes run over sampled candidates.
@@ -190,7 +191,7 @@ class Denoiser(nn.Module):
         """
         candidates = self.settings.candidates
         if generator is None and self.large:
-            generator, candidates = torch.Generator().manual_seed(0), min(_FIXED_CANDIDATES, LARGE)
+            generator, candidates = torch.Generator().manual_seed(0), min(_FIXED_CANDIDATES, MAX_FULL_CATALOGUE)
         return [e.view(self.popularity_I, candidates, generator, self.period_IG) for e in self.experts()]
 
     def sampled_views(self, items_BT: np.ndarray, generator: torch.Generator) -> tuple[list[CatalogueView], np.ndarray]:
@@ -220,22 +221,24 @@ class Denoiser(nn.Module):
         )
 
     def infer(
-        self, batch: HistoryBatch, views: list[CatalogueView], own_messages: Sequence[Tensor | None] | None = None
+        self, batch: HistoryBatch, views: list[CatalogueView], cavity_messages: Sequence[Tensor | None] | None = None
     ) -> Inference:
         """Infer the responsibilities of every position from the other observed positions of its user.
 
-        Held-out targets get responsibilities without being evidence. ``own_messages`` (B, T, C) for each modality, as
-        :meth:`messages` returns them, are what the positions themselves contributed; they are left out.
+        A held-out position gets responsibilities, but no other position uses it. ``cavity_messages`` (B, T, C) for each
+        modality, as :meth:`messages` returns them. A cavity message is the message that a position itself sent to its
+        item: the item's memberships are taken without it, so that no position is evidence for itself.
         """
         experts, settings = self.experts(), self.settings
-        own = own_messages or [None] * len(experts)
-        states = [e.init_state(view, batch, own_BTC) for e, view, own_BTC in zip(experts, views, own, strict=True)]
-        lifts = self._inverse_lifts(views)
+        cavities = cavity_messages or [None] * len(experts)
+        states = [e.init_state(view, batch, own) for e, view, own in zip(experts, views, cavities, strict=True)]
+        inverse_lifts = self._inverse_lifts(views)
         present = torch.stack([state.present_BT for state in states], -1)
         rival_ratio = self._rival_ratios(batch)
         present = present * self.admitted_K()[self.n_rivals :]
         r = present / (len(experts) + 1) if settings.denoise else present
-        rival = rival_ratio / ((len(experts) + 1) * rival_ratio.sum(-1, keepdim=True))
+        # At first all rivals together are as likely as one modality, and each in proportion to its ratio.
+        rival_r = rival_ratio / ((len(experts) + 1) * rival_ratio.sum(-1, keepdim=True))
         ratio, total = present, present.sum(-1)
         rounds = settings.rounds if settings.denoise else 1
         for phase in range(2):
@@ -249,24 +252,24 @@ class Denoiser(nn.Module):
                     -1,
                 )
                 shares = [state.clusters.share_BTC for state in states]
-                factors = pair_factors(self.pairs, lifts, experts, shares, present)
-                reliance = self.reliance(r, rival, batch)
-                r, rival, total = self.posterior(ratio, rival_ratio, reliance, present, factors)
+                factors = pair_factors(self.pairs, inverse_lifts, experts, shares, present)
+                cause_share = self.cause_shares(r, rival_r, batch)
+                r, rival_r, total = self.posterior(ratio, rival_ratio, cause_share, present, factors)
             if phase == 0:  # the responsibilities now say which items are noise, so that the centres may move
                 weights = self._weigh(r, present)
                 for m, (expert, state, view) in enumerate(zip(experts, states, views, strict=True)):
                     expert.shift_centres(state, view, batch, weights[..., m])
-        return Inference(r, ratio, total, rival, states)
+        return Inference(r, ratio, total, rival_r, states)
 
     def _rival_ratios(self, batch: HistoryBatch) -> Tensor:
         """Return the density ratios of the rivals (B, T, R); 1, that of the popularity, where they are not known."""
-        ratio = batch.side_information.rival_BTR
+        ratio = batch.side_information.rival_ratio_BTR
         if ratio is None or not self.settings.rivals:
             return torch.ones_like(batch.valid_BT)[..., None].expand(-1, -1, self.n_rivals)
         return ratio
 
     def _inverse_lifts(self, views: list[CatalogueView]) -> list[Tensor]:
-        return inverse_lifts(self.pairs, views)
+        return compute_inverse_lifts(self.pairs, views)
 
     def messages(self, inference: Inference, views: list[CatalogueView]) -> list[Tensor]:
         """Return the messages (B, T, C) of each modality; see :meth:`ModalityExpert.messages`."""
@@ -274,15 +277,15 @@ class Denoiser(nn.Module):
         ratio, r = inference.ratio_BTM, inference.r_BTM
         return [expert.messages(state, view, ratio[..., m], r[..., m]) for m, (expert, state, view) in experts]
 
-    def ratio_by_features(self, inference: Inference, views: list[CatalogueView], batch: HistoryBatch) -> Tensor:
-        """Return ``ratio_BTM`` by the targets' own features; see :meth:`ModalityExpert.ratio_by_features`."""
+    def content_only_ratio(self, inference: Inference, views: list[CatalogueView], batch: HistoryBatch) -> Tensor:
+        """Return ``ratio_BTM`` by the targets' own content alone; see :meth:`ModalityExpert.content_only_ratio`."""
         experts, ratio = enumerate(zip(self.experts(), inference.states, views, strict=True)), inference.ratio_BTM
         return torch.stack(
-            [e.ratio_by_features(state, view, batch, ratio[..., m]) for m, (e, state, view) in experts], -1
+            [e.content_only_ratio(state, view, batch, ratio[..., m]) for m, (e, state, view) in experts], -1
         )
 
-    def evidence_weights(self, inference: Inference) -> Tensor:
-        """Return how much each modality of each position counts as evidence (B, T, M)."""
+    def source_weights(self, inference: Inference) -> Tensor:
+        """Return the weights of the positions as sources (B, T, M): their responsibilities, 0 or 1 where ``hard``."""
         return self._weigh(inference.r_BTM, torch.stack([state.present_BT for state in inference.states], -1))
 
     def _weigh(self, r_BTM: Tensor, present_BTM: Tensor) -> Tensor:
@@ -290,32 +293,32 @@ class Denoiser(nn.Module):
             return present_BTM
         return (r_BTM == r_BTM.amax(-1, keepdim=True)) * present_BTM if self.settings.hard else r_BTM
 
-    def reliance(self, r_BTM: Tensor, rival_BTR: Tensor, batch: HistoryBatch) -> Tensor:
+    def cause_shares(self, r_BTM: Tensor, rival_r_BTR: Tensor, batch: HistoryBatch) -> Tensor:
         """Return pi (B, T, K): the smoothed mean of the responsibilities of the positions visible to each target."""
-        r_BTK = torch.cat([rival_BTR, r_BTM], -1)
+        r_BTK = torch.cat([rival_r_BTR, r_BTM], -1)
         if not (self.settings.denoise and self.settings.reliance):
-            return self.reliance_from_counts(torch.zeros_like(r_BTK[..., :1, :])).expand_as(r_BTK)
-        return self.reliance_from_counts(torch.einsum("bjt,bjk->btk", batch.visible_BTT, r_BTK))
+            return self.shares_from_counts(torch.zeros_like(r_BTK[..., :1, :])).expand_as(r_BTK)
+        return self.shares_from_counts(torch.einsum("bjt,bjk->btk", batch.visible_BTT, r_BTK))
 
-    def reliance_from_counts(self, counts_K: Tensor) -> Tensor:
+    def shares_from_counts(self, counts_K: Tensor) -> Tensor:
         """Return pi (..., K) from the counts of each cause, with the learned priors."""
-        prior_K, between_2 = self.log_reliance.exp(), self.log_content.exp()
-        return cause_shares(counts_K, prior_K, between_2, self.admitted_K(), self.n_rivals)
+        cause_prior_K, side_prior_2 = self.log_cause_prior_K.exp(), self.log_side_prior_2.exp()
+        return shares_from_counts(counts_K, cause_prior_K, side_prior_2, self.admitted_K(), self.n_rivals)
 
     def admitted_K(self) -> Tensor:
         """Return 1 for the causes that are allowed (K,), 0 for the modalities that :meth:`exclude` ruled out."""
-        return (self.log_reliance > EXCLUDED).to(self.log_reliance.dtype)
+        return (self.log_cause_prior_K > EXCLUDED).to(self.log_cause_prior_K.dtype)
 
     @torch.no_grad()
     def exclude(self, modality: int) -> None:
         """Rule out the modality with this number as a cause."""
-        self.log_reliance[self.n_rivals + modality] = EXCLUDED
+        self.log_cause_prior_K[self.n_rivals + modality] = EXCLUDED
 
     def posterior(
         self,
         ratio_BTM: Tensor,
-        rival_BTR: Tensor,
-        reliance_BTK: Tensor,
+        rival_ratio_BTR: Tensor,
+        cause_share_BTK: Tensor,
         present_BTM: Tensor,
         factors: Sequence[Tensor] = (),
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -323,31 +326,36 @@ class Denoiser(nn.Module):
 
         ``factors`` (B, T) of the pairs of modalities: ``demure.model.pairs``, 1 if not given.
         """
-        two_causes = torch.sigmoid(self.two_causes) if self.pairs else 0.0
         return cause_posterior(
-            ratio_BTM, rival_BTR, reliance_BTK, present_BTM, two_causes=two_causes, pairs=self.pairs, factors=factors
+            ratio_BTM,
+            rival_ratio_BTR,
+            cause_share_BTK,
+            present_BTM,
+            two_causes_share=torch.sigmoid(self.two_causes_logit) if self.pairs else 0.0,
+            pairs=self.pairs,
+            factors=factors,
         )
 
     def log_likelihood(
-        self, batch: HistoryBatch, views: list[CatalogueView], own_messages: Sequence[Tensor | None] | None = None
+        self, batch: HistoryBatch, views: list[CatalogueView], cavity_messages: Sequence[Tensor | None] | None = None
     ) -> tuple[Tensor, Tensor]:
         """Return log p(i_t) / p_t(i_t) of the held-out positions, flat, and their mask (B, T).
 
-        ``own_messages`` as in :meth:`infer`.
+        ``cavity_messages`` as in :meth:`infer`.
         """
         held_out = (batch.valid_BT > 0) & (batch.observed_BT == 0)
-        return self.infer(batch, views, own_messages).total_BT[held_out].clamp(min=1e-12).log(), held_out
+        return self.infer(batch, views, cavity_messages).total_BT[held_out].clamp(min=1e-12).log(), held_out
 
-    def user_reliance(self, inference: Inference, batch: HistoryBatch) -> Tensor:
-        """Return the users' reliance (B, K) on the rivals and the modalities, from their whole observed histories."""
-        r_BTK = torch.cat([inference.rival_BTR, inference.r_BTM], -1)
+    def user_cause_shares(self, inference: Inference, batch: HistoryBatch) -> Tensor:
+        """Return the users' shares of the causes (B, K), rivals and modalities, from their whole observed histories."""
+        r_BTK = torch.cat([inference.rival_r_BTR, inference.r_BTM], -1)
         users_differ = float(self.settings.denoise and self.settings.reliance)
-        return self.reliance_from_counts((r_BTK * batch.observed_BT[..., None]).sum(1) * users_differ)
+        return self.shares_from_counts((r_BTK * batch.observed_BT[..., None]).sum(1) * users_differ)
 
-    def modality_reliance(self, inference: Inference, batch: HistoryBatch) -> Tensor:
-        """Return :meth:`user_reliance` on the modalities alone (B, M): rows sum to 1, to 0 if none is admitted."""
-        reliance_BM = self.user_reliance(inference, batch)[:, self.n_rivals :]
-        return reliance_BM / reliance_BM.sum(-1, keepdim=True).clamp(min=1e-9)
+    def modality_shares(self, inference: Inference, batch: HistoryBatch) -> Tensor:
+        """Return :meth:`user_cause_shares` of the modalities alone (B, M): rows sum to 1, to 0 if none is admitted."""
+        modality_share_BM = self.user_cause_shares(inference, batch)[:, self.n_rivals :]
+        return modality_share_BM / modality_share_BM.sum(-1, keepdim=True).clamp(min=1e-9)
 
     def catalogue_ratios(
         self, batch: HistoryBatch, views: list[CatalogueView], inference: Inference | None = None
@@ -357,7 +365,7 @@ class Denoiser(nn.Module):
         ``inference``: the result of :meth:`infer` for ``batch``, if it is known already.
         """
         inference, experts = inference or self.infer(batch, views), self.experts()
-        weights = self.evidence_weights(inference)
+        weights = self.source_weights(inference)
         ratios, densities = zip(
             *(
                 expert.catalogue_ratios(state, view, batch, weights[..., m])
@@ -366,8 +374,10 @@ class Denoiser(nn.Module):
             strict=True,
         )
         ratio_BIM = torch.stack(ratios, -1)
-        reliance_BIK = self.user_reliance(inference, batch)[:, None, :].expand(-1, ratio_BIM.shape[1], -1)
+        cause_share_BIK = self.user_cause_shares(inference, batch)[:, None, :].expand(-1, ratio_BIM.shape[1], -1)
         factors = catalogue_factors(self.pairs, self._inverse_lifts(views), experts, densities, views)
-        rival_BIR = torch.ones_like(reliance_BIK[..., : self.n_rivals])
-        r_BIM, _, total_BI = self.posterior(ratio_BIM, rival_BIR, reliance_BIK, torch.ones_like(ratio_BIM), factors)
+        rival_ratio_BIR = torch.ones_like(cause_share_BIK[..., : self.n_rivals])
+        r_BIM, _, total_BI = self.posterior(
+            ratio_BIM, rival_ratio_BIR, cause_share_BIK, torch.ones_like(ratio_BIM), factors
+        )
         return total_BI, (r_BIM * total_BI[..., None]).transpose(1, 2)

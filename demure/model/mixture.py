@@ -15,16 +15,22 @@ import torch
 from torch import Tensor
 
 
-def cause_shares(counts_K: Tensor, prior_K: Tensor, between_2: Tensor, admitted_K: Tensor, n_rivals: int) -> Tensor:
+def shares_from_counts(
+    counts_K: Tensor, cause_prior_K: Tensor, side_prior_2: Tensor, admitted_K: Tensor, n_rivals: int
+) -> Tensor:
     """Return pi (..., K) from the counts of each cause.
 
-    A Beta prior ``between_2`` decides between the rivals (the first ``n_rivals`` causes) and the content, the Dirichlet
-    prior ``prior_K`` within each. ``admitted_K`` is 0 for causes that are ruled out.
+    The Beta prior ``side_prior_2`` decides between the rivals (the first ``n_rivals`` causes) and the content, the
+    Dirichlet priors ``cause_prior_K`` within each, all as pseudo-counts. ``admitted_K`` is 0 for causes that are
+    ruled out.
     """
     R = n_rivals
-    within_K = (counts_K + prior_K) * admitted_K
+    within_K = (counts_K + cause_prior_K) * admitted_K
     counts_K = counts_K * admitted_K
-    sides = [(counts_K[..., :R], within_K[..., :R], between_2[0]), (counts_K[..., R:], within_K[..., R:], between_2[1])]
+    sides = [
+        (counts_K[..., :R], within_K[..., :R], side_prior_2[0]),
+        (counts_K[..., R:], within_K[..., R:], side_prior_2[1]),
+    ]
     weight = [
         (counts.sum(-1, keepdim=True) + prior) * (part.sum(-1, keepdim=True) > 0) for counts, part, prior in sides
     ]
@@ -37,30 +43,30 @@ def cause_shares(counts_K: Tensor, prior_K: Tensor, between_2: Tensor, admitted_
 
 def cause_posterior(
     ratio_BTM: Tensor,
-    rival_BTR: Tensor,
-    reliance_BTK: Tensor,
+    rival_ratio_BTR: Tensor,
+    cause_share_BTK: Tensor,
     present_BTM: Tensor,
     *,
-    two_causes: Tensor | float,
+    two_causes_share: Tensor | float,
     pairs: Sequence[tuple[int, int]],
     factors: Sequence[Tensor] = (),
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the posterior of each modality (B, T, M) and rival (B, T, R), and p(i) / p_t(i) (B, T).
 
-    A modality's posterior is that of being among the causes, so two can be high at once. ``two_causes`` is delta, with
-    the ``pairs`` of modalities; ``factors`` (B, T) make the products of their ratios densities, 1 if not given.
+    A modality's posterior is that of being among the causes, so two can be high at once. ``two_causes_share`` is delta,
+    with the ``pairs`` of modalities; ``factors`` (B, T) make the products of their ratios densities, 1 if not given.
     """
-    R = rival_BTR.shape[-1]
-    rival = reliance_BTK[..., :R] * rival_BTR
-    content_BTM = reliance_BTK[..., R:]
-    among = (1 - two_causes) * content_BTM * ratio_BTM
-    total = rival.sum(-1) + among.sum(-1)
+    R = rival_ratio_BTR.shape[-1]
+    rival_term_BTR = cause_share_BTK[..., :R] * rival_ratio_BTR
+    content_BTM = cause_share_BTK[..., R:]
+    among = (1 - two_causes_share) * content_BTM * ratio_BTM
+    total = rival_term_BTR.sum(-1) + among.sum(-1)
     if pairs:
         first, second = (torch.tensor(side, device=among.device) for side in zip(*pairs, strict=True))
         share = content_BTM[..., first] * content_BTM[..., second]
         share = share / share.sum(-1, keepdim=True).clamp(min=1e-9) * content_BTM.sum(-1, keepdim=True)
-        joint = two_causes * share * ratio_BTM[..., first] * ratio_BTM[..., second]
+        joint = two_causes_share * share * ratio_BTM[..., first] * ratio_BTM[..., second]
         joint = joint * torch.stack(list(factors), -1) if factors else joint
         total = total + joint.sum(-1)
         among = among.index_add(-1, first, joint).index_add(-1, second, joint)
-    return among / total[..., None] * present_BTM, rival / total[..., None], total
+    return among / total[..., None] * present_BTM, rival_term_BTR / total[..., None], total

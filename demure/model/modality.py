@@ -7,7 +7,7 @@
 two holds differs by dataset and is learned. ``scale`` makes the whole a density.
 
 Shape suffixes: B users, T positions (``x_BTT`` from source to target), I items, D latent dimensions, E = D + 1, C
-clusters, G periods, N candidates of a softmax or some of the items.
+clusters, G periods (0: the whole time), N candidates of a softmax or some of the items.
 """
 
 from __future__ import annotations
@@ -127,12 +127,12 @@ class ModalityExpert(nn.Module):
     def _mean_square_D(self) -> Tensor:
         return self.coordinates_ID.square().sum(0) / self.present_I.sum().clamp(min=1)
 
-    def init_state(self, view: CatalogueView, batch: HistoryBatch, own_BTC: Tensor | None = None) -> ExpertState:
-        """Start on a batch from each item alone; ``own_BTC`` as in :meth:`ClusterExpert.init_state`."""
+    def init_state(self, view: CatalogueView, batch: HistoryBatch, cavity_BTC: Tensor | None = None) -> ExpertState:
+        """Start on a batch from each item alone; ``cavity_BTC`` as in :meth:`ClusterExpert.init_state`."""
         present = view.present_I[batch.items_BT] * batch.valid_BT
         decay = (-F.softplus(self.fading) * batch.log_gap_BTT).exp() * batch.visible_BTT
         kernel = self.kernel.init_state(view.z_IE, batch, present * batch.observed_BT, view.candidates)
-        clusters = self.clusters.init_state(view.q_IC, view.prior_GC, batch, own_BTC)
+        clusters = self.clusters.init_state(view.q_IC, view.prior_GC, batch, cavity_BTC)
         return ExpertState(present, decay, kernel, decay * kernel.ratio_BTT, clusters)
 
     def ratio(self, state: ExpertState, view: CatalogueView, batch: HistoryBatch, r_BT: Tensor) -> Tensor:
@@ -162,7 +162,7 @@ class ModalityExpert(nn.Module):
         message_BTC = (1 + slope_BT1 * change_BTC).clamp(min=1e-9).log()
         return (message_BTC - message_BTC.mean(-1, keepdim=True)) * state.present_BT[..., None]
 
-    def ratio_by_features(
+    def content_only_ratio(
         self, state: ExpertState, view: CatalogueView, batch: HistoryBatch, ratio_BT: Tensor
     ) -> Tensor:
         """Return ``ratio_BT`` without the messages about the targets: their own features alone count.

@@ -21,20 +21,20 @@ Pair = tuple[int, int]
 _CHANCE = 0.05  # share of the co-occurrences that are as if by chance: it bounds the factor where popular items are few
 
 
-def inverse_lifts(pairs: Sequence[Pair], views: Sequence[CatalogueView]) -> list[Tensor]:
+def compute_inverse_lifts(pairs: Sequence[Pair], views: Sequence[CatalogueView]) -> list[Tensor]:
     """Return P(c) P(d) / P(c, d) (C, D) for each pair of modalities, over the items that have both."""
-    lifts = []
+    inverse_lifts = []
     for a, b in pairs:
         both_I = views[a].weight_I * views[b].present_I
         joint_CD = (views[a].q_IC * both_I[:, None]).T @ views[b].q_IC / both_I.sum().clamp(min=1e-9)
         chance_CD = joint_CD.sum(1, keepdim=True) * joint_CD.sum(0)
-        lifts.append(chance_CD / ((1 - _CHANCE) * joint_CD + _CHANCE * chance_CD).clamp(min=1e-12))
-    return lifts
+        inverse_lifts.append(chance_CD / ((1 - _CHANCE) * joint_CD + _CHANCE * chance_CD).clamp(min=1e-12))
+    return inverse_lifts
 
 
 def pair_factors(
     pairs: Sequence[Pair],
-    lifts: Sequence[Tensor],
+    inverse_lifts: Sequence[Tensor],
     experts: Sequence[ModalityExpert],
     shares: Sequence[Tensor],
     present_BTM: Tensor,
@@ -44,17 +44,17 @@ def pair_factors(
         _gated(
             experts[a],
             experts[b],
-            ((shares[a] @ lift_CD) * shares[b]).sum(-1),
+            ((shares[a] @ inverse_lift_CD) * shares[b]).sum(-1),
             present_BTM[..., a],
             present_BTM[..., b],
         )
-        for (a, b), lift_CD in zip(pairs, lifts, strict=False)
+        for (a, b), inverse_lift_CD in zip(pairs, inverse_lifts, strict=False)
     ]
 
 
 def catalogue_factors(
     pairs: Sequence[Pair],
-    lifts: Sequence[Tensor],
+    inverse_lifts: Sequence[Tensor],
     experts: Sequence[ModalityExpert],
     densities: Sequence[Tensor],
     views: Sequence[CatalogueView],
@@ -64,12 +64,12 @@ def catalogue_factors(
     ``densities``: theta_c / qbar_c (B, C) of the history for each modality.
     """
     factors = []
-    for (a, b), lift_CD in zip(pairs, lifts, strict=False):
+    for (a, b), inverse_lift_CD in zip(pairs, inverse_lifts, strict=False):
         chance_BCD = densities[a][:, :, None] * densities[b][:, None, :]
         weighted_BI, chance_BI = (
             # cluster by cluster: never users x items x clusters at once
             sum(of_BCD[:, :, d] @ views[a].q_IC.T * member_I for d, member_I in enumerate(views[b].q_IC.T))
-            for of_BCD in (chance_BCD * lift_CD, chance_BCD)
+            for of_BCD in (chance_BCD * inverse_lift_CD, chance_BCD)
         )
         factor_BI = weighted_BI / chance_BI.clamp(min=1e-9)
         factors.append(_gated(experts[a], experts[b], factor_BI, views[a].present_I, views[b].present_I))

@@ -34,15 +34,15 @@ class Reading:
     """What the denoiser infers from histories.
 
     ``content_BI``: log rho_content. ``modality_BI``: the modality with the largest term of it. ``items_BT``: the
-    interactions used. ``weight_BTM``: how much each modality of them counts as evidence. ``reliance_BM``: the users'
-    reliance on the modalities, rows sum to 1 (to 0 if no modality is admitted).
+    interactions used. ``weight_BTM``: weight of each modality of them as a source. ``modality_share_BM``: the users'
+    shares of the modalities, rows sum to 1 (to 0 if no modality is admitted).
     """
 
     content_BI: np.ndarray
     modality_BI: np.ndarray
     items_BT: np.ndarray
     weight_BTM: np.ndarray
-    reliance_BM: np.ndarray
+    modality_share_BM: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -104,8 +104,8 @@ class Recommender:
             total_BI.clamp(min=1e-12).log().cpu().numpy(),
             terms_BMI.argmax(1).cpu().numpy(),
             last_BT,
-            denoiser.evidence_weights(inference).cpu().numpy(),
-            denoiser.modality_reliance(inference, batch).cpu().numpy(),
+            denoiser.source_weights(inference).cpu().numpy(),
+            denoiser.modality_shares(inference, batch).cpu().numpy(),
         )
 
     def content(self, items_BT: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -119,7 +119,7 @@ class Recommender:
         if self.content_items is None:
             return Terms(collaborative_BI, reading.content_BI, reading.modality_BI)
         share, popularity_I = self.content_items.parameters.share, np.exp(self.log_popularity)
-        density_BMI = self.content_items.density(reading.items_BT, reading.weight_BTM, reading.reliance_BM)
+        density_BMI = self.content_items.density(reading.items_BT, reading.weight_BTM, reading.modality_share_BM)
         mixed_BI = mix_content_items(collaborative_BI, density_BMI, share, popularity_I)
         similar_BMI = share * density_BMI / (np.exp(mixed_BI) * popularity_I)[:, None]
         return Terms(mixed_BI, reading.content_BI, reading.modality_BI, similar_BMI)

@@ -7,7 +7,9 @@ _STORED = {
     "kernel": "points",
     "clusters": "themes",
     "cluster_space_ID": "themes_ID",
-    "two_causes": "two",
+    "two_causes_logit": "two",
+    "log_side_prior_2": "log_content",
+    "log_cause_prior_K": "log_reliance",
 }
 _ATTRIBUTES = {stored: attribute for attribute, stored in _STORED.items()}
 

@@ -8,7 +8,8 @@ with lambda_ci a Poisson rate under a Gamma prior of mean 1. theta and lambda ar
 out of its own estimate (CVB0; Asuncion et al., UAI 2009). The clusters start from the leading singular vectors of the
 interactions that the content does not explain.
 
-Shape suffixes: N training interactions, B further interactions, U users, I items, C clusters, G periods.
+Shape suffixes: N training interactions, B further interactions, U users, I items, C clusters, P the whole time
+and the periods.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ _TINY = 1e-12
 class Taste:
     """The rival taste over the training interactions with the codes ``user_N`` and ``item_N``.
 
-    ``period_N`` and ``factor_IG`` as in :class:`demure.model.popularity.Periods`. ``part_NC`` is the posterior over the
-    clusters of each interaction, None before the first fit.
+    ``period_N`` and ``factor_IP`` as in :class:`demure.model.popularity.Periods`. ``share_NC`` is the posterior over
+    the clusters of each interaction, None before the first fit.
     """
 
     def __init__(
@@ -38,7 +39,7 @@ class Taste:
         item_N: np.ndarray,
         shape_UI: tuple[int, int],
         period_N: np.ndarray,
-        factor_IG: np.ndarray,
+        factor_IP: np.ndarray,
         clusters: int,
         seed: int,
     ) -> None:
@@ -47,20 +48,20 @@ class Taste:
         rows, ones = np.arange(n), np.ones(n)
         self.by_user_UN = sparse.csr_array((ones, (user_N, rows)), (shape_UI[0], n))
         self._by_item = sparse.csr_array((ones, (item_N, rows)), (shape_UI[1], n))
-        self._by_period = sparse.csr_array((ones, (period_N, rows)), (factor_IG.shape[1], n))
+        self._by_period = sparse.csr_array((ones, (period_N, rows)), (factor_IP.shape[1], n))
         counts_I = np.bincount(item_N, minlength=shape_UI[1])
         self._share_I = counts_I / max(n, 1)
         self._without_itself_N = np.where(counts_I > 0, 1.0 - 1.0 / np.maximum(counts_I, 1), 0.0)[item_N]
-        self._factor_IG = factor_IG
+        self._factor_IP = factor_IP
         self.clusters = clusters
-        self.part_NC: np.ndarray | None = None
+        self.share_NC: np.ndarray | None = None
         self._rate_IC = np.ones((shape_UI[1], clusters))
         self._theta_UC = np.full((shape_UI[0], clusters), 1.0 / clusters)
 
     def unfitted(self) -> Taste:
         """Return a model of the same interactions that is not fitted yet; the constant matrices are shared."""
         other = copy.copy(self)
-        other.part_NC = None
+        other.share_NC = None
         other._rate_IC = np.ones_like(self._rate_IC)
         other._theta_UC = np.full_like(self._theta_UC, 1.0 / self.clusters)
         return other
@@ -88,19 +89,19 @@ class Taste:
                 if k:
                     kmeans = KMeans(k, n_init=4, random_state=self._seed)
                     label_I[used_I] = kmeans.fit(unit, sample_weight=item_I[used_I]).labels_
-        self.part_NC = np.full((len(self._item), self.clusters), _UNIFORM / self.clusters)
-        self.part_NC[np.arange(len(self._item)), label_I[self._item]] += 1 - _UNIFORM
+        self.share_NC = np.full((len(self._item), self.clusters), _UNIFORM / self.clusters)
+        self.share_NC[np.arange(len(self._item)), label_I[self._item]] += 1 - _UNIFORM
 
-    def update(self, weight_N: np.ndarray, learn_N: np.ndarray) -> np.ndarray:
+    def update(self, weight_N: np.ndarray, learn_mask_N: np.ndarray) -> np.ndarray:
         """Fit to the interactions weighted by their responsibilities; return p(i | taste) / p_t(i) of each (N,).
 
-        ``learn_N``: 1 for the interactions that the clusters learn from, 0 for those of held-out users.
+        ``learn_mask_N``: 1 for the interactions that the clusters learn from, 0 for those of held-out users.
         """
-        if self.part_NC is None:
+        if self.share_NC is None:
             self.start(weight_N)
-        assert self.part_NC is not None
-        count_NC = weight_N[:, None] * self.part_NC
-        learned_NC = count_NC * learn_N[:, None]
+        assert self.share_NC is not None
+        count_NC = weight_N[:, None] * self.share_NC
+        learned_NC = count_NC * learn_mask_N[:, None]
         total_C = learned_NC.sum(0)
         prior_C = (total_C + 1.0) / (total_C + 1.0).sum()
         of_user_UC = self.by_user_UN @ count_NC + _SMOOTHING * prior_C
@@ -108,7 +109,7 @@ class Taste:
         theta_NC = np.maximum(of_user_UC[self._user] - count_NC, _TINY)
         theta_NC /= theta_NC.sum(1, keepdims=True)
         observed_IC = self._by_item @ learned_NC
-        expected_IC = self._share_I[:, None] * (self._factor_IG @ (self._by_period @ learned_NC))
+        expected_IC = self._share_I[:, None] * (self._factor_IP @ (self._by_period @ learned_NC))
         self._rate_IC = (observed_IC + _RATE_STRENGTH) / (expected_IC + _RATE_STRENGTH)
         observed_NC = np.maximum(observed_IC[self._item] - learned_NC, 0.0)
         rate_NC = (observed_NC + _RATE_STRENGTH) / (
@@ -116,17 +117,18 @@ class Taste:
         )
         joint_NC = theta_NC * rate_NC
         ratio_N: np.ndarray = joint_NC.sum(1)
-        self.part_NC = joint_NC / np.maximum(ratio_N, _TINY)[:, None]
+        self.share_NC = joint_NC / np.maximum(ratio_N, _TINY)[:, None]
         return ratio_N
 
     def state(self) -> dict[str, np.ndarray]:
         """Return the fitted arrays under their names in rivals.safetensors."""
-        assert self.part_NC is not None
-        return {"part_NC": self.part_NC, "_rate_IC": self._rate_IC, "_theta_UC": self._theta_UC}
+        assert self.share_NC is not None
+        # Stored under its former name, so that a training of an older version can be resumed.
+        return {"part_NC": self.share_NC, "_rate_IC": self._rate_IC, "_theta_UC": self._theta_UC}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Set the arrays of :meth:`state`."""
-        self.part_NC, self._rate_IC, self._theta_UC = (state[name] for name in ("part_NC", "_rate_IC", "_theta_UC"))
+        self.share_NC, self._rate_IC, self._theta_UC = (state[name] for name in ("part_NC", "_rate_IC", "_theta_UC"))
 
     def next_ratio(self, user_B: np.ndarray, item_B: np.ndarray) -> np.ndarray:
         """Return p(i | taste) / p_t(i) (B,) of interactions after the training."""

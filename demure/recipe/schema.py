@@ -30,7 +30,9 @@ class DenoiserRecipe:
     hard: bool = _other(False, "only the likeliest modality of an interaction counts as evidence, in full")
     causal: bool = _other(False, "use earlier interactions alone as evidence, not the whole history")
     rivals: bool = _other(True, "let popularity over time, earlier choices and hidden taste compete with the content")
-    clusters: int = _number(20, 1, 4096, "soft clusters per modality", "planted sets, benchmarks/LOG.md")
+    clusters: int = _number(
+        20, 1, 4096, "maximum number of soft clusters per modality", "planted sets, benchmarks/LOG.md"
+    )
     max_dim: int = _number(
         20, 1, 1024, "maximum number of latent dimensions per modality", "a cap on Gavish and Donoho's threshold, 2014"
     )

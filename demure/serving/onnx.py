@@ -139,9 +139,9 @@ class DemureGraph(Graph):
         share = self.denoiser.popularity_I.log()
         collaborative = self.item_item(history) - share if self.item_item is not None else torch.zeros_like(content)
         if self.content_items is not None:
-            weight_BTM = self.denoiser.evidence_weights(inference)
-            reliance_BM = self.denoiser.modality_reliance(inference, batch)
-            collaborative = self.content_items(collaborative, recent, weight_BTM, reliance_BM, share.exp())
+            weight_BTM = self.denoiser.source_weights(inference)
+            modality_share_BM = self.denoiser.modality_shares(inference, batch)
+            collaborative = self.content_items(collaborative, recent, weight_BTM, modality_share_BM, share.exp())
         return content, self.fusion.collaborative * collaborative + self.content_weight_I * content + share
 
 
@@ -203,7 +203,7 @@ class DenseContentItems(nn.Module):
         collaborative_BI: Tensor,
         items_BT: Tensor,
         weight_BTM: Tensor,
-        reliance_BM: Tensor,
+        modality_share_BM: Tensor,
         popularity_I: Tensor,
     ) -> Tensor:
         valid_BT, index_BT = (items_BT >= 0).float(), items_BT.clamp(min=0)
@@ -214,7 +214,7 @@ class DenseContentItems(nn.Module):
             weight_BT = weight_BT * valid_BT * has_step_I[index_BT]
             total_B1 = weight_BT.sum(1, keepdim=True).clamp(min=1e-12)
             start_BI = zero_BI.scatter_add(1, index_BT, weight_BT)
-            content_BI = content_BI + start_BI @ step_II * (reliance_BM[:, m : m + 1] / total_B1)
+            content_BI = content_BI + start_BI @ step_II * (modality_share_BM[:, m : m + 1] / total_B1)
         share = self.model_parameters.share
         rest_B1 = 1 - share * content_BI.sum(1, keepdim=True)
         ratio_BI = rest_B1 * collaborative_BI.exp() + share * content_BI / popularity_I

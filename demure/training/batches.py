@@ -31,12 +31,12 @@ def draw_pieces(histories: Histories, users: np.ndarray, longest: int, generator
     return np.where(column < lengths[:, None], first[:, None] + column, -1)
 
 
-def hide(positions_BT: np.ndarray, share: float, generator: torch.Generator) -> Tensor:
+def hide(interactions_BT: np.ndarray, share: float, generator: torch.Generator) -> Tensor:
     """Return a mask (B, T) bool, False where hidden: about ``share`` of each history, at least one position.
 
-    ``positions_BT``: items or numbers of interactions, -1 for padding; the mask is True there.
+    ``interactions_BT``: items or numbers of interactions, -1 for padding; the mask is True there.
     """
-    valid_BT = torch.as_tensor(positions_BT >= 0)
+    valid_BT = torch.as_tensor(interactions_BT >= 0)
     order_BT = torch.rand(valid_BT.shape, generator=generator).masked_fill(~valid_BT, 2.0)
     hidden_BT = (order_BT < share) | (order_BT == order_BT.min(dim=1, keepdim=True).values)
     return ~hidden_BT
@@ -63,12 +63,13 @@ def group_similar_lengths(items_BT: np.ndarray, group_cost: int = _GROUP_COST) -
     return split(0, len(order)) if len(order) else []
 
 
-def gather_messages(messages: list[Tensor], positions_BT: np.ndarray, device: torch.device) -> list[Tensor]:
-    """Return the messages of the interactions ``positions_BT``, (B, T, C) for each modality; 0 where -1.
+def gather_messages(messages: list[Tensor], interactions_BT: np.ndarray, device: torch.device) -> list[Tensor]:
+    """Return the messages of the interactions ``interactions_BT``, (B, T, C) for each modality; 0 where -1.
 
     ``messages``: (N, C) for each modality, as ``belief_propagation.propagate_beliefs`` returns them.
     """
-    rows_BT, valid_BT1 = torch.as_tensor(np.maximum(positions_BT, 0)), torch.as_tensor(positions_BT >= 0)[..., None]
+    rows_BT = torch.as_tensor(np.maximum(interactions_BT, 0))
+    valid_BT1 = torch.as_tensor(interactions_BT >= 0)[..., None]
     return [(message_NC[rows_BT] * valid_BT1).to(device) for message_NC in messages]
 
 

@@ -37,12 +37,12 @@ _MAX_NUMBERS = 400_000_000  # interactions x clusters of all modalities: 1.6 GB 
 class InferredBlock:
     """Users of similar history length with the posterior of their interactions.
 
-    ``users`` (B,) numbers of the histories; ``positions_BT`` the numbers of their interactions, -1 after the end;
+    ``users`` (B,) numbers of the histories; ``interactions_BT`` the numbers of their interactions, -1 after the end;
     ``inferred`` the posterior of ``batch`` under ``views``.
     """
 
     users: np.ndarray
-    positions_BT: np.ndarray
+    interactions_BT: np.ndarray
     batch: HistoryBatch
     views: list[CatalogueView]
     inferred: Inference
@@ -65,11 +65,11 @@ def infer_blocks(
     lengths = train.lengths
     users = np.flatnonzero(lengths) if only is None else only[lengths[only] > 0]
     for block in train.group_by_length(users, _MAX_CELLS, int(lengths.max(initial=0))):
-        positions_BT = train.positions(block)
-        own = None if messages is None else gather_messages(messages, positions_BT, device)
-        side = rivals.side_information(positions_BT, device)
+        interactions_BT = train.interaction_numbers(block)
+        cavity_messages = None if messages is None else gather_messages(messages, interactions_BT, device)
+        side = rivals.side_information(interactions_BT, device)
         batch = denoiser.make_batch(torch.as_tensor(train.padded(block)).to(device), side_information=side)
-        yield InferredBlock(block, positions_BT, batch, views, denoiser.infer(batch, views, own))
+        yield InferredBlock(block, interactions_BT, batch, views, denoiser.infer(batch, views, cavity_messages))
 
 
 @torch.no_grad()
@@ -110,8 +110,8 @@ def _messages(denoiser: Denoiser, train: Histories, previous: list[Tensor] | Non
     """Return the messages (N, C) of one pass for each modality, given those of the ``previous`` pass."""
     messages = [torch.zeros(len(train.items), len(channel.clusters.bias)) for channel in denoiser.experts()]
     for block in infer_blocks(denoiser, train, previous, rivals):
-        positions_BT = torch.as_tensor(block.positions_BT)
-        valid_BT = positions_BT >= 0
+        interactions_BT = torch.as_tensor(block.interactions_BT)
+        valid_BT = interactions_BT >= 0
         for message_NC, block_BTC in zip(messages, denoiser.messages(block.inferred, block.views), strict=True):
-            message_NC[positions_BT[valid_BT]] = block_BTC.cpu()[valid_BT]
+            message_NC[interactions_BT[valid_BT]] = block_BTC.cpu()[valid_BT]
     return messages

@@ -167,9 +167,9 @@ def train_epoch(
     total = (recipe.epochs + recipe.offset_epochs) * recipe.epoch_steps
     while state.steps < recipe.epoch_steps:
         with checkpoints.uninterrupted():
-            positions_BT = draw_batch(rivals.train, users, recipe, checkpoints.generator)
-            observed_BT = hide(positions_BT, recipe.held_out, checkpoints.generator)
-            loss = batch_loss(denoiser, rivals, positions_BT, observed_BT, checkpoints.generator, context.processes)
+            interactions_BT = draw_batch(rivals.train, users, recipe, checkpoints.generator)
+            observed_BT = hide(interactions_BT, recipe.held_out, checkpoints.generator)
+            loss = batch_loss(denoiser, rivals, interactions_BT, observed_BT, checkpoints.generator, context.processes)
             where = f"epoch {epoch}, step {state.steps + 1}"
             state.losses.append(checkpoints.optimizer.step(loss, where, "the learning rates", clip=_CLIP))
             state.steps += 1
@@ -184,15 +184,15 @@ def draw_batch(train: Histories, users: np.ndarray, recipe: TrainingRecipe, gene
     At most ``batch_users`` users, fewer where pieces are long: a step costs B x T x T.
     """
     drawn = torch.randint(len(users), (recipe.batch_users,), generator=generator).numpy()
-    positions_BT = draw_pieces(train, users[drawn], recipe.history, generator)
-    positions_BT = positions_BT[: max(1, recipe.batch_pairs // positions_BT.shape[1] ** 2)]
-    return positions_BT[:, : max(int((positions_BT >= 0).sum(1).max()), 1)]
+    interactions_BT = draw_pieces(train, users[drawn], recipe.history, generator)
+    interactions_BT = interactions_BT[: max(1, recipe.batch_pairs // interactions_BT.shape[1] ** 2)]
+    return interactions_BT[:, : max(int((interactions_BT >= 0).sum(1).max()), 1)]
 
 
 def batch_loss(
     denoiser: Denoiser,
     rivals: Rivals,
-    positions_BT: np.ndarray,
+    interactions_BT: np.ndarray,
     observed_BT: torch.Tensor,
     generator: torch.Generator,
     processes: ProcessGroup,
@@ -200,10 +200,10 @@ def batch_loss(
     """Return this process' part of the loss of a batch of training interactions.
 
     The loss is the mean of -log p(i)/p_t(i) over the hidden interactions, in nats, plus the negative log prior per
-    interaction. ``positions_BT``: numbers of the interactions, -1 for padding; ``observed_BT``: False where hidden.
+    interaction. ``interactions_BT``: numbers of the interactions, -1 for padding; ``observed_BT``: False where hidden.
     """
     device = denoiser.popularity_I.device
-    items_BT = np.where(positions_BT >= 0, rivals.train.items[positions_BT], -1)
+    items_BT = np.where(interactions_BT >= 0, rivals.train.items[interactions_BT], -1)
     n_hidden = int(((items_BT >= 0) & ~observed_BT.numpy()).sum())
     views, items_BT = denoiser.sampled_views(items_BT, generator)
     loss = denoiser.negative_log_prior(len(rivals.train.items)) / processes.size
@@ -211,7 +211,7 @@ def batch_loss(
     for group in group_similar_lengths(items_BT[own]):
         rows = own[group]
         longest = max(int((items_BT[rows] >= 0).sum(1).max()), 1)
-        side = rivals.side_information(positions_BT[rows, :longest], device)
+        side = rivals.side_information(interactions_BT[rows, :longest], device)
         part_BT = torch.as_tensor(items_BT[rows, :longest]).to(device)
         batch = denoiser.make_batch(part_BT, observed_BT[rows, :longest].to(device), side)
         log_likelihoods, _ = denoiser.log_likelihood(batch, views)
@@ -226,12 +226,12 @@ def parameter_groups(denoiser: Denoiser, recipe: TrainingRecipe) -> list[dict[st
         "gate": recipe.gate_rate,
         "roundness": recipe.gate_rate,
         "log_metric": recipe.metric_rate,
-        "themes": recipe.cluster_rate,
+        "clusters": recipe.cluster_rate,
         "offset_ID": recipe.offset_rate,
     }
     groups: dict[float, list[torch.nn.Parameter]] = {}
     for name, parameter in denoiser.named_parameters():
         kind = name.rsplit(".", 1)[-1]
-        kind = "themes" if ".clusters." in name and kind in ("weight", "bias") else kind
+        kind = "clusters" if ".clusters." in name and kind in ("weight", "bias") else kind
         groups.setdefault(rates.get(kind, recipe.learning_rate), []).append(parameter)
     return [{"params": parameters, "lr": rate} for rate, parameters in groups.items()]

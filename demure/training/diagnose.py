@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from demure.data.histories import Histories
     from demure.training.rivals import Rivals
 
-"""Probability from which a modality is a point of interest, if its evidence is positive as well."""
 _SUPPORTS = 3
 _LONGEST = 2000
 
@@ -38,14 +37,14 @@ _LONGEST = 2000
 class _Posterior:
     """What the denoiser infers of all training interactions.
 
-    ``probability_NM`` that the modality was among the causes, ``evidence_NM`` nats, ``rival_NR`` probability of each
+    ``probability_NM`` that the modality was among the causes, ``evidence_NM`` nats, ``rival_r_NR`` probability of each
     rival; ``support_NMS`` numbers of the interactions that gave most of a modality's density, -1 where there are fewer,
     ``weight_NMS`` their shares of it.
     """
 
     probability_NM: np.ndarray
     evidence_NM: np.ndarray
-    rival_NR: np.ndarray
+    rival_r_NR: np.ndarray
     support_NMS: np.ndarray
     weight_NMS: np.ndarray
 
@@ -74,7 +73,7 @@ def diagnose(
     _write(folder / "diagnosis.parquet", _diagnosis_columns(dataset, denoiser, train, posterior))
     _write(folder / "supports.parquet", _support_columns(dataset, denoiser, train, posterior))
     _write(folder / "reliance.parquet", _reliance_columns(dataset, denoiser, train, posterior))
-    return mean_shares(denoiser.names, posterior.probability_NM, posterior.rival_NR)
+    return mean_shares(denoiser.names, posterior.probability_NM, posterior.rival_r_NR)
 
 
 @torch.no_grad()
@@ -88,29 +87,29 @@ def _infer(
 ) -> _Posterior:
     N, M = len(train.items), len(denoiser.names)
     probability_NM, evidence_NM = np.zeros((N, M), np.float32), np.zeros((N, M), np.float32)
-    rival_NR = np.zeros((N, denoiser.n_rivals), np.float32)
+    rival_r_NR = np.zeros((N, denoiser.n_rivals), np.float32)
     support_NMS, weight_NMS = np.full((N, M, _SUPPORTS), -1, np.int64), np.zeros((N, M, _SUPPORTS), np.float32)
     parts = train.split_long(longest)
     total, done = int((parts.lengths > 0).sum()), 0
     for block in infer_blocks(denoiser, parts, messages, rivals):
-        positions_BT, inferred = block.positions_BT, block.inferred
-        valid_BT = positions_BT >= 0
-        rows = positions_BT[valid_BT]
+        interactions_BT, inferred = block.interactions_BT, block.inferred
+        valid_BT = interactions_BT >= 0
+        rows = interactions_BT[valid_BT]
         probability_NM[rows] = inferred.r_BTM.cpu().numpy()[valid_BT]
-        ratio_BTM = denoiser.ratio_by_features(inferred, block.views, block.batch)
+        ratio_BTM = denoiser.content_only_ratio(inferred, block.views, block.batch)
         evidence_NM[rows] = ratio_BTM.clamp(min=1e-12).log().cpu().numpy()[valid_BT]
-        rival_NR[rows] = inferred.rival_BTR.cpu().numpy()[valid_BT]
+        rival_r_NR[rows] = inferred.rival_r_BTR.cpu().numpy()[valid_BT]
         best_BTMS, share_BTMS = _supports(denoiser, inferred, block.batch)
-        user_B111 = np.arange(len(positions_BT))[:, None, None, None]
-        support_NMS[rows] = np.where(share_BTMS > 0, positions_BT[user_B111, best_BTMS], -1)[valid_BT]
+        user_B111 = np.arange(len(interactions_BT))[:, None, None, None]
+        support_NMS[rows] = np.where(share_BTMS > 0, interactions_BT[user_B111, best_BTMS], -1)[valid_BT]
         weight_NMS[rows] = share_BTMS[valid_BT]
-        done += len(positions_BT)
+        done += len(interactions_BT)
         listener(Progress("diagnose", done, total))
     present_NM = _present(denoiser, train)
     return _Posterior(
         np.where(present_NM, np.clip(probability_NM, 0.0, 1.0), 0.0),
         np.where(present_NM, evidence_NM, 0.0),
-        rival_NR,
+        rival_r_NR,
         support_NMS,
         weight_NMS,
     )
@@ -124,7 +123,7 @@ def _supports(denoiser: Denoiser, inferred: Inference, batch: HistoryBatch) -> t
     B, T = batch.items_BT.shape
     best_BTMS = np.zeros((B, T, len(denoiser.names), _SUPPORTS), np.int64)
     share_BTMS = np.zeros(best_BTMS.shape, np.float32)
-    weights_BTM = denoiser.evidence_weights(inferred)
+    weights_BTM = denoiser.source_weights(inferred)
     for m, (expert, state) in enumerate(zip(denoiser.experts(), inferred.states, strict=True)):
         top = expert.contributions(state, batch, weights_BTM[..., m]).topk(min(_SUPPORTS, T), dim=1)
         size = top.values.shape[1]
@@ -172,7 +171,7 @@ def _reliance_columns(dataset: Dataset, denoiser: Denoiser, train: Histories, po
     """Return the expected share of each user's choices by each modality and by ``none`` of them; sums to 1."""
     M = posterior.probability_NM.shape[1]
     users = np.flatnonzero(train.lengths > 0)
-    none_N = posterior.rival_NR.sum(1)
+    none_N = posterior.rival_r_NR.sum(1)
     explained_NM = posterior.probability_NM / np.maximum(posterior.probability_NM.sum(1, keepdims=True), 1e-9)
     parts = np.concatenate([explained_NM * (1 - none_N)[:, None], none_N[:, None]], axis=1)
     parts[:, M] += 1 - parts.sum(1)
@@ -193,16 +192,16 @@ def _position_in_history(train: Histories) -> np.ndarray:
     return position_N
 
 
-def mean_shares(names: Sequence[str], probability_NM: np.ndarray, rival_NR: np.ndarray) -> dict[str, float]:
+def mean_shares(names: Sequence[str], probability_NM: np.ndarray, rival_r_NR: np.ndarray) -> dict[str, float]:
     """Return the mean share of the choices that each cause has, summing to 1.
 
     Two modalities at once divide a choice between them. The share that a modality would have where the item lacks it
     goes to popularity.
     """
-    content_N1 = np.maximum(1 - rival_NR.sum(1, keepdims=True, dtype=np.float64), 0.0)
+    content_N1 = np.maximum(1 - rival_r_NR.sum(1, keepdims=True, dtype=np.float64), 0.0)
     content_NM = probability_NM / np.maximum(probability_NM.sum(1, keepdims=True), 1e-9) * content_N1
     shares = {name: float(value) for name, value in zip(names, content_NM.mean(0), strict=True)}
-    shares |= {name: float(value) for name, value in zip(RIVALS, rival_NR.mean(0, dtype=np.float64), strict=False)}
+    shares |= {name: float(value) for name, value in zip(RIVALS, rival_r_NR.mean(0, dtype=np.float64), strict=False)}
     shares[RIVALS[0]] += 1 - sum(shares.values())
     return shares
 

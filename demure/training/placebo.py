@@ -67,8 +67,8 @@ class Placebo:
 
 
 Shares = dict[str, torch.Tensor]
-"""The parameters of the denoiser that say how often each cause is one, by name."""
-_SHARES = ("log_reliance", "log_content", "two_causes")
+"""The parameters of the denoiser that determine the shares of the causes, by name."""
+_SHARES = ("log_cause_prior_K", "log_side_prior_2", "two_causes_logit")
 
 
 def learn_placebo_shares(
@@ -85,10 +85,10 @@ def learn_placebo_shares(
             optimizer = torch.optim.Adam(parameters, lr=_RATE)
             generator = torch.Generator().manual_seed(seed)
             for _ in range(steps):
-                positions_BT = draw_batch(validation.train, validation.kept, recipe, generator)
-                observed_BT = hide(positions_BT, recipe.held_out, generator)
+                interactions_BT = draw_batch(validation.train, validation.kept, recipe, generator)
+                observed_BT = hide(interactions_BT, recipe.held_out, generator)
                 optimizer.zero_grad()
-                loss = batch_loss(denoiser, validation.rivals, positions_BT, observed_BT, generator, ProcessGroup())
+                loss = batch_loss(denoiser, validation.rivals, interactions_BT, observed_BT, generator, ProcessGroup())
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
             shares[name] = {key: denoiser.get_parameter(key).detach().clone() for key in _SHARES}
@@ -187,7 +187,7 @@ def placebo(denoiser: Denoiser, modality: int, random: np.random.Generator, shar
     with permuted_features(denoiser.experts()[modality], random):
         _set_shares(denoiser, shares)
         with torch.no_grad():
-            denoiser.log_reliance[excluded_K] = EXCLUDED
+            denoiser.log_cause_prior_K[excluded_K] = EXCLUDED
         try:
             yield
         finally:
@@ -230,7 +230,7 @@ def _mean_probabilities(denoiser: Denoiser, rivals: Rivals, users: np.ndarray) -
     sums_SM = np.zeros((len(users), len(denoiser.names)))
     for block in infer_blocks(denoiser, parts, None, rivals, only=np.flatnonzero(row >= 0)):
         r_BTM = block.inferred.r_BTM.cpu().numpy()
-        valid_BT = block.positions_BT >= 0
+        valid_BT = block.interactions_BT >= 0
         np.add.at(sums_SM, row[block.users], (r_BTM * valid_BT[..., None]).sum(1))
     means_SM: np.ndarray = sums_SM / np.maximum(rivals.train.lengths[users], 1)[:, None]
     return means_SM

@@ -2,11 +2,12 @@
 
 EM: the responsibilities of all causes weigh the counts of the rivals, the counts give the rivals' density ratios, and
 the ratios give new responsibilities. The ratios of the content stay fixed meanwhile and come first, so that a rival
-learns what the content leaves. Counts fit the choices that they are made of far too well; therefore the taste ratios of
-each user come from clusters of other users (cross-fitting in ``_FOLDS`` parts), also those of the validation choices.
+learns what the content leaves. A count fits the choice that it contains too well. So each user's taste ratios
+come from clusters that were learned without this user (cross-fitting in ``_FOLDS`` parts). The same holds for
+validation choices.
 
-Shape suffixes: N training interactions, B users of a batch, T positions, U users, I items, G periods, R rivals
-(popularity, transition, taste), M modalities, K = R + M causes, C taste clusters, W previous items.
+Shape suffixes: N training interactions, B users of a batch, T positions, U users, I items, P the whole time and the
+periods, R rivals (popularity, transition, taste), M modalities, K = R + M causes, C taste clusters, W previous items.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 _FOLDS = 3
 _FIRST_STEPS, _STEPS, _FOLD_STEPS = 10, 40, 12  # of EM: without rivals, with all, and again for the taste of each fold
-_CLUSTERS = 24
+_TASTE_CLUSTERS = 24
 _MAX_CELLS = 1_500_000  # users x longest x longest of a batch
 _LONGEST = 2000
 
@@ -69,37 +70,38 @@ class Rivals:
         self._models: _Models | None = None
         self._r_NK = np.zeros((0, 0))
 
-    def side_information(self, positions_BT: np.ndarray, device: torch.device | str = "cpu") -> SideInformation:
+    def side_information(self, interactions_BT: np.ndarray, device: torch.device | str = "cpu") -> SideInformation:
         """Return periods and rival ratios of the training interactions with these numbers, -1 for padding."""
-        clipped_BT = np.maximum(positions_BT, 0)
-        period_BT = torch.as_tensor(np.where(positions_BT >= 0, self.period_N[clipped_BT], 0)).to(device)
+        clipped_BT = np.maximum(interactions_BT, 0)
+        period_BT = torch.as_tensor(np.where(interactions_BT >= 0, self.period_N[clipped_BT], 0)).to(device)
         if self.ratio_NR is None:
             return SideInformation(period_BT, None)
         return SideInformation(period_BT, torch.as_tensor(self.ratio_NR[clipped_BT]).to(device))
 
     def side_information_with_next(
         self,
-        positions_BT: np.ndarray,
+        interactions_BT: np.ndarray,
         users_B: np.ndarray,
         items_B: np.ndarray,
         times_B: np.ndarray | None,
         device: torch.device | str = "cpu",
     ) -> SideInformation:
-        """Return the same (B, T + 1) with one more choice at the end of each history: ``items_B`` of ``users_B``."""
-        before = self.side_information(positions_BT)
-        length_B = (positions_BT >= 0).sum(1)
-        rows = np.arange(len(positions_BT))
+        """Like `side_information`, with one more choice (`items_B`) after each history: shape (B, T + 1)."""
+        before = self.side_information(interactions_BT)
+        length_B = (interactions_BT >= 0).sum(1)
+        rows = np.arange(len(interactions_BT))
         period_BT = np.concatenate([before.period_BT.numpy(), np.zeros((len(rows), 1), np.int64)], 1)
         period_B = self.periods.assign(times_B, len(rows))
         period_BT[rows, length_B] = period_B
-        if self._models is None or before.rival_BTR is None:
+        if self._models is None or before.rival_ratio_BTR is None:
             return SideInformation(torch.as_tensor(period_BT).to(device), None)
-        ratio_BTR = np.concatenate([before.rival_BTR.numpy(), np.ones((len(rows), 1, len(RIVALS)), np.float32)], 1)
+        next_B1R = np.ones((len(rows), 1, len(RIVALS)), np.float32)
+        ratio_BTR = np.concatenate([before.rival_ratio_BTR.numpy(), next_B1R], 1)
         previous_BW = np.full((len(rows), WINDOW), -1)
         for gap in range(WINDOW):
             long = length_B > gap
-            previous_BW[long, gap] = self.train.items[positions_BT[rows[long], length_B[long] - 1 - gap]]
-        factor_B = self.periods.factor_IG[items_B, period_B]
+            previous_BW[long, gap] = self.train.items[interactions_BT[rows[long], length_B[long] - 1 - gap]]
+        factor_B = self.periods.factor_IP[items_B, period_B]
         taste_B = np.ones(len(rows))
         for fold, taste in enumerate(self._models.fold_tastes):
             own = self._fold_U[users_B] == fold
@@ -110,7 +112,7 @@ class Rivals:
         return SideInformation(torch.as_tensor(period_BT).to(device), torch.as_tensor(ratio_BTR).to(device))
 
     def fit(self, denoiser: Denoiser) -> None:
-        """Fit the rivals beside the content as ``denoiser`` has learned it; fitted again, go on from the last fit."""
+        """Fit the rivals with the content ratios of `denoiser` fixed. A second call starts from the last fit."""
         ratio_NM = self._content_ratios(denoiser)
         shape = (len(ratio_NM), len(RIVALS))
         if self._models is None:
@@ -121,30 +123,31 @@ class Rivals:
         models = self._models
         everyone_N = np.ones(shape[0])
         for _ in range(_STEPS):
-            density_NR = self._maximise(models, models.taste, self._r_NK, everyone_N)
-            self._r_NK = self._expect(self._r_NK, density_NR, ratio_NM, denoiser)
-        ratio_NR = density_NR.astype(np.float32)
+            ratio_NR = self._maximise(models, models.taste, self._r_NK, everyone_N)
+            self._r_NK = self._expect(self._r_NK, ratio_NR, ratio_NM, denoiser)
+        crossfit_ratio_NR = ratio_NR.astype(np.float32)
         for fold, taste in enumerate(models.fold_tastes):
-            r_NK, taste.part_NC = self._r_NK, models.taste.part_NC
+            r_NK, taste.share_NC = self._r_NK, models.taste.share_NC
             others_N = (self._fold_U[self._user_N] != fold).astype(np.float64)
             for _ in range(_FOLD_STEPS):
-                density_NR = self._maximise(models, taste, r_NK, others_N)
-                r_NK = self._expect(r_NK, density_NR, ratio_NM, denoiser)
+                ratio_NR = self._maximise(models, taste, r_NK, others_N)
+                r_NK = self._expect(r_NK, ratio_NR, ratio_NM, denoiser)
             own_N = others_N == 0
-            ratio_NR[own_N] = density_NR[own_N]
-        self.ratio_NR = ratio_NR
+            crossfit_ratio_NR[own_N] = ratio_NR[own_N]
+        self.ratio_NR = crossfit_ratio_NR
 
     @staticmethod
-    def _maximise(models: _Models, taste: Taste, r_NK: np.ndarray, learned_N: np.ndarray) -> np.ndarray:
+    def _maximise(models: _Models, taste: Taste, r_NK: np.ndarray, learn_mask_N: np.ndarray) -> np.ndarray:
         """Update the counts by the responsibilities and return the density ratios (N, R).
 
-        ``taste`` learns its clusters from the interactions where ``learned_N`` is 1.
+        ``taste`` learns its clusters from the interactions where ``learn_mask_N`` is 1.
         """
-        # A pair of choices would confirm itself if its own responsibility weighed it: weigh by what the content leaves.
-        left_N = 1 - r_NK[:, 3:].sum(1) / np.maximum(1 - r_NK[:, 1], 1e-6)
+        # If a choice pair's own responsibility weighed it, the pair would confirm itself. So this weight is the share
+        # that the content does not explain.
+        left_N = 1 - r_NK[:, len(RIVALS) :].sum(1) / np.maximum(1 - r_NK[:, 1], 1e-6)
         popularity_N = models.popularity.update(r_NK[:, 0])
         transition_N = models.transition.update(left_N)
-        return np.stack([popularity_N, transition_N, taste.update(r_NK[:, 2], learned_N)], 1)
+        return np.stack([popularity_N, transition_N, taste.update(r_NK[:, 2], learn_mask_N)], 1)
 
     def save(self, path: Path) -> None:
         """Write the fit to ``path``, for a training that is resumed."""
@@ -166,10 +169,10 @@ class Rivals:
             model.restore(strip_prefix(arrays, f"{number}."))
 
     def _build_models(self) -> _Models:
-        train, factor_IG = self.train, self.periods.factor_IG
-        factor_N = factor_IG[train.items, self.period_N]
+        train, factor_IP = self.train, self.periods.factor_IP
+        factor_N = factor_IP[train.items, self.period_N]
         shape_UI = (self.n_users, self.n_items)
-        taste = Taste(self._user_N, train.items, shape_UI, self.period_N, factor_IG, _CLUSTERS, self._seed)
+        taste = Taste(self._user_N, train.items, shape_UI, self.period_N, factor_IP, _TASTE_CLUSTERS, self._seed)
         return _Models(
             Popularity(train.items, self.period_N, self.periods),
             Transition(train, self._user_N, self.n_items, factor_N),
@@ -183,16 +186,18 @@ class Rivals:
         views, device = denoiser.views(), denoiser.popularity_I.device
         ratio_NM = np.ones((len(self.train.items), len(denoiser.names)))
         for users in self.train.group_by_length(np.flatnonzero(self.train.lengths), _MAX_CELLS, _LONGEST):
-            positions_BT = self.train.positions(users, _LONGEST)
+            interactions_BT = self.train.interaction_numbers(users, _LONGEST)
             items_BT = torch.as_tensor(self.train.padded(users, _LONGEST)).to(device)
-            batch = denoiser.make_batch(items_BT, side_information=self.side_information(positions_BT, device))
+            batch = denoiser.make_batch(items_BT, side_information=self.side_information(interactions_BT, device))
             inferred = denoiser.infer(batch, views)
-            valid_BT = positions_BT >= 0
-            ratio_NM[positions_BT[valid_BT]] = inferred.ratio_BTM.cpu().numpy()[valid_BT]
+            valid_BT = interactions_BT >= 0
+            ratio_NM[interactions_BT[valid_BT]] = inferred.ratio_BTM.cpu().numpy()[valid_BT]
         return ratio_NM
 
     @torch.no_grad()
-    def _expect(self, r_NK: np.ndarray, rival_NR: np.ndarray, ratio_NM: np.ndarray, denoiser: Denoiser) -> np.ndarray:
+    def _expect(
+        self, r_NK: np.ndarray, rival_ratio_NR: np.ndarray, ratio_NM: np.ndarray, denoiser: Denoiser
+    ) -> np.ndarray:
         """Return new responsibilities (N, K) of single causes, one step of the fixed point.
 
         Two causes at once are left to the denoiser.
@@ -201,8 +206,8 @@ class Rivals:
         counts_NK = np.zeros_like(r_NK)
         if denoiser.settings.denoise and denoiser.settings.reliance:
             counts_NK = (self._models.taste.by_user_UN @ r_NK)[self._user_N] - r_NK
-        device = denoiser.log_reliance.device
-        reliance_NK = denoiser.reliance_from_counts(torch.as_tensor(counts_NK).to(device)).cpu().numpy()
-        joint_NK = reliance_NK * np.concatenate([rival_NR, ratio_NM], 1)
+        device = denoiser.log_cause_prior_K.device
+        share_NK = denoiser.shares_from_counts(torch.as_tensor(counts_NK).to(device)).cpu().numpy()
+        joint_NK = share_NK * np.concatenate([rival_ratio_NR, ratio_NM], 1)
         responsibilities_NK: np.ndarray = joint_NK / joint_NK.sum(1, keepdims=True)
         return responsibilities_NK

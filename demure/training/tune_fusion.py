@@ -158,7 +158,7 @@ class _Tuner:
         def density(parameters: ContentItemParameters) -> np.ndarray:
             density_SI, changed = np.empty_like(collaborative_SI), model.with_parameters(parameters)
             for rows, reading in readings:
-                parts_BMI = changed.density(reading.items_BT, reading.weight_BTM, reading.reliance_BM)
+                parts_BMI = changed.density(reading.items_BT, reading.weight_BTM, reading.modality_share_BM)
                 density_SI[rows] = parts_BMI.sum(1)
             return density_SI
 

@@ -75,25 +75,25 @@ class Validation:
         generator = torch.Generator().manual_seed(self.seed)
         values = [np.zeros(0)]
         for number, users in enumerate(self.train.group_by_length(self.users, _MAX_CELLS, self.longest)):
-            items_BT, own = self.train.padded(users, self.longest), None
-            positions_BT = self.train.positions(users, self.longest)
+            items_BT, cavity_messages = self.train.padded(users, self.longest), None
+            interactions_BT = self.train.interaction_numbers(users, self.longest)
             if self.by_split:
                 if messages is not None:
-                    with_target_BT = np.pad(positions_BT, ((0, 0), (0, 1)), constant_values=-1)
-                    own = gather_messages(messages, with_target_BT, device)
+                    with_target_BT = np.pad(interactions_BT, ((0, 0), (0, 1)), constant_values=-1)
+                    cavity_messages = gather_messages(messages, with_target_BT, device)
                 first = self.valid.indptr[users]
                 targets_B = self.valid.items[first]
                 times_B = None if self.valid.times is None else self.valid.times[first]
-                side = self.rivals.side_information_with_next(positions_BT, users, targets_B, times_B, device)
+                side = self.rivals.side_information_with_next(interactions_BT, users, targets_B, times_B, device)
                 items_BT, mask_BT = append_targets(items_BT, targets_B)
                 observed_BT = torch.as_tensor(mask_BT)
             else:
-                side = self.rivals.side_information(positions_BT, device)
+                side = self.rivals.side_information(interactions_BT, device)
                 observed_BT = hide(items_BT, self.held_out, generator)
             # Only here: every process draws the same random numbers for all groups.
             if number % self.processes.size != self.processes.rank:
                 continue
             batch = denoiser.make_batch(torch.as_tensor(items_BT).to(device), observed_BT.to(device), side)
-            log_ratios, _ = denoiser.log_likelihood(batch, views, own)
+            log_ratios, _ = denoiser.log_likelihood(batch, views, cavity_messages)
             values.append(log_ratios.double().cpu().numpy())
         return np.concatenate(values)

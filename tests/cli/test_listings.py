@@ -32,7 +32,7 @@ def test_a_recipe_in_full_has_every_key_with_its_meaning(capsys):
     shown = capsys.readouterr().out
     assert "  epochs: 2 " in shown
     assert "  patience: 3 " in shown
-    assert "# soft clusters per modality (1 to 4096)" in shown
+    assert "# maximum number of soft clusters per modality (1 to 4096)" in shown
 
 
 @pytest.mark.parametrize("width", [80, 160])

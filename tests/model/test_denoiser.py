@@ -12,7 +12,7 @@ from support.small_models import ITEMS, inferred, small_denoiser, small_historie
 
 from demure.model.batch import HistoryBatch, SideInformation
 from demure.model.denoiser import Denoiser
-from demure.model.pairs import catalogue_factors, inverse_lifts, pair_factors
+from demure.model.pairs import catalogue_factors, compute_inverse_lifts, pair_factors
 
 THREE = ("audio", "image", "text")
 
@@ -38,7 +38,7 @@ def test_posterior_against_the_list_of_all_causes(count, rivals, seed):
     random = np.random.default_rng(seed)
     reliance = random.dirichlet(np.ones(n_rivals + count))
     rival, ratio = np.exp(random.normal(0, 2, n_rivals)), np.exp(random.normal(0, 2, count))
-    terms = causes_by_hand(float(torch.sigmoid(denoiser.two_causes)), reliance, rival, ratio)
+    terms = causes_by_hand(float(torch.sigmoid(denoiser.two_causes_logit)), reliance, rival, ratio)
     inputs = [torch.tensor(part).float()[None, None] for part in (ratio, rival, reliance)]
     r, rival_r, total = denoiser.posterior(*inputs, torch.ones(1, 1, count))
     assert float(total) == pytest.approx(sum(terms.values()), rel=1e-4)
@@ -72,8 +72,8 @@ def test_a_choice_that_a_rival_explains_is_the_rivals_and_not_a_point_of_interes
         batch = denoiser.make_batch(items, side_information=SideInformation(torch.zeros_like(items), rival))
         inference = denoiser.infer(batch, denoiser.views())
         flat = denoiser.infer(denoiser.make_batch(items), denoiser.views())
-        assert int(inference.rival_BTR[0, 2].argmax()) == k
-        assert float(inference.rival_BTR[0, 2, k]) > 0.95
+        assert int(inference.rival_r_BTR[0, 2].argmax()) == k
+        assert float(inference.rival_r_BTR[0, 2, k]) > 0.95
         assert (inference.r_BTM[0, 2] < flat.r_BTM[0, 2]).all()
         assert float(inference.total_BT[0, 2]) > 10 * float(flat.total_BT[0, 2])
 
@@ -86,7 +86,7 @@ def test_unknown_rivals_have_the_ratio_of_the_popularity():
         denoiser.infer(denoiser.make_batch(items, side_information=side), denoiser.views()) for side in (None, flat)
     )
     assert torch.equal(without.r_BTM, with_flat.r_BTM)
-    assert torch.equal(without.rival_BTR, with_flat.rival_BTR)
+    assert torch.equal(without.rival_r_BTR, with_flat.rival_r_BTR)
 
 
 def test_without_rivals_popularity_alone_competes():
@@ -96,7 +96,7 @@ def test_without_rivals_popularity_alone_competes():
     inference, quiet = (
         denoiser.infer(denoiser.make_batch(items, side_information=side), denoiser.views()) for side in (loud, None)
     )
-    assert inference.rival_BTR.shape == (2, 6, 1)
+    assert inference.rival_r_BTR.shape == (2, 6, 1)
     assert torch.equal(inference.r_BTM, quiet.r_BTM)
 
 
@@ -160,9 +160,9 @@ def test_shares_are_smoothed_counts():
     """By hand: the content caused 2 of 4 choices, and its prior is 3 of 4: 5 of 8. Within, text caused all, and the
     prior is 1.5 to 0.5."""
     denoiser = small_denoiser(missing=0.0, rivals=False)
-    denoiser.log_content.copy_(torch.tensor([1.0, 3.0]).log())
-    denoiser.log_reliance.copy_(torch.tensor([7.0, 1.5, 0.5]).log())
-    shares = denoiser.reliance_from_counts(torch.tensor([[2.0, 0.0, 2.0], [0.0, 0.0, 0.0]]))
+    denoiser.log_side_prior_2.copy_(torch.tensor([1.0, 3.0]).log())
+    denoiser.log_cause_prior_K.copy_(torch.tensor([7.0, 1.5, 0.5]).log())
+    shares = denoiser.shares_from_counts(torch.tensor([[2.0, 0.0, 2.0], [0.0, 0.0, 0.0]]))
     expected = [[3 / 8, 5 / 8 * 1.5 / 4, 5 / 8 * 2.5 / 4], [1 / 4, 3 / 4 * 0.75, 3 / 4 * 0.25]]
     np.testing.assert_allclose(shares, expected, rtol=1e-5)
 
@@ -170,12 +170,12 @@ def test_shares_are_smoothed_counts():
 def test_shares_sum_to_one():
     denoiser = small_denoiser(THREE)
     counts = torch.rand(7, 6, generator=torch.manual_seed(0)) * 20
-    shares = denoiser.reliance_from_counts(counts)
+    shares = denoiser.shares_from_counts(counts)
     assert (shares > 0).all()
     np.testing.assert_allclose(shares.sum(-1), 1, rtol=1e-5)
     more = counts.clone()
     more[:, 1] += 5
-    assert (denoiser.reliance_from_counts(more)[:, 1] > shares[:, 1]).all()
+    assert (denoiser.shares_from_counts(more)[:, 1] > shares[:, 1]).all()
 
 
 def test_reliance_is_a_smoothed_count_of_the_others():
@@ -183,8 +183,8 @@ def test_reliance_is_a_smoothed_count_of_the_others():
     denoiser = small_denoiser(missing=0.0, rivals=False)
     r = torch.tensor([[[0.9, 0.0], [0.5, 0.25], [0.2, 0.8]]])
     rival_r = torch.tensor([[[0.1], [0.25], [0.0]]])
-    reliance = denoiser.reliance(r, rival_r, HistoryBatch.build(torch.tensor([[3, 4, 3]]), ordered=True))
-    first, second = denoiser.reliance_from_counts(torch.tensor([[0.25, 0.5, 0.25], [0.1, 1.1, 0.8]]))
+    reliance = denoiser.cause_shares(r, rival_r, HistoryBatch.build(torch.tensor([[3, 4, 3]]), ordered=True))
+    first, second = denoiser.shares_from_counts(torch.tensor([[0.25, 0.5, 0.25], [0.1, 1.1, 0.8]]))
     np.testing.assert_allclose(reliance[0], torch.stack([first, second, first]), rtol=1e-5)
 
 
@@ -296,13 +296,13 @@ def test_denoising_off_counts_everything_in_full():
     plain = small_denoiser(denoise=False)
     items = small_histories([9, 6])
     before = inferred(plain, items)
-    plain.log_reliance.copy_(torch.tensor([0.0, 0.0, 0.0, 2.0, -2.0]))
+    plain.log_cause_prior_K.copy_(torch.tensor([0.0, 0.0, 0.0, 2.0, -2.0]))
     after = inferred(plain, items)
     assert torch.equal(after["ratio"], before["ratio"])
     assert not torch.equal(after["r"], before["r"])
     denoising = small_denoiser()
     first = inferred(denoising, items)
-    denoising.log_reliance.copy_(torch.tensor([0.0, 0.0, 0.0, 2.0, -2.0]))
+    denoising.log_cause_prior_K.copy_(torch.tensor([0.0, 0.0, 0.0, 2.0, -2.0]))
     assert not torch.equal(inferred(denoising, items)["ratio"], first["ratio"])
 
 
@@ -371,12 +371,12 @@ def test_two_causes_are_a_density_where_modalities_are_not_independent(seed, mon
         views.append(replace(view, q_IC=q_IC, prior_GC=(view.weight_I @ q_IC)[None]))
     batch = denoiser.make_batch(small_histories([6, 9], seed=seed))
     inference = denoiser.infer(batch, views)
-    weights = denoiser.evidence_weights(inference)
+    weights = denoiser.source_weights(inference)
     experts = enumerate(zip(denoiser.experts(), inference.states, views, strict=True))
     densities = [c.catalogue_ratios(state, view, batch, weights[..., m])[1] for m, (c, state, view) in experts]
     both = (densities[0] @ views[0].q_IC.T) * (densities[1] @ views[1].q_IC.T)
-    lifts = inverse_lifts(denoiser.pairs, views)
-    (factor,) = catalogue_factors(denoiser.pairs, lifts, denoiser.experts(), densities, views)
+    inverse_lifts = compute_inverse_lifts(denoiser.pairs, views)
+    (factor,) = catalogue_factors(denoiser.pairs, inverse_lifts, denoiser.experts(), densities, views)
     sums = (denoiser.popularity_I * both * factor).sum(-1)
     torch.testing.assert_close(sums, torch.ones(2), rtol=1e-4, atol=1e-4)
     assert ((denoiser.popularity_I * both).sum(-1) - 1).abs().max() > 0.01
@@ -387,7 +387,7 @@ def test_without_one_of_the_modalities_the_factor_is_1():
     inference = denoiser.infer(denoiser.make_batch(small_histories([10])), denoiser.views())
     present = torch.stack([state.present_BT for state in inference.states], -1)
     shares = [state.clusters.share_BTC for state in inference.states]
-    lifts = inverse_lifts(denoiser.pairs, denoiser.views())
-    (factor,) = pair_factors(denoiser.pairs, lifts, denoiser.experts(), shares, present)
+    inverse_lifts = compute_inverse_lifts(denoiser.pairs, denoiser.views())
+    (factor,) = pair_factors(denoiser.pairs, inverse_lifts, denoiser.experts(), shares, present)
     assert (factor[present.prod(-1) == 0] == 1).all()
     assert (factor[present.prod(-1) == 1] != 1).all()

@@ -18,7 +18,7 @@ def without_offsets(**options):
 
 @pytest.fixture
 def large(monkeypatch):
-    monkeypatch.setattr(module, "LARGE", 10)
+    monkeypatch.setattr(module, "MAX_FULL_CATALOGUE", 10)
 
 
 def test_all_items_as_candidates_give_the_same_likelihood_from_the_items_at_hand(monkeypatch):
@@ -27,7 +27,7 @@ def test_all_items_as_candidates_give_the_same_likelihood_from_the_items_at_hand
     items = small_histories([9, 4, 6]).numpy()
     observed = torch.rand(items.shape, generator=torch.manual_seed(0)) < 0.7
     expected, held = denoiser.log_likelihood(denoiser.make_batch(torch.as_tensor(items), observed), denoiser.views())
-    monkeypatch.setattr(module, "LARGE", 10)
+    monkeypatch.setattr(module, "MAX_FULL_CATALOGUE", 10)
     generator = torch.Generator().manual_seed(0)
     views, numbered = denoiser.sampled_views(items, generator)
     assert (numbered >= 0).tolist() == (items >= 0).tolist()
@@ -50,7 +50,7 @@ def test_many_samples_of_candidates_come_near_all(monkeypatch):
     observed = torch.arange(items.shape[1]) % 3 > 0
     observed = observed.expand(items.shape)
     exact, _ = denoiser.log_likelihood(denoiser.make_batch(torch.as_tensor(items), observed), denoiser.views())
-    monkeypatch.setattr(module, "LARGE", 10)
+    monkeypatch.setattr(module, "MAX_FULL_CATALOGUE", 10)
     generator, total = torch.Generator().manual_seed(0), []
     with torch.no_grad():
         for _ in range(100):

@@ -11,7 +11,7 @@ from demure.training.run import train
 def test_without_reliance_users_do_not_differ():
     denoiser = small_denoiser(reliance=False)
     responsibilities, others = torch.rand(4, 8, 2), torch.rand(4, 8, 3)
-    shares = denoiser.reliance(responsibilities, others, denoiser.make_batch(small_histories([8] * 4)))
+    shares = denoiser.cause_shares(responsibilities, others, denoiser.make_batch(small_histories([8] * 4)))
     assert torch.allclose(shares, shares[:1, :1].expand_as(shares))
     assert torch.allclose(shares.sum(-1), torch.ones(4, 8))
     interactions = inferred(denoiser, small_histories([8] * 4))["r"]
@@ -24,7 +24,7 @@ def test_exclusive_causes_sum_to_one_at_most():
     assert (exclusive.sum(-1) <= 1 + 1e-6).all()
     both = small_denoiser(missing=0.0)
     with torch.no_grad():
-        both.two_causes.fill_(3.0)
+        both.two_causes_logit.fill_(3.0)
     assert (inferred(both, items)["r"].sum(-1) > 1.05).any()
 
 
@@ -32,7 +32,7 @@ def test_hard_evidence_is_all_or_nothing():
     denoiser = small_denoiser(hard=True)
     items = small_histories([9, 5, 7])
     inference = denoiser.infer(denoiser.make_batch(items), denoiser.views())
-    weights = denoiser.evidence_weights(inference)
+    weights = denoiser.source_weights(inference)
     assert set(weights.unique().tolist()) <= {0.0, 1.0}
     present = torch.stack([state.present_BT for state in inference.states], -1)
     assert (weights <= present).all()

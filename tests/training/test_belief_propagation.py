@@ -165,7 +165,7 @@ def test_long_histories_are_inferred_in_parts():
     whole = histories_of([range(10), [3, 4]])
     parts = whole.split_long(4)
     blocks = list(infer_blocks(small_denoiser(), parts, None, Rivals(whole, ITEMS, 0)))
-    positions = [block.positions_BT for block in blocks]
+    positions = [block.interactions_BT for block in blocks]
     assert sorted(np.concatenate([part[part >= 0] for part in positions])) == list(range(12))
     assert max(part.shape[1] for part in positions) <= 4
 
@@ -201,7 +201,7 @@ def test_evidence_is_of_the_content_whatever_the_messages():
     views = denoiser.views()
     inference = denoiser.infer(context, views)
     torch.testing.assert_close(
-        denoiser.ratio_by_features(inference, views, context), inference.ratio_BTM, rtol=1e-4, atol=1e-5
+        denoiser.content_only_ratio(inference, views, context), inference.ratio_BTM, rtol=1e-4, atol=1e-5
     )
     loud = torch.zeros(ITEMS, 4)
     loud[:, 0] = 1e4  # far beyond the evidence of any features
@@ -217,5 +217,5 @@ def test_evidence_is_of_the_content_whatever_the_messages():
         expected = torch.where(
             state.present_BT > 0, scale * (points + (1 - gate) * themes), inference.ratio_BTM[..., m]
         )
-        got = denoiser.ratio_by_features(inference, views, context)[..., m]
+        got = denoiser.content_only_ratio(inference, views, context)[..., m]
         torch.testing.assert_close(got[context.valid_BT > 0], expected[context.valid_BT > 0], rtol=1e-3, atol=1e-4)

@@ -85,7 +85,7 @@ def test_the_tables_hold_what_the_model_infers(timed, tmp_path, monkeypatch, riv
     dataset = Dataset.load(timed)
     views, train_part = denoiser.views(), dataset.histories("train")
     for user in (0, 7, 31):
-        positions = train_part.positions(np.array([user]))
+        positions = train_part.interaction_numbers(np.array([user]))
         context = denoiser.make_batch(
             torch.as_tensor(train_part.items[positions]), side_information=fitted.side_information(positions)
         )
@@ -100,8 +100,8 @@ def test_the_tables_hold_what_the_model_infers(timed, tmp_path, monkeypatch, riv
 
 def test_a_choice_against_the_content_is_no_point_of_interest(loaded, tmp_path, monkeypatch):
     """However probable: where the density ratio is below 1, whoever relies on the modality chose for another reason."""
-    denoiser, real = loaded.recommender.denoiser, Denoiser.ratio_by_features
-    monkeypatch.setattr(Denoiser, "ratio_by_features", lambda self, *arguments: real(self, *arguments).clamp(max=0.9))
+    denoiser, real = loaded.recommender.denoiser, Denoiser.content_only_ratio
+    monkeypatch.setattr(Denoiser, "content_only_ratio", lambda self, *arguments: real(self, *arguments).clamp(max=0.9))
     module.diagnose(denoiser, loaded.dataset, tmp_path, silent, flat(loaded))
     frame = pd.read_parquet(tmp_path / "diagnosis.parquet")
     assert (frame["poi_probability"] >= 0.5).any()

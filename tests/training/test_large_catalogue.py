@@ -10,7 +10,7 @@ from demure.training.run import train
 
 @pytest.fixture
 def large(monkeypatch):
-    monkeypatch.setattr(module, "LARGE", 10)
+    monkeypatch.setattr(module, "MAX_FULL_CATALOGUE", 10)
 
 
 def test_a_run_on_a_large_catalogue_learns_has_no_offsets_and_is_the_same_again(large, timed, tmp_path):

@@ -72,8 +72,8 @@ def test_a_placebo_has_shares_of_its_own_and_leaves_the_model_as_it_was():
     before = copied(denoiser)
     shares = {key: torch.full_like(denoiser.get_parameter(key), 0.5) for key in module._SHARES}
     with module.placebo(denoiser, 0, np.random.default_rng(0), shares):
-        assert denoiser.log_reliance[0] == 0.5
-        assert denoiser.two_causes == 0.5
+        assert denoiser.log_cause_prior_K[0] == 0.5
+        assert denoiser.two_causes_logit == 0.5
         assert denoiser.admitted_K().tolist() == [1.0] * denoiser.n_rivals + [1.0, 0.0]
     after = denoiser.state_dict()
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items())

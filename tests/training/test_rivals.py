@@ -41,7 +41,7 @@ def rivals():
 def next_choices(rivals, item=LINK[1], length=4):
     """Every user's first choices and then ``item``."""
     users = np.arange(USERS)
-    positions = rivals.train.positions(users)[:, :length]
+    positions = rivals.train.interaction_numbers(users)[:, :length]
     return rivals.side_information_with_next(positions, users, np.full(USERS, item), None)
 
 
@@ -49,9 +49,9 @@ def test_before_the_fit_there_are_no_ratios():
     flat = Rivals(linked(), ITEMS, 0)
     assert flat.ratio_NR is None
     side = flat.side_information(np.array([[0, 1, -1]]))
-    assert side.rival_BTR is None
+    assert side.rival_ratio_BTR is None
     assert side.period_BT.tolist() == [[0, 0, 0]]
-    assert next_choices(flat).rival_BTR is None
+    assert next_choices(flat).rival_ratio_BTR is None
 
 
 def test_every_training_choice_has_three_ratios(rivals):
@@ -70,30 +70,30 @@ def test_a_link_is_the_transitions(rivals):
 def test_the_side_information_of_a_batch_is_that_of_its_choices(rivals):
     positions = np.array([[3, 4, -1], [10, -1, -1]])
     side = rivals.side_information(positions)
-    assert np.array_equal(side.rival_BTR.numpy()[positions >= 0], rivals.ratio_NR[[3, 4, 10]])
+    assert np.array_equal(side.rival_ratio_BTR.numpy()[positions >= 0], rivals.ratio_NR[[3, 4, 10]])
     assert side.period_BT.shape == (2, 3)
 
 
 def test_the_next_choice_is_predicted_by_the_choices_before_it(rivals):
     """33 is to be expected after 5, at the end of the histories that have it; others are not."""
     users = np.arange(USERS)
-    ratios = next_choices(rivals).rival_BTR.numpy()
+    ratios = next_choices(rivals).rival_ratio_BTR.numpy()
     assert ratios.shape == (USERS, 5, 3)
-    assert np.array_equal(ratios[:, :4], rivals.ratio_NR[rivals.train.positions(users)[:, :4]])
+    assert np.array_equal(ratios[:, :4], rivals.ratio_NR[rivals.train.interaction_numbers(users)[:, :4]])
     assert ratios[1::2, 4, 1].min() > 3
     assert ratios[::2, 4, 1].max() < 2
-    other = next_choices(rivals, item=20).rival_BTR.numpy()
+    other = next_choices(rivals, item=20).rival_ratio_BTR.numpy()
     assert other[1::2, 4, 1].max() < 2
 
 
 def test_histories_of_other_lengths_have_the_new_choice_at_their_end(rivals):
     positions, items = np.array([[0, 1, 2], [8, -1, -1], [-1, -1, -1]]), np.array([1, 2, 3])
-    together = rivals.side_information_with_next(positions, np.arange(3), items, None).rival_BTR
+    together = rivals.side_information_with_next(positions, np.arange(3), items, None).rival_ratio_BTR
     assert np.array_equal(together[0, :3].numpy(), rivals.ratio_NR[:3])
     for row, length in enumerate([3, 1, 0]):
         own = slice(row, row + 1)
-        alone = rivals.side_information_with_next(positions[own, :length], np.array([row]), items[own], None).rival_BTR
-        assert torch.equal(together[row, : length + 1], alone[0])
+        alone = rivals.side_information_with_next(positions[own, :length], np.array([row]), items[own], None)
+        assert torch.equal(together[row, : length + 1], alone.rival_ratio_BTR[0])
     assert together[2, 0, 1] == 1  # nothing before it
 
 
@@ -116,7 +116,7 @@ def test_saved_and_read_back_they_predict_the_same(rivals, tmp_path):
     again = Rivals(rivals.train, ITEMS, 0)
     again.load(tmp_path / "rivals.safetensors")
     assert np.array_equal(again.ratio_NR, rivals.ratio_NR)
-    assert torch.equal(next_choices(again).rival_BTR, next_choices(rivals).rival_BTR)
+    assert torch.equal(next_choices(again).rival_ratio_BTR, next_choices(rivals).rival_ratio_BTR)
 
 
 def test_fitted_again_it_makes_no_difference_whether_they_were_read_back(tmp_path):
@@ -128,7 +128,7 @@ def test_fitted_again_it_makes_no_difference_whether_they_were_read_back(tmp_pat
     for rivals in (first, second):
         rivals.fit(denoiser)
     assert np.array_equal(first.ratio_NR, second.ratio_NR)
-    assert torch.equal(next_choices(first).rival_BTR, next_choices(second).rival_BTR)
+    assert torch.equal(next_choices(first).rival_ratio_BTR, next_choices(second).rival_ratio_BTR)
 
 
 def test_what_cannot_be_read_is_refused(tmp_path):
