@@ -57,7 +57,7 @@ Truth = Annotated[
     str | None,
     typer.Option(
         metavar="FILE",
-        help="The true causes of the choices, where they are known (columns user_id, item_id, modality, caused); adds "
-        "a calibration chart.",
+        help="A file that names the true causes, with columns user_id, item_id, modality, caused (1 or 0). With it, "
+        "the report has a calibration chart.",
     ),
 ]

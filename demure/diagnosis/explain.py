@@ -19,8 +19,8 @@ _NAMED = 2  # supports that a sentence about noise names
 class ReasonCode(StrEnum):
     """The kinds of reasons.
 
-    NO_SUPPORT does not mean that there are no ``supports``: where the evidence is not positive, these are the closest of
-    the other choices, and not even they make the choice likelier than popularity does.
+    NO_SUPPORT does not mean that there are no ``supports``: where the evidence is not positive, these are the closest
+    of the other choices, and not even they make the choice likelier than popularity does.
     """
 
     MISSING = "missing"
@@ -142,8 +142,8 @@ def with_reasons(
 
 def describe_deviation(modality: str, row: Mapping[Any, Any], *, informative: bool = True) -> str:
     """Return how an item's ``modality`` compares with the other items (a row of ``flagging.deviations``), in one
-    sentence; ``informative``: whether its features explain more than permuted features. ``below`` of the row is positive
-    where the item explains its choices worse than is typical."""
+    sentence; ``informative``: whether its features explain more than permuted features. ``below`` of the row is
+    positive where the item explains its choices worse than is typical."""
     if not informative:
         return f"{modality}: {CANNOT_TELL_REASON}"
     count = int(row["interactions"])

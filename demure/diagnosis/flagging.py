@@ -54,8 +54,9 @@ def deviations(reader: DiagnosisReader, table: DiagnosisTable | None = None) -> 
     Columns, which are also the keys of `demure inspect --json` and the fields of ``--where``: ``item_id``, ``title``,
     ``category``, ``modality``, ``interactions`` (with the modality), ``noise`` (share), ``mean_probability``,
     ``evidence`` (mean, nats), ``typical`` (the modality's mean over all interactions), ``below`` (the deviation: how
-    many standard deviations between items the item lies below typical after shrinkage; positive is bad, negative is above
-    typical) and ``clearly`` (whether the deviation is significant: 95 % of its posterior lie on that side of typical).
+    many standard deviations between items the item lies below typical after shrinkage; positive is bad, negative is
+    above typical) and ``clearly`` (whether the deviation is significant: 95 % of its posterior lie on that side of
+    typical).
 
     Shrinkage: the best linear predictor of a one-way random-effects model, by :func:`variance_components`. ``table``:
     the interactions to take, all by default.
@@ -104,7 +105,7 @@ def deviations(reader: DiagnosisReader, table: DiagnosisTable | None = None) -> 
 
 
 def flagged(frame: pd.DataFrame, min_count: int) -> pd.DataFrame:
-    """Return the rows of :func:`deviations` below what is typical (``below`` > 0, which is bad) with at least ``min_count``
-    choices, worst first."""
+    """Return the rows of :func:`deviations` below what is typical (``below`` > 0, which is bad) with at least
+    ``min_count`` choices, worst first."""
     low = (frame["below"] > 0) & (frame["interactions"] >= min_count)
     return frame[low].reset_index(drop=True)

@@ -1,8 +1,8 @@
 """How far a run's diagnosis lies above its placebo, and what explains the choices besides content, as sentences.
 
 A placebo is the same diagnosis with the features of one modality permuted among the items (towards users: shuffled);
-whatever it still explains is not due to the content. ``run.json`` holds both under ``placebo`` and ``causes``; older runs hold neither, and no
-claim is made about them.
+whatever it still explains is not due to the content. ``run.json`` holds both under ``placebo`` and ``causes``; older
+runs hold neither, and no claim is made about them.
 """
 
 from __future__ import annotations
@@ -126,7 +126,9 @@ class Placebos:
     def segment_summary(self, neither: float) -> list[str]:
         """Return the first sentences about a part of the choices. Excess and causes were measured on all choices, so
         they are left out, except that a modality explains nothing anywhere."""
-        modalities = tuple(replace(modality, placebo=None, admitted=modality.informative) for modality in self.modalities)
+        modalities = tuple(
+            replace(modality, placebo=None, admitted=modality.informative) for modality in self.modalities
+        )
         return Placebos(modalities, None).summary(neither)
 
     def rivals(self) -> str:

@@ -44,8 +44,8 @@ class Membership:
 class Segments:
     """``table``: a row per segment with ``segment``, ``users``, ``items``, ``interactions`` and for each modality a
     column of its name: of the choices whose item has it, the share for which it was a point of interest (NaN where
-    there are none). ``few``: with fewer interactions, the shares of a segment are uncertain. ``cannot_tell``: modalities whose
-    features explain nothing, so that their shares mean nothing."""
+    there are none). ``few``: with fewer interactions, the shares of a segment are uncertain. ``cannot_tell``:
+    modalities whose features explain nothing, so that their shares mean nothing."""
 
     run: str
     kind: str

@@ -15,8 +15,11 @@ _NAMES = ["user_id", "modality", "support_item_id"]
 
 
 def read_supports(path: Path, table: DiagnosisTable) -> np.ndarray:
-    """Return (N, M, 3) int32: codes of the items with the largest shares of the density ratio of each verdict of
-    ``table``, largest first, -1 where there are fewer. Reads one row group at a time. Raises ``OSError`` or pyarrow's errors if the file is damaged."""
+    """Return (N, M, 3) int32: codes of the items with the largest shares of the density ratio of each row and modality
+    of ``table``, largest first, -1 where there are fewer.
+
+    Reads one row group at a time. Raises ``OSError`` or pyarrow's errors if the file is damaged.
+    """
     supports = np.full((len(table.user), len(table.modalities), MAX_SUPPORTS), -1, np.int32)
     modality_code = {name: m for m, name in enumerate(table.modalities)}
     file = pq.ParquetFile(path, read_dictionary=_NAMES)

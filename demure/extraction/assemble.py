@@ -1,6 +1,6 @@
 """Put the vectors of distinct inputs together by item and write them to the store, with ``problems.csv``.
 
-The last step but one: extract -> inputs -> workers -> encoding -> shards -> assemble (this module) -> store.
+The stage after ``shards`` and before ``demure.features.store``. The whole path is in ``extract``.
 
 Shapes: I items, d distinct inputs, D dimensions.
 """
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from demure.errors import NothingUsable
-from demure.extraction.inputs import EncodingTask, Inputs, Problem
+from demure.extraction.inputs import EncodingTask, InputProblem, Inputs, ItemProblem
 from demure.extraction.reuse import EncodingPlan
 from demure.extraction.shards import ShardFolder
 from demure.features import store
@@ -30,7 +30,7 @@ def assemble(task: EncodingTask, plan: EncodingPlan, folder: ShardFolder, proven
     Raises ``NothingUsable`` if no item has a vector.
     """
     inputs = task.inputs
-    present, problems, half = np.zeros(len(inputs.keys), dtype=bool), list[Problem](), True
+    present, problems, half = np.zeros(len(inputs.keys), dtype=bool), list[InputProblem](), True
     for block in plan.blocks(folder):
         present[block.inputs] = block.present
         problems += block.problems
@@ -55,7 +55,7 @@ def assemble(task: EncodingTask, plan: EncodingPlan, folder: ShardFolder, proven
     store.save_blocks(task.folder, header, by_item(), facts, {PROBLEMS: _csv(task.item_ids, item_problems)})
 
 
-def nothing_usable(kind: str, problems: list[Problem]) -> NothingUsable:
+def nothing_usable(kind: str, problems: list[ItemProblem]) -> NothingUsable:
     """Return the error of one line for a modality that no item has."""
     counts = Counter(problem.kind for problem in problems).most_common(3)
     reasons = ", ".join(f"{n} times: {problem}" for problem, n in counts) or "as another process found out"
@@ -66,14 +66,14 @@ def nothing_usable(kind: str, problems: list[Problem]) -> NothingUsable:
     )
 
 
-def _problems_by_item(inputs: Inputs, input_problems: list[Problem]) -> list[Problem]:
+def _problems_by_item(inputs: Inputs, input_problems: list[InputProblem]) -> list[ItemProblem]:
     """Return the problems of items, and of distinct inputs for every item that has them, in item order."""
-    by_input = {problem.number: problem for problem in input_problems}
-    spread = [by_input[k]._replace(number=item) for item, k in enumerate(inputs.index.tolist()) if k in by_input]
+    by_input = {k: (kind, value) for k, kind, value in input_problems}
+    spread = [ItemProblem(item, *by_input[k]) for item, k in enumerate(inputs.index.tolist()) if k in by_input]
     return sorted([*inputs.problems, *spread])
 
 
-def _csv(item_ids: Sequence[str], problems: list[Problem]) -> str:
+def _csv(item_ids: Sequence[str], problems: list[ItemProblem]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["item_id", "problem", "value"])

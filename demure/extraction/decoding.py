@@ -1,6 +1,6 @@
 """Decode image files of any format into upright RGB, or say why a file is unusable.
 
-The path of an image: extract -> inputs -> workers, which call this module -> encoding -> shards -> assemble -> store.
+``workers`` calls this module in processes of its own. The whole path of an image is in ``extract``.
 """
 
 from __future__ import annotations

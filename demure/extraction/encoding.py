@@ -1,7 +1,7 @@
 """Encode one modality: its distinct inputs go through the encoder in shards, and from the shards to the feature store.
 
-The path of an input: extract -> inputs -> workers -> encoding (this module; ``shard_encoder`` runs the encoder) ->
-shards -> assemble -> store.
+The stage after ``inputs`` or ``images``: ``reuse`` finds the vectors that an earlier run made, ``shard_encoder`` runs
+the encoder, and ``assemble`` writes the result. The whole path is in ``extract``.
 
 Shapes: d distinct inputs, D dimensions.
 """

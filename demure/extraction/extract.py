@@ -1,8 +1,13 @@
 """`demure extract`: turn the texts, images and attributes of a dataset folder into features.
 
-The path of one image from file to vector: extract (this module: which encoder reads which content) -> inputs (distinct
-files, by hash) -> workers (decode and prepare, beside the encoder) -> encoding (batches through the encoder) -> shards
-(unfinished work on disk) -> assemble (vectors by item) -> ``demure.features.store``.
+The path from a text or an image to a vector, by module:
+
+- ``extract`` (this module) and ``sources``: which encoder reads which content;
+- ``inputs`` (texts and attributes) or ``images`` (with ``image_cache``): the distinct inputs, by hash;
+- ``encoding``: one modality; ``reuse`` finds the vectors that an earlier run made;
+- ``shard_encoder``: the encoder; for images, ``workers`` decodes (``decoding``) and prepares them beside it;
+- ``shards``: unfinished work on disk;
+- ``assemble``: vectors by item, into ``demure.features.store``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Collect the distinct image files of the items, each with its hash; they are decoded later, by worker processes.
 
-The path of an image: extract -> inputs (this module) -> workers, which decode -> encoding -> shards -> assemble ->
-store.
+The stage after ``sources`` and before ``encoding``, for images; for texts and attributes it is ``inputs``.
+``image_cache`` keeps the hashes. The whole path is in ``extract``.
 
 Shapes: I items, D distinct images.
 """
@@ -23,7 +23,7 @@ from demure.extraction.columns import is_missing
 from demure.extraction.decoding import UnusableInput, decode_image
 from demure.extraction.hashing import hash_input, stack_hashes
 from demure.extraction.image_cache import ImageHashCache
-from demure.extraction.inputs import Inputs, Problem
+from demure.extraction.inputs import Inputs, ItemProblem
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,7 +62,7 @@ def image_inputs(items: pd.DataFrame, root: Path | None, cache_file: Path | None
     for item in range(len(names)):
         result = results.get(item)
         if isinstance(result, UnusableInput):
-            problems.append(Problem(item, result.kind, result.value))
+            problems.append(ItemProblem(item, result.kind, result.value))
             continue
         if result is None:
             key, path = cache.hashes[item].tobytes(), os.path.join(real_root, names[item])

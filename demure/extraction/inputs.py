@@ -1,7 +1,7 @@
 """Collect the distinct texts or attributes of the items, each with its hash; identical inputs are encoded once.
 
-The path of an input: extract -> inputs (this module; images in ``images``) -> workers -> encoding -> shards -> assemble
--> store.
+The stage after ``sources`` and before ``encoding``, for texts and attributes; for images it is ``images``. The whole
+path is in ``extract``.
 
 Shapes: I items, D distinct inputs.
 """
@@ -28,13 +28,18 @@ JOIN = "all text columns in the order of the items file, one line each; '|' in g
 JOIN_CHOSEN = JOIN.replace("all text columns", "these columns")
 
 
-class Problem(NamedTuple):
-    """Why an input cannot be used: its number, a short ``kind`` to count by, and the exact ``value``.
+class ItemProblem(NamedTuple):
+    """Why an ``item`` has no usable input: a short ``kind`` to count by, and the exact ``value``."""
 
-    ``number`` is an item, a distinct input, or a row of a shard, as the list of problems says.
-    """
+    item: int
+    kind: str
+    value: str
 
-    number: int
+
+class InputProblem(NamedTuple):
+    """Why a distinct ``input`` cannot be encoded; ``kind`` and ``value`` as in :class:`ItemProblem`."""
+
+    input: int
     kind: str
     value: str
 
@@ -46,14 +51,14 @@ class Inputs:
     Attributes:
         keys: (D, 16) uint8, a hash of each distinct input, in the order of the first item that has it.
         index: (I,) the distinct input of each item, -1 where the item has nothing usable.
-        problems: why an item has nothing usable; ``number`` is the item.
+        problems: why an item has nothing usable.
         load: returns distinct input k, or raises ``UnusableInput``.
         facts: what the inputs are made of, for the manifest.
     """
 
     keys: np.ndarray
     index: np.ndarray
-    problems: list[Problem]
+    problems: list[ItemProblem]
     load: Callable[[int], Any]
     facts: dict[str, Any]
 
@@ -98,7 +103,7 @@ def text_inputs(items: pd.DataFrame, columns: list[str], *, chosen: bool = False
         if joined:
             index[item] = distinct.setdefault(joined, len(distinct))
     texts = list(distinct)
-    problems = [Problem(item, "empty text", "") for item in np.flatnonzero(index < 0).tolist()]
+    problems = [ItemProblem(item, "empty text", "") for item in np.flatnonzero(index < 0).tolist()]
     facts = {"columns": columns, "join": JOIN_CHOSEN if chosen else JOIN, "cleaning": cleaning.POLICY}
     hashes = stack_hashes([hash_input(text.encode()) for text in texts])
     return Inputs(hashes, index, problems, texts.__getitem__, facts)
@@ -119,7 +124,7 @@ def attribute_inputs(items: pd.DataFrame, columns: list[str]) -> Inputs:
         if any(value is not None for value in row):
             index[item] = distinct.setdefault(json.dumps(row), len(distinct))
     rows = list(distinct)
-    problems = [Problem(item, "no attribute given", "") for item in np.flatnonzero(index < 0).tolist()]
+    problems = [ItemProblem(item, "no attribute given", "") for item in np.flatnonzero(index < 0).tolist()]
     facts = {"columns": columns, "cleaning": cleaning.POLICY}
     names = json.dumps(columns)  # the same values in other columns are another input
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from demure.errors import DemureError
 from demure.extraction.hashing import match_hashes
-from demure.extraction.inputs import EncodingTask, Inputs, Problem
+from demure.extraction.inputs import EncodingTask, InputProblem, Inputs
 from demure.extraction.shards import ShardFolder, read_shard
 from demure.features import store
 from demure.features.rows import RowReader
@@ -42,7 +42,7 @@ class VectorBlock:
     inputs: np.ndarray
     vectors: np.ndarray
     present: np.ndarray
-    problems: list[Problem]
+    problems: list[InputProblem]
 
 
 def find_reusable(task: EncodingTask, vector_hash: str, folder: ShardFolder) -> ReusableVectors:
@@ -127,7 +127,7 @@ class EncodingPlan:
             shard, inputs = folder.load(number, self.shard_keys(number)), self.shard_inputs(number)
             if shard is None:
                 raise DemureError(f"shard {number} is gone", where=folder.folder, remedy="run the same command again")
-            problems = [Problem(int(inputs[row]), kind, value) for row, kind, value in shard.problems]
+            problems = [InputProblem(int(inputs[row]), kind, value) for row, kind, value in shard.problems]
             yield VectorBlock(inputs, shard.vectors, shard.present, problems)
         if self.reusable is None:
             return

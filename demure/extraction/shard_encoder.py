@@ -18,10 +18,10 @@ import numpy as np
 
 from demure.compute.launcher import ProcessRanks
 from demure.extraction.decoding import UnusableInput
-from demure.extraction.inputs import Problem
+from demure.extraction.inputs import InputProblem
 from demure.extraction.oom import HalvingEncoder
 from demure.extraction.reuse import EncodingPlan
-from demure.extraction.shards import Shard, ShardFolder
+from demure.extraction.shards import RowProblem, Shard, ShardFolder
 from demure.extraction.workers import DecodedBatch, open_decoders, usable_cores
 from demure.features.kinds import plural
 from demure.progress import Listener, Progress
@@ -143,12 +143,12 @@ class ShardEncoder:
         most = 2 if getattr(device, "type", "cpu") == "cpu" else 16
         return max(1, min(most, usable_cores()))
 
-    def _add(self, number: int, inputs: list[int], vectors: np.ndarray | None, problems: list[Problem]) -> None:
+    def _add(self, number: int, inputs: list[int], vectors: np.ndarray | None, problems: list[InputProblem]) -> None:
         """Put the vectors of ``inputs`` into shard ``number``, and write the shard if it is complete."""
         target = self.open[number]
         if vectors is not None:
             target.shard.vectors[[target.row_of[k] for k in inputs]] = vectors
-        target.shard.problems.extend(problem._replace(number=target.row_of[problem.number]) for problem in problems)
+        target.shard.problems.extend(RowProblem(target.row_of[k], kind, value) for k, kind, value in problems)
         target.remaining -= len(inputs) + len(problems)
         self.encoded += len(inputs) + len(problems)
         if not target.remaining:
@@ -166,12 +166,12 @@ def _with_presence(shard: Shard) -> Shard:
     """Return the shard with the marks of present vectors, and a problem for every input without one."""
     finite = np.all(np.isfinite(shard.vectors), axis=1)
     present = np.logical_and(finite, np.any(shard.vectors, axis=1))
-    explained = {problem.number for problem in shard.problems}
+    explained = {problem.row for problem in shard.problems}
     problems = list(shard.problems)
     for row in np.flatnonzero(~present).tolist():
         if row not in explained:
             # Kinds of problems are part of the files: their wording stays.
             kind = "the encoder knows nothing in it" if finite[row] else "the encoder's vector is not finite"
-            problems.append(Problem(row, kind, ""))
+            problems.append(RowProblem(row, kind, ""))
     shard.vectors[~present] = 0
     return Shard(shard.keys, shard.vectors, present, sorted(problems))

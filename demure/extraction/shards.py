@@ -14,11 +14,11 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from demure.errors import DemureError
-from demure.extraction.inputs import Problem
 from demure.files import atomic_file, cannot_write, read_json, write_json
 
 try:
@@ -29,6 +29,14 @@ except ImportError:  # Windows: one process at a time
 _MANIFEST = "work.json"
 
 
+class RowProblem(NamedTuple):
+    """Why a ``row`` of a shard has no vector; ``kind`` and ``value`` as in ``inputs.ItemProblem``."""
+
+    row: int
+    kind: str
+    value: str
+
+
 @dataclass(frozen=True)
 class Shard:
     """The vectors of n distinct inputs.
@@ -37,13 +45,13 @@ class Shard:
         keys: (n, 16) uint8, the hash of each input.
         vectors: (n, D) float32.
         present: (n,) bool, which inputs have a vector.
-        problems: why the others have none; ``number`` is the row.
+        problems: why the other inputs have none.
     """
 
     keys: np.ndarray
     vectors: np.ndarray
     present: np.ndarray
-    problems: list[Problem]
+    problems: list[RowProblem]
 
 
 class ShardFolder:
@@ -151,7 +159,7 @@ def read_shard(path: Path) -> Shard | None:
         with safe_open(str(path), framework="numpy") as file:
             problems = json.loads(file.metadata()["problems"])
             keys, vectors, present = (file.get_tensor(name) for name in ("keys", "vectors", "present"))
-        return Shard(keys, vectors, present.astype(bool), [Problem(*problem) for problem in problems])
+        return Shard(keys, vectors, present.astype(bool), [RowProblem(*problem) for problem in problems])
     except (SafetensorError, OSError, KeyError, ValueError, TypeError):
         return None
 

@@ -1,7 +1,7 @@
 """Decode and prepare images in worker processes beside the encoder; no file can hang or crash a run.
 
-The path of an image: extract -> inputs -> workers (this module), which call ``decoding`` and the encoder's ``prepare``
--> encoding -> shards -> assemble -> store.
+``shard_encoder`` starts the workers; they call ``decoding`` and the encoder's ``prepare``. The whole path of an image
+is in ``extract``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from demure.extraction.decoding import UnusableInput
-from demure.extraction.inputs import Problem
+from demure.extraction.inputs import InputProblem
 
 AHEAD = 2  # batches that are decoded while the encoder works on one
 TRIES = 2  # of an input that kills its process or takes too long
@@ -42,7 +42,7 @@ class DecodedBatch(NamedTuple):
     tag: Any
     inputs: list[int]
     arrays: Any
-    problems: list[Problem]
+    problems: list[InputProblem]
 
 
 @dataclass
@@ -117,7 +117,7 @@ class DecoderPool:
                     tag,
                     [inputs[row] for row in usable],
                     arrays if not problems else arrays[usable],
-                    [Problem(k, *problems[k]) for k in inputs if k in problems],
+                    [InputProblem(k, *problems[k]) for k in inputs if k in problems],
                 )
         finally:
             self.close()
@@ -252,7 +252,7 @@ class SerialDecoder:
                     arrays.append(np.asarray(self.decode(k)))
                     usable.append(k)
                 except UnusableInput as problem:
-                    problems.append(Problem(k, problem.kind, problem.value))
+                    problems.append(InputProblem(k, problem.kind, problem.value))
             yield DecodedBatch(tag, usable, np.stack(arrays) if arrays else [], problems)
 
 

@@ -89,7 +89,9 @@ class RawInteractions:
 def read_interactions(raw: RawTable, rules: CleaningRules, findings: Findings) -> RawInteractions:
     """Read the columns. Raises ``DataError`` for missing ones, and for rules that need a missing column."""
     path, table = raw.path, raw.table
-    user_column, item_column = (require_column(raw.column_names, role, path, findings) for role in ("user_id", "item_id"))
+    user_column, item_column = (
+        require_column(raw.column_names, role, path, findings) for role in ("user_id", "item_id")
+    )
     time_column, rating_column, split_column = (
         find_column(raw.column_names, role, path, findings) for role in ("timestamp", "rating", "split")
     )

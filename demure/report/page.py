@@ -81,7 +81,9 @@ def render_page(
         cannot_tell=CANNOT_TELL,
         cannot_tell_reason=CANNOT_TELL_REASON.removeprefix(f"{CANNOT_TELL}, "),
         above={
-            modality.name: modality.placebo.above() for modality in placebos if modality.placebo and modality.informative
+            modality.name: modality.placebo.above()
+            for modality in placebos
+            if modality.placebo and modality.informative
         },
         # Only JSON without angle brackets and base64 are inserted unescaped.
         plotly=Markup(packed_plotly()),

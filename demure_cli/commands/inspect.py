@@ -20,30 +20,34 @@ def inspect(
     run: RunFolder,
     user: Annotated[
         str | None,
-        typer.Option(metavar="ID", help="The history of one user, with every verdict.", rich_help_panel=_VIEWS),
+        typer.Option(metavar="ID", help="Show the history of one user, with every verdict.", rich_help_panel=_VIEWS),
     ] = None,
     item: Annotated[
         str | None,
-        typer.Option(metavar="ID", help="One item: who chose it, and for which modality.", rich_help_panel=_VIEWS),
+        typer.Option(
+            metavar="ID",
+            help="Show one item: its users and, for each user, the verdict on each modality.",
+            rich_help_panel=_VIEWS,
+        ),
     ] = None,
     modality: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="One modality: its verdicts by segment, and its items.", rich_help_panel=_VIEWS
+            metavar="NAME", help="Show one modality: its verdicts by segment, and its items.", rich_help_panel=_VIEWS
         ),
     ] = None,
     segment: Annotated[
         str | None,
         typer.Option(
             metavar="KIND[=NAME]",
-            help="All segments by category, reliance (of users), history (its length), popularity or time; with =NAME "
-            "the overview of one segment.",
+            help="Show the diagnosis for each group. KIND is category, reliance (what a user relies on most), history "
+            "(its length), popularity or time. KIND=NAME shows one group in full.",
             rich_help_panel=_VIEWS,
         ),
     ] = None,
     list_: Annotated[
         str | None,
-        typer.Option("--list", metavar="items|users", help="All items, or all users.", rich_help_panel=_VIEWS),
+        typer.Option("--list", metavar="items|users", help="List all items, or all users.", rich_help_panel=_VIEWS),
     ] = None,
     export: Annotated[
         str | None,
@@ -56,7 +60,7 @@ def inspect(
         typer.Option(
             metavar="CONDITION",
             help="Only rows with FIELD=VALUE (also != < <= > >=, and ~ for contains). Repeat it for more conditions; "
-            "a wrong field name lists the fields.",
+            "for an unknown field, the message lists the fields.",
             rich_help_panel=_ROWS,
         ),
     ] = None,
@@ -71,7 +75,8 @@ def inspect(
         typer.Option(
             min=1,
             metavar="N",
-            help="The number of rows to show; by default 10 for lists of items and users, else all.",
+            help="Show at most N rows. The default is 10 for the overview, --modality and --list; --user, --item and "
+            "--segment KIND show all rows.",
             rich_help_panel=_ROWS,
         ),
     ] = None,
@@ -80,7 +85,7 @@ def inspect(
         typer.Option(
             min=1,
             metavar="N",
-            help="The interactions that an item needs to be flagged in the overview.",
+            help="Overview only: flag an item only if it has at least N interactions.",
             rich_help_panel=_ROWS,
         ),
     ] = FLAG_MIN_INTERACTIONS,

@@ -99,7 +99,9 @@ def user_table(
             star = " *" if (choice.item_id, name) in caused else ""
             diagnosed, informative = choice.verdicts.get(name), name not in view.cannot_tell
             reason = _reason(diagnosed) if roomy and informative else ""
-            cells.append(Text.assemble(cell(diagnosed, informative=informative), star, (reason and f"\n{reason}", "dim")))
+            cells.append(
+                Text.assemble(cell(diagnosed, informative=informative), star, (reason and f"\n{reason}", "dim"))
+            )
         row(shown, *cells)
     return shown
 

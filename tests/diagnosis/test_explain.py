@@ -44,7 +44,7 @@ def test_sentences_claim_no_more_than_the_numbers(verdict, evidence, other, code
     ("probability", "code"),
     [(0.02, "weak"), (0.35, "weak"), (0.36, "inconclusive"), (0.49, "inconclusive")],
 )
-def test_only_an_undecided_verdict_is_not_enough_to_tell(probability, code):
+def test_only_an_undecided_verdict_is_inconclusive(probability, code):
     own = ModalityVerdict(Verdict.NOISE, probability, 0.3, SUPPORTS[:1])
     reason = explain("image", {"image": own, "text": ModalityVerdict(Verdict.NOISE, 0.01, 0.1)}, 7)
     assert own.undecided == (code == "inconclusive")
