@@ -255,7 +255,7 @@ class Denoiser(nn.Module):
                 factors = pair_factors(self.pairs, inverse_lifts, experts, shares, present)
                 cause_share = self.cause_shares(r, rival_r, batch)
                 r, rival_r, total = self.posterior(ratio, rival_ratio, cause_share, present, factors)
-            if phase == 0:  # the responsibilities now say which items are noise, so that the centres may move
+            if phase == 0:  # the responsibilities are estimated now, so that noise moves the centres less
                 weights = self._weigh(r, present)
                 for m, (expert, state, view) in enumerate(zip(experts, states, views, strict=True)):
                     expert.shift_centres(state, view, batch, weights[..., m])
