@@ -38,7 +38,7 @@ PERMUTATIONS = 5
 _MAX_USERS = 1000
 _LONGEST = 2000
 _NORMAL = 1.96  # quantile of the normal distribution for a 95 % interval
-_STEPS, _RATE = 40, 0.1  # enough for a share to fall from .9 to .1: benchmarks/LOG.md
+_EPOCHS, _RATE = 5, 0.1  # 40 steps by default, enough for a share to fall from .9 to .1: benchmarks/LOG.md
 _MIN_GAIN = 0.002  # nats per held-out choice that the features have to add for the modality to be admitted
 
 
@@ -76,9 +76,9 @@ def learn_placebo_shares(
 ) -> dict[str, Shares]:
     """Return for each modality the shares of the causes, learned with the features of that modality permuted.
 
-    All other parameters stay. With a training of fewer steps than ``_STEPS`` (or of none) so many are taken here.
+    All other parameters stay. They are learned for ``_EPOCHS`` epochs, or not at all if the training has no epochs.
     """
-    steps = min(_STEPS, recipe.epochs * recipe.epoch_steps) if len(validation.kept) else 0
+    steps = _EPOCHS * recipe.epoch_steps if recipe.epochs and len(validation.kept) else 0
     shares = {}
     for m, (name, expert) in enumerate(zip(denoiser.names, denoiser.experts(), strict=True)):
         with permuted_features(expert, np.random.default_rng([seed, m, 0])), _trainable_shares(denoiser) as parameters:

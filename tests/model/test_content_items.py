@@ -52,7 +52,7 @@ def test_noise_counts_less_where_responsibilities_count():
     np.testing.assert_allclose(model(denoised=1.0).density(items, weight, reliance), 0.9 * alone[0] + 0.1 * alone[1])
 
 
-def test_items_without_the_modality_say_nothing():
+def test_items_without_the_modality_add_nothing():
     items = np.array([[3, -1], [3, 0], [-1, -1]])
     density = model().density(items, *ones(items))
     np.testing.assert_array_equal(density[0], 0)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import save_file
 from support.small_sets import QUICK, SMALL, dataset_folder
 
 from demure.errors import DatasetError, DemureError, RunError
@@ -118,6 +119,20 @@ def test_a_damaged_run_is_refused(run, tmp_path, damage, words):
     shutil.copytree(run, tmp_path / "run")
     damage(tmp_path / "run")
     with pytest.raises(DemureError, match=words):
+        load_run(tmp_path / "run")
+
+
+@pytest.mark.parametrize("tensors", [None, {"m0.items": torch.zeros(1, 1, dtype=torch.int32)}])
+def test_damaged_nearest_items_are_refused(run, tmp_path, tensors):
+    """A run whose list follows similar content needs them; what is absent or lacks a modality is named."""
+    shutil.copytree(run, tmp_path / "run")
+    file = tmp_path / "run" / "nearest_items.safetensors"
+    file.unlink(missing_ok=True)
+    if tensors is not None:
+        save_file(tensors, file)
+    manifest = read_json(tmp_path / "run" / "run.json")
+    write_json(tmp_path / "run" / "run.json", manifest | {"content_items": {"share": 0.2}})
+    with pytest.raises(RunError, match="cannot be read" if tensors is None else "does not hold 'm0.cosine'"):
         load_run(tmp_path / "run")
 
 

@@ -313,7 +313,7 @@ def test_the_command(timed, tmp_path, capsys, monkeypatch):
         monkeypatch.setenv("COLUMNS", str(width))
         assert main(arguments) == 0
         shown = capsys.readouterr().out
-        assert "trial 0, the recipe as it is" in shown
+        assert "trial 0, the unchanged recipe" in shown
         assert max(map(len, shown.splitlines())) <= width
     assert main([*arguments, "--seed", "5"]) == 2
     assert "is a study of another seed" in capsys.readouterr().err
