@@ -76,7 +76,9 @@ def learn_placebo_shares(
 ) -> dict[str, Shares]:
     """Return for each modality the shares of the causes, learned with the features of that modality permuted.
 
-    All other parameters stay. They are learned for ``_EPOCHS`` epochs, or not at all if the training has no epochs.
+    All other parameters stay. They are learned for ``_EPOCHS`` epochs, or not at all if the training has no epochs. The
+    shares of the true features are returned instead where held-out choices are likelier under those: short training may
+    end at worse ones, and the placebo must not lose by that.
     """
     steps = _EPOCHS * recipe.epoch_steps if recipe.epochs and len(validation.kept) else 0
     shares = {}
@@ -91,7 +93,12 @@ def learn_placebo_shares(
                 loss = batch_loss(denoiser, validation.rivals, interactions_BT, observed_BT, generator, ProcessGroup())
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
-            shares[name] = {key: denoiser.get_parameter(key).detach().clone() for key in _SHARES}
+            learned = _copy_shares(denoiser)
+        with placebo(denoiser, m, np.random.default_rng([seed, m, 0]), learned):
+            likelihood = validation.log_likelihood(denoiser)
+        with permuted_features(expert, np.random.default_rng([seed, m, 0])):
+            kept_is_better = validation.log_likelihood(denoiser) >= likelihood
+        shares[name] = _copy_shares(denoiser) if kept_is_better else learned
     return shares
 
 
@@ -99,7 +106,7 @@ def learn_placebo_shares(
 def _trainable_shares(denoiser: Denoiser) -> Iterator[list[torch.Tensor]]:
     """Let the shares of the causes be learned, and nothing else; restore them and what was learned before."""
     trainable = {name: parameter.requires_grad for name, parameter in denoiser.named_parameters()}
-    kept = {key: denoiser.get_parameter(key).detach().clone() for key in _SHARES}
+    kept = _copy_shares(denoiser)
     denoiser.requires_grad_(False)
     shares = [denoiser.get_parameter(key).requires_grad_(True) for key in _SHARES]
     try:
@@ -109,6 +116,10 @@ def _trainable_shares(denoiser: Denoiser) -> Iterator[list[torch.Tensor]]:
             parameter.requires_grad_(trainable[name])
             parameter.grad = None
         _set_shares(denoiser, kept)
+
+
+def _copy_shares(denoiser: Denoiser) -> Shares:
+    return {key: denoiser.get_parameter(key).detach().clone() for key in _SHARES}
 
 
 @torch.no_grad()
@@ -182,7 +193,7 @@ def placebo(denoiser: Denoiser, modality: int, random: np.random.Generator, shar
 
     Modalities that are excluded stay excluded.
     """
-    kept = {key: denoiser.get_parameter(key).detach().clone() for key in _SHARES}
+    kept = _copy_shares(denoiser)
     excluded_K = denoiser.admitted_K() == 0
     with permuted_features(denoiser.experts()[modality], random):
         _set_shares(denoiser, shares)
