@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 POI_THRESHOLD = 0.5
 """The least probability of a point of interest for the verdict "poi" (point of interest); the evidence must be positive
 as well."""
-UNDECIDED_PERCENT = (35, 65)
-"""A probability strictly between these, in whole per cent, could be either verdict."""
+DECIDED_PERCENT = 65
+"""A verdict whose own probability is lower, in whole per cent, could as well be the other one."""
 FEW_CHOICES = 5
 """Choices of a user or of an item. With fewer choices, we warn that the estimate is uncertain."""
 FEW_INTERACTIONS = 30
@@ -64,12 +64,6 @@ def verdict_labels(poi: np.ndarray, present: np.ndarray) -> np.ndarray:
     return np.where(present, np.where(poi, Verdict.POI.value, Verdict.NOISE.value), Verdict.MISSING.value)
 
 
-def undecided(poi_probability: float) -> bool:
-    """Return whether a probability, in whole per cent, lies strictly between 35 and 65: it could be either verdict."""
-    low, high = UNDECIDED_PERCENT
-    return low < round(100 * poi_probability) < high
-
-
 def probability_of(verdict: str, poi_probability: float) -> float:
     """Return P(noise) for noise, else P(point of interest)."""
     return 1 - poi_probability if verdict == Verdict.NOISE else poi_probability
@@ -112,8 +106,12 @@ class ModalityVerdict:
 
     @property
     def undecided(self) -> bool:
-        """Whether it could as well be the other verdict."""
-        return not self.missing and undecided(self.poi_probability)
+        """Whether it could as well be the other verdict.
+
+        Its probability is below ``DECIDED_PERCENT``: near one half, or, of a noise verdict, even lower where the user
+        relies on the modality but the evidence of this choice is negative.
+        """
+        return not self.missing and round(100 * probability_of(self.verdict, self.poi_probability)) < DECIDED_PERCENT
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `demure inspect --json` prints: supports and reason only where there is a reason."""

@@ -16,7 +16,7 @@ from demure.diagnosis.explain import SENTENCES
 from demure.diagnosis.placebo import CANNOT_TELL, CANNOT_TELL_REASON
 from demure.diagnosis.reader import DiagnosisReader
 from demure.diagnosis.recommended import HISTORY, describe_scores
-from demure.diagnosis.verdict import DRIFT_MIN_CHOICES, DRIFT_P_VALUE, FEW_CHOICES, UNDECIDED_PERCENT, Verdict
+from demure.diagnosis.verdict import DECIDED_PERCENT, DRIFT_MIN_CHOICES, DRIFT_P_VALUE, FEW_CHOICES, Verdict
 from demure.report import charts
 from demure.report.budget import UserSample
 from demure.report.overview import PageContent
@@ -57,7 +57,7 @@ def render_page(
             "verdicts": verdicts,
             "colours": charts.colours(reader.reliance_names),
             "few": FEW_CHOICES,
-            "undecided": UNDECIDED_PERCENT,
+            "decided_percent": DECIDED_PERCENT,
             "sentences": SENTENCES,
             "history": HISTORY,
             "cannotTell": content.overview.cannot_tell,

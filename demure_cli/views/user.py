@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from demure.diagnosis.verdict import UNDECIDED_PERCENT
+from demure.diagnosis.verdict import DECIDED_PERCENT
 from demure_cli.output.pictures import PICTURE_WIDTH, picture
 from demure_cli.output.style import aside, count, facts, heading, number, or_dash, percent, row, table
 from demure_cli.output.terminal import safe, terminal
@@ -22,10 +22,7 @@ if TYPE_CHECKING:
 _VERDICT_WIDTH = 10
 _REASON_WIDTH = 25  # columns that a modality needs for a verdict with its reason, and a space
 _CHOICE_WIDTH = 24
-_LEGEND = (
-    "the number: probability of the word before it; ?: between "
-    f"{' and '.join(f'.{percent}' for percent in UNDECIDED_PERCENT)}, either verdict is possible"
-)
+_LEGEND = f"the number: probability of the word before it; ?: below .{DECIDED_PERCENT}, either verdict is possible"
 _RECOMMENDED_LEGEND = (
     "because of: what contributes most to the score of the item; closest past choice: the choice that supports it most"
 )

@@ -3,7 +3,6 @@ import pytest
 
 from demure.diagnosis.drift import drift
 from demure.diagnosis.uncertainty import share_interval
-from demure.diagnosis.verdict import undecided
 
 NAMES = ["image", "text"]
 
@@ -59,7 +58,3 @@ def test_intervals_narrow_with_choices_and_hold_their_share():
     random = np.random.default_rng(0)
     held = [share_interval(random.binomial(20, 0.3), 20) for _ in range(2000)]
     assert np.mean([low <= 0.3 <= high for low, high in held]) == pytest.approx(0.9, abs=0.05)
-
-
-def test_undecided_is_what_is_shown_as_more_than_35_and_less_than_65():
-    assert [undecided(p) for p in (0.35, 0.36, 0.5, 0.64, 0.65)] == [False, True, True, True, False]

@@ -28,7 +28,14 @@ def test_the_probability_of_a_word():
 
 @pytest.mark.parametrize(
     ("verdict", "probability", "undecided"),
-    [(Verdict.POI, 0.64, True), (Verdict.POI, 0.65, False), (Verdict.NOISE, 0.36, True), (Verdict.MISSING, 0.5, False)],
+    [
+        (Verdict.POI, 0.64, True),
+        (Verdict.POI, 0.65, False),
+        (Verdict.NOISE, 0.36, True),
+        (Verdict.NOISE, 0.35, False),
+        (Verdict.NOISE, 0.88, True),
+        (Verdict.MISSING, 0.5, False),
+    ],
 )
-def test_a_missing_modality_is_not_undecided(verdict, probability, undecided):
+def test_a_verdict_below_65_per_cent_is_undecided(verdict, probability, undecided):
     assert ModalityVerdict(verdict, probability, 0.0).undecided is undecided
