@@ -3,6 +3,7 @@ from support.small_sets import QUICK, dataset_folder
 
 from demure.diagnosis.reader import DiagnosisReader
 from demure.errors import DemureError
+from demure.files import read_json
 from demure.report.build import report
 from demure.report.comparing import compare_with
 from demure.training.run import train
@@ -31,7 +32,11 @@ def test_a_run_agrees_with_itself(runs, tmp_path):
     (tmp_path / "again").symlink_to(runs / "a")
     comparison = compare_with(DiagnosisReader.open(runs / "a"), [tmp_path / "again"])
     assert (comparison.verdicts["same"] == 1).all()
-    assert comparison.verdicts["correlation"].tolist() == pytest.approx([1.0] * len(comparison.verdicts))
+    # A modality that is not admitted has the same probability everywhere: there is nothing to correlate.
+    placebo = read_json(runs / "a" / "run.json")["placebo"]
+    varied = comparison.verdicts["modality"].map(lambda name: placebo[name]["admitted"])
+    assert comparison.verdicts.loc[varied, "correlation"].tolist() == pytest.approx([1.0] * varied.sum())
+    assert comparison.verdicts.loc[~varied, "correlation"].isna().all()
 
 
 def test_the_page_shows_them_and_what_would_come_next(runs, tmp_path):
