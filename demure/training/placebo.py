@@ -74,15 +74,15 @@ _SHARES = ("log_cause_prior_K", "log_side_prior_2", "two_causes_logit")
 def learn_placebo_shares(
     denoiser: Denoiser, validation: Validation, recipe: TrainingRecipe, seed: int
 ) -> dict[str, Shares]:
-    """Return for each modality the shares of the causes, learned with the features of that modality permuted.
+    """Return for each admitted modality the shares of the causes, learned with its features permuted.
 
-    All other parameters stay. They are learned for ``_EPOCHS`` epochs, or not at all if the training has no epochs. The
-    shares of the true features are returned instead where held-out choices are likelier under those: short training may
-    end at worse ones, and the placebo must not lose by that.
+    All other parameters stay. They are learned for ``_EPOCHS`` epochs, or not at all if the training has no epochs.
     """
     steps = _EPOCHS * recipe.epoch_steps if recipe.epochs and len(validation.kept) else 0
     shares = {}
     for m, (name, expert) in enumerate(zip(denoiser.names, denoiser.experts(), strict=True)):
+        if not bool(denoiser.admitted_K()[denoiser.n_rivals + m]):
+            continue
         with permuted_features(expert, np.random.default_rng([seed, m, 0])), _trainable_shares(denoiser) as parameters:
             optimizer = torch.optim.Adam(parameters, lr=_RATE)
             generator = torch.Generator().manual_seed(seed)
@@ -93,12 +93,7 @@ def learn_placebo_shares(
                 loss = batch_loss(denoiser, validation.rivals, interactions_BT, observed_BT, generator, ProcessGroup())
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
-            learned = _copy_shares(denoiser)
-        with placebo(denoiser, m, np.random.default_rng([seed, m, 0]), learned):
-            likelihood = validation.log_likelihood(denoiser)
-        with permuted_features(expert, np.random.default_rng([seed, m, 0])):
-            kept_is_better = validation.log_likelihood(denoiser) >= likelihood
-        shares[name] = _copy_shares(denoiser) if kept_is_better else learned
+            shares[name] = _copy_shares(denoiser)
     return shares
 
 
@@ -129,20 +124,19 @@ def _set_shares(denoiser: Denoiser, shares: Shares) -> None:
 
 
 @torch.no_grad()
-def admit_modalities(
-    denoiser: Denoiser, validation: Validation, seed: int, shares: Mapping[str, Shares]
-) -> dict[str, tuple[float, float]]:
+def admit_modalities(denoiser: Denoiser, validation: Validation, seed: int) -> dict[str, tuple[float, float]]:
     """Exclude the modalities whose features add too little to the likelihood of held-out choices.
 
-    ``shares``: of :func:`learn_placebo_shares`. Returns for each modality the gain over permuted features in nats per
-    held-out choice: its mean, and the lower end of its 95 % interval.
+    Returns for each modality the gain over permuted features in nats per held-out choice: its mean, and the lower end
+    of its 95 % interval. Both sides have the shares of the causes that training ended with: shares learned anew for one
+    side alone would differ by how well they are learned, which is more than what noise gains (benchmarks/LOG.md).
     """
     gains: dict[str, tuple[float, float]] = {}
     own = validation.log_likelihoods(denoiser)
-    for m, name in enumerate(denoiser.names):
+    for m, (name, expert) in enumerate(zip(denoiser.names, denoiser.experts(), strict=True)):
         differences = []
         for number in range(PERMUTATIONS):
-            with placebo(denoiser, m, np.random.default_rng([seed, m, number]), shares[name]):
+            with permuted_features(expert, np.random.default_rng([seed, m, number])):
                 differences.append(own - validation.log_likelihoods(denoiser))
         mean, low, _ = _interval(np.array(differences), np.ones(len(own)))
         gains[name] = (mean, low)

@@ -230,8 +230,9 @@ def _train_demure(job: _Job) -> _Outcome:
     # Modalities that explain no more than their placebo are excluded; then items receive messages of their choices.
     listener(Progress("compare with shuffled features", 0))
     validation = build_validation()
+    gains = admit_modalities(denoiser, validation, job.seed)
+    # Before belief propagation: messages of the choices that are hidden here would leak into the shares.
     shares = learn_placebo_shares(denoiser, validation, settings, job.seed)
-    gains = admit_modalities(denoiser, validation, job.seed, shares)
     messages = propagate_beliefs(denoiser, validation, settings.belief_passes if settings.epochs else 0)
 
     listener(Progress("tune the fusion", 0))
