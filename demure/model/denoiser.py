@@ -309,6 +309,10 @@ class Denoiser(nn.Module):
         """Return 1 for the causes that are allowed (K,), 0 for the modalities that :meth:`exclude` ruled out."""
         return (self.log_cause_prior_K > EXCLUDED).to(self.log_cause_prior_K.dtype)
 
+    def admitted_modalities(self) -> list[bool]:
+        """Return for each modality whether it may be a cause."""
+        return [bool(admitted) for admitted in self.admitted_K()[self.n_rivals :]]
+
     @torch.no_grad()
     def exclude(self, modality: int) -> None:
         """Rule out the modality with this number as a cause."""

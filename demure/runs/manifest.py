@@ -127,14 +127,18 @@ def verify_dataset(run: Path, manifest: RunManifest, identity: Mapping[str, str]
 
     Raises ``DatasetError`` if it has changed.
     """
-    recorded = recorded_dataset(run, manifest).identity
-    changed = [name for name, value in recorded.items() if identity.get(name) != value]
+    changed = differing_parts(recorded_dataset(run, manifest).identity, identity)
     if changed:
         raise DatasetError(
             f"is not the dataset that {run} was made from ({', '.join(changed)} changed)",
             where=path,
             remedy="train again, or prepare the dataset as it was",
         )
+
+
+def differing_parts(expected: Mapping[str, str], identity: Mapping[str, str]) -> list[str]:
+    """Return the parts of a dataset's identity that are not as ``expected``."""
+    return [part for part, value in expected.items() if identity.get(part) != value]
 
 
 def _no_dataset(run: Path) -> RunError:

@@ -12,7 +12,7 @@ from demure.errors import DemureError
 from demure.evaluation.beyond_accuracy import Catalogue
 from demure.evaluation.ranking import Evaluation, evaluate
 from demure.progress import Listener, silent
-from demure.runs.manifest import RunManifest, read_manifest, recorded_dataset
+from demure.runs.manifest import RunManifest, differing_parts, read_manifest, recorded_dataset
 
 if TYPE_CHECKING:
     from demure.data.dataset import Dataset
@@ -72,8 +72,7 @@ def read_manifests(runs: Sequence[Path]) -> dict[str, RunManifest]:
     manifests = {name: read_manifest(run) for name, run in zip(names, runs, strict=True)}
     expected = recorded_dataset(runs[0], manifests[names[0]]).identity
     for (name, manifest), run in zip(manifests.items(), runs, strict=True):
-        identity = recorded_dataset(run, manifest).identity
-        different = [part for part, value in expected.items() if identity.get(part) != value]
+        different = differing_parts(expected, recorded_dataset(run, manifest).identity)
         if different:
             raise DemureError(
                 f"was made from other data than {names[0]} ({', '.join(different)} differ)",

@@ -81,7 +81,7 @@ def learn_placebo_shares(
     steps = _EPOCHS * recipe.epoch_steps if recipe.epochs and len(validation.kept) else 0
     shares = {}
     for m, (name, expert) in enumerate(zip(denoiser.names, denoiser.experts(), strict=True)):
-        if not bool(denoiser.admitted_K()[denoiser.n_rivals + m]):
+        if not denoiser.admitted_modalities()[m]:
             continue
         with permuted_features(expert, np.random.default_rng([seed, m, 0])), _trainable_shares(denoiser) as parameters:
             optimizer = torch.optim.Adam(parameters, lr=_RATE)
@@ -167,7 +167,7 @@ def measure_placebos(
     own_SM = _mean_probabilities(denoiser, rivals, users)
     placebos = {}
     for m, name in enumerate(denoiser.names):
-        if not bool(denoiser.admitted_K()[denoiser.n_rivals + m]):
+        if not denoiser.admitted_modalities()[m]:
             placebos[name] = Placebo(0, 0.0, 0.0, 0.0, 0.0, *gains[name], admitted=False)
             continue
         permuted = []

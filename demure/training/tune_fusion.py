@@ -137,7 +137,7 @@ class _Tuner:
                 evaluations[weights] = self._evaluate(scores_SI)
             return max(candidates, key=lambda weights: (_goal(evaluations[weights]), -weights.scarce, weights.content))
 
-        admitted = denoiser.admitted_K()[denoiser.n_rivals :].any()
+        admitted = any(denoiser.admitted_modalities())
         contents = CONTENT if admitted else (0.0,)
         collaboratives = COLLABORATIVE if has_item_item else (0.0,)
         chosen = best([FusionWeights(v, w) for v, w in product(collaboratives, contents)])
@@ -172,7 +172,7 @@ class _Tuner:
 
         start = ContentItemParameters(share=_FIRST_SHARE)
         denoiser = self.recommender.denoiser
-        admitted = denoiser.admitted_K()[denoiser.n_rivals :].any()
+        admitted = any(denoiser.admitted_modalities())
         parameters = _search_lines(start, CONTENT_ITEM_GRID, goal) if admitted else ContentItemParameters()
         self.recommender.content_items = model.with_parameters(parameters) if parameters.share else None
         return mix(parameters) if parameters.share else collaborative_SI
