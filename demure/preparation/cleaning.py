@@ -53,7 +53,7 @@ class _Cleaning:
         """Drop rows that are problems; each is reported, with its ``value(row)``."""
         dropped = np.flatnonzero(self.kept & bad)
         if len(dropped):
-            rows = self.raw.first_row + dropped
+            rows = self.raw.row_numbers.of(dropped)
             self.findings.add(kind, "dropped", self.raw.path, rows, lambda k: value(int(dropped[k])))
             self._remove(kind, bad)
 

@@ -35,7 +35,7 @@ def locate_images(
     names = items.columns.get("image", np.full(len(items.ids), None, dtype=object)).copy()
     if images is not None:
         _find_by_id(items, names, images, findings)
-    rows, where = items.rows + items.first_row, items_file or root
+    rows, where = items.row_numbers.of(items.rows), items_file or root
     urls = np.flatnonzero([name is not None and bool(URL.match(name)) for name in names])
     findings.add("image is a URL", "kept without image", where, rows[urls], lambda k: names[urls[k]])
     files = np.flatnonzero([name is not None and not URL.match(name) for name in names])

@@ -13,7 +13,7 @@ from demure.errors import DataError
 from demure.preparation.problems import Findings
 from demure.preparation.reading.columns import find_column, require_column
 from demure.preparation.reading.parsing import IdColumn, encode_column, read_ids, read_numbers, read_times
-from demure.preparation.reading.raw_table import RawTable
+from demure.preparation.reading.raw_table import RawTable, RowNumbers
 
 
 @dataclass
@@ -66,7 +66,7 @@ class RawInteractions:
     """The used columns of the interactions. They are copied so that the table can be freed.
 
     Attributes:
-        first_row: the number of the first row in the file, as of ``RawTable``.
+        row_numbers: the numbers of the rows in the file.
         id_columns: role -> name of the column, for ``user_id`` and ``item_id``.
         times, ratings: (N,) float64, NaN where there is none.
         split: (N,) int8 split codes, -1 where unknown.
@@ -75,7 +75,7 @@ class RawInteractions:
     """
 
     path: Path
-    first_row: int
+    row_numbers: RowNumbers
     id_columns: dict[str, str]
     users: IdColumn
     items: IdColumn
@@ -95,7 +95,9 @@ def read_interactions(raw: RawTable, rules: CleaningRules, findings: Findings) -
     time_column, rating_column, split_column = (
         find_column(raw.column_names, role, path, findings) for role in ("timestamp", "rating", "split")
     )
-    times = None if time_column is None else read_times(table[time_column], time_column, path, findings, raw.first_row)
+    times = (
+        None if time_column is None else read_times(table[time_column], time_column, path, findings, raw.row_numbers)
+    )
     _refuse_unmet_rules(rules, path, times is not None, split_column)
     ratings, split = None, None
     unusable: dict[str, np.ndarray] = {}
@@ -124,7 +126,7 @@ def read_interactions(raw: RawTable, rules: CleaningRules, findings: Findings) -
             split, _, _ = None, unusable.pop("split"), values.pop("split")
     id_columns = {"user_id": user_column, "item_id": item_column}
     users, items = read_ids(raw, user_column), read_ids(raw, item_column)
-    return RawInteractions(path, raw.first_row, id_columns, users, items, times, ratings, split, unusable, values)
+    return RawInteractions(path, raw.row_numbers, id_columns, users, items, times, ratings, split, unusable, values)
 
 
 def _refuse_unmet_rules(rules: CleaningRules, path: Path, timed: bool, split_column: str | None) -> None:

@@ -24,7 +24,7 @@ from demure.preparation.reading.columns import (
 )
 from demure.preparation.reading.formats import read_raw
 from demure.preparation.reading.parsing import is_blank, read_id_texts, to_text
-from demure.preparation.reading.raw_table import RawTable
+from demure.preparation.reading.raw_table import RawTable, RowNumbers
 
 _NUMBER = re.compile(r"^[\s$€£]*[-+]?[\d.,]+(e[-+]?\d+)?\s*%?$", re.IGNORECASE)
 URL = re.compile(r"^\s*(https?|ftp)://", re.IGNORECASE)
@@ -42,7 +42,7 @@ class Items:
     Attributes:
         ids: (I,) str, as an object array.
         rows: (I,) int64: the item's row, from 0, in the items file; -1 without a file. In messages, row r has the
-            number ``first_row`` + r.
+            number ``row_numbers.of(r)``.
         file_rows: the number of rows of the items file.
         columns: texts by name, then ``image`` if there is one; each (I,) object, None where an item has no value.
         dates: (I,) when each item appeared, seconds since 1970 or NaN; None where the file does not say.
@@ -53,7 +53,7 @@ class Items:
     rows: np.ndarray
     file_rows: int
     columns: dict[str, np.ndarray] = field(default_factory=dict)
-    first_row: int = 1
+    row_numbers: RowNumbers = field(default_factory=RowNumbers)
     dates: np.ndarray | None = None
     attributes: dict[str, np.ndarray] = field(default_factory=dict)
 
@@ -83,7 +83,7 @@ def read_items(path: Path, findings: Findings, selection: ColumnSelection) -> It
     raw, _ = read_raw(path, "auto", findings, selection)
     column = require_column(raw.column_names, "item_id", path, findings, items=True)
     texts = read_id_texts(raw, column)
-    row_numbers = raw.first_row + np.arange(raw.table.num_rows)
+    row_numbers = raw.row_numbers.of(np.arange(raw.table.num_rows))
     blank = is_blank(texts)
     ids = np.array(texts.to_pylist(), dtype=object)
     empty = np.flatnonzero(blank)
@@ -104,7 +104,7 @@ def read_items(path: Path, findings: Findings, selection: ColumnSelection) -> It
         rows=kept.astype(np.int64),
         file_rows=raw.table.num_rows,
         columns=_take_rows(columns, kept),
-        first_row=raw.first_row,
+        row_numbers=raw.row_numbers,
         dates=None if dates is None else dates[kept],
         attributes=_take_rows(attributes, kept),
     )
@@ -122,7 +122,7 @@ def items_by_row(n_items: int, described: Items | None, path: Path | None, findi
         position_of = {item_id: k for k, item_id in enumerate(described.ids)}
         positions = np.array([position_of.get(item_id, -1) for item_id in ids], dtype=np.int64)
         unused = np.flatnonzero(~np.isin(np.arange(len(described.ids)), positions))
-        row_numbers = described.rows[unused] + described.first_row
+        row_numbers = described.row_numbers.of(described.rows[unused])
         kind = "item without a row of features"
         findings.add(kind, "dropped", path, row_numbers, lambda k: described.ids[unused[k]])
         for target, source in ((columns, described.columns), (attributes, described.attributes)):

@@ -18,7 +18,7 @@ from demure.preparation.problems import Findings
 from demure.preparation.reading.columns import ColumnSelection, names_users_and_items
 from demure.preparation.reading.compression import file_errors
 from demure.preparation.reading.encoding import Utf8Stream, detect_encoding
-from demure.preparation.reading.raw_table import RawTable, no_rows, refuse_duplicate_columns
+from demure.preparation.reading.raw_table import RawTable, RowNumbers, no_rows, refuse_duplicate_columns
 
 _BLOCK = 1 << 24  # bytes; no row may be longer
 _DELIMITERS = ",\t;|"
@@ -87,7 +87,7 @@ def read_delimited(
             builder.add(batch.columns, batch.num_rows)
     if not builder.rows:
         raise no_rows(path)
-    return RawTable(path, builder.table(), 2 if has_header else 1, names, delimited=True)
+    return RawTable(path, builder.table(), RowNumbers(2 if has_header else 1), names, delimited=True)
 
 
 def _batches(

@@ -16,7 +16,7 @@ from demure.errors import DataError
 from demure.preparation.problems import Findings
 from demure.preparation.reading.columns import ColumnSelection
 from demure.preparation.reading.compression import BOM, file_errors, open_decompressed, read_head
-from demure.preparation.reading.raw_table import RawTable, no_rows
+from demure.preparation.reading.raw_table import RawTable, RowNumbers, no_rows
 
 _LINES = 1 << 17  # objects in a batch
 
@@ -45,7 +45,7 @@ def read_jsonl(path: Path, findings: Findings, selection: ColumnSelection) -> Ra
     builder = TableBuilder(table.column_names, selection.is_encoded)
     for part in table.to_batches():
         builder.add(part.columns, part.num_rows)
-    return RawTable(path, builder.table(), 1, list(names.values()))
+    return RawTable(path, builder.table(), RowNumbers(), list(names.values()))
 
 
 def _batches(path: Path, findings: Findings) -> Iterator[list[dict[str, Any]]]:

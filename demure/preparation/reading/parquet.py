@@ -15,7 +15,7 @@ from demure.errors import DataError
 from demure.preparation.problems import Findings
 from demure.preparation.reading.columns import ColumnSelection
 from demure.preparation.reading.compression import compression_of, file_errors, open_decompressed, read_head
-from demure.preparation.reading.raw_table import RawTable, no_rows, refuse_duplicate_columns
+from demure.preparation.reading.raw_table import RawTable, RowNumbers, no_rows, refuse_duplicate_columns
 
 _MAGIC = b"PAR1"
 _BATCH = 1 << 20  # rows
@@ -59,7 +59,7 @@ def read_parquet(path: Path, findings: Findings, selection: ColumnSelection) -> 
             builder.add(columns, len(columns[0]))
     if not builder.rows:
         raise no_rows(path)
-    return RawTable(path, builder.table(), 1, names, files=[part.path for part in parts])
+    return RawTable(path, builder.table(), RowNumbers(), names, files=[part.path for part in parts])
 
 
 @dataclass(frozen=True)

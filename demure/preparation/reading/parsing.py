@@ -15,7 +15,7 @@ from demure.data.id_codes import IdEncoder
 from demure.data.nested import value_to_text
 from demure.errors import DataError
 from demure.preparation.problems import Findings
-from demure.preparation.reading.raw_table import RawTable
+from demure.preparation.reading.raw_table import RawTable, RowNumbers
 
 # Seconds of today are near 1.7e9; each unit is a thousand times the one before. Least magnitude, per second, name.
 _UNITS = [(0.0, 1.0, "seconds"), (1e11, 1e3, "milliseconds"), (1e14, 1e6, "microseconds"), (1e17, 1e9, "nanoseconds")]
@@ -90,7 +90,9 @@ def read_id_texts(raw: RawTable, column: str) -> pa.Array:
 
 def _unclosed_quote(raw: RawTable, column: str, row: int, value: str | None) -> DataError:
     problem = f"column {column!r} has a line break in {str(value)[:60]!r}"
-    return DataError(problem, where=f"{raw.path}:{raw.first_row + row}", remedy="close the quote there")
+    return DataError(
+        problem, where=f"{raw.path}:{raw.row_numbers.of(np.array([row]))[0]}", remedy="close the quote there"
+    )
 
 
 def encode_column(column: pa.ChunkedArray, name: str, path: Path) -> IdColumn:
@@ -129,7 +131,7 @@ def read_numbers(column: pa.ChunkedArray, name: str, path: Path) -> tuple[np.nda
 
 
 def read_times(
-    column: pa.ChunkedArray, name: str, path: Path, findings: Findings, first_row: int = 1
+    column: pa.ChunkedArray, name: str, path: Path, findings: Findings, row_numbers: RowNumbers
 ) -> np.ndarray | None:
     """Return seconds since 1970 (N,) float64, NaN where a value is not a time; None if all values are blank.
 
@@ -150,7 +152,7 @@ def read_times(
         return None
     values = np.where(np.isfinite(values), values, np.nan)
     if not np.isnan(values).all():
-        values = _in_seconds(values, column, path, findings, first_row)
+        values = _in_seconds(values, column, path, findings, row_numbers)
     not_numbers = np.flatnonzero(np.isnan(values) & ~blank)
     if len(not_numbers) and not pa.types.is_floating(column.type):
         for start in range(0, len(not_numbers), _DATES):
@@ -167,7 +169,7 @@ def read_times(
 
 
 def _in_seconds(
-    values: np.ndarray, column: pa.ChunkedArray, path: Path, findings: Findings, first_row: int
+    values: np.ndarray, column: pa.ChunkedArray, path: Path, findings: Findings, row_numbers: RowNumbers
 ) -> np.ndarray:
     common_unit = _unit(np.array([float(np.nanmedian(np.abs(values)))]))[0]
     if common_unit:
@@ -178,7 +180,7 @@ def _in_seconds(
         rows = odd[units[odd] == unit]
         kind = f"timestamp in {_UNITS[unit][2]}, most are {_UNITS[common_unit][2]}"
         originals = column.take(pa.array(rows))
-        findings.add(kind, f"read as {_UNITS[unit][2]}", path, first_row + rows, partial(_value_at, originals))
+        findings.add(kind, f"read as {_UNITS[unit][2]}", path, row_numbers.of(rows), partial(_value_at, originals))
     if not len(odd):
         return values / _UNITS[common_unit][1] if common_unit else values
     divisors = np.full(len(values), _UNITS[common_unit][1])

@@ -5,19 +5,37 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
 from demure.errors import DataError
 
 
 @dataclass(frozen=True)
-class RawTable:
-    """The rows of a file. Row k of ``table`` is row ``first_row + k`` of the file.
+class RowNumbers:
+    """The numbers that the rows of a table have in their file.
 
     Rows are counted from 1; in delimited text the header is row 1, and blank lines do not count.
 
     Attributes:
-        first_row: the number of the first row of ``table`` in the file.
+        first: the number of the first row.
+        numbers: (N,) int64, where the rows are not consecutive: rows of the file were skipped, or became several.
+    """
+
+    first: int = 1
+    numbers: np.ndarray | None = None
+
+    def of(self, rows: np.ndarray) -> np.ndarray:
+        """Return the numbers (n,) in the file of ``rows`` (n,), which count from 0."""
+        return rows + self.first if self.numbers is None else self.numbers[rows]
+
+
+@dataclass(frozen=True)
+class RawTable:
+    """The rows of a file.
+
+    Attributes:
+        row_numbers: the numbers of the rows of ``table`` in the file.
         column_names: the names of all columns of the file; ``table`` has only the selected columns.
         delimited: whether the file is delimited text.
         files: the files that were read, where these are not ``path`` alone.
@@ -25,7 +43,7 @@ class RawTable:
 
     path: Path
     table: pa.Table
-    first_row: int
+    row_numbers: RowNumbers
     column_names: list[str]
     delimited: bool = False
     files: list[Path] = field(default_factory=list)

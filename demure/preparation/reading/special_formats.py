@@ -15,7 +15,7 @@ from demure.preparation.problems import Findings
 from demure.preparation.reading.columns import ColumnSelection
 from demure.preparation.reading.compression import read_head
 from demure.preparation.reading.delimited import first_line, read_delimited, sniff_delimiter
-from demure.preparation.reading.raw_table import RawTable
+from demure.preparation.reading.raw_table import RawTable, RowNumbers
 
 _TUPLE = ["user_id", "item_id", "rating", "timestamp"]
 _GENRES = [
@@ -61,7 +61,7 @@ def _read_split_files(path: Path, findings: Findings, selection: ColumnSelection
     common_path = path.with_name(f"{name}.{{{','.join(parts)}}}{suffix}")
     columns = [*next(iter(parts.values())).column_names, "split"]
     table = pa.concat_tables(tables, promote_options="default")
-    return RawTable(common_path, table, 1, columns, files=[raw.path for raw in parts.values()])
+    return RawTable(common_path, table, RowNumbers(), columns, files=[raw.path for raw in parts.values()])
 
 
 def _read_atomic_file(path: Path, findings: Findings, selection: ColumnSelection) -> RawTable:
@@ -132,7 +132,7 @@ def _join_genres(raw: RawTable) -> RawTable:
         for row in zip(*flags, strict=True)
     ]
     columns = {"item_id": raw.table["item_id"], "title": raw.table["title"], "genres": pa.array(genres, pa.string())}
-    return RawTable(raw.path, pa.table(columns), raw.first_row, list(columns), raw.delimited)
+    return RawTable(raw.path, pa.table(columns), raw.row_numbers, list(columns), raw.delimited)
 
 
 def read_microlens(path: Path, findings: Findings, selection: ColumnSelection) -> RawTable:
@@ -149,4 +149,4 @@ def read_microlens(path: Path, findings: Findings, selection: ColumnSelection) -
     positions = [str(k) for length in lengths for k in range(length)]
     findings.note(f"{path.name}: a line is a user's items in order; their places are taken as timestamps")
     columns = {"user_id": users, "item_id": pc.list_flatten(items), "timestamp": pa.array(positions, pa.string())}
-    return RawTable(path, pa.table(columns), 1, list(columns), delimited=True)
+    return RawTable(path, pa.table(columns), RowNumbers(), list(columns), delimited=True)
