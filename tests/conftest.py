@@ -1,10 +1,15 @@
 """Fixtures for every package. They import the library only when they are used: the guards run without it."""
 
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 from support.processes import start_python  # noqa: F401  a fixture for every package
+
+# One thread a process, set before NumPy and torch load: `make test` starts a process per core, and threads in excess of
+# the cores spin at every small operator.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # The same examples in every run, so that a failure can be repeated; `--hypothesis-profile default` draws new ones.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
