@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 from demure.api.drawing import card
 from demure.data import dataset as folder
+from demure.data.titles import item_titles
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_TITLES = ("title", "text", "description")
 
 
 class Dataset(folder.Dataset):
@@ -34,10 +33,7 @@ class Dataset(folder.Dataset):
     @cached_property
     def titles(self) -> dict[str, str]:
         """Item -> the first of title, text and description that the items have; "" for an item without it."""
-        column = next((name for name in _TITLES if name in self.items.columns), None)
-        if column is None:
-            return {}
-        return dict(zip(self.items["item_id"], self.items[column].fillna("").astype(str), strict=True))
+        return item_titles(self.items)
 
     @cached_property
     def _pictures(self) -> dict[str, str]:

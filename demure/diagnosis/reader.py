@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from demure.data.titles import item_titles
 from demure.diagnosis.placebo import Placebos
 from demure.diagnosis.table import DiagnosisTable
 from demure.errors import DatasetError, FeatureError, RunError
@@ -26,7 +27,6 @@ from demure.suggest import nearest_names
 
 EXPORT_COLUMNS = ("user_id", "item_id", "modality", "poi_probability", "evidence", "verdict")
 NONE = "none"
-_TITLE_COLUMNS = ("title", "text", "description")
 _CATEGORY_COLUMNS = ("genres", "categories", "category", "genre")
 _SEPARATORS = ("|", ";", ",")
 _MAX_CATEGORIES = 200
@@ -229,13 +229,8 @@ class DiagnosisReader:
 
     @cached_property
     def titles(self) -> dict[str, str]:
-        """Item id to the first of title, text and description that the dataset has; empty if it has none of them."""
-        frame = self.items
-        column = next((name for name in _TITLE_COLUMNS if name in frame.columns), None)
-        if column is None:
-            return {}
-        titled = frame[frame[column].notna()]
-        return dict(zip(titled["item_id"].astype(str), titled[column].astype(str), strict=True))
+        """Item id to its title; empty if the dataset has no titles and no texts."""
+        return item_titles(self.items)
 
     def times(self, user_id: str) -> list[float | None]:
         """Return timestamps (seconds) of a user's training interactions in time order; empty if the data has none."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from demure.data.titles import item_titles
 from demure.errors import FeatureError
 from demure.features import store
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _SAMPLE = 4096
-_TITLES = ("title", "text", "description")
 
 
 @dataclass(frozen=True)
@@ -116,8 +116,8 @@ def _check(path: Path, name: str, table: pd.DataFrame, wanted: list[int], exampl
     if not wanted:
         spaced = np.linspace(0, len(with_vector) - 1, min(examples, len(with_vector)))
         shown = with_vector[spaced.astype(np.int64)].tolist()
-    titles = _titles(table)
     ids = table["item_id"].astype(str).tolist()
+    titles = item_titles(table) or dict.fromkeys(ids, "")
     return FeatureCheck(
         name=name,
         encoder=str(features.provenance.get("encoder")),
@@ -187,17 +187,12 @@ def _warnings(present: int, items: int, dim: int, numbers: dict[str, Any]) -> li
     return warnings
 
 
-def _titles(table: pd.DataFrame) -> list[str]:
-    column = next((title for title in _TITLES if title in table.columns), None)
-    return [""] * len(table) if column is None else table[column].fillna("").astype(str).tolist()
-
-
 def _example(
-    item: int, with_vector: np.ndarray, centred: np.ndarray, ids: list[str], titles: list[str], nearest: int
+    item: int, with_vector: np.ndarray, centred: np.ndarray, ids: list[str], titles: dict[str, str], nearest: int
 ) -> ItemExample:
     """Return ``item`` with the items most similar to it; row k of ``centred`` belongs to item ``with_vector[k]``."""
     scores = centred @ centred[np.searchsorted(with_vector, item)]
     scores[with_vector == item] = -np.inf
     best = np.argsort(-scores, kind="stable")[: min(nearest, len(with_vector) - 1)]
-    similar = [SimilarItem(ids[with_vector[k]], titles[with_vector[k]], float(scores[k])) for k in best.tolist()]
-    return ItemExample(ids[item], titles[item], similar)
+    similar = [SimilarItem(ids[with_vector[k]], titles[ids[with_vector[k]]], float(scores[k])) for k in best.tolist()]
+    return ItemExample(ids[item], titles[ids[item]], similar)

@@ -24,6 +24,8 @@ import scipy.sparse as sparse
 import torch
 from torch import Tensor
 
+from demure.model.item_item_density import Array
+
 NEAREST = 50
 MAX_ITEMS = 50_000
 """Most items for this model: every item is compared with every other."""
@@ -118,18 +120,15 @@ class ContentItemModel:
         return density_BMI
 
 
-def mix_content_items(
-    collaborative_BI: np.ndarray, density_BMI: np.ndarray, share: float, popularity_I: np.ndarray
-) -> np.ndarray:
-    """Return log ((1 - a) p_id + a p_content) / p_0 (B, I); p_id gets what p_content lacks of a density.
+def mix_content_items(ratio_BI: Array, content_BI: Array, share: float, popularity_I: Array) -> Array:
+    """Return ((1 - a) p_id + a p_content) / p_0 (B, I), at least 1e-12; p_id gets what p_content lacks of a density.
 
-    ``collaborative_BI``: log p_id / p_0. ``share``: a. ``popularity_I``: p_0.
+    ``ratio_BI``: p_id / p_0. ``content_BI``: p_content. ``share``: a. ``popularity_I``: p_0. All are NumPy arrays, or
+    all are tensors (ONNX).
     """
-    content_BI = density_BMI.sum(1)
-    rest_B1 = 1 - share * content_BI.sum(1, keepdims=True)
-    ratio_BI = rest_B1 * np.exp(collaborative_BI) + share * content_BI / popularity_I
-    log_ratio_BI: np.ndarray = np.log(np.maximum(ratio_BI, 1e-12))
-    return log_ratio_BI
+    rest_B1 = 1 - share * content_BI.sum(1)[:, None]
+    mixed_BI: Array = (rest_B1 * ratio_BI + share * content_BI / popularity_I).clip(1e-12)
+    return mixed_BI
 
 
 def to_tensors(nearest: Mapping[str, NearestItems]) -> dict[str, Tensor]:

@@ -120,7 +120,7 @@ class Recommender:
             return Terms(collaborative_BI, reading.content_BI, reading.modality_BI)
         share, popularity_I = self.content_items.parameters.share, np.exp(self.log_popularity)
         density_BMI = self.content_items.density(reading.items_BT, reading.weight_BTM, reading.modality_share_BM)
-        mixed_BI = mix_content_items(collaborative_BI, density_BMI, share, popularity_I)
+        mixed_BI = np.log(mix_content_items(np.exp(collaborative_BI), density_BMI.sum(1), share, popularity_I))
         similar_BMI = share * density_BMI / (np.exp(mixed_BI) * popularity_I)[:, None]
         return Terms(mixed_BI, reading.content_BI, reading.modality_BI, similar_BMI)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from demure.data.titles import item_titles
 from demure.errors import DemureError
 from demure.files import atomic_file
 from demure.preparation.new_users import read_histories
@@ -92,10 +93,9 @@ def recommend(
             if not start:
                 preview = frame[frame["user_id"] == user_ids[0]].head(_PREVIEW)
             listener(Progress("recommend", min(start + _USERS_AT_ONCE, len(user_ids)), len(user_ids)))
-    items = loaded.dataset.items
-    if "title" in items.columns:
-        titles = items.set_index("item_id")["title"]
-        preview = preview.assign(title=titles.reindex(preview["item_id"]).fillna("").to_numpy())
+    titles = item_titles(loaded.dataset.items)
+    if titles:
+        preview = preview.assign(title=[titles[item] for item in preview["item_id"]])
     return RecommendReport(str(run), str(out), len(user_ids), rows, preview, notes)
 
 

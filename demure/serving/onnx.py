@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from demure.baselines.pairwise import Pairwise
 from demure.baselines.sasrec import SASRec
 from demure.errors import DemureError, MachineError
-from demure.model.content_items import ContentItemModel
+from demure.model.content_items import ContentItemModel, mix_content_items
 from demure.model.item_item_density import ItemItemParameters, item_item_density
 from demure.model.recommender import Recommender
 from demure.serving.item_item import Arrays, item_item_arrays, sparse_matrix
@@ -215,10 +215,7 @@ class DenseContentItems(nn.Module):
             total_B1 = weight_BT.sum(1, keepdim=True).clamp(min=1e-12)
             start_BI = zero_BI.scatter_add(1, index_BT, weight_BT)
             content_BI = content_BI + start_BI @ step_II * (modality_share_BM[:, m : m + 1] / total_B1)
-        share = self.model_parameters.share
-        rest_B1 = 1 - share * content_BI.sum(1, keepdim=True)
-        ratio_BI = rest_B1 * collaborative_BI.exp() + share * content_BI / popularity_I
-        return ratio_BI.clamp(min=1e-12).log()
+        return mix_content_items(collaborative_BI.exp(), content_BI, self.model_parameters.share, popularity_I).log()
 
 
 def build_graph(loaded: LoadedRun, histories: Histories) -> Graph:

@@ -163,9 +163,10 @@ class _Tuner:
             return density_SI
 
         def mix(parameters: ContentItemParameters) -> np.ndarray:
-            density_SMI = density(replace(parameters, share=0.0))[:, None]
-            mixed_SI = mix_content_items(collaborative_SI, density_SMI, parameters.share, popularity_I)
-            return mixed_SI.astype(np.float32)
+            content_SI = density(replace(parameters, share=0.0))
+            mixed_SI = mix_content_items(np.exp(collaborative_SI), content_SI, parameters.share, popularity_I)
+            log_ratio_SI: np.ndarray = np.log(mixed_SI).astype(np.float32)
+            return log_ratio_SI
 
         def goal(parameters: ContentItemParameters) -> float:
             return _goal(self._evaluate(mix(parameters) + np.log(popularity_I)))

@@ -82,11 +82,9 @@ def test_the_mixture_is_a_density(share, mass):
     """Also where the content's part lacks some of its mass, which goes to the item-item model."""
     random = np.random.default_rng(0)
     popularity, together, content = (random.dirichlet(np.ones(6), size) for size in (None, 3, 3))
-    log_ratio = mix_content_items(np.log(together / popularity), mass * content[:, None], share, popularity)
-    np.testing.assert_allclose((np.exp(log_ratio) * popularity).sum(1), 1, rtol=1e-6)
-    np.testing.assert_allclose(
-        np.exp(log_ratio) * popularity, (1 - share * mass) * together + share * mass * content, rtol=1e-6
-    )
+    mixed = mix_content_items(together / popularity, mass * content, share, popularity) * popularity
+    np.testing.assert_allclose(mixed.sum(1), 1, rtol=1e-6)
+    np.testing.assert_allclose(mixed, (1 - share * mass) * together + share * mass * content, rtol=1e-6)
 
 
 def test_stored_and_read_back():
