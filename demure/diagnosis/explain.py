@@ -57,6 +57,13 @@ SENTENCES: dict[ReasonCode, str] = {
 }
 """The sentence of each code, with the names of the arguments in braces."""
 
+DEVIATION_SENTENCES = {
+    "typical": "its evidence is about what is typical, or too few chose it to tell",
+    "below": "its evidence lies below what is typical, by {distance} standard deviations of the items",
+    "above": "its evidence lies above what is typical, by {distance} standard deviations of the items",
+}
+"""How an item's modality compares with the other items (``flagging.deviations``)."""
+
 
 @dataclass(frozen=True)
 class Reason:
@@ -148,11 +155,9 @@ def describe_deviation(modality: str, row: Mapping[Any, Any], *, informative: bo
         return f"{modality}: {CANNOT_TELL_REASON}"
     count = int(row["interactions"])
     noise = f"noise in {100 * row['noise']:.0f} % of {count} choice{'s' if count != 1 else ''}"
-    if not row["clearly"]:
-        return f"{modality}: {noise}; its evidence is about what is typical, or too few chose it to tell"
-    side = "below" if row["below"] > 0 else "above"
-    distance = f"by {abs(row['below']):.1f} standard deviations of the items"
-    return f"{modality}: {noise}; its evidence lies {side} what is typical, {distance}"
+    side = "typical" if not row["clearly"] else "below" if row["below"] > 0 else "above"
+    comparison = DEVIATION_SENTENCES[side].format(distance=f"{abs(row['below']):.1f}")
+    return f"{modality}: {noise}; {comparison}"
 
 
 def join_names(names: Sequence[str]) -> str:

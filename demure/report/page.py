@@ -12,7 +12,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from demure import __version__
-from demure.diagnosis.explain import SENTENCES
+from demure.diagnosis.explain import DEVIATION_SENTENCES, SENTENCES
 from demure.diagnosis.placebo import CANNOT_TELL, CANNOT_TELL_REASON
 from demure.diagnosis.reader import DiagnosisReader
 from demure.diagnosis.recommended import HISTORY, describe_scores
@@ -59,6 +59,7 @@ def render_page(
             "few": FEW_CHOICES,
             "decided_percent": DECIDED_PERCENT,
             "sentences": SENTENCES,
+            "deviation_sentences": DEVIATION_SENTENCES,
             "history": HISTORY,
             "cannotTell": content.overview.cannot_tell,
             "madeOf": describe_scores(reader.manifest),

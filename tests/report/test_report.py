@@ -18,7 +18,7 @@ from support.runs_by_hand import (
     write_run,
 )
 
-from demure.diagnosis.explain import SENTENCES
+from demure.diagnosis.explain import DEVIATION_SENTENCES, SENTENCES
 from demure.diagnosis.reader import DiagnosisReader
 from demure.errors import DemureError, RunError
 from demure.report.budget import select_users
@@ -89,6 +89,7 @@ def test_the_page_has_the_verdicts_of_the_parquet(page):
     assert [data["items"][place]["id"] for place in image["items"]] == ["i2", "i3"]
     assert (text["verdict"], text["percent"], text["reason"]) == ("noise", 20, "no_support")
     assert data["sentences"] == {code.value: sentence for code, sentence in SENTENCES.items()}
+    assert data["deviation_sentences"] == DEVIATION_SENTENCES
     reliance = {"image": 60, "text": 30, "none": 10}
     assert data["users"][ann] == {"id": "ann", "choices": 3, "reliance": reliance, "drifted": False}
     for name, (low, high) in body["reliance_interval"].items():
