@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,8 @@ from sets import BenchmarkSet, obtain
 
 from demure.data.dataset import Dataset
 from demure.diagnosis.calibration import auc
+from demure.diagnosis.flagging import deviations
+from demure.diagnosis.reader import DiagnosisReader
 from demure.features import store
 from demure.features.store import Features
 from demure.preparation.prepare import PrepareOptions
@@ -42,15 +45,18 @@ def swapped(benchmark: BenchmarkSet, modality: str, share: float, work: Path) ->
     return BenchmarkSet(name, out), mask
 
 
-def auc_of_swapped(run: Path, dataset: Dataset, modality: str, mask: np.ndarray) -> tuple[float, float]:
-    """Return the AUC of separating swapped items from the others: by the mean probability to be noise, and by the mean
-    evidence, negated."""
+def auc_of_swapped(run: Path, dataset: Dataset, modality: str, mask: np.ndarray) -> tuple[float, float, float]:
+    """Return the AUC of separating swapped items from the others: by the mean probability to be noise, by the mean
+    evidence, negated, and by the deviation that `demure inspect` sorts items by (the evidence after shrinkage)."""
     columns = ["item_id", "modality", "poi_probability", "evidence", "verdict"]
     frame = pd.read_parquet(run / "diagnosis.parquet", columns=columns)
     items = frame[(frame["modality"] == modality) & (frame["verdict"] != "missing")].groupby("item_id")
     means = items[["poi_probability", "evidence"]].mean()
     is_swapped = pd.Series(mask.astype(float), index=dataset.item_ids).reindex(means.index).to_numpy()
-    return auc(is_swapped, -means["poi_probability"].to_numpy()), auc(is_swapped, -means["evidence"].to_numpy())
+    rows = deviations(DiagnosisReader.open(run))
+    below = rows[rows["modality"] == modality].set_index("item_id")["below"].reindex(means.index)
+    noise, negated = -means["poi_probability"].to_numpy(), -means["evidence"].to_numpy()
+    return auc(is_swapped, noise), auc(is_swapped, negated), auc(is_swapped, below.to_numpy())
 
 
 @app.command()
@@ -69,10 +75,10 @@ def swaps(
         for modality in store.names(benchmark.path):
             for recipe in recipes.split(","):
                 runs = [int(seed) for seed in seeds.split(",")]
-                whole = np.array([measure(benchmark, recipe, seed, work)["test"]["recall@20"] for seed in runs])
+                whole = np.array([_recall(measure(benchmark, recipe, seed, work)) for seed in runs])
                 for share in map(float, shares.split(",")):
                     other, mask = swapped(benchmark, modality, share, work)
-                    recall = np.array([measure(other, recipe, seed, work)["test"]["recall@20"] for seed in runs])
+                    recall = np.array([_recall(measure(other, recipe, seed, work)) for seed in runs])
                     row = [name, modality, f"{share:.0%}", recipe, f"{whole.mean():.4f}", f"{recall.mean():.4f}"]
                     spread = f"{(1 - recall / whole).std(ddof=1):.1%}" if len(runs) > 1 else "-"
                     row += [f"{1 - recall.mean() / whole.mean():+.1%}", spread]
@@ -82,7 +88,7 @@ def swaps(
                         by = np.mean([auc_of_swapped(folder, dataset, modality, mask) for folder in folders], axis=0)
                         rows.append([*row, *(f"{value:.3f}" for value in by)])
                     else:
-                        rows.append([*row, "-", "-"])
+                        rows.append([*row, "-", "-", "-"])
     header = [
         "set",
         "modality",
@@ -94,8 +100,15 @@ def swaps(
         "sd over seeds",
         "found by noise, AUC",
         "by evidence",
+        "by deviation",
     ]
     publish("swaps", markdown(header, rows))
+
+
+def _recall(line: dict[str, Any]) -> float:
+    """Return recall@20 on the test split, or on the validation split of a set that has no test split."""
+    recall: float = line.get("test", line["valid"])["recall@20"]
+    return recall
 
 
 def frozen(benchmark: BenchmarkSet, share: float, work: Path) -> BenchmarkSet:
