@@ -31,8 +31,8 @@ Modalities = Annotated[
     list[str] | None, typer.Argument(metavar="NAME", help="The modalities to include; by default all.")
 ]
 
-Device = Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps.")]
-Split = Annotated[str, typer.Option(metavar="test|valid", help="The split to evaluate on.")]
+Device = Annotated[str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps.")]
+Split = Annotated[str, typer.Option("--split", metavar="test|valid", help="The split to evaluate on.")]
 Cutoffs = Annotated[
     str, typer.Option("--k", metavar="K,K,...", help="Lengths of the recommended list, separated by commas.")
 ]
@@ -40,22 +40,25 @@ TableFormat = Annotated[
     str, typer.Option("--format", metavar="FORMAT", help="table, markdown, csv, latex, or json (the same as --json).")
 ]
 Recipe = Annotated[
-    str, typer.Option(metavar="NAME|FILE", help="A recipe that ships (see `demure recipes`), or a YAML file.")
+    str,
+    typer.Option("--recipe", metavar="NAME|FILE", help="A recipe that ships (see `demure recipes`), or a YAML file."),
 ]
 Columns = Annotated[
     list[str] | None,
     typer.Option(
+        "--columns",
         metavar="ROLE=NAME,...",
         help="The columns to read, by role: user=visitorid,item=asin. Without a header, use column numbers from 1.",
     ),
 ]
 CompareWith = Annotated[
     list[str] | None,
-    typer.Option(metavar="RUN", help="Another run to show next to this one. Repeat it for several runs."),
+    typer.Option("--compare", metavar="RUN", help="Another run to show next to this one. Repeat it for several runs."),
 ]
 Truth = Annotated[
     str | None,
     typer.Option(
+        "--truth",
         metavar="FILE",
         help="A file that names the true causes, with columns user_id, item_id, modality, caused (1 or 0). With it, "
         "the report has a calibration chart.",

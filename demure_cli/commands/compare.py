@@ -25,6 +25,7 @@ def compare(
     metrics: Annotated[
         list[str] | None,
         typer.Option(
+            "--metrics",
             metavar="NAME,...",
             help="recall, ndcg, hit, mrr, map, precision, novelty, arp, ild-MODALITY; by default recall and ndcg.",
         ),
@@ -32,11 +33,13 @@ def compare(
     against: Annotated[
         str | None,
         typer.Option(
-            metavar="RUN|RECIPE", help="The method that all others are compared with; by default the first run."
+            "--against",
+            metavar="RUN|RECIPE",
+            help="The method that all others are compared with; by default the first run.",
         ),
     ] = None,
     all_pairs: Annotated[bool, flag("--all-pairs", help="Compare every two methods instead.")] = False,
-    test: Annotated[str, typer.Option(metavar="t|wilcoxon|permutation", help="The paired test.")] = "t",
+    test: Annotated[str, typer.Option("--test", metavar="t|wilcoxon|permutation", help="The paired test.")] = "t",
     form: TableFormat = "table",
     device: Device = "auto",
 ) -> object:

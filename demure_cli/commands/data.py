@@ -23,7 +23,10 @@ def _group() -> None: ...
 def show(
     dataset: DatasetFolder,
     gap: Annotated[
-        float, typer.Option(min=0.0, metavar="MINUTES", help="A session ends after so many minutes without a choice.")
+        float,
+        typer.Option(
+            "--gap", min=0.0, metavar="MINUTES", help="A session ends after so many minutes without a choice."
+        ),
     ] = 30,
 ) -> object:
     """Describe a dataset: counts, distributions, content of the items, leakage of the split, look-alike items, sessions
@@ -41,9 +44,10 @@ def show(
 def export(
     dataset: DatasetFolder,
     out: OutFolder,
-    format: Annotated[str, typer.Option(metavar="FORMAT", help="recbole, mmrec or cornac.")],
+    format: Annotated[str, typer.Option("--format", metavar="FORMAT", help="recbole, mmrec or cornac.")],
     name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The name of the dataset in the files; by default that of DIR.")
+        str | None,
+        typer.Option("--name", metavar="NAME", help="The name of the dataset in the files; by default that of DIR."),
     ] = None,
     overwrite: Annotated[bool, flag("--overwrite", help="Replace the folder if it exists.")] = False,
 ) -> object:

@@ -12,8 +12,12 @@ from demure_cli.output.terminal import terminal
 
 @command(view("demo"), kept="what was made so far is kept in {out}")
 def demo(
-    out: Annotated[str, typer.Option(metavar="DIR", help="The folder for all files of the demo.")] = "demure-demo",
-    seed: Annotated[int, typer.Option(metavar="N", help="The random seed of the users and their choices.")] = 0,
+    out: Annotated[
+        str, typer.Option("--out", metavar="DIR", help="The folder for all files of the demo.")
+    ] = "demure-demo",
+    seed: Annotated[
+        int, typer.Option("--seed", metavar="N", help="The random seed of the users and their choices.")
+    ] = 0,
 ) -> object:
     """Show every step of demure on a small generated catalogue: about two minutes, offline, on two cores.
 

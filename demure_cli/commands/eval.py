@@ -26,7 +26,8 @@ def eval_(
         ),
     ] = None,
     per_user: Annotated[
-        str | None, typer.Option(metavar="FILE.parquet", help="Write the metrics of each user to this file.")
+        str | None,
+        typer.Option("--per-user", metavar="FILE.parquet", help="Write the metrics of each user to this file."),
     ] = None,
     form: TableFormat = "table",
     device: Device = "auto",

@@ -18,7 +18,9 @@ def export(
     format: Annotated[
         str,
         typer.Option(
-            metavar="FORMAT", help="onnx (a graph), safetensors (one file of arrays) or npy (one file per array)."
+            "--format",
+            metavar="FORMAT",
+            help="onnx (a graph), safetensors (one file of arrays) or npy (one file per array).",
         ),
     ] = "safetensors",
     ann: Annotated[

@@ -19,6 +19,7 @@ def extract(
     text: Annotated[
         list[str] | None,
         typer.Option(
+            "--text",
             metavar="ENCODER",
             help="The encoder of texts: family:model@revision, or tfidf (built in; tfidf:256 sets the number of"
             " dimensions, tfidf:keep-numbers keeps years and ids). NAME=ENCODER adds another;"
@@ -28,6 +29,7 @@ def extract(
     image: Annotated[
         list[str] | None,
         typer.Option(
+            "--image",
             metavar="ENCODER",
             help="The encoder of images: family:model@revision, or color (built in). NAME=ENCODER adds another.",
         ),
@@ -35,6 +37,7 @@ def extract(
     attributes: Annotated[
         list[str] | None,
         typer.Option(
+            "--attributes",
             metavar="COLUMNS",
             help="Columns of categories and numbers to encode (built in): brand,colour,price, or all."
             " NAME=COLUMNS adds another.",
@@ -48,6 +51,7 @@ def extract(
     precision: Annotated[
         str,
         typer.Option(
+            "--precision",
             metavar="TYPE",
             help="float32, bfloat16 or float16; auto is 16 bits on CUDA and float32 elsewhere.",
             rich_help_panel=_MACHINE,
@@ -55,11 +59,18 @@ def extract(
     ] = "auto",
     workers: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="The number of processes that decode images.", rich_help_panel=_MACHINE),
+        typer.Option(
+            "--workers",
+            min=1,
+            metavar="N",
+            help="The number of processes that decode images.",
+            rich_help_panel=_MACHINE,
+        ),
     ] = None,
     image_seconds: Annotated[
         float,
         typer.Option(
+            "--image-seconds",
             min=0.1,
             metavar="SECONDS",
             help="The time limit for decoding one image; a slower image is recorded as missing.",

@@ -24,12 +24,14 @@ def check(
     names: Modalities = None,
     item: Annotated[
         list[str] | None,
-        typer.Option(metavar="ID", help="Show the items nearest to this one. Repeat it for several items."),
+        typer.Option("--item", metavar="ID", help="Show the items nearest to this one. Repeat it for several items."),
     ] = None,
     examples: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Without --item: the number of example items to show.")
+        int, typer.Option("--examples", min=0, metavar="N", help="Without --item: the number of example items to show.")
     ] = 3,
-    nearest: Annotated[int, typer.Option(min=1, metavar="N", help="The number of nearest items to show.")] = 4,
+    nearest: Annotated[
+        int, typer.Option("--nearest", min=1, metavar="N", help="The number of nearest items to show.")
+    ] = 4,
 ) -> object:
     """Check features: norms, duplicates, constant and collapsed columns, missing items, and nearest items."""
     from pathlib import Path
@@ -46,10 +48,12 @@ def import_(
     source: Annotated[
         str, typer.Argument(metavar="[NAME=]PATH", help="A .npy or Parquet file, or a folder of MMRec or Ducho.")
     ],
-    format: Annotated[str, typer.Option(metavar="FORMAT", help="auto, npy, parquet, mmrec or ducho.")] = "auto",
+    format: Annotated[
+        str, typer.Option("--format", metavar="FORMAT", help="auto, npy, parquet, mmrec or ducho.")
+    ] = "auto",
     ids: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="The item ids of the rows of a .npy file: one id per line, or CSV."),
+        typer.Option("--ids", metavar="FILE", help="The item ids of the rows of a .npy file: one id per line, or CSV."),
     ] = None,
     partial: Annotated[bool, flag("--partial", help="Import the matching rows if some ids do not match.")] = False,
     overwrite: Annotated[bool, flag("--overwrite", help="Replace features of the same name.")] = False,
@@ -73,7 +77,7 @@ def export(
     dataset: DatasetFolder,
     out: OutFolder,
     names: Modalities = None,
-    format: Annotated[str, typer.Option(metavar="FORMAT", help="npy, parquet, mmrec or ducho.")] = "npy",
+    format: Annotated[str, typer.Option("--format", metavar="FORMAT", help="npy, parquet, mmrec or ducho.")] = "npy",
     overwrite: Annotated[bool, flag("--overwrite", help="Replace the folder if it exists.")] = False,
 ) -> object:
     """Write features, with the ids of the items, in the file format of another tool."""

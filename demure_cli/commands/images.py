@@ -23,15 +23,22 @@ def _group() -> None: ...
 def fetch(
     items: Annotated[str, typer.Argument(metavar="FILE", help="The items file, with a column of image URLs.")],
     out: Annotated[
-        str, typer.Option(metavar="DIR", help="The folder for the images. If it exists, the download continues.")
+        str,
+        typer.Option("--out", metavar="DIR", help="The folder for the images. If it exists, the download continues."),
     ],
     columns: Columns = None,
-    rate: Annotated[float, typer.Option(metavar="N", help="Requests per second to one host.")] = 5.0,
-    per_host: Annotated[int, typer.Option(metavar="N", help="Downloads at the same time from one host.")] = 4,
-    parallel: Annotated[int, typer.Option(metavar="N", help="Downloads at the same time in total.")] = 32,
-    tries: Annotated[int, typer.Option(metavar="N", help="Attempts for an image after temporary errors.")] = 4,
-    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="The time limit without any data.")] = 20.0,
-    max_mb: Annotated[float, typer.Option(metavar="MB", help="The largest image to keep.")] = 20.0,
+    rate: Annotated[float, typer.Option("--rate", metavar="N", help="Requests per second to one host.")] = 5.0,
+    per_host: Annotated[
+        int, typer.Option("--per-host", metavar="N", help="Downloads at the same time from one host.")
+    ] = 4,
+    parallel: Annotated[int, typer.Option("--parallel", metavar="N", help="Downloads at the same time in total.")] = 32,
+    tries: Annotated[
+        int, typer.Option("--tries", metavar="N", help="Attempts for an image after temporary errors.")
+    ] = 4,
+    timeout: Annotated[
+        float, typer.Option("--timeout", metavar="SECONDS", help="The time limit without any data.")
+    ] = 20.0,
+    max_mb: Annotated[float, typer.Option("--max-mb", metavar="MB", help="The largest image to keep.")] = 20.0,
     retry_dead: Annotated[
         bool, flag("--retry-dead", help="Try again the images that an earlier run found missing for good.")
     ] = False,

@@ -20,11 +20,14 @@ def inspect(
     run: RunFolder,
     user: Annotated[
         str | None,
-        typer.Option(metavar="ID", help="Show the history of one user, with every verdict.", rich_help_panel=_VIEWS),
+        typer.Option(
+            "--user", metavar="ID", help="Show the history of one user, with every verdict.", rich_help_panel=_VIEWS
+        ),
     ] = None,
     item: Annotated[
         str | None,
         typer.Option(
+            "--item",
             metavar="ID",
             help="Show one item: its users and, for each user, the verdict on each modality.",
             rich_help_panel=_VIEWS,
@@ -33,12 +36,16 @@ def inspect(
     modality: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="Show one modality: its verdicts by segment, and its items.", rich_help_panel=_VIEWS
+            "--modality",
+            metavar="NAME",
+            help="Show one modality: its verdicts by segment, and its items.",
+            rich_help_panel=_VIEWS,
         ),
     ] = None,
     segment: Annotated[
         str | None,
         typer.Option(
+            "--segment",
             metavar="KIND[=NAME]",
             help="Show the diagnosis for each group. KIND is category, reliance (what a user relies on most), history "
             "(its length), popularity or time. KIND=NAME shows one group in full.",
@@ -52,12 +59,16 @@ def inspect(
     export: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE.parquet", help="Write every verdict of the run to this file.", rich_help_panel=_VIEWS
+            "--export",
+            metavar="FILE.parquet",
+            help="Write every verdict of the run to this file.",
+            rich_help_panel=_VIEWS,
         ),
     ] = None,
     where: Annotated[
         list[str] | None,
         typer.Option(
+            "--where",
             metavar="CONDITION",
             help="Only rows with FIELD=VALUE (also != < <= > >=, and ~ for contains). Repeat it for more conditions; "
             "for an unknown field, the message lists the fields.",
@@ -67,12 +78,16 @@ def inspect(
     sort: Annotated[
         str | None,
         typer.Option(
-            metavar="[-]FIELD", help="Sort the rows by this field; - puts the largest first.", rich_help_panel=_ROWS
+            "--sort",
+            metavar="[-]FIELD",
+            help="Sort the rows by this field; - puts the largest first.",
+            rich_help_panel=_ROWS,
         ),
     ] = None,
     top: Annotated[
         int | None,
         typer.Option(
+            "--top",
             min=1,
             metavar="N",
             help="Show at most N rows. The default is 10 for the overview, --modality and --list; --user, --item and "
@@ -83,6 +98,7 @@ def inspect(
     min_count: Annotated[
         int,
         typer.Option(
+            "--min-count",
             min=1,
             metavar="N",
             help="Overview only: flag an item only if it has at least N interactions.",
@@ -92,7 +108,11 @@ def inspect(
     recommend: Annotated[
         int,
         typer.Option(
-            min=0, metavar="N", help="With --user: the number of recommended items to show.", rich_help_panel=_ROWS
+            "--recommend",
+            min=0,
+            metavar="N",
+            help="With --user: the number of recommended items to show.",
+            rich_help_panel=_ROWS,
         ),
     ] = 5,
     pictures: Annotated[

@@ -18,37 +18,45 @@ def prepare(
     interactions: Annotated[
         str,
         typer.Option(
-            metavar="FILE", help="The choices: columns user_id, item_id, and optionally timestamp, rating, split."
+            "--interactions",
+            metavar="FILE",
+            help="The choices: columns user_id, item_id, and optionally timestamp, rating, split.",
         ),
     ],
-    out: Annotated[str, typer.Option(metavar="DATASET", help="The dataset folder to write.")],
+    out: Annotated[str, typer.Option("--out", metavar="DATASET", help="The dataset folder to write.")],
     items: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="The items: columns item_id, title, description, genres, image."),
+        typer.Option("--items", metavar="FILE", help="The items: columns item_id, title, description, genres, image."),
     ] = None,
     images: Annotated[
         str | None,
-        typer.Option(metavar="DIR", help="The folder of the images; by default the folder of the items file."),
+        typer.Option(
+            "--images", metavar="DIR", help="The folder of the images; by default the folder of the items file."
+        ),
     ] = None,
     features: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME=FILE.npy", help="Features made elsewhere, one row per item. Repeat it for several modalities."
+            "--features",
+            metavar="NAME=FILE.npy",
+            help="Features made elsewhere, one row per item. Repeat it for several modalities.",
         ),
     ] = None,
     split: Annotated[
         str,
         typer.Option(
+            "--split",
             metavar="SPLIT",
             help="leave-one-out, ratio, time, given (the column split of the file), or all: one folder for each.",
         ),
     ] = "leave-one-out",
     k_core: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Keep users and items with at least N interactions.")
+        int, typer.Option("--k-core", min=0, metavar="N", help="Keep users and items with at least N interactions.")
     ] = 0,
     format: Annotated[
         str,
         typer.Option(
+            "--format",
             metavar="FORMAT",
             help="auto, csv, parquet, jsonl, recbole, mmrec, amazon, movielens, microlens, hm, yelp or cornac.",
         ),
@@ -57,6 +65,7 @@ def prepare(
     encoding: Annotated[
         str | None,
         typer.Option(
+            "--encoding",
             metavar="NAME",
             help="The encoding of the text files if it is not UTF-8, such as cp1252 or gb18030.",
         ),
@@ -64,16 +73,22 @@ def prepare(
     since: Annotated[
         str | None,
         typer.Option(
-            metavar="DATE", help="Leave out interactions before this date: 2020-01-31.", rich_help_panel=_CLEANING
+            "--since",
+            metavar="DATE",
+            help="Leave out interactions before this date: 2020-01-31.",
+            rich_help_panel=_CLEANING,
         ),
     ] = None,
     until: Annotated[
         str | None,
-        typer.Option(metavar="DATE", help="Leave out interactions on this date or later.", rich_help_panel=_CLEANING),
+        typer.Option(
+            "--until", metavar="DATE", help="Leave out interactions on this date or later.", rich_help_panel=_CLEANING
+        ),
     ] = None,
     duplicates: Annotated[
         str,
         typer.Option(
+            "--duplicates",
             metavar="WHICH",
             help="If a user has an item several times, keep the latest, first, best (rated), or all.",
             rich_help_panel=_CLEANING,
@@ -82,12 +97,16 @@ def prepare(
     min_rating: Annotated[
         float | None,
         typer.Option(
-            metavar="X", help="Leave out ratings below X, and rows without a rating.", rich_help_panel=_CLEANING
+            "--min-rating",
+            metavar="X",
+            help="Leave out ratings below X, and rows without a rating.",
+            rich_help_panel=_CLEANING,
         ),
     ] = None,
     bare_items: Annotated[
         str,
         typer.Option(
+            "--bare-items",
             metavar="WHAT",
             help="keep or drop items that have neither text, image nor features.",
             rich_help_panel=_CLEANING,
@@ -95,15 +114,20 @@ def prepare(
     ] = "keep",
     user_core: Annotated[
         int | None,
-        typer.Option(min=0, metavar="N", help="Like --k-core, for users only.", rich_help_panel=_CLEANING),
+        typer.Option(
+            "--user-core", min=0, metavar="N", help="Like --k-core, for users only.", rich_help_panel=_CLEANING
+        ),
     ] = None,
     item_core: Annotated[
         int | None,
-        typer.Option(min=0, metavar="N", help="Like --k-core, for items only.", rich_help_panel=_CLEANING),
+        typer.Option(
+            "--item-core", min=0, metavar="N", help="Like --k-core, for items only.", rich_help_panel=_CLEANING
+        ),
     ] = None,
     max_history: Annotated[
         int,
         typer.Option(
+            "--max-history",
             min=0,
             metavar="N",
             help="Keep the last N interactions of each user; 0 keeps all.",
@@ -113,6 +137,7 @@ def prepare(
     min_history: Annotated[
         int,
         typer.Option(
+            "--min-history",
             min=0,
             metavar="N",
             help="After that, leave out users with fewer than N interactions.",
@@ -122,6 +147,7 @@ def prepare(
     ratio: Annotated[
         str,
         typer.Option(
+            "--ratio",
             metavar="A/B/C",
             help="Percent of train, valid and test, for the splits ratio and time.",
             rich_help_panel=_SPLITTING,
@@ -130,6 +156,7 @@ def prepare(
     ratio_by: Annotated[
         str,
         typer.Option(
+            "--ratio-by",
             metavar="HOW",
             help="For the split ratio: time holds out the last interactions of each user, random holds out random "
             "ones; auto is time if there are timestamps.",
@@ -137,7 +164,10 @@ def prepare(
         ),
     ] = "auto",
     seed: Annotated[
-        int, typer.Option(metavar="N", help="The seed of the random parts of a split.", rich_help_panel=_SPLITTING)
+        int,
+        typer.Option(
+            "--seed", metavar="N", help="The seed of the random parts of a split.", rich_help_panel=_SPLITTING
+        ),
     ] = 0,
     dry_run: Annotated[bool, flag("--dry-run", help="Show what would be written, and write nothing.")] = False,
     overwrite: Annotated[bool, flag("--overwrite", help="Replace the dataset folder if it exists.")] = False,

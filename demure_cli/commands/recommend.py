@@ -17,17 +17,20 @@ def recommend(
     out: Annotated[
         str,
         typer.Option(
+            "--out",
             metavar="FILE.parquet",
             help="The file to write: user_id, rank, item_id, score, because (what contributes most).",
         ),
     ],
     user: Annotated[
-        list[str] | None, typer.Option(metavar="ID", help="A user to recommend to. Repeat it for several users.")
+        list[str] | None,
+        typer.Option("--user", metavar="ID", help="A user to recommend to. Repeat it for several users."),
     ] = None,
     all: Annotated[bool, flag("--all", help="Recommend to every user of the dataset.")] = False,
     history: Annotated[
         str | None,
         typer.Option(
+            "--history",
             metavar="FILE",
             help="Interactions of users of the dataset or of new users: recommend to them by these interactions alone.",
         ),

@@ -14,7 +14,7 @@ from demure_cli.output.terminal import terminal
 @command(view("report"))
 def report(
     run: RunFolder,
-    out: Annotated[str, typer.Option(metavar="FILE.html", help="The page to write.")],
+    out: Annotated[str, typer.Option("--out", metavar="FILE.html", help="The page to write.")],
     compare: CompareWith = None,
     truth: Truth = None,
     recommend: Annotated[
@@ -23,7 +23,10 @@ def report(
     megabytes: Annotated[
         float,
         typer.Option(
-            min=3, metavar="MB", help="The largest size of the page. Users and pictures beyond it are left out."
+            "--megabytes",
+            min=3,
+            metavar="MB",
+            help="The largest size of the page. Users and pictures beyond it are left out.",
         ),
     ] = 9.5,
 ) -> object:

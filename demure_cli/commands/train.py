@@ -16,15 +16,18 @@ _TRACKERS = "Also send the metrics to tensorboard, wandb, mlflow or trackio; sep
 @command(view("train"), kept="all steps so far are kept in {out}; the same command with --resume continues from there")
 def train(
     dataset: DatasetFolder,
-    out: Annotated[str, typer.Option(metavar="RUN", help="The run folder to write.")],
+    out: Annotated[str, typer.Option("--out", metavar="RUN", help="The run folder to write.")],
     recipe: Recipe = "default",
     set: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="Change one value of the recipe. Repeat it for several values."),
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Change one value of the recipe. Repeat it for several values."
+        ),
     ] = None,
     seed: Annotated[
         int | None,
         typer.Option(
+            "--seed",
             metavar="N",
             help="The random seed: on a CPU, the same seed gives the same weights. By default 0, or the seed of the "
             "run whose recipe.yaml is used.",
@@ -33,7 +36,10 @@ def train(
     device: Device = "auto",
     resume: Annotated[bool, flag("--resume", help="Continue an interrupted training in RUN.")] = False,
     checkpoint_minutes: Annotated[
-        float, typer.Option(metavar="N", help="Write a checkpoint every N minutes, and after every epoch.")
+        float,
+        typer.Option(
+            "--checkpoint-minutes", metavar="N", help="Write a checkpoint every N minutes, and after every epoch."
+        ),
     ] = 5.0,
     overwrite: Annotated[bool, flag("--overwrite", help="Replace the run folder if it exists.")] = False,
     track: Annotated[list[str] | None, typer.Option("--track", metavar="NAME", help=_TRACKERS)] = None,

@@ -15,33 +15,49 @@ from demure_cli.output.terminal import terminal
 def tune(
     dataset: DatasetFolder,
     recipe: Annotated[
-        str, typer.Option(metavar="NAME|FILE", help="The recipe to start from; trial 0 is the unchanged recipe.")
+        str,
+        typer.Option(
+            "--recipe", metavar="NAME|FILE", help="The recipe to start from; trial 0 is the unchanged recipe."
+        ),
     ] = "default",
     trials: Annotated[
-        int, typer.Option(metavar="N", help="The number of trials of the study, including those already finished.")
+        int,
+        typer.Option(
+            "--trials", metavar="N", help="The number of trials of the study, including those already finished."
+        ),
     ] = 20,
     out: Annotated[
         str | None,
-        typer.Option(metavar="STUDY", help="The study folder; by default DATASET-RECIPE-study in the current folder."),
+        typer.Option(
+            "--out", metavar="STUDY", help="The study folder; by default DATASET-RECIPE-study in the current folder."
+        ),
     ] = None,
-    timeout: Annotated[float | None, typer.Option(metavar="SECONDS", help="Stop after this time.")] = None,
+    timeout: Annotated[float | None, typer.Option("--timeout", metavar="SECONDS", help="Stop after this time.")] = None,
     set: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="KEY=VALUE", help="Fix one value of the recipe: it is not searched. Repeat it for several values."
+            "--set",
+            metavar="KEY=VALUE",
+            help="Fix one value of the recipe: it is not searched. Repeat it for several values.",
         ),
     ] = None,
     space: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="A YAML file with the search space, instead of the default of the model."),
+        typer.Option(
+            "--space", metavar="FILE", help="A YAML file with the search space, instead of the default of the model."
+        ),
     ] = None,
     metric: Annotated[
-        str, typer.Option(metavar="NAME", help="The metric to maximise on validation: recall@20 or ndcg@20.")
+        str,
+        typer.Option("--metric", metavar="NAME", help="The metric to maximise on validation: recall@20 or ndcg@20."),
     ] = "recall@20",
     seed: Annotated[
-        int, typer.Option(metavar="N", help="The random seed of the search and of the first training of a trial.")
+        int,
+        typer.Option("--seed", metavar="N", help="The random seed of the search and of the first training of a trial."),
     ] = 0,
-    seeds: Annotated[int, typer.Option(metavar="N", help="Trainings per trial, each with another seed.")] = 1,
+    seeds: Annotated[
+        int, typer.Option("--seeds", metavar="N", help="Trainings per trial, each with another seed.")
+    ] = 1,
     pruning: Annotated[
         bool, flag("--prune/--no-prune", help="Stop a trial that is worse than the median of earlier trials.")
     ] = True,

@@ -15,10 +15,11 @@ from demure_cli.output.terminal import terminal
 def ui(
     run: RunFolder,
     host: Annotated[
-        str, typer.Option(metavar="HOST", help="The address to listen on; the default allows only this machine.")
+        str,
+        typer.Option("--host", metavar="HOST", help="The address to listen on; the default allows only this machine."),
     ] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option(min=0, max=65535, metavar="PORT", help="The port; 0 takes any free port.")
+        int, typer.Option("--port", min=0, max=65535, metavar="PORT", help="The port; 0 takes any free port.")
     ] = 8000,
     compare: CompareWith = None,
     truth: Truth = None,

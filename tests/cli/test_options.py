@@ -35,3 +35,41 @@ def test_track_has_its_old_name_as_a_hidden_alias(capsys, monkeypatch, option):
     shown = capsys.readouterr().out
     assert "--track" in shown
     assert "--watch" not in shown
+
+
+@pytest.mark.parametrize("path", commands(), ids=" ".join)
+def test_help_shows_every_option_by_its_name_in_lower_case(capsys, monkeypatch, path):
+    monkeypatch.setenv("COLUMNS", "160")
+    command = typer.main.get_command(app)
+    for name in path:
+        command = command.commands[name]
+    assert main([*path, "--help"]) == 0
+    shown = capsys.readouterr().out
+    options = [option for option in command.params if option.param_type_name == "option" and not option.hidden]
+    names = [name for option in options for name in option.opts if name.startswith("--")]
+    assert [name for name in names if name != name.lower() or f"{name} " not in shown.replace("/", " ")] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "names"),
+    [
+        ("prepare", "--interactions --items --images --features --split --k-core --format --out"),
+        ("extract", "--text --image --device --resume --no-resume"),
+        ("train", "--out --recipe --set --seed --device --resume"),
+        ("eval", "--split --k --json --per-user --device --format"),
+        ("compare", "--split --k --format --device --test"),
+        ("inspect", "--user --item --json --export --list"),
+        ("recommend", "--user --all --k --out"),
+        ("report", "--out --compare --truth"),
+        ("ui", "--host --port --compare --truth --open"),
+        ("data export", "--out --format --name"),
+        ("features import", "--format --ids"),
+        ("images fetch", "--out --columns --rate"),
+    ],
+)
+def test_the_names_of_options_do_not_change(capsys, path, names):
+    command = typer.main.get_command(app)
+    for name in path.split():
+        command = command.commands[name]
+    opts = {name for option in command.params for name in (*option.opts, *option.secondary_opts)}
+    assert set(names.split()) - opts == set()
