@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
@@ -30,6 +29,7 @@ from demure_cli.commands.train import train
 from demure_cli.commands.tune import tune
 from demure_cli.commands.ui import ui
 from demure_cli.options import Quiet, Verbose, flag
+from demure_cli.output.surroundings import correct_sizes, open_streams, release_streams
 from demure_cli.output.terminal import terminal
 
 # The usage error of click, by way of Typer: some versions of Typer carry their own copy of click.
@@ -99,12 +99,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     output is gone; 1: a bug in demure.
     """
     terminal.reset()
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # a title with unknown letters must not stop a command
-            stream.reconfigure(errors="replace")
+    open_streams()
+    correct_sizes()
+    try:
+        return _run(arguments)
+    finally:
+        release_streams()
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
         status = app(args=arguments, prog_name="demure", standalone_mode=False)
-        sys.stdout.flush()
+        terminal.flush()
         return status if isinstance(status, int) else 0
     except DemureError as error:
         if not terminal.follows or terminal.verbose or isinstance(error, MachineError):
@@ -121,9 +127,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         terminal.error("interrupted")
         return 130
     except BrokenPipeError:
-        return _unread()
+        return 141
     except SystemExit as stop:  # rich raises it with code 1 when the reader is gone; shell completion raises it too
-        return _unread() if stop.code == 1 else int(stop.code or 0)
+        return 141 if stop.code == 1 else int(stop.code or 0)
     except OSError as error:
         place = "" if error.filename is None else f"{error.filename}: "
         return _unexpected(error, 2, f"{place}{error.strerror or error}")
@@ -141,12 +147,6 @@ def _usage(error: Any) -> str:
     message = error.format_message().strip().rstrip(".")
     context = error.ctx
     return message if context is None else f"{message}; see `{context.command_path} --help`"
-
-
-def _unread() -> int:
-    # The interpreter flushes standard output once more at exit, which would fail again.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 141
 
 
 def _unexpected(error: BaseException, status: int, line: str) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from demure.progress import Listener, Notice, Progress, ValidatedEpoch
+from demure_cli.output.characters import safe
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,7 +21,7 @@ _ROOMY = 100
 
 def _facts(progress: Progress) -> str:
     return "  ".join(
-        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {safe(value)}"
         for name, value in progress.fields.items()
     )
 
@@ -47,7 +48,7 @@ class Lines:
 
     def __call__(self, progress: Progress) -> None:
         if isinstance(progress, Notice):
-            self._write(f"note: {progress.text}")
+            self._write(f"note: {safe(progress.text)}")
             return
         if isinstance(progress, ValidatedEpoch):  # printed with the next line of the training
             self._validation = _validation(progress)
@@ -85,7 +86,7 @@ def bars(console: Console) -> Iterator[Listener]:
 
         def listener(progress: Progress) -> None:
             if isinstance(progress, Notice):
-                shown.console.print(Text(f"note: {progress.text}"))
+                shown.console.print(Text(f"note: {safe(progress.text)}"))
                 return
             if isinstance(progress, ValidatedEpoch):
                 facts = _validation(progress)

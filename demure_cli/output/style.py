@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from demure.diagnosis.verdict import Verdict, probability_of
-from demure_cli.output.terminal import safe
+from demure_cli.output.characters import safe
 
 VERDICT_STYLES = {Verdict.POI: "bold green", Verdict.NOISE: "yellow", Verdict.MISSING: "dim"}
 

@@ -6,20 +6,20 @@ import contextlib
 import json
 import os
 import sys
-import unicodedata
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from demure.compute.launcher import is_first_process
+from demure.errors import MachineError
+from demure_cli.output.characters import escape_controls, safe
 from demure_cli.output.plain import plain
+from demure_cli.output.surroundings import Forgiving, readable_width
 
 if TYPE_CHECKING:  # rich is slow to import, and `demure --help` does not need it
     from rich.console import Console, RenderableType
 
     from demure.progress import Listener
 
-# Bidirectional overrides and isolates: a title with one of them could reverse the rest of a line.
-_BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _CHATTY = {
     "TRANSFORMERS_VERBOSITY": "error",
     "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
@@ -28,14 +28,16 @@ _CHATTY = {
 }
 
 
-def safe(value: object, *, line: bool = True) -> str:
-    """Return ``value`` as text without control characters, so that no id or title can control the terminal. ``line``:
-    also replace line breaks and tabs."""
-    kept = "" if line else "\n\t"
-    return "".join(
-        " " if (char not in kept and unicodedata.category(char) in ("Cc", "Zl", "Zp")) or char in _BIDI else char
-        for char in str(value)
-    )
+@contextlib.contextmanager
+def _writing() -> Iterator[None]:
+    """Name standard output in the error of a write that fails; a reader that has gone is not an error."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        problem = f"cannot be written ({error.strerror or error})"
+        raise MachineError(problem, where="standard output", remedy="make room, or write somewhere else") from error
 
 
 class Terminal:
@@ -87,19 +89,31 @@ class Terminal:
         """Print the result on standard output."""
         if self.follows:
             return
+        from demure_cli.output.clean import cleaned
+
         console = self._console()
-        for part in parts:
-            console.print(part, markup=False, highlight=False, emoji=False, soft_wrap=isinstance(part, str))
+        with _writing():
+            for part in parts:
+                plain_text = isinstance(part, str)
+                console.print(cleaned(part), markup=False, highlight=False, emoji=False, soft_wrap=plain_text)
 
     def raw(self, text: str) -> None:
-        """Print text on standard output without folding or changing it."""
-        sys.stdout.write(text if text.endswith("\n") else text + "\n")
+        """Print text on standard output without folding it."""
+        with _writing():
+            sys.stdout.write(safe(text if text.endswith("\n") else text + "\n", line=False))
+
+    def flush(self) -> None:
+        """Hand over what was printed. Raises ``MachineError`` if it cannot be written."""
+        with _writing():
+            sys.stdout.flush()
 
     def json(self, value: Any) -> None:
-        """Print exactly one JSON object on standard output; NaN becomes null."""
+        """Print exactly one JSON object on standard output; NaN becomes null, and control characters are escaped."""
         if self.follows:
             return
-        sys.stdout.write(json.dumps(plain(value), ensure_ascii=False, allow_nan=False, indent=2) + "\n")
+        text = json.dumps(plain(value), ensure_ascii=False, allow_nan=False, indent=2)
+        with _writing():
+            sys.stdout.write(escape_controls(text) + "\n")
 
     def note(self, text: str) -> None:
         """Print a note on standard error; ``--quiet`` hides it."""
@@ -119,7 +133,7 @@ class Terminal:
         """Print the traceback of an unexpected error."""
         import traceback
 
-        self._stderr(safe("".join(traceback.format_exception(error)), line=False).rstrip())
+        self._stderr("".join(traceback.format_exception(error)).rstrip())
 
     @contextlib.contextmanager
     def progress(self) -> Iterator[Listener]:
@@ -143,13 +157,15 @@ class Terminal:
 
         if self.pictures and not stderr:
             return Console(force_terminal=True, color_system="truecolor")
-        return Console(stderr=stderr)
+        # If standard error is closed, there is no place left for progress: the work goes on without.
+        console = Console(file=cast(IO[str], Forgiving(sys.stderr))) if stderr else Console()
+        console.width = readable_width(console.width)
+        return console
 
     def _stderr(self, text: str) -> None:
-        # If standard error is closed, there is no place left for a message.
-        with contextlib.suppress(OSError, ValueError):
-            sys.stderr.write(text + "\n")
-            sys.stderr.flush()
+        stream = Forgiving(sys.stderr)
+        stream.write(safe(text, line=False) + "\n")
+        stream.flush()
 
 
 terminal = Terminal()

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from demure_cli.output.characters import safe
 from demure_cli.output.pictures import picture
 from demure_cli.output.style import aside, count, facts, heading, or_dash, row, signed, table
-from demure_cli.output.terminal import safe, terminal
+from demure_cli.output.terminal import terminal
 from demure_cli.views.verdicts import ID, TITLE, cell, shares
 
 if TYPE_CHECKING:

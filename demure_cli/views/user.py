@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from demure.diagnosis.verdict import DECIDED_PERCENT
+from demure_cli.output.characters import safe
 from demure_cli.output.pictures import PICTURE_WIDTH, picture
 from demure_cli.output.style import aside, count, facts, heading, number, or_dash, percent, row, table
-from demure_cli.output.terminal import safe, terminal
+from demure_cli.output.terminal import terminal
 from demure_cli.views.verdicts import ID, TITLE, cell
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.bar import Bar
 from rich.text import Text
 
+from demure_cli.output.characters import safe
 from demure_cli.output.style import (
     VERDICT_STYLES,
     aside,
@@ -23,7 +24,7 @@ from demure_cli.output.style import (
     table,
     verdict,
 )
-from demure_cli.output.terminal import safe, terminal
+from demure_cli.output.terminal import terminal
 
 if TYPE_CHECKING:
     import pandas as pd
