@@ -15,6 +15,7 @@ import pyarrow.csv
 from demure.data.id_codes import TableBuilder
 from demure.errors import DataError
 from demure.preparation.problems import Findings
+from demure.preparation.reading.arrow_csv import read_batches
 from demure.preparation.reading.columns import ColumnSelection, names_users_and_items
 from demure.preparation.reading.compression import file_errors
 from demure.preparation.reading.encoding import Utf8Stream, detect_encoding
@@ -109,22 +110,18 @@ def _batches(
 
     def parse(threads: bool) -> Iterator[pa.RecordBatch]:
         with open_text() as text:
-            yield from pa.csv.open_csv(
-                pa.PythonFile(text, mode="r"),
-                read_options=pa.csv.ReadOptions(
-                    use_threads=threads, block_size=_BLOCK, column_names=None if has_header else names
-                ),
-                parse_options=pa.csv.ParseOptions(
-                    delimiter=delimiter,
-                    newlines_in_values=quotes,
-                    quote_char='"' if quotes else False,
-                    invalid_row_handler=None if threads else on_bad_row,
-                ),
-                convert_options=pa.csv.ConvertOptions(
+            yield from read_batches(
+                text,
+                pa.csv.ReadOptions(use_threads=threads, block_size=_BLOCK, column_names=None if has_header else names),
+                pa.csv.ConvertOptions(
                     include_columns=kept_names,
                     column_types=dict.fromkeys(names, pa.string()),
                     strings_can_be_null=False,
                 ),
+                on_bad_row=None if threads else on_bad_row,
+                delimiter=delimiter,
+                newlines_in_values=quotes,
+                quote_char='"' if quotes else False,
             )
 
     try:
