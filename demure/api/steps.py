@@ -29,6 +29,8 @@ class PrepareKeywords(TypedDict, total=False):
     overwrite: bool
     columns: dict[str, str]
     encoding: str | None
+    quotes: str
+    bad_rows: str
     ratio: tuple[int, int, int]
     ratio_by: str
     user_core: int | None

@@ -62,6 +62,8 @@ def build_manifest(
             "features": {name: str(path) for name, path in report.feature_files.items()},
             "columns": options.columns,
             "encoding": options.encoding,
+            "quotes": options.quotes,
+            "bad_rows": options.bad_rows,
             "format": report.format,
             "split": split.strategy,
             "ratio": list(options.ratio),

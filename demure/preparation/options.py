@@ -15,9 +15,11 @@ from demure.preparation.duplicates import DUPLICATES
 from demure.preparation.interactions import CleaningRules
 from demure.preparation.reading.columns import ColumnSelection, columns_by_role
 from demure.preparation.reading.formats import FORMATS
+from demure.preparation.reading.quoting import QUOTES
 from demure.suggest import check_choice
 
 BARE_ITEMS = ("keep", "drop")
+BAD_ROWS = ("refuse", "skip")
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class PrepareOptions:
         features: modality -> ``.npy`` or Parquet file.
         columns: role -> the name of its column in the file.
         encoding: of text files; detected where None.
+        quotes: what quotation marks mean in delimited text, of ``QUOTES``; decided by each file where ``auto``.
+        bad_rows: whether rows of another length are refused, or skipped and counted, of ``BAD_ROWS``.
         ratio: percent of train, valid and test, for the splits by ratio and by time.
         ratio_by: whether a user's last interactions are held out (``time``), or drawn ones with ``seed``
             (``random``); ``auto`` is ``time`` where there are timestamps.
@@ -52,6 +56,8 @@ class PrepareOptions:
     overwrite: bool = False
     columns: dict[str, str] = field(default_factory=dict)
     encoding: str | None = None
+    quotes: str = "auto"
+    bad_rows: str = "refuse"
     ratio: tuple[int, int, int] = (80, 10, 10)
     ratio_by: str = "auto"
     user_core: int | None = None
@@ -82,7 +88,8 @@ class PrepareOptions:
 
     def selection(self, *, items: bool = False) -> ColumnSelection:
         """Return the columns to read of the interactions or the items. Raises ``DataError`` for an unknown role."""
-        return ColumnSelection(columns_by_role(self.columns), items, self.encoding)
+        skips_rows = self.bad_rows == "skip"
+        return ColumnSelection(columns_by_role(self.columns), items, self.encoding, self.quotes, skips_rows)
 
 
 def check_options(options: PrepareOptions) -> None:
@@ -92,6 +99,8 @@ def check_options(options: PrepareOptions) -> None:
     check_choice(options.ratio_by, RATIO_BY, "--ratio-by")
     check_choice(options.duplicates, tuple(DUPLICATES), "--duplicates")
     check_choice(options.bare_items, BARE_ITEMS, "--bare-items")
+    check_choice(options.quotes, QUOTES, "--quotes")
+    check_choice(options.bad_rows, BAD_ROWS, "--bad-rows")
     for name in ("k_core", "user_core", "item_core", "min_history", "max_history", "seed"):
         value = getattr(options, name)
         if value is not None and value < 0:

@@ -70,6 +70,24 @@ def prepare(
             help="The encoding of the text files if it is not UTF-8, such as cp1252 or gb18030.",
         ),
     ] = None,
+    quotes: Annotated[
+        str,
+        typer.Option(
+            "--quotes",
+            metavar="QUOTING",
+            help="What quotation marks mean in delimited text: auto decides by all rows of a file; double (RFC 4180), "
+            "backslash or none.",
+        ),
+    ] = "auto",
+    bad_rows: Annotated[
+        str,
+        typer.Option(
+            "--bad-rows",
+            metavar="WHAT",
+            help="refuse or skip (and count) rows that have another number of columns than the header.",
+            rich_help_panel=_CLEANING,
+        ),
+    ] = "refuse",
     since: Annotated[
         str | None,
         typer.Option(
@@ -192,6 +210,8 @@ def prepare(
         format=format,
         columns=parse_columns(columns),
         encoding=encoding,
+        quotes=quotes,
+        bad_rows=bad_rows,
         since=since,
         until=until,
         duplicates=duplicates,

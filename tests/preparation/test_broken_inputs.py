@@ -43,7 +43,7 @@ REFUSED = {
         pd.DataFrame({"user_id": [], "item_id": []}).to_parquet(), "--split ratio", "has no rows"
     ),
     "CSV called Parquet": (GOOD.encode(), "--format parquet", "is not a Parquet file"),
-    "another delimiter": (GOOD.replace(",", "||").encode(), "", "x.csv: has two columns ''"),
+    "an empty column with a name like another": (b"user_id,item_id,user_id\nu,a,\n", "", "has two columns 'user_id'"),
     "a web page": (b"<!DOCTYPE html>\n<html><body>404</body></html>\n", "", "has no column user_id"),
     "a Git LFS pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "", "has no column user_id"),
     "no header": (b"u,a,1600000000\nu,b,1600000100\n", "", "--columns user=1,item=2"),

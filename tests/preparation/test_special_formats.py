@@ -4,15 +4,22 @@
 
 import bz2
 import gzip
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from support.data_by_hand import csv_of, made, rows, write
 
 from demure.errors import DataError
+from demure.preparation.problems import Findings
+from demure.preparation.reading.columns import ColumnSelection
+from demure.preparation.reading.jsonl import read_jsonl
 
 THREE = [("u1", "i1", 1), ("u1", "i2", 2), ("u2", "i1", 3)]
 
@@ -34,6 +41,53 @@ def test_amazon_2014_metadata_are_python_dicts(tmp_path):
                      "description": None, "image": "http://x/1._SX.jpg", "price": "3.5"}  # fmt: skip
     assert dataset.attribute_columns == ["price"]
     assert any("related, salesRank left out" in note for note in report.notes)
+
+
+PYTHON_VALUE = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9**20) | st.text(alphabet="a'\"\\é\n{u", max_size=5),
+    lambda values: (
+        st.lists(values, max_size=2) | st.dictionaries(st.text(alphabet="ab'", max_size=2), values, max_size=2)
+    ),
+    max_leaves=4,
+)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(st.dictionaries(st.sampled_from("abc"), PYTHON_VALUE, min_size=1), min_size=1, max_size=4), st.booleans()
+)
+def test_dicts_as_python_prints_them_are_the_same_as_json(records, python2):
+    def printed(value):
+        if isinstance(value, dict):
+            return "{" + ", ".join(f"{printed(k)}: {printed(v)}" for k, v in value.items()) + "}"
+        if isinstance(value, list):
+            return f"[{', '.join(map(printed, value))}]"
+        return f"u{value!r}" if python2 and isinstance(value, str) else repr(value)
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = write(Path(folder), "x.json", "".join(printed(record) + "\n" for record in records))
+        expected = write(Path(folder), "y.json", records)
+        tables = [read_jsonl(file, Findings(), ColumnSelection(items=True)).table for file in (path, expected)]
+    assert tables[0].to_pylist() == tables[1].to_pylist()
+
+
+def test_steam_reviews_are_python_2_dicts(tmp_path):
+    lines = ["{u'username': u'n0', u'product_id': u'700', u'text': u\"it's \\d\", u'early': False, u'date': u'2017-12-10'}",
+             "{u'username': u'n1', u'product_id': 701, \"text\": 'x', u'early': None, u'date': u'2017-12-11'}"]  # fmt: skip
+    dataset, report = made(tmp_path, write(tmp_path, "steam.json", "\n".join(lines)))
+    assert rows(dataset) == [("n0", "700"), ("n1", "701")]
+    assert report.format == "jsonl"
+
+
+@pytest.mark.parametrize("delimiter", [" ", "\t", ",", ";", "|"])
+@pytest.mark.parametrize(
+    "header", ["user_id:token{}item_id:token{}timestamp:float", "user_id:token{}item_id:token{}timestamp:int"]
+)
+def test_atomic_files_with_any_delimiter(tmp_path, delimiter, header):
+    lines = [header.replace("{}", delimiter), *(delimiter.join(map(str, line)) for line in THREE)]
+    dataset, report = made(tmp_path, write(tmp_path, "toy.inter", "\n".join(lines)))
+    assert rows(dataset) == [line[:2] for line in THREE]
+    assert report.format == "recbole"
 
 
 @pytest.mark.parametrize(

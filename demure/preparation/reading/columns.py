@@ -66,17 +66,21 @@ def columns_by_role(options: Mapping[str, str]) -> dict[str, str]:
     Raises ``DataError`` for an unknown role, and for two columns of one role.
     """
     roles = {**_SHORT_ROLES, **{role: role for role in (*_INTERACTION_ROLES, *_ITEM_ROLES)}}
+    roles |= {f"items.{name}": f"items.{role}" for name, role in roles.items() if role in _ITEM_ROLES}
     columns: dict[str, str] = {}
     for name, column in options.items():
         role = roles.get(name.strip().lower())
         if role is None:
             suggestion = did_you_mean(name, roles)
             hint = f"; {suggestion}" if suggestion else ""
-            remedy = "use user, item, timestamp, rating, split, image, title, description, text"
+            remedy = "use user, item, timestamp, rating, split, image, title, description, text, or items.item"
             raise DataError(f"unknown role {name!r}{hint}", where="--columns", remedy=remedy)
         if role in columns:
             raise DataError(f"two columns for {role}", where="--columns", remedy="name one")
         columns[role] = column
+    double = next((role for role in columns if role != "item_id" and f"items.{role}" in columns), None)
+    if double is not None:
+        raise DataError(f"two columns for {double} of the items", where="--columns", remedy="name one")
     return columns
 
 
@@ -88,12 +92,16 @@ class ColumnSelection:
         column_of_role: role -> the file's name for it, or its position from 1 in a file without a header.
         items: whether the file has items, not interactions.
         encoding: of a text file; detected where None.
+        quotes: what quotation marks mean in delimited text, of ``QUOTES``.
+        skips_rows: whether rows of another length are skipped and counted.
         has_types: whether names end in a type (``item_id:token``).
     """
 
     column_of_role: Mapping[str, str] = field(default_factory=dict)
     items: bool = False
     encoding: str | None = None
+    quotes: str = "auto"
+    skips_rows: bool = False
     has_types: bool = False
 
     def includes(self, name: str) -> bool:
@@ -104,33 +112,68 @@ class ColumnSelection:
         """Return whether a column is read as codes, because its values repeat."""
         return not self.items and normalize_name(name) in _ENCODED_NAMES
 
-    def is_by_position(self, first_row: Sequence[str]) -> bool:
-        """Return whether ``column_of_role`` holds positions, in a file whose ``first_row`` is not a header."""
-        columns = self._of_this_file().values()
-        is_numbered = any(list(first_row) == [str(k + first) for k in range(len(first_row))] for first in (0, 1))
-        return bool(columns) and all(column.isdecimal() for column in columns) and not is_numbered
+    def has_header(self, first_row: Sequence[str]) -> bool:
+        """Return whether ``first_row`` has the names of the columns: ``column_of_role`` has no places, or names."""
+        places = self._places(first_row)
+        if not places or self.has_types or (not self.items and names_users_and_items(first_row)):
+            return True
+        normalized = {place: normalize_name(name) for place, name in enumerate(first_row, start=1)}
+        return any(normalized.get(int(place)) in self._names(role) for role, place in places.items())
 
-    def rename(self, names: Sequence[str], path: Path, findings: Findings) -> list[str]:
+    def rename(
+        self, names: Sequence[str], path: Path, findings: Findings, first_row: Sequence[str] | None = None
+    ) -> list[str]:
         """Return the names of the columns, where each column of ``column_of_role`` has the name of its role.
 
-        Raises ``DataError`` for a column that the file does not have.
+        ``first_row``: of a text, in which columns may be named by their places. Raises ``DataError`` for a column that
+        the file does not have.
         """
+        shown = list(names)
         names = [name.rpartition(":")[0] or name for name in names] if self.has_types else list(names)
+        places = {} if first_row is None else self._places(first_row)
         role_of = {}
-        for role, column in self._of_this_file().items():
-            if column in names:
+        for role, column in (places or self._of_this_file()).items():
+            if column in names and not places:
                 role_of[column] = role
-            elif not (self.items and role == "item_id"):  # the items may have another name for it than the interactions
-                problem = f"has no column {column!r} (there are: {_shown(names)})"
+            elif places and 1 <= int(column) <= len(names):
+                role_of[names[int(column) - 1]] = role
+            elif role != "item_id" or column != self._shared_item():
+                problem = f"has no column {column!r} (there are: {_shown(shown)})"
+                role = f"items.{role}" if self.items and f"items.{role}" in self.column_of_role else role
                 raise DataError(problem, where=path, remedy=f"check --columns {role}={column}")
         for column, role in role_of.items():
             findings.note(f"{path.name}: column {column!r} is taken as {role}, as --columns says")
         taken = set(role_of.values())
         return [role_of.get(name) or (f"{name}, not used" if name in taken else name) for name in names]
 
+    def _names(self, role: str) -> list[str]:
+        names = ITEM_ID_NAMES if self.items and role == "item_id" else NAMES.get(role, TEXT_NAMES.get(role, []))
+        return [*names, normalize_name(role)]
+
+    def _shared_item(self) -> str | None:
+        """Return the column of items that is stated for the interactions: the items may have another one."""
+        return self.column_of_role.get("item_id") if self.items and "items.item_id" not in self.column_of_role else None
+
+    def _places(self, first_row: Sequence[str]) -> dict[str, str]:
+        """Return role -> place from 1 where the columns of this file are places; empty where they are names.
+
+        The place of the items in the interactions is none in the items file, unless another column of it has a place.
+        """
+        columns = self._of_this_file()
+        own = [column for role, column in columns.items() if role != "item_id" or self._shared_item() is None]
+        is_numbered = any(list(first_row) == [str(k + first) for k in range(len(first_row))] for first in (0, 1))
+        if not own or is_numbered or not all(column.isdecimal() for column in own):
+            return {}
+        return {role: column for role, column in columns.items() if column.isdecimal()}
+
     def _of_this_file(self) -> dict[str, str]:
         roles = _ITEM_ROLES if self.items else _INTERACTION_ROLES
-        return {role: column for role, column in self.column_of_role.items() if role in roles}
+        columns = {role: column for role, column in self.column_of_role.items() if role in roles}
+        if self.items:
+            columns |= {
+                role: self.column_of_role[f"items.{role}"] for role in roles if f"items.{role}" in self.column_of_role
+            }
+        return columns
 
 
 def find_column(
@@ -163,8 +206,10 @@ def require_column(columns: Sequence[str], role: str, path: Path, findings: Find
         similar = nearest(role, [name.lower() for name in columns], cutoff=0.7)
         hint = f"; did you mean {by_lower_case[similar]!r}?" if similar else ""
         short = next((name for name, long in _SHORT_ROLES.items() if long == role), role)
-        remedy = f"name one of the columns {role}, or say --columns {short}=NAME"
-        if any(re.fullmatch(r"[\d.]+", name) for name in columns):
+        remedy = f"name one of the columns {role}, or say --columns {'items.' if items else ''}{short}=NAME"
+        if items:
+            remedy += "; without a header say the places: --columns items.item=1,items.title=2"
+        elif any(re.fullmatch(r"[\d.]+", name) for name in columns):
             remedy += "; without a header say the places: --columns user=1,item=2"
         raise DataError(f"has no column {role} (there are: {_shown(columns)}){hint}", where=path, remedy=remedy)
     return column

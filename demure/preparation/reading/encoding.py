@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import io
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from demure.errors import DataError
 from demure.preparation.problems import Findings
@@ -15,7 +15,14 @@ _PIECE = 1 << 22  # bytes
 _MARKS = {BOM: "utf-8", b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
 
 
-def detect_encoding(path: Path, findings: Findings, encoding: str | None = None) -> str:
+class TextEncoding(NamedTuple):
+    """The encoding of a text file, and whether the file may have quotation marks."""
+
+    name: str
+    has_quotes: bool
+
+
+def detect_encoding(path: Path, findings: Findings, encoding: str | None = None) -> TextEncoding:
     """Return ``encoding``, else that of the byte order mark, else UTF-8 if the whole file is UTF-8, else Latin-1.
 
     Reads the file once. Raises ``DataError`` for an unknown encoding, for bytes that ``encoding`` does not have, and
@@ -32,7 +39,7 @@ def detect_encoding(path: Path, findings: Findings, encoding: str | None = None)
     if start.startswith((b"PK\x03\x04", b"PAR1")) or (mark is None and encoding is None and b"\0" in start):
         raise DataError("is not a text file", where=path, remedy="give CSV, TSV, JSON Lines or Parquet, or --format")
     is_declared = bool(encoding) or mark not in (None, "utf-8")
-    line, is_valid = 1, True
+    line, is_valid, has_quotes = 1, True, False
     with file_errors(path), open_decompressed(path) as handle:
         while piece := handle.read(_PIECE):
             if is_valid:
@@ -51,16 +58,17 @@ def detect_encoding(path: Path, findings: Findings, encoding: str | None = None)
                 line += text.count("\n", 0, text.index("\0"))
                 raise DataError("has a NUL byte", where=f"{path}:{line}", remedy="remove it; is the file damaged?")
             line += text.count("\n")
+            has_quotes = has_quotes or '"' in text
         if is_valid and (rest := decoder.getstate()[0]):
             if is_declared:
                 raise DataError(f"is not {wanted} (ends with {rest!r})", where=path, remedy="check --encoding")
             is_valid = False
     if not is_valid:
         findings.note(f"{path.name}: is not UTF-8 and is read as Latin-1 (if it is another, say --encoding)")
-        return "latin-1"
+        return TextEncoding("latin-1", has_quotes)
     if wanted not in ("utf-8", "utf8"):
         findings.note(f"{path.name}: is read as {wanted}")
-    return wanted
+    return TextEncoding(wanted, has_quotes)
 
 
 class Utf8Stream(io.RawIOBase):

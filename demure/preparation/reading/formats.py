@@ -12,7 +12,8 @@ from demure.preparation.problems import Findings
 from demure.preparation.reading import special_formats
 from demure.preparation.reading.columns import ColumnSelection
 from demure.preparation.reading.compression import read_head
-from demure.preparation.reading.delimited import first_line, read_delimited, sniff_delimiter
+from demure.preparation.reading.delimited import read_delimited
+from demure.preparation.reading.header import first_line, sniff_delimiter
 from demure.preparation.reading.jsonl import read_jsonl
 from demure.preparation.reading.parquet import is_parquet, parquet_files, read_parquet
 from demure.preparation.reading.raw_table import RawTable
@@ -21,7 +22,6 @@ FORMATS = (
     "auto", "csv", "parquet", "jsonl", "recbole", "mmrec", "amazon", "movielens", "microlens", "hm", "yelp", "cornac",
 )  # fmt: skip
 _COMPRESSION_SUFFIX = re.compile(r"\.(gz|zst|zstd|bz2)$")
-_TYPED_NAME = re.compile(r"^[^:]+:(token|token_seq|float|float_seq)$")
 
 
 def recognise_format(path: Path) -> str:
@@ -37,11 +37,11 @@ def recognise_format(path: Path) -> str:
     first = first_line(head).lstrip()
     if first.startswith(("{", "[")):
         return _recognise_objects({normalize_name(key) for key in _object_keys(first)})
+    if special_formats.atomic_delimiter(first):
+        return "recbole"
     fields = [field.strip() for field in first.split(sniff_delimiter(first))]
     names = {normalize_name(field) for field in fields}
     file_name = _COMPRESSION_SUFFIX.sub("", path.name.lower())
-    if all(_TYPED_NAME.match(field) for field in fields):
-        return "recbole"
     if file_name.endswith(".inter") or {"itemid", "xlabel"} <= names:
         return "mmrec"
     if special_formats.is_movielens(first, file_name):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -84,9 +85,11 @@ def _parse_object(line: bytes, where: str, path: Path, findings: Findings) -> di
 
 
 def _parse_python_dict(text: str) -> dict[str, Any] | None:
-    """Parse Amazon's metadata of 2014, which are dicts as Python prints them; return None for anything else."""
+    """Parse a dict as Python 2 or 3 prints it (Amazon's metadata of 2014, Steam); return None for anything else."""
     try:
-        value = ast.literal_eval(text.strip()) if text.lstrip().startswith("{'") else None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a backslash that escapes nothing
+            value = ast.literal_eval(text.strip()) if text.lstrip().startswith("{") else None
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return None
     return value if isinstance(value, dict) else None

@@ -14,7 +14,8 @@ from demure.errors import DataError
 from demure.preparation.problems import Findings
 from demure.preparation.reading.columns import ColumnSelection
 from demure.preparation.reading.compression import read_head
-from demure.preparation.reading.delimited import first_line, read_delimited, sniff_delimiter
+from demure.preparation.reading.delimited import read_delimited
+from demure.preparation.reading.header import first_line, sniff_delimiter
 from demure.preparation.reading.raw_table import RawTable, RowNumbers
 
 _TUPLE = ["user_id", "item_id", "rating", "timestamp"]
@@ -24,6 +25,8 @@ _GENRES = [
 ]  # fmt: skip
 _U_ITEM = ["item_id", "title", "release date", "video release date", "url", *_GENRES]
 _REVIEWER, _ASIN = re.compile(r"^A[0-9A-Z]{9,22}$"), re.compile(r"^(B[0-9A-Z]{9}|[0-9]{9}[0-9X])$")
+_TYPE = re.compile(r":(?:token|token_seq|float|float_seq)(?![^\W_])([^\w]?)")
+_TYPED_NAME = re.compile(r"[^:]+:\w+\s*")
 _SPLIT_FILE = re.compile(r"^(.+)\.(train|valid|test)(\.(?:inter|tsv|csv|txt)(?:\.(?:gz|zst|bz2))?)$")
 Reader = Callable[[Path, Findings, ColumnSelection], RawTable]
 
@@ -43,6 +46,15 @@ def amazon_header(fields: list[str]) -> list[str] | None:
 def read_recbole(path: Path, findings: Findings, selection: ColumnSelection) -> RawTable:
     """Read an atomic file, whose header has the types; the files NAME.train.inter, .valid and .test are read as one."""
     return _read_split_files(path, findings, selection, _read_atomic_file)
+
+
+def atomic_delimiter(header: str) -> str | None:
+    """Return what separates the columns of an atomic file, whose names end in a type; None for any other header."""
+    match = _TYPE.search(header)
+    if match is None:
+        return None
+    delimiter = match.group(1) or "\t"  # a header of one column has none
+    return delimiter if all(_TYPED_NAME.fullmatch(name) for name in header.split(delimiter)) else None
 
 
 def _read_split_files(path: Path, findings: Findings, selection: ColumnSelection, read: Reader) -> RawTable:
@@ -65,7 +77,8 @@ def _read_split_files(path: Path, findings: Findings, selection: ColumnSelection
 
 
 def _read_atomic_file(path: Path, findings: Findings, selection: ColumnSelection) -> RawTable:
-    delimiter = _tab_or_other(first_line(read_head(path)))
+    first = first_line(read_head(path))
+    delimiter = atomic_delimiter(first) or _tab_or_other(first)
     return read_delimited(path, findings, replace(selection, has_types=True), delimiter=delimiter, quotes=False)
 
 
