@@ -6,7 +6,7 @@
 over the 50 items nearest to j, j itself included, so that an item unlike all others recommends little. pi_um is the
 user's reliance on modality m among the modalities, w_jm = r_jm^g the responsibility of m for choice j; both are the
 denoiser's. n_i is the number of training interactions with item i. With beta = 1 content spreads over items as their
-popularity does; with beta = 0 an item without interactions counts as much as any other.
+popularity does; an item without interactions has the prior of new items (``FusionWeights.new_items``).
 
 The denoiser compares items in 20 components, where evidence can be learned; which of many similar items to recommend
 depends on finer likeness (benchmarks/LOG.md).
@@ -78,25 +78,30 @@ class ContentItemParameters:
 class ContentItemModel:
     """The model over ``nearest`` items of each modality, in the order of the denoiser's modalities.
 
-    ``train_counts_I`` (I,): training interactions per item.
+    ``counts_I`` (I,): training interactions per item, or what stands for them for an item that has none
+    (``FusionWeights.expected_counts``).
     """
 
     def __init__(
-        self, nearest: Mapping[str, NearestItems], train_counts_I: np.ndarray, parameters: ContentItemParameters
+        self, nearest: Mapping[str, NearestItems], counts_I: np.ndarray, parameters: ContentItemParameters
     ) -> None:
-        self.nearest, self.train_counts_I, self.parameters = dict(nearest), train_counts_I, parameters
+        self.nearest, self.counts_I, self.parameters = dict(nearest), counts_I, parameters
         self.steps = [self._step(neighbors) for neighbors in self.nearest.values()]
         self.has_step = [np.asarray(step_II.sum(1)).ravel() > 0 for step_II in self.steps]
 
     def with_parameters(self, parameters: ContentItemParameters) -> ContentItemModel:
         """Return a model over the same nearest items with other ``parameters``."""
-        return ContentItemModel(self.nearest, self.train_counts_I, parameters)
+        return ContentItemModel(self.nearest, self.counts_I, parameters)
+
+    def with_counts(self, counts_I: np.ndarray) -> ContentItemModel:
+        """Return a model over the same nearest items with other ``counts_I``."""
+        return ContentItemModel(self.nearest, counts_I, self.parameters)
 
     def _step(self, neighbors: NearestItems) -> sparse.csr_array:
         """Return P_m (I, I): row j is the density of the items near j, or zeros if j lacks the modality."""
         n_items, count = neighbors.items_IN.shape
         weight_IN = np.exp((neighbors.cosine_IN.astype(np.float64) - 1) / self.parameters.bandwidth)
-        weight_IN *= (self.train_counts_I[neighbors.items_IN] + 1.0) ** self.parameters.popularity
+        weight_IN *= (self.counts_I[neighbors.items_IN] + 1.0) ** self.parameters.popularity
         weight_IN[neighbors.cosine_IN <= _ABSENT] = 0.0
         weight_IN /= np.maximum(weight_IN.sum(1, keepdims=True), 1e-300)
         row_starts = np.arange(0, n_items * count + 1, count)
@@ -110,11 +115,11 @@ class ContentItemModel:
         """
         valid_BT = items_BT >= 0
         rows, items = np.nonzero(valid_BT)[0], items_BT[valid_BT]
-        density_BMI = np.empty((len(items_BT), len(self.steps), len(self.train_counts_I)))
+        density_BMI = np.empty((len(items_BT), len(self.steps), len(self.counts_I)))
         for m, (step_II, has_step_I) in enumerate(zip(self.steps, self.has_step, strict=True)):
             # Without a floor, a history of noise alone would have no content to follow.
             weight = np.maximum(weight_BTM[..., m][valid_BT], 1e-6) ** self.parameters.denoised * has_step_I[items]
-            start_BI = sparse.csr_array((weight, (rows, items)), shape=(len(items_BT), len(self.train_counts_I)))
+            start_BI = sparse.csr_array((weight, (rows, items)), shape=(len(items_BT), len(self.counts_I)))
             total_B1 = np.maximum(np.asarray(start_BI.sum(1)).reshape(-1, 1), 1e-12)
             density_BMI[:, m] = (start_BI @ step_II).toarray() * (modality_share_BM[:, m : m + 1] / total_B1)
         return density_BMI

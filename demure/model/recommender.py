@@ -80,8 +80,19 @@ class Recommender:
     ) -> None:
         self.denoiser, self.item_item, self.fusion, self.max_history = denoiser, item_item, fusion, max_history
         self.content_items, self.train_counts_I = content_items, train_counts_I
-        self.log_popularity: np.ndarray = denoiser.popularity_I.log().cpu().numpy()
+        self._train_log_popularity_I: np.ndarray = denoiser.popularity_I.log().cpu().numpy()
         self._views: list[CatalogueView] | None = None
+
+    @property
+    def log_popularity(self) -> np.ndarray:
+        """log p_0 (I,): the popularity in training, where an item without interactions counts as n_0 of them."""
+        if not self.fusion.new_items:
+            return self._train_log_popularity_I
+        popularity_I = np.exp(self._train_log_popularity_I.astype(np.float64))
+        prior = self.fusion.new_items / max(self.train_counts_I.sum(), 1)
+        popularity_I = np.where(self.train_counts_I == 0, np.maximum(popularity_I, prior), popularity_I)
+        log_popularity_I: np.ndarray = np.log(popularity_I / popularity_I.sum()).astype(np.float32)
+        return log_popularity_I
 
     def collaborative(self, items_BT: np.ndarray) -> np.ndarray:
         """Return log p_id / p_0 (B, I) from histories padded with -1 at the end."""

@@ -188,7 +188,7 @@ def _build_recommender(
         if recipe.collaborative.enabled:
             parameters = ItemItemParameters(**_required(path, "walk", manifest.walk))
             item_item = build_item_item(train, counts_I, parameters, recipe.collaborative.window)
-        content_items = _load_content_items(path, manifest, counts_I)
+        content_items = _load_content_items(path, manifest, fusion.expected_counts(counts_I))
     except TypeError as error:  # keys of another demure
         raise RunError(f"does not say {error}", where=path / MANIFEST, remedy="train the run again") from error
     return Recommender(

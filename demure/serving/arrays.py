@@ -161,7 +161,7 @@ def _demure_contents(model: Recommender, histories: Histories) -> ExportContents
             targets = view.z_IE.cpu().numpy().astype(np.float32)[keys]
             queries = np.column_stack([vectors[keys], np.ones(len(keys), np.float32)]).astype(np.float32)
             index_inputs[name] = IndexInput(keys, targets, queries)
-    arrays["popularity"] = denoiser.popularity_I.cpu().numpy().astype(np.float32)
+    arrays["popularity"] = np.exp(model.log_popularity).astype(np.float32)
     contents = ExportContents(
         arrays,
         holds=[

@@ -99,12 +99,14 @@ class DemureGraph(Graph):
     """The whole model where the items are few, else its content alone."""
 
     content_weight_I: Tensor
+    log_popularity_I: Tensor
 
     def __init__(self, model: Recommender, histories: Histories) -> None:
         super().__init__()
         self.denoiser, self.recent = model.denoiser.cpu().eval().requires_grad_(False), model.max_history
         self.fusion = model.fusion
         self.register_buffer("content_weight_I", torch.as_tensor(self.fusion.content_weights(model.train_counts_I)))
+        self.register_buffer("log_popularity_I", torch.as_tensor(model.log_popularity))
         with torch.no_grad():
             self.views = self.denoiser.views()
         longest = int(histories.lengths.max(initial=1))
@@ -136,7 +138,7 @@ class DemureGraph(Graph):
         content = total.clamp(min=1e-12).log()
         if "scores" not in self.outputs:
             return (content,)
-        share = self.denoiser.popularity_I.log()
+        share = self.log_popularity_I
         collaborative = self.item_item(history) - share if self.item_item is not None else torch.zeros_like(content)
         if self.content_items is not None:
             weight_BTM = self.denoiser.source_weights(inference)

@@ -63,7 +63,8 @@ def tune_fusion(
 ) -> dict[str, float]:
     """Build the item-item model of ``recommender`` and choose its fusion weights; return the metrics on validation.
 
-    The goal is the mean of recall@20 and NDCG@20 on at most ``max_users`` users of the validation split. First the
+    The prior of new items comes from how often they are chosen in the validation split. The goal of the rest is the
+    mean of recall@20 and NDCG@20 on at most ``max_users`` users of the validation split. First the
     parameters of the item-item model, alone, one at a time; then those of ``recommender.content_items`` mixed with it
     (None afterwards if its share is 0); then the weights of the mixture and of the denoised content, together; then the
     additional content for items that few users chose, with the content's weight again, if that gains more than its
@@ -81,11 +82,26 @@ def tune_fusion(
     max_users = max(1, min(max_users, _MAX_SCORES // len(recommender.log_popularity)))
     if len(users) > max_users:
         users = np.sort(np.random.default_rng(seed).choice(users, max_users, replace=False))
+    new_items = _expected_count_of_new_items(recommender, train, valid)
+    recommender.fusion = replace(recommender.fusion, new_items=new_items)
+    if recommender.content_items is not None:
+        counts_I = recommender.fusion.expected_counts(recommender.train_counts_I)
+        recommender.content_items = recommender.content_items.with_counts(counts_I)
     tuner = _Tuner(recommender, train, valid, users)
     if window is not None:
         recommender.item_item = tuner.tune_item_item(parameters, window)
     recommender.fusion, evaluation = tuner.tune_weights()
     return evaluation.means()
+
+
+def _expected_count_of_new_items(recommender: Recommender, train: Histories, valid: Histories) -> float:
+    """Return n_0: how often an item without training interactions is chosen in the validation split, times the ratio
+    of the splits' sizes; 0 without content, since new items are then all alike."""
+    new_I = recommender.train_counts_I == 0
+    if not new_I.any() or not any(recommender.denoiser.admitted_modalities()):
+        return 0.0
+    chosen_I = valid.count_items(len(new_I))
+    return round(float(chosen_I[new_I].mean()) * len(train.items) / len(valid.items), 6)
 
 
 class _Tuner:
@@ -125,7 +141,7 @@ class _Tuner:
         denoiser, has_item_item = recommender.denoiser, recommender.item_item is not None
         collaborative_SI = self._scores(recommender.collaborative)
         content_SI, readings = self._read()
-        popularity_I = recommender.log_popularity.astype(np.float32)
+        popularity_I, new_items = recommender.log_popularity.astype(np.float32), recommender.fusion.new_items
         if recommender.content_items is not None:
             collaborative_SI = self._tune_content_items(recommender.content_items, collaborative_SI, readings)
         evaluations: dict[FusionWeights, Evaluation] = {}
@@ -140,9 +156,9 @@ class _Tuner:
         admitted = any(denoiser.admitted_modalities())
         contents = CONTENT if admitted else (0.0,)
         collaboratives = COLLABORATIVE if has_item_item else (0.0,)
-        chosen = best([FusionWeights(v, w) for v, w in product(collaboratives, contents)])
+        chosen = best([FusionWeights(v, w, 0.0, new_items) for v, w in product(collaboratives, contents)])
         if has_item_item and len(contents) > 1:
-            scarce = best([FusionWeights(chosen.collaborative, w, s) for w, s in product(contents, SCARCE[1:])])
+            scarce = best([replace(chosen, content=w, scarce=s) for w, s in product(contents, SCARCE[1:])])
             gain = _goals(evaluations[scarce]) - _goals(evaluations[chosen])
             if gain.mean() > gain.std() / np.sqrt(len(gain)):
                 chosen = scarce

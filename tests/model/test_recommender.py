@@ -149,6 +149,20 @@ def test_content_counts_more_for_items_with_few_interactions(parts):
     np.testing.assert_allclose(more, 0.6 * 10 / (TRAIN_COUNTS + 10) * terms.content, rtol=1e-3, atol=1e-5)
 
 
+def test_the_prior_popularity_of_new_items(parts):
+    """Items 0, 30, ... have no training interactions: they count as 6 of them; the others keep their ratios."""
+    before, after = recommender(parts), recommender(parts, fusion=FusionWeights(0.75, 0.3, new_items=6.0))
+    new = TRAIN_COUNTS == 0
+    popularity, trained = np.exp(after.log_popularity), np.exp(before.log_popularity)
+    assert popularity.sum() == pytest.approx(1, rel=1e-5)
+    np.testing.assert_allclose(popularity[~new] / trained[~new], (popularity[~new] / trained[~new])[0], rtol=1e-4)
+    scale = popularity[~new][0] / trained[~new][0]
+    np.testing.assert_allclose(popularity[new], scale * np.maximum(trained[new], 6 / TRAIN_COUNTS.sum()), rtol=1e-4)
+    counts = after.fusion.expected_counts(TRAIN_COUNTS)
+    assert (counts[new] == 6).all()
+    assert (counts[~new] == TRAIN_COUNTS[~new]).all()
+
+
 def test_the_extremes_of_the_fusion(parts):
     items = small_histories([5, 3]).numpy()
     log_popularity = parts[0].popularity_I.log().numpy()

@@ -1,12 +1,14 @@
 """The fusion weights are the best of their grid on the validation split; here by brute force."""
 
 from itertools import product
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from support.small_sets import QUICK
 
 from demure.data.dataset import Dataset
+from demure.data.histories import Histories
 from demure.evaluation.ranking import evaluate
 from demure.model.fusion import FusionWeights
 from demure.model.recommender import Recommender
@@ -86,6 +88,29 @@ def test_without_a_validation_split_the_defaults_stay(fitted):
         assert module.tune_fusion(model, data.histories("train"), nothing, window, seed=0) == {}
         assert model.fusion == (FusionWeights() if window else start)
         assert (model.item_item is None) == (window is None)
+
+
+def histories(*rows):
+    return Histories(np.cumsum([0, *map(len, rows)]), np.array([item for row in rows for item in row], dtype=np.int64))
+
+
+@pytest.mark.parametrize(
+    ("valid", "count"),
+    [
+        # 8 training interactions, items 1 and 2 have none. One of 4 choices on validation is one of these: 1/4 of all
+        # choices for 2 items, so each counts as 8 / 4 / 2 = 1 interaction.
+        (histories([0], [3], [0], [1]), 1.0),
+        (histories([2], [1], [2], [1]), 4.0),
+        (histories([0], [3], [0], [3]), 0.0),
+    ],
+)
+def test_the_prior_of_new_items_by_hand(valid, count):
+    train = histories([0, 3], [0, 3], [0, 3], [0, 3])
+    admitted = SimpleNamespace(admitted_modalities=lambda: [True])
+    recommender = SimpleNamespace(train_counts_I=train.count_items(4), denoiser=admitted)
+    assert module._expected_count_of_new_items(recommender, train, valid) == count
+    admitted.admitted_modalities = lambda: [False]
+    assert module._expected_count_of_new_items(recommender, train, valid) == 0
 
 
 def test_the_seed_draws_the_users_where_there_are_many(fitted):
