@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from demure.api.drawing import card
 from demure.data import dataset as folder
 from demure.data.titles import item_titles
+from demure.images.files import ImageFolder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,8 +48,7 @@ class Dataset(folder.Dataset):
         name, root = self._pictures.get(item_id), self.images_root
         if name is None or root is None:
             return None
-        path = (root / name).resolve()
-        return path if path.is_relative_to(root.resolve()) and path.is_file() else None
+        return ImageFolder(root).find(name)
 
     def _repr_html_(self) -> str:
         counts = {name.replace("_", " "): f"{count:,}" for name, count in self.manifest.counts.to_dict().items()}

@@ -22,6 +22,7 @@ from demure.diagnosis.placebo import Placebos
 from demure.diagnosis.table import DiagnosisTable
 from demure.errors import DatasetError, FeatureError, RunError
 from demure.files import read_json
+from demure.images.files import ImageFolder
 from demure.runs.manifest import RunManifest, read_manifest, recorded_dataset, verify_dataset
 from demure.suggest import nearest_names
 
@@ -181,17 +182,8 @@ class DiagnosisReader:
         root = read_json(self.dataset / "dataset.json").get("images_root")
         if root is None or "image" not in self.items.columns:
             return [None] * len(item_ids)
-        folder = Path(root).resolve()
-        images = self._images
-
-        def find(item: str) -> Path | None:
-            name = images.get(item)
-            if not isinstance(name, str) or not name:
-                return None
-            path = (folder / name).resolve()
-            return path if path.is_relative_to(folder) and path.is_file() else None
-
-        return [find(item) for item in item_ids]
+        folder = ImageFolder(root)
+        return [folder.find(self._images.get(item)) for item in item_ids]
 
     def has_picture(self, item_id: str) -> bool:
         """Return whether the items file names a picture for the item; ``pictures`` checks whether the file exists."""

@@ -5,50 +5,24 @@
 
 from __future__ import annotations
 
-import functools
 import io
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
+
+from demure.images.opening import open_image
+from demure.images.unusable import UnusableInput
+
+__all__ = ["POLICY", "UnusableInput", "decode_image"]
 
 POLICY = {"orientation": "EXIF", "alpha": "on white", "frame": "first", "decoder": 1}
-MAX_PIXELS = 89_000_000
-# Formats such as EPS and PDF are left out: Pillow would run other programs for them.
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM", "ICO", "TGA")
-
-
-class UnusableInput(Exception):
-    """An input that cannot be encoded: a short ``kind``, by which problems are counted, and the exact ``value``."""
-
-    def __init__(self, kind: str, value: str = "") -> None:
-        self.kind, self.value = kind, value
-        super().__init__(kind)
 
 
 def decode_image(data: bytes) -> Image.Image:
     """Decode the first frame as upright RGB, whatever the file's suffix is. Raises ``UnusableInput``."""
-    try:
-        image = Image.open(io.BytesIO(data), formats=_formats())
-        if image.width * image.height > MAX_PIXELS:
-            raise UnusableInput("too many pixels", f"{image.width} x {image.height}")
+    with open_image(io.BytesIO(data)) as image:
         image.load()
         return _rgb(ImageOps.exif_transpose(image))
-    except UnusableInput:
-        raise
-    except Image.DecompressionBombError as error:
-        raise UnusableInput("too many pixels", str(error)) from error
-    except UnidentifiedImageError as error:
-        raise UnusableInput("not an image", f"starts with {data[:12]!r}") from error
-    except Exception as error:  # decoders of damaged files raise nearly anything
-        kind = "truncated image" if "truncated" in str(error).lower() else "damaged image"
-        raise UnusableInput(kind, " ".join(str(error).split())[:200]) from error
-
-
-@functools.cache
-def _formats() -> tuple[str, ...]:
-    """Return the ``FORMATS`` that this Pillow was built with."""
-    Image.init()
-    return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 def _rgb(image: Image.Image) -> Image.Image:

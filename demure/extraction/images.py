@@ -19,11 +19,12 @@ from PIL import Image
 
 from demure.errors import ExtractorError
 from demure.extraction import decoding
-from demure.extraction.columns import is_missing
-from demure.extraction.decoding import UnusableInput, decode_image
+from demure.extraction.decoding import decode_image
 from demure.extraction.hashing import hash_input, stack_hashes
 from demure.extraction.image_cache import ImageHashCache
 from demure.extraction.inputs import Inputs, ItemProblem
+from demure.images.files import ImageFolder
+from demure.images.unusable import UnusableInput
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,12 +46,12 @@ def image_inputs(items: pd.DataFrame, root: Path | None, cache_file: Path | None
         raise ExtractorError(
             "the images folder is not there any more", where=root, remedy="prepare again with --images"
         )
-    real_root = Path(root).resolve()
+    folder = ImageFolder(root)
     names = items["image"].tolist()
-    cache = ImageHashCache(cache_file, real_root, names)
+    cache = ImageHashCache(cache_file, folder.root, names)
 
     def read(item: int) -> tuple[bytes, str] | UnusableInput:
-        return _hash_file(real_root, names[item])
+        return _hash_file(folder, names[item])
 
     changed = np.flatnonzero(~cache.unchanged).tolist()
     with ThreadPoolExecutor(_READERS) as threads:
@@ -65,7 +66,7 @@ def image_inputs(items: pd.DataFrame, root: Path | None, cache_file: Path | None
             problems.append(ItemProblem(item, result.kind, result.value))
             continue
         if result is None:
-            key, path = cache.hashes[item].tobytes(), os.path.join(real_root, names[item])
+            key, path = cache.hashes[item].tobytes(), os.path.join(folder.root, names[item])
         else:
             key, path = result
             cache.hashes[item] = np.frombuffer(key, dtype=np.uint8)
@@ -75,13 +76,13 @@ def image_inputs(items: pd.DataFrame, root: Path | None, cache_file: Path | None
         index[item] = numbers[key]
     cache.store(index >= 0)
     keys = stack_hashes(list(numbers))
-    return Inputs(keys, index, problems, _loader(paths, keys, real_root), {"column": "image", **decoding.POLICY})
+    return Inputs(keys, index, problems, _loader(paths, keys, folder.root), {"column": "image", **decoding.POLICY})
 
 
-def _hash_file(root: Path, name: Any) -> tuple[bytes, str] | UnusableInput:
+def _hash_file(folder: ImageFolder, name: Any) -> tuple[bytes, str] | UnusableInput:
     """Return the hash and path of an image file, or why it cannot be used."""
     try:
-        path = locate_image(root, name)
+        path = folder.locate(name)
         data = path.read_bytes()
     except OSError as error:
         return UnusableInput("cannot be read", f"{name}: {error.strerror or error}")
@@ -106,20 +107,3 @@ def _loader(paths: list[str], keys: np.ndarray, root: Path) -> Callable[[int], I
             raise UnusableInput(problem.kind, f"{name}: {problem.value}") from problem
 
     return load
-
-
-def locate_image(root: Path, value: Any) -> Path:
-    """Return the file that an ``image`` value names inside ``root``, which is resolved. Raises ``UnusableInput``."""
-    if is_missing(value) or not str(value).strip():
-        raise UnusableInput("no image given")
-    name = str(value)
-    if "://" in name or name.startswith("data:"):
-        raise UnusableInput("a URL, not a file", name[:200])
-    if "\0" in name:
-        raise UnusableInput("no such file", repr(name[:200]))
-    path = (root / name).resolve()
-    if not path.is_relative_to(root):
-        raise UnusableInput("outside the images folder", name)
-    if not path.is_file():
-        raise UnusableInput("no such file" if not path.exists() else "not a file", name)
-    return path

@@ -24,8 +24,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from demure.extraction.decoding import UnusableInput
 from demure.extraction.inputs import InputProblem
+from demure.images.unusable import UnusableInput
 
 AHEAD = 2  # batches that are decoded while the encoder works on one
 TRIES = 2  # of an input that kills its process or takes too long

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from demure.data.image_files import image_exists
 from demure.errors import DataError
+from demure.images.files import ImageFolder
 from demure.preparation.items import Items
 
 _ROWS = 1 << 14  # of a matrix, read at a time
@@ -21,9 +21,9 @@ def without_content(items: Items, images_root: Path | None, features: dict[str, 
     for name, values in items.columns.items():
         has_value = np.array([value is not None for value in values], bool)
         if name == "image":
-            has_value[has_value] = [
-                images_root is not None and image_exists(images_root, value) for value in values[has_value]
-            ]
+            folder = None if images_root is None else ImageFolder(images_root)
+            files = [None if folder is None else folder.find(value) for value in values[has_value]]
+            has_value[has_value] = [file is not None for file in files]
         has_content |= has_value
     for path in features.values():
         has_content |= _by_row(path, items) if path.suffix.lower() == ".npy" else _by_id(path, items)

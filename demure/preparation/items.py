@@ -62,6 +62,11 @@ class Items:
         """Return the items ``ids`` (I,), of which nothing else is available."""
         return cls(ids, np.full(len(ids), -1, np.int64), 0)
 
+    def images(self) -> Items:
+        """Return the items with their images alone."""
+        columns = {name: values for name, values in self.columns.items() if name == "image"}
+        return replace(self, columns=columns, dates=None, attributes={})
+
     def take(self, kept: np.ndarray) -> Items:
         """Return the items at the positions ``kept``."""
         return replace(

@@ -61,9 +61,10 @@ def prepare(options: PrepareOptions, listener: Listener = silent, finish: Finish
         items = items or Items.without_file(interactions.item_ids)
         items, images_root = locate_images(items, options.images, options.items, findings)
         bare = without_content(items, images_root, feature_files)
+    catalogue = (items or Items.without_file(interactions.item_ids)).images()
     items = apply_filters(interactions, items, bare, options, steps, findings)
     if bare is None:
-        items, images_root = locate_images(items, options.images, options.items, findings)
+        items, images_root = locate_images(items, options.images, options.items, findings, catalogue)
     listener(Progress("split", 3, _STAGES, {"rows": len(interactions)}))
     splits = make_splits(interactions, items.dates, options, findings)
     report = PreparedReport(

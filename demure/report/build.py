@@ -14,7 +14,7 @@ from demure.report.budget import select_users
 from demure.report.overview import page_content
 from demure.report.page import packed_plotly, render_page, script_json
 from demure.report.payload import PayloadBuilder, to_columns
-from demure.report.thumbnails import thumbnails
+from demure.report.thumbnails import Thumbnailer, thumbnails
 
 MEGABYTE = 1_000_000
 _MAX_ROWS = 600_000
@@ -33,6 +33,7 @@ class Report:
     users_total: int
     items: int
     pictures: int
+    pictures_unreadable: int = 0
 
 
 def report(
@@ -81,7 +82,8 @@ def report(
     bytes_left -= len(sample.packed) + len(script_json([to_columns(rows), users, similar]).encode())
     # Flagged items are in the page twice: once for readers without scripts.
     bytes_left -= _FLAGGED_ITEM_BYTES * len(flagged)
-    pictures = thumbnails(reader.pictures(ids), max(bytes_left, 0), listener)
+    thumbnailer = Thumbnailer()
+    pictures = thumbnails(reader.pictures(ids), max(bytes_left, 0), listener, thumbnailer)
     listener(Progress("report", 2, 3, {"now": "page"}))
     for row, picture in zip(rows, pictures, strict=True):
         row["picture"] = picture
@@ -98,4 +100,5 @@ def report(
         users_total=sample.total,
         items=len(rows),
         pictures=sum(1 for picture in pictures if picture),
+        pictures_unreadable=thumbnailer.n_unreadable,
     )

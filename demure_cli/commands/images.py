@@ -42,6 +42,10 @@ def fetch(
     retry_dead: Annotated[
         bool, flag("--retry-dead", help="Try again the images that an earlier run found missing for good.")
     ] = False,
+    allow_private: Annotated[
+        bool,
+        flag("--allow-private", help="Follow redirects and names to private addresses, for a network that you trust."),
+    ] = False,
 ) -> object:
     """Download the images of the items in parallel, with limits per host, and continue an earlier download."""
     from pathlib import Path
@@ -60,6 +64,7 @@ def fetch(
         timeout=timeout,
         max_megabytes=max_mb,
         retry_dead=retry_dead,
+        allow_private=allow_private,
     )
     with terminal.progress() as listener:
         return fetch_images(options, listener)

@@ -20,4 +20,7 @@ def show(result: Report) -> None:
     terminal.result(
         facts([("written", result.report), ("size", size), ("users", users), ("pictures", count(result.pictures))])
     )
+    if result.pictures_unreadable:
+        problem = "cannot be decoded, or take too long"
+        terminal.note(f"{count(result.pictures_unreadable)} pictures {problem}: they are left out of the page")
     terminal.note("open it in a browser; it needs no network")

@@ -7,7 +7,7 @@ from guards.tree import ROOT, imported, modules
 
 LEVELS = [
     {"demure.errors", "demure.progress", "demure.files", "demure.suggest", "demure"},
-    {"demure.compute", "demure.recipe", "demure_recipes"},
+    {"demure.compute", "demure.images", "demure.recipe", "demure_recipes"},
     {"demure.tracking"},
     {"demure.data"},
     {"demure.features"},
@@ -97,3 +97,15 @@ def test_only_the_terminal_prints():
                 assert called not in {"print", "typer.echo", "typer.secho", "sys.stdout.write", "sys.stderr.write"}, (
                     name
                 )
+
+
+@pytest.mark.parametrize("path", [*ALL.values(), *(ROOT / "benchmarks").glob("*.py")], ids=lambda path: path.stem)
+def test_no_image_is_opened_without_a_list_of_formats(path):
+    """For some formats Pillow starts other programs, and Pillow tries all formats that it knows."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        where = f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 0)}"
+        if isinstance(node, ast.ImportFrom) and node.module == "PIL.Image":
+            assert "open" not in {alias.name for alias in node.names}, f"{where}: use demure.images.opening"
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in {"Image.open", "PIL.Image.open", "PILImage.open"}:
+            assert path == ALL["demure.images.opening"], f"{where}: use demure.images.opening"
+            assert "formats" in {keyword.arg for keyword in node.keywords}, where

@@ -74,7 +74,7 @@ def test_every_fault(tmp_path, server):
 
 
 def test_a_drip_ends_when_its_time_is_up(tmp_path, server, monkeypatch):
-    monkeypatch.setattr("demure.preparation.fetch.download._WHOLE", 0.5)
+    monkeypatch.setattr("demure.preparation.fetch.request._WHOLE", 0.5)
     began = time.monotonic()
     report = run(tmp_path, {"a": f"{server.url}/drip/1"}, tries=1, timeout=3.0)
     assert report.reasons == {"timed out": 1}

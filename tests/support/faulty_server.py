@@ -8,8 +8,10 @@ import time
 from collections import Counter
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import unquote
 
 from PIL import Image
+from support.hostile_images import postscript, slow_jpeg
 
 
 def picture(kind: str = "PNG", size: int = 4) -> bytes:
@@ -115,6 +117,20 @@ class _Handler(BaseHTTPRequestHandler):
 
     def round(self, _: int) -> None:
         self.answer(b"", 302, Location=self.path)
+
+    def port(self, _: int) -> None:
+        """Redirect to another port of this machine: /port/NUMBER."""
+        self.answer(b"", 302, Location=f"http://127.0.0.1:{self.path.split('/')[2]}/good/1")
+
+    def to(self, _: int) -> None:
+        """Redirect to a quoted address: /to/ADDRESS."""
+        self.answer(b"", 302, Location=unquote(self.path.split("/")[2]))
+
+    def postscript(self, _: int) -> None:
+        self.answer(postscript(), Content_Type="image/png")
+
+    def endless(self, _: int) -> None:
+        self.answer(slow_jpeg(), Content_Type="image/jpeg")
 
     def away(self, _: int) -> None:
         self.answer(b"", 302, Location="file:///etc/passwd")

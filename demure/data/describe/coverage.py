@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from demure.data.dataset import Dataset
-from demure.data.image_files import image_exists
+from demure.images.files import ImageFolder
 
 _PATTERNS = 12  # combinations of missing contents that are reported
 
@@ -59,8 +59,9 @@ def content_masks(dataset: Dataset) -> dict[str, np.ndarray]:
     if dataset.text_columns:
         masks["text"] = items[dataset.text_columns].notna().any(axis=1).to_numpy()
     if "image" in items.columns:
-        root = dataset.images_root
-        masks["image"] = np.array([root is not None and image_exists(root, value) for value in items["image"]], bool)
+        folder = None if dataset.images_root is None else ImageFolder(dataset.images_root)
+        exists = [folder is not None and folder.find(value) is not None for value in items["image"]]
+        masks["image"] = np.array(exists, bool)
     for name in dataset.modalities():
         masks[f"features/{name}"] = _present(dataset.path / "features" / name / "features.safetensors")
     return masks

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import defaultdict
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
 from demure.data.dataset import Dataset
-from demure.data.image_files import image_exists
+from demure.images.files import ImageFolder
 
 TEXT_COSINE, FEATURE_COSINE = 0.9, 0.995
 MOST_COMPARED = 30_000  # pairs grow with the square: beyond this, only equal texts are found
@@ -94,9 +94,9 @@ def _same_files(dataset: Dataset) -> list[list[int]]:
     root = dataset.images_root
     if root is None or "image" not in dataset.items.columns:
         return []
-    files: dict[int, Path] = {
-        item: root / name for item, name in enumerate(dataset.items["image"]) if image_exists(root, name)
-    }
+    folder = ImageFolder(root)
+    located = {item: folder.find(name) for item, name in enumerate(dataset.items["image"])}
+    files = {item: path for item, path in located.items() if path is not None and os.access(path, os.R_OK)}
     same_size = _group_by_key((path.stat().st_size, item) for item, path in files.items())
     return _group_by_key(
         (hashlib.sha256(files[item].read_bytes()).digest(), item) for group in same_size for item in group

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import time
 from collections import deque
 from collections.abc import Callable
-from email.utils import parsedate_to_datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import demure
 from demure.errors import DemureError
 from demure.files import atomic_file
-from demure.preparation.fetch.log import image_stem
+from demure.images.decoders import shared_decoders
+from demure.images.unusable import UnusableInput
+from demure.preparation.fetch.addresses import AddressRules
+from demure.preparation.fetch.log import SUFFIXES
+from demure.preparation.fetch.request import DownloadError, get_image, parse_url
 
 if TYPE_CHECKING:
     import httpx2
@@ -22,23 +23,7 @@ if TYPE_CHECKING:
     from demure.preparation.fetch.fetch_images import FetchOptions
 
 Done = Callable[[str, str | None, int, str, bool], None]
-SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp", "GIF": ".gif", "BMP": ".bmp", "TIFF": ".tif"}
-_TEMPORARY = {408, 425, 429, 500, 502, 503, 504}  # HTTP statuses after which another try may help
 _GIVE_UP = 3  # images of a host that does not answer at all, before its other images are left for the next run
-_WHOLE = 20  # timeouts that one image may take in all, however steadily its bytes arrive
-_LONGEST_WAIT = 120.0  # seconds that a server may demand with Retry-After
-
-
-class _DownloadError(Exception):
-    """Why an image cannot be had.
-
-    ``final``: another try would not help; ``wait``: seconds that the server demands before another try;
-    ``unreachable``: the host did not answer at all.
-    """
-
-    def __init__(self, reason: str, *, final: bool, wait: float = 0.0, unreachable: bool = False) -> None:
-        super().__init__(reason)
-        self.reason, self.final, self.wait, self.unreachable = reason, final, wait, unreachable
 
 
 class _Host:
@@ -57,145 +42,102 @@ class _Host:
         await asyncio.sleep(start - now)
 
 
-def download(urls: dict[str, str], options: FetchOptions, done: Done) -> None:
-    """Fetch each of ``urls`` (URL -> the item that names its file) into ``options.out``.
+def download(urls: dict[str, str], options: FetchOptions, done: Done) -> set[tuple[str, int]]:
+    """Fetch each of ``urls`` (URL -> the name of its file, without suffix) into ``options.out``.
 
-    ``done(url, file, bytes, reason, final)`` is called once for each; ``file`` is None where there is no image. Raises
-    ``DemureError`` if nothing can be written.
+    ``done(url, file, bytes, reason, final)`` is called once for each; ``file`` is None where there is no image. Returns
+    host and port of the private addresses that the URLs name. Raises ``DemureError`` if nothing can be written.
     """
+    parsed: dict[str, httpx2.URL] = {}
+    for url in urls:
+        try:
+            parsed[url] = parse_url(url)
+        except DownloadError as error:
+            done(url, None, 0, error.reason, error.final)
+    rules = AddressRules(parsed.values(), allow_private=options.allow_private)
+    hosts: dict[str, _Host] = {}
+    for url, address in parsed.items():
+        hosts.setdefault(address.netloc.decode("ascii"), _Host()).urls.append(url)
     try:
-        asyncio.run(_download(urls, options, done))
+        asyncio.run(_Download(urls, rules, options, done).run(list(hosts.values())))
     except* DemureError as group:  # a full disk, which every task meets
         error: BaseException = group
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
         raise error from None
+    return rules.named
 
 
-async def _download(urls: dict[str, str], options: FetchOptions, done: Done) -> None:
-    import httpx2
+class _Download:
+    """The download of ``stems`` (URL -> the name of its file, without suffix)."""
 
-    hosts: dict[str, _Host] = {}
-    for url in urls:
-        hosts.setdefault(httpx2.URL(url).netloc.decode(), _Host()).urls.append(url)
-    limit = asyncio.Semaphore(options.parallel)
-    async with (
-        httpx2.AsyncClient(
-            follow_redirects=True,
-            max_redirects=5,
-            timeout=options.timeout,
-            limits=httpx2.Limits(max_connections=options.parallel),
-            headers={"User-Agent": f"demure/{demure.__version__} (images of a dataset)", "Accept": "image/*"},
-        ) as client,
-        asyncio.TaskGroup() as group,
-    ):
-        for host in hosts.values():
-            for _ in range(min(options.per_host, len(host.urls))):
-                group.create_task(_fetch_from_host(host, client, urls, limit, options, done))
+    def __init__(self, stems: dict[str, str], rules: AddressRules, options: FetchOptions, done: Done) -> None:
+        self.stems, self.rules, self.options, self.done = stems, rules, options, done
+        self.limit = asyncio.Semaphore(options.parallel)
+        self.decoders = shared_decoders()
 
+    async def run(self, hosts: list[_Host]) -> None:
+        """Fetch the images of all hosts."""
+        import httpx2
 
-async def _fetch_from_host(
-    host: _Host,
-    client: httpx2.AsyncClient,
-    urls: dict[str, str],
-    limit: asyncio.Semaphore,
-    options: FetchOptions,
-    done: Done,
-) -> None:
-    while host.urls:
-        url = host.urls.popleft()
-        if host.unanswered >= _GIVE_UP:
-            done(url, None, 0, "host does not answer", False)
-            continue
+        options = self.options
+        headers = {"User-Agent": f"demure/{demure.__version__} (images of a dataset)", "Accept": "image/*"}
+        limits = httpx2.Limits(max_connections=options.parallel)
         try:
-            file, size = await _fetch(host, client, url, urls[url], limit, options)
-        except _DownloadError as error:
-            host.unanswered = host.unanswered + 1 if error.unreachable else 0
-            done(url, None, 0, error.reason, error.final)
-        else:
-            host.unanswered = 0
-            done(url, file, size, "", True)
+            async with (
+                httpx2.AsyncClient(timeout=options.timeout, limits=limits, headers=headers) as client,
+                asyncio.TaskGroup() as group,
+            ):
+                for host in hosts:
+                    for _ in range(min(options.per_host, len(host.urls))):
+                        group.create_task(self._fetch_from_host(host, client))
+        except BaseException:
+            self.decoders.close()  # else Ctrl-C would wait for threads that wait for an image to be decoded
+            raise
 
+    async def _fetch_from_host(self, host: _Host, client: httpx2.AsyncClient) -> None:
+        while host.urls:
+            url = host.urls.popleft()
+            if host.unanswered >= _GIVE_UP:
+                self.done(url, None, 0, "host does not answer", False)
+                continue
+            try:
+                file, size = await self._fetch(host, client, url)
+            except DownloadError as error:
+                host.unanswered = host.unanswered + 1 if error.unreachable else 0
+                self.done(url, None, 0, error.reason, error.final and not error.refused)
+            else:
+                host.unanswered = 0
+                self.done(url, file, size, "", True)
 
-async def _fetch(
-    host: _Host, client: httpx2.AsyncClient, url: str, item: str, limit: asyncio.Semaphore, options: FetchOptions
-) -> tuple[str, int]:
-    """Return the image's file and size, after as many tries as it takes and ``options`` allow."""
-    for attempt in range(1, options.tries + 1):
-        await host.wait_for_turn(options.rate)
+    async def _fetch(self, host: _Host, client: httpx2.AsyncClient, url: str) -> tuple[str, int]:
+        """Return the image's file and size, after as many tries as it takes and the options allow."""
+        options = self.options
+        for attempt in range(1, options.tries + 1):
+            await host.wait_for_turn(options.rate)
+            try:
+                async with self.limit:
+                    data = await get_image(client, url, self.rules, options)
+                return await self._write(data, self.stems[url]), len(data)
+            except DownloadError as error:
+                if error.final or attempt == options.tries:
+                    raise
+                wait = max(error.wait, options.pause * 2 ** (attempt - 1))
+                if error.wait:  # the server demands a pause: for all of its images
+                    host.next_request = max(host.next_request, time.monotonic() + wait)
+                await asyncio.sleep(wait)
+        raise AssertionError
+
+    async def _write(self, data: bytes, stem: str) -> str:
+        """Write an image whole; return its name. Raises ``DownloadError`` if ``data`` is not a complete image."""
         try:
-            async with limit:
-                data = await _get(client, url, options)
-            return _write_image(data, options.out, item), len(data)
-        except _DownloadError as error:
-            if error.final or attempt == options.tries:
-                raise
-            wait = max(error.wait, options.pause * 2 ** (attempt - 1))
-            if error.wait:  # the server demands a pause: for all of its images
-                host.next_request = max(host.next_request, time.monotonic() + wait)
-            await asyncio.sleep(wait)
-    raise AssertionError
-
-
-async def _get(client: httpx2.AsyncClient, url: str, options: FetchOptions) -> bytes:
-    """Return the body of a good response. Raises ``_DownloadError``."""
-    import httpx2
-
-    max_bytes = int(options.max_megabytes * 1e6)
-    try:
-        async with asyncio.timeout(_WHOLE * options.timeout), client.stream("GET", url) as response:
-            if response.status_code != 200:
-                is_temporary = response.status_code in _TEMPORARY
-                wait = _retry_after(response.headers.get("Retry-After")) if is_temporary else 0.0
-                raise _DownloadError(f"HTTP {response.status_code}", final=not is_temporary, wait=wait)
-            parts, size = [], 0
-            async for part in response.aiter_bytes():
-                size += len(part)
-                if size > max_bytes:
-                    raise _DownloadError(f"larger than {options.max_megabytes:g} MB", final=True)
-                parts.append(part)
-            return b"".join(parts)
-    except httpx2.TooManyRedirects as error:
-        raise _DownloadError("too many redirects", final=True) from error
-    except (httpx2.UnsupportedProtocol, httpx2.InvalidURL) as error:
-        raise _DownloadError("leads to no http or https URL", final=True) from error
-    except (TimeoutError, httpx2.TimeoutException) as error:
-        unreachable = isinstance(error, httpx2.ConnectTimeout)
-        raise _DownloadError("timed out", final=False, unreachable=unreachable) from error
-    except (httpx2.RequestError, OSError) as error:
-        unreachable = isinstance(error, httpx2.ConnectError)
-        reason = "no connection" if unreachable else "connection lost"
-        raise _DownloadError(f"{reason}: {error}", final=False, unreachable=unreachable) from error
-
-
-def _retry_after(value: str | None) -> float:
-    """Return the seconds that a Retry-After demands, by number or date."""
-    if value is None:
-        return 0.0
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            seconds = parsedate_to_datetime(value).timestamp() - time.time()
-        except ValueError:
-            return 0.0
-    return min(max(seconds, 0.0), _LONGEST_WAIT)
-
-
-def _write_image(data: bytes, folder: Path, item: str) -> str:
-    """Write an image whole; return its name. Raises ``_DownloadError`` if ``data`` is not a complete image."""
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            suffix = SUFFIXES.get(image.format or "")
-            image.load()
-    except UnidentifiedImageError as error:
-        raise _DownloadError(f"not an image: starts with {data[:12]!r}", final=True) from error
-    except Exception as error:  # decoders of damaged files raise nearly anything
-        raise _DownloadError(f"damaged image: {error}", final=True) from error
-    if suffix is None:
-        raise _DownloadError(f"an image of a format that is not read: {image.format}", final=True)
-    with atomic_file(folder / (image_stem(item) + suffix)) as part:
-        part.write_bytes(data)
-    return image_stem(item) + suffix
+            format = await asyncio.to_thread(self.decoders.check, data)
+        except UnusableInput as problem:
+            kind = "damaged image" if problem.kind == "truncated image" else problem.kind
+            raise DownloadError(f"{kind}: {problem.value}", final=True) from problem
+        if format not in SUFFIXES:
+            raise DownloadError(f"an image of a format that is not read: {format}", final=True)
+        name = stem + SUFFIXES[format]
+        with atomic_file(self.options.out / name) as part:
+            part.write_bytes(data)
+        return name

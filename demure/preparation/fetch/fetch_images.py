@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 
 from demure.errors import DataError
 from demure.files import atomic_file, cannot_write
-from demure.preparation.fetch.log import FetchLog, FetchOutcome, image_stem
+from demure.preparation.fetch.leftovers import sweep_unless_in_use
+from demure.preparation.fetch.log import FetchLog, FetchOutcome, image_stems
 from demure.preparation.problems import Findings
 from demure.preparation.reading.columns import ColumnSelection, columns_by_role, find_column, require_column
 from demure.preparation.reading.formats import read_raw
@@ -33,6 +34,7 @@ class FetchOptions:
         timeout: seconds without a byte; one image may take 20 times as long in all.
         pause: seconds before the second try, doubled before each further one.
         retry_dead: request also images that an earlier run found dead.
+        allow_private: request also private addresses that the items file does not name: see ``addresses``.
     """
 
     items: Path
@@ -46,6 +48,7 @@ class FetchOptions:
     pause: float = 1.0
     max_megabytes: float = 20.0
     retry_dead: bool = False
+    allow_private: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,12 @@ def fetch_images(options: FetchOptions, listener: Listener = silent) -> FetchRep
         options.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise cannot_write(options.out, error) from error
+    with sweep_unless_in_use(options.out):
+        return _fetch(urls, options, findings, listener)
+
+
+def _fetch(urls: dict[str, str], options: FetchOptions, findings: Findings, listener: Listener) -> FetchReport:
+    stems = image_stems(urls)
     log = FetchLog(options.out)
     previous = log.read()
     missing: list[FetchOutcome] = []
@@ -110,7 +119,7 @@ def fetch_images(options: FetchOptions, listener: Listener = silent) -> FetchRep
         nonlocal n_fetched, size, n_done
         for item in items_of[url]:
             # An image of several items is requested once, and copied.
-            name = file if file is None or item == items_of[url][0] else _copy(options.out, file, item)
+            name = file if file is None or item == items_of[url][0] else _copy(options.out, file, stems[item])
             outcome = FetchOutcome(item, url, name, n_bytes, reason, final)
             log.add(outcome)
             if name is None:
@@ -124,7 +133,10 @@ def fetch_images(options: FetchOptions, listener: Listener = silent) -> FetchRep
         if items_of:
             from demure.preparation.fetch.download import download
 
-            download({url: items[0] for url, items in items_of.items()}, options, done)
+            named = download({url: stems[items[0]] for url, items in items_of.items()}, options, done)
+            if named:
+                hosts = ", ".join(f"{host}:{port}" for host, port in sorted(named)[:5])
+                findings.note(f"{options.items.name} names private addresses, which were requested: {hosts}")
     finally:
         log.close()
     n_dead = sum(outcome.final for outcome in missing)
@@ -186,8 +198,8 @@ def host_of(url: str) -> str | None:
         return None
 
 
-def _copy(folder: Path, file: str, item: str) -> str:
-    name = image_stem(item) + Path(file).suffix
+def _copy(folder: Path, file: str, stem: str) -> str:
+    name = stem + Path(file).suffix
     try:
         with atomic_file(folder / name) as part:
             shutil.copyfile(folder / file, part)
@@ -202,7 +214,7 @@ def _write_dead(folder: Path, missing: list[FetchOutcome]) -> Path | None:
     if not missing:
         path.unlink(missing_ok=True)
         return None
-    with atomic_file(path) as part, open(part, "w", newline="", encoding="utf-8") as handle:
+    with atomic_file(path) as part, open(part, "w", newline="", encoding="utf-8", errors="backslashreplace") as handle:
         writer = csv.writer(handle, lineterminator="\n")
         writer.writerow(["item_id", "url", "reason", "final"])
         for outcome in missing:

@@ -1,0 +1,1 @@
+"""Image files: where they are, and how they are decoded without harm."""
