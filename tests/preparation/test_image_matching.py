@@ -62,7 +62,7 @@ def test_an_item_that_a_filter_drops_still_owns_its_picture(tmp_path):
     assert images == {"a": f"{CDN}/7.jpg", "b": "b.jpg"}
 
 
-def test_last_parts_that_tell_all_items_apart_are_used(tmp_path):
+def test_last_parts_that_differ_for_all_items_are_used(tmp_path):
     items = [("a", f"{CDN}/p/x1.jpg?size=9"), ("b", f"{CDN}/q/x%202.png"), ("c", f"{CDN}/p/x1.jpg?size=9"), ("d", "")]
     images, report = prepared(tmp_path, items, ["x1.webp", "sub/x 2.png"])
     assert images == {"a": "x1.webp", "b": "sub/x 2.png", "c": "x1.webp", "d": None}  # a and c have the same address
