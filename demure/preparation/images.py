@@ -65,8 +65,8 @@ def _name_files(
     # Where some items have a file name and the others nothing, the others have no image.
     if images is not None and (not is_file_name.any() or any(names[~is_file_name])):
         matches = match_images(ids, names, images, findings)
-        for k, file in matches.items():
-            names[k], exists[k] = file, True
+        for item, file in matches.items():
+            names[item], exists[item] = file, True
         n_unnamed = int((~is_file_name).sum())
         findings.note(f"--images: {len(matches)} of {n_unnamed} images found by the item's id or the address")
     return names, exists
