@@ -31,7 +31,14 @@ Modalities = Annotated[
     list[str] | None, typer.Argument(metavar="NAME", help="The modalities to include; by default all.")
 ]
 
-Device = Annotated[str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps.")]
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        metavar="DEVICE",
+        help="The device that computes: cpu, cuda, cuda:N, mps, or auto (a supported GPU, else the CPU).",
+    ),
+]
 Split = Annotated[str, typer.Option("--split", metavar="test|valid", help="The split to evaluate on.")]
 Cutoffs = Annotated[
     str, typer.Option("--k", metavar="K,K,...", help="Lengths of the recommended list, separated by commas.")
@@ -40,8 +47,7 @@ TableFormat = Annotated[
     str, typer.Option("--format", metavar="FORMAT", help="table, markdown, csv, latex, or json (the same as --json).")
 ]
 Recipe = Annotated[
-    str,
-    typer.Option("--recipe", metavar="NAME|FILE", help="A recipe that ships (see `demure recipes`), or a YAML file."),
+    str, typer.Option("--recipe", metavar="NAME|FILE", help="A built-in recipe (see `demure recipes`), or a YAML file.")
 ]
 Columns = Annotated[
     list[str] | None,

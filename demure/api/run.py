@@ -64,7 +64,7 @@ class Run:
         history: pd.DataFrame | Path | str | None = None,
     ) -> pd.DataFrame:
         """Return the ``k`` best items that each user has not chosen yet: user_id, rank (1 = best), item_id, score,
-        because (the modality that carries the item, or ``history``), and the item's title if it has one.
+        because (the modality that contributes most, or ``history``), and the item's title if it has one.
 
         ``users``: an id, several, or None for all. ``history``: a frame or file of interactions; its users, in the
         dataset or new, get recommendations from these rows alone. Raises ``DemureError`` for an unknown user, k below 1

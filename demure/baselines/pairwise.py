@@ -80,7 +80,11 @@ class Pairwise(Learned):
         return self.options.regularisation * sum((part.square().sum(1).mean() / 2 for part in parts), torch.zeros(()))
 
     def draw_others(self, user: Tensor, generator: torch.Generator) -> Tensor:
-        """Draw for each user (B,) an item, evenly from those that are not in the training history."""
+        """Draw for each user (B,) an item, evenly from the items that are not in the training history.
+
+        An item of the history is drawn again, at most ``_MAX_DRAWS`` times; for a user who had nearly all items, one
+        may remain.
+        """
         n_items = self.items.num_embeddings
         drawn = torch.randint(n_items, user.shape, generator=generator).to(user.device)
         for _ in range(_MAX_DRAWS):

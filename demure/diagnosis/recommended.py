@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from demure.model.fusion import HISTORY
+
 if TYPE_CHECKING:
     from demure.runs.load import LoadedRun
     from demure.runs.manifest import RunManifest
 
-HISTORY = "history"
 _BATCH = 128
 _MAX_PAST = 200
 
@@ -54,8 +55,8 @@ def suggestions(run: LoadedRun, users: Sequence[str], k: int) -> dict[str, list[
     """Return the ``k`` best new items of each user. Raises ``RunError`` for a user that the dataset does not have.
 
     The past choice: each of the user's last 200 is taken as a whole history of its own, and the one with the largest
-    term for the item (of the modality that carries it, or of the item-item model) is named. It shows which choice
-    supports the item most, not how the choices add up.
+    term for the item (of the modality that contributes most to it, or of the item-item model) is named. It shows which
+    choice supports the item most, not how the choices add up.
     """
     frame = run.recommend(list(users), k)
     item_code = {str(item): code for code, item in enumerate(run.dataset.item_ids)}
@@ -117,7 +118,7 @@ def _terms_alone(run: LoadedRun, past: np.ndarray, cause: np.ndarray, target: np
                 batch = model.denoiser.make_batch(torch.as_tensor(batch_items[:, None], device=device))
                 content_terms = model.denoiser.catalogue_ratios(batch, views)[1].cpu().numpy()
                 if model.content_items is not None:
-                    # A modality carries items through both of its parts: of each past choice the larger counts.
+                    # A modality contributes through both of its parts: of each past choice the larger counts.
                     ones = np.ones((len(batch_items), 1, content_terms.shape[1]))
                     similar = model.content_items.density(batch_items[:, None], ones, ones[:, 0])
                     content_terms = np.maximum(content_terms, similar / np.exp(model.log_popularity))

@@ -42,10 +42,14 @@ class Membership:
 
 @dataclass(frozen=True)
 class Segments:
-    """``table``: a row per segment with ``segment``, ``users``, ``items``, ``interactions`` and for each modality a
-    column of its name: of the choices whose item has it, the share for which it was a point of interest (NaN where
-    there are none). ``few``: with fewer interactions, the shares of a segment are uncertain. ``cannot_tell``:
-    modalities whose features explain nothing, so that their shares mean nothing."""
+    """The diagnosis of every segment of one kind.
+
+    ``table``: a row per segment with ``segment``, ``users``, ``items`` and ``interactions``. For each modality, one
+    column (see ``modality_column``): the number of interactions in which the modality was a point of interest, divided
+    by the number of interactions whose item has the modality; NaN if that number is 0. ``few``: with fewer
+    interactions, the shares of a segment are uncertain. ``cannot_tell``: modalities whose features explain nothing, so
+    that their shares mean nothing.
+    """
 
     run: str
     kind: str

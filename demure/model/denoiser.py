@@ -96,7 +96,7 @@ class Denoiser(nn.Module):
         smoothed = torch.as_tensor(popularity, dtype=torch.float32) + 1.0
         self.register_buffer("popularity_I", smoothed / smoothed.sum())
         periods = torch.ones(len(smoothed), 1) if period_IG is None else torch.as_tensor(period_IG)
-        # Not saved: only the diagnosis at the end of the training needs the periods.
+        # Not saved: training and its final diagnosis need the periods; a loaded run does not.
         self.register_buffer("period_IG", periods, persistent=False)
         self.pairs = [] if settings.exclusive else list(combinations(range(len(self.names)), 2))
         self.two_causes_logit = nn.Parameter(torch.logit(torch.tensor(_INITIAL_TWO_CAUSES_SHARE)))

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+HISTORY = "history"
+"""``because`` of a recommended item to whose score no modality contributes most."""
 _FEW = 10.0  # k: training interactions at which an item gets half of the additional content weight
 
 

@@ -1,8 +1,9 @@
 """The mixture over causes: shares of the causes from counts, and the posterior over the causes of an interaction.
 
-    p(i | u, t) / p_t(i) = sum_r pi^r rho^r + (1 - delta) sum_m pi^m rho^m + delta pi^+ sum_{m<n} pi^mn rho^m rho^n
+    p(i | u, t) / p_t(i) = sum_r pi^r rho^r + (1 - delta) sum_m pi^m rho^m + delta pi^+ sum_{m<n} pi^mn f^mn rho^m rho^n
 
-with pi^+ = sum_m pi^m and pi^mn the normalised products of pi^m and pi^n (equation (1) of docs/method.md).
+with pi^+ = sum_m pi^m, pi^mn the normalised products of pi^m and pi^n, and f^mn the factor that normalises the product
+rho^m rho^n (``demure.model.pairs``); equation (1) of docs/method.md.
 
 Shape suffixes: B users, T positions, R rivals of content, M modalities, K = R + M causes.
 """
@@ -53,8 +54,9 @@ def cause_posterior(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the posterior of each modality (B, T, M) and rival (B, T, R), and p(i) / p_t(i) (B, T).
 
-    A modality's posterior is that of being among the causes, so two can be high at once. ``two_causes_share`` is delta,
-    with the ``pairs`` of modalities; ``factors`` (B, T) make the products of their ratios densities, 1 if not given.
+    The posterior of a modality is the probability that it is one of the causes; two modalities can both be near 1.
+    ``two_causes_share`` is delta, for the ``pairs`` of modalities. ``factors``: one tensor (B, T) per pair, f^mn, which
+    normalises rho^m rho^n; all 1 if empty.
     """
     R = rival_ratio_BTR.shape[-1]
     rival_term_BTR = cause_share_BTK[..., :R] * rival_ratio_BTR

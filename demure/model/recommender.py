@@ -143,20 +143,21 @@ class Recommender:
         return score_BI
 
     def because(self, terms: Terms) -> np.ndarray:
-        """Return the modality that carries each item (B, I), or M where co-occurrence carries more.
+        """Return the modality that contributes most to each score (B, I), or M where no modality does.
 
-        A modality carries its share of the mixture's term, and the denoiser's term if that is its own.
+        A modality contributes its share of the mixture's term, and the denoiser's term if its own part of that term is
+        the largest. M: co-occurrence contributes at least as much, or no modality has a positive contribution.
         """
         content_BI = np.maximum(self.fusion.content_weights(self.train_counts_I) * terms.content, 0)
         mixed_BI = np.maximum(self.fusion.collaborative * terms.collaborative, 0)
         n_modalities = len(self.denoiser.names)
         similar_BMI = np.zeros((len(content_BI), n_modalities, 1)) if terms.similar is None else terms.similar
-        carried_BMI = similar_BMI * mixed_BI[:, None] + content_BI[:, None] * (
+        contribution_BMI = similar_BMI * mixed_BI[:, None] + content_BI[:, None] * (
             terms.modality[:, None] == np.arange(n_modalities)[:, None]
         )
         history_BI = mixed_BI * (1 - similar_BMI.sum(1))
-        carries = (carried_BMI.max(1) > history_BI) & (carried_BMI.max(1) > 0)
-        return np.where(carries, carried_BMI.argmax(1), n_modalities)
+        largest_BI = contribution_BMI.max(1)
+        return np.where((largest_BI > history_BI) & (largest_BI > 0), contribution_BMI.argmax(1), n_modalities)
 
 
 def _last(items_BT: np.ndarray, count: int) -> np.ndarray:

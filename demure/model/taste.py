@@ -29,8 +29,9 @@ _TINY = 1e-12
 class Taste:
     """The rival taste over the training interactions with the codes ``user_N`` and ``item_N``.
 
-    ``period_N`` and ``factor_IP`` as in :class:`demure.model.popularity.Periods`. ``share_NC`` is the posterior over
-    the clusters of each interaction, None before the first fit.
+    ``period_N``: the periods of the interactions (:meth:`demure.model.popularity.Periods.assign`). ``factor_IP``: the
+    popularity of an item in a period divided by its overall popularity. ``share_NC`` is the posterior over the clusters
+    of each interaction, None before the first fit.
     """
 
     def __init__(

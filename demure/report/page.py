@@ -15,8 +15,9 @@ from demure import __version__
 from demure.diagnosis.explain import DEVIATION_SENTENCES, SENTENCES
 from demure.diagnosis.placebo import CANNOT_TELL, CANNOT_TELL_REASON
 from demure.diagnosis.reader import DiagnosisReader
-from demure.diagnosis.recommended import HISTORY, describe_scores
+from demure.diagnosis.recommended import describe_scores
 from demure.diagnosis.verdict import DECIDED_PERCENT, DRIFT_MIN_CHOICES, DRIFT_P_VALUE, FEW_CHOICES, Verdict
+from demure.model.fusion import HISTORY
 from demure.report import charts
 from demure.report.budget import UserSample
 from demure.report.overview import PageContent

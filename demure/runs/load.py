@@ -26,7 +26,7 @@ from demure.evaluation.ranking import Scorer
 from demure.evaluation.top_k import top_k
 from demure.model.content_items import ContentItemModel, ContentItemParameters, from_tensors
 from demure.model.denoiser import Denoiser
-from demure.model.fusion import FusionWeights
+from demure.model.fusion import HISTORY, FusionWeights
 from demure.model.item_item import build_item_item
 from demure.model.item_item_density import ItemItemParameters
 from demure.model.recommender import Recommender
@@ -80,7 +80,8 @@ class LoadedRun:
     def recommend(self, users: list[str], k: int = 20) -> pd.DataFrame:
         """Return the ``k`` best items that each user has not had in any split.
 
-        Columns user_id, rank (1 = best), item_id, score, because: the modality that carries the item, or ``history``.
+        Columns user_id, rank (1 = best), item_id, score, because: the modality that contributes most to the score, or
+        ``history`` if co-occurrence or popularity contributes more, or if the run is a baseline.
         Raises ``RunError`` for an unknown user.
         """
         codes = {str(user): code for code, user in enumerate(self.dataset.user_ids)}
@@ -113,7 +114,7 @@ class LoadedRun:
         import pandas as pd
 
         scorer = None if self.recommender is not None else self.scorer_of(histories)
-        reasons = np.array([*self.manifest.modalities, "history"], dtype=object)
+        reasons = np.array([*self.manifest.modalities, HISTORY], dtype=object)
         frames = []
         for start in range(0, len(users), _USERS_AT_ONCE):
             block = users[start : start + _USERS_AT_ONCE]

@@ -46,9 +46,10 @@ def train_denoiser(
     them; then, all else fixed, the offsets of single items from their features. Where no user has two interactions
     nothing is trained; where the catalogue is large, no offsets are.
 
-    After every epoch, and every ``context.minutes``, ``context.folder`` holds metrics.jsonl and a checkpoint; a resumed
-    training goes on from the checkpoint and ends as if it had never stopped. ``signature`` names what the checkpoint
-    belongs to. Raises ``RunError`` for a checkpoint of something else, and when the loss is not finite.
+    A checkpoint is written to ``context.folder`` every ``context.minutes``, and a checkpoint and metrics.jsonl after
+    every epoch; a resumed training goes on from the checkpoint and ends as if it had never stopped. ``signature`` names
+    the dataset, recipe and seed of the checkpoint. Raises ``RunError`` if the checkpoint belongs to another dataset,
+    recipe or seed, and when the loss is not finite.
     """
     optimizer = Optimizer(parameter_groups(denoiser, recipe), (), context.processes)
     generator = torch.Generator().manual_seed(seed)

@@ -27,7 +27,8 @@ def compare(
         typer.Option(
             "--metrics",
             metavar="NAME,...",
-            help="recall, ndcg, hit, mrr, map, precision, novelty, arp, ild-MODALITY; by default recall and ndcg.",
+            help="recall, ndcg, hit, mrr, map, precision, novelty, arp (average popularity of the recommended items) "
+            "or ild-MODALITY (intra-list diversity by a modality); by default recall and ndcg.",
         ),
     ] = None,
     against: Annotated[
@@ -38,14 +39,14 @@ def compare(
             help="The method that all others are compared with; by default the first run.",
         ),
     ] = None,
-    all_pairs: Annotated[bool, flag("--all-pairs", help="Compare every two methods instead.")] = False,
+    all_pairs: Annotated[bool, flag("--all-pairs", help="Compare every pair of methods; ignores --against.")] = False,
     test: Annotated[str, typer.Option("--test", metavar="t|wilcoxon|permutation", help="The paired test.")] = "t",
     form: TableFormat = "table",
     device: Device = "auto",
 ) -> object:
     """Compare methods: means, intervals, effect sizes, and paired tests with Holm's correction.
 
-    The tests are over users, and over seeds where a method has several.
+    Users are the paired units; with several seeds, seeds as well.
     """
     from pathlib import Path
 

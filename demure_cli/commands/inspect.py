@@ -1,4 +1,4 @@
-"""`demure inspect`: the cause of each choice, and the modalities flagged as noise."""
+"""`demure inspect`: verdicts for each interaction, and the items whose content explains them worse than usual."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from demure_cli.command import command, view
 from demure_cli.options import RunFolder, flag
 from demure_cli.output.terminal import terminal
 
-_TOP = 10
+_TOP, _RECOMMENDED = 10, 5
 _VIEWS, _ROWS = "What to show (one at a time)", "Rows and details"
 
 
@@ -21,7 +21,7 @@ def inspect(
     user: Annotated[
         str | None,
         typer.Option(
-            "--user", metavar="ID", help="Show the history of one user, with every verdict.", rich_help_panel=_VIEWS
+            "--user", metavar="ID", help="Show one user: each choice with its verdicts.", rich_help_panel=_VIEWS
         ),
     ] = None,
     item: Annotated[
@@ -47,8 +47,8 @@ def inspect(
         typer.Option(
             "--segment",
             metavar="KIND[=NAME]",
-            help="Show the diagnosis for each group. KIND is category, reliance (what a user relies on most), history "
-            "(its length), popularity or time. KIND=NAME shows one group in full.",
+            help="Show the diagnosis for each segment. KIND is category (of the items), reliance (the cause of most of "
+            "a user's choices), history (its length), popularity or time. KIND=NAME shows one segment in full.",
             rich_help_panel=_VIEWS,
         ),
     ] = None,
@@ -70,7 +70,9 @@ def inspect(
         typer.Option(
             "--where",
             metavar="CONDITION",
-            help="Only rows with FIELD=VALUE (also != < <= > >=, and ~ for contains). Repeat it for more conditions; "
+            help="Show only the rows that fulfil FIELD=VALUE (also != < <= > >=, and ~ for contains). A row is an item "
+            "to check in the overview, a choice of --user, a user of --item, an item of --modality, a segment of "
+            "--segment KIND, or a row of --list. Summaries and totals are not filtered. Repeat it for more conditions; "
             "for an unknown field, the message lists the fields.",
             rich_help_panel=_ROWS,
         ),
@@ -90,39 +92,43 @@ def inspect(
             "--top",
             min=1,
             metavar="N",
-            help="Show at most N rows. The default is 10 for the overview, --modality and --list; --user, --item and "
-            "--segment KIND show all rows.",
+            help=f"Show at most N rows. The default is {_TOP}; --user, --item and --segment KIND show all rows.",
             rich_help_panel=_ROWS,
         ),
     ] = None,
     min_count: Annotated[
-        int,
+        int | None,
         typer.Option(
             "--min-count",
             min=1,
             metavar="N",
-            help="Overview only: flag an item only if it has at least N interactions.",
+            help="In the overview and with --segment KIND=NAME: list an item under 'Items to check' only if it has at "
+            f"least N interactions; by default {FLAG_MIN_INTERACTIONS}.",
             rich_help_panel=_ROWS,
         ),
-    ] = FLAG_MIN_INTERACTIONS,
+    ] = None,
     recommend: Annotated[
-        int,
+        int | None,
         typer.Option(
             "--recommend",
             min=0,
             metavar="N",
-            help="With --user: the number of recommended items to show.",
+            help=f"With --user: the number of recommended items to show; by default {_RECOMMENDED}.",
             rich_help_panel=_ROWS,
         ),
-    ] = 5,
+    ] = None,
     pictures: Annotated[
         bool | None,
-        flag("--pictures/--no-pictures", help="Show thumbnails; by default if the terminal can show them."),
+        flag(
+            "--pictures/--no-pictures",
+            help="With --user and --item: show thumbnails; by default if the terminal can show them.",
+        ),
     ] = None,
 ) -> object:
     """Show for each interaction which modality was a point of interest and which was noise.
 
-    Without options: the overview of the run.
+    Without options: the overview of the run. The verdict on a modality of an interaction is poi (it was a point of
+    interest), noise, or missing (the item does not have it).
     """
     from demure.diagnosis import tables
     from demure.errors import DemureError
@@ -131,6 +137,12 @@ def inspect(
     chosen = [f"--{name}" for name, value in views.items() if value is not None]
     if len(chosen) > 1:
         raise DemureError(f"got {' and '.join(chosen)}", where="inspect", remedy="use one at a time")
+    kind, sign, name = (segment or "").partition("=")
+    if min_count is not None and chosen and not sign:
+        remedy = "use it in the overview or with --segment KIND=NAME"
+        raise DemureError(f"has no effect with {chosen[0]}", where="--min-count", remedy=remedy)
+    if recommend is not None and user is None:
+        raise DemureError("has no effect without --user", where="--recommend", remedy="add --user ID or leave it out")
     terminal.pictures = pictures
     conditions = where or ()
     if export is not None:
@@ -140,16 +152,21 @@ def inspect(
             )
         return tables.export(run, export)
     if user is not None:
-        return tables.user_view(run, user, recommend=recommend, top=top, where=conditions, sort=sort)
+        suggestions = _RECOMMENDED if recommend is None else recommend
+        return tables.user_view(run, user, recommend=suggestions, top=top, where=conditions, sort=sort)
     if item is not None:
         return tables.item_view(run, item, top=top, where=conditions, sort=sort)
     if modality is not None:
         return tables.modality_view(run, modality, top=top or _TOP, where=conditions, sort=sort)
     if list_ is not None:
         return tables.listing(run, list_, top=top or _TOP, where=conditions, sort=sort)
-    if segment is None:
-        return tables.overview(run, min_count=min_count, top=top or _TOP, where=conditions, sort=sort)
-    kind, sign, name = segment.partition("=")
-    if not sign:
+    if segment is not None and not sign:
         return tables.segments(run, kind, top=top, where=conditions, sort=sort)
-    return tables.overview(run, min_count=min_count, top=top or _TOP, segment=(kind, name), where=conditions, sort=sort)
+    return tables.overview(
+        run,
+        min_count=min_count or FLAG_MIN_INTERACTIONS,
+        top=top or _TOP,
+        segment=None if segment is None else (kind, name),
+        where=conditions,
+        sort=sort,
+    )

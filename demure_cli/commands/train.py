@@ -29,8 +29,8 @@ def train(
         typer.Option(
             "--seed",
             metavar="N",
-            help="The random seed: on a CPU, the same seed gives the same weights. By default 0, or the seed of the "
-            "run whose recipe.yaml is used.",
+            help="The random seed: on a CPU, the same seed gives the same weights. The default is 0; if --recipe is "
+            "the recipe.yaml of a run, it is the seed of that run.",
         ),
     ] = None,
     device: Device = "auto",

@@ -176,6 +176,21 @@ def test_segments_lists_and_one_modality(capsys, run, width):
         (["--user", "ann", "--where", "imag>1"], "no field 'imag' in this view; did you mean image?"),
         (["--export", "x.parquet", "--sort", "image"], "the export holds every verdict"),
         (["--modality", "sound"], "no modality 'sound'"),
+        *(
+            ([*view, "--min-count", "3"], f"demure: --min-count: has no effect with {view[0]}; use it in the overview")
+            for view in (
+                ["--user", "ann"],
+                ["--item", "i1"],
+                ["--modality", "image"],
+                ["--list", "items"],
+                ["--segment", "history"],
+                ["--export", "x.parquet"],
+            )
+        ),
+        *(
+            ([*view, "--recommend", "0"], "demure: --recommend: has no effect without --user; add --user ID")
+            for view in ([], ["--item", "i1"], ["--segment", "history=1-4"], ["--export", "x.parquet"])
+        ),
     ],
 )
 def test_refusals(capsys, run, arguments, message):
