@@ -37,7 +37,7 @@ from demure.model.latent import Latent
 from demure.progress import Progress
 from demure.recipe.load import load_recipe
 from demure.training import baseline_loop, denoiser_loop
-from demure.training.batches import hide
+from demure.training.batches import draw_observed
 from demure.training.checkpoint import CheckpointManager, TrainingContext, TrainingLog
 from demure.training.inputs import build_latents
 from demure.training.optimizer import Optimizer
@@ -98,7 +98,7 @@ class Trainer:
             self.reads = float(read.sum())
 
     def batch(self, generator: torch.Generator) -> np.ndarray:
-        """Return the numbers of the interactions of one step (B, T)."""
+        """Return the indices of the interactions of one step (B, T)."""
         return denoiser_loop.draw_batch(self.rivals.train, self.users, self.settings, generator)
 
     def epoch(self) -> None:
@@ -117,7 +117,7 @@ class Trainer:
             batches: list[Any] = []
             for _ in range(self.settings.epoch_steps):
                 interactions_BT = self.batch(random)
-                batches.append((interactions_BT, hide(interactions_BT, self.settings.held_out, random)))
+                batches.append((interactions_BT, draw_observed(interactions_BT, self.settings.held_out, random)))
                 items_BT = np.where(interactions_BT >= 0, train_part.items[interactions_BT], -1)
                 self.denoiser.sampled_views(items_BT, random)  # draws as a step does: the batches are those of `epoch`
 
@@ -317,7 +317,7 @@ def measure_step(model: str, users: int, items: int, length: int, steps: int, ov
 
         def step() -> int:
             interactions_BT = denoiser_loop.draw_batch(history, rows, recipe.training, generator)
-            observed_BT = hide(interactions_BT, recipe.training.held_out, generator)
+            observed_BT = draw_observed(interactions_BT, recipe.training.held_out, generator)
             loss = denoiser_loop.batch_loss(denoiser, rivals, interactions_BT, observed_BT, generator, ProcessGroup())
             optimizer.step(loss, "", "", clip=1.0)
             return int((interactions_BT >= 0).sum())

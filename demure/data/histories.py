@@ -74,12 +74,12 @@ class Histories:
 
         T is the longest of these histories, and at least 1.
         """
-        interactions_BT = self.interaction_numbers(users, longest)
+        interactions_BT = self.interaction_indices(users, longest)
         if not len(self.items):
             return interactions_BT
         return np.where(interactions_BT >= 0, self.items[interactions_BT], -1)
 
-    def interaction_numbers(self, users: np.ndarray, longest: int | None = None) -> np.ndarray:
+    def interaction_indices(self, users: np.ndarray, longest: int | None = None) -> np.ndarray:
         """Return the index in ``items`` of every interaction of :meth:`padded`: (B, T) int64, -1 after the end."""
         stop = self.indptr[users + 1]
         lengths = stop - self.indptr[users]

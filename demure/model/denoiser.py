@@ -177,7 +177,7 @@ class Denoiser(nn.Module):
         return torch.stack(parts).sum() / interactions - _PRIOR_TWO_CAUSES_STRENGTH * two_causes_log_prior
 
     @property
-    def large(self) -> bool:
+    def has_large_catalogue(self) -> bool:
         """Whether the catalogue is too large for steps over all items.
 
         Sums over the catalogue are then estimated from candidates, and items have no offsets.
@@ -190,7 +190,7 @@ class Denoiser(nn.Module):
         Without one they run over all items or, for a large catalogue, over a fixed sample of candidates.
         """
         candidates = self.settings.candidates
-        if generator is None and self.large:
+        if generator is None and self.has_large_catalogue:
             generator, candidates = torch.Generator().manual_seed(0), min(_FIXED_CANDIDATES, MAX_FULL_CATALOGUE)
         return [e.view(self.popularity_I, candidates, generator, self.period_IG) for e in self.experts()]
 
@@ -199,7 +199,7 @@ class Denoiser(nn.Module):
 
         For a large catalogue the views hold the items of the batch and the candidates alone.
         """
-        if not self.large:
+        if not self.has_large_catalogue:
             return self.views(generator), items_BT
         experts = self.experts()
         drawn = [e.candidates(self.popularity_I, self.settings.candidates, generator) for e in experts]

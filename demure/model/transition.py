@@ -106,7 +106,7 @@ def _ratios(count_E: np.ndarray, row_E: np.ndarray, base_E: np.ndarray) -> np.nd
 
 
 def _pairs(train: Histories, user_N: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return sources and targets (E,) as numbers of interactions, and the kind of each pair.
+    """Return sources and targets (E,) as indices of interactions, and the kind of each pair.
 
     The kind is the distance of the source before the target or, in the upper half, after it where their times are equal
     or unknown.

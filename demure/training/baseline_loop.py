@@ -42,11 +42,11 @@ def train_baseline(
     checkpoints = CheckpointManager(context, signature, module, optimizer, generator, log)
     log = checkpoints.log
     with checkpoints.handle_signals():
-        while not log.epochs or (
-            log.epochs[-1]["epoch"] < options.epochs and len(log.epochs) - 1 - log.best < options.patience
+        while not log.entries or (
+            log.last_epoch < options.epochs and len(log.entries) - 1 - log.best_entry < options.patience
         ):
-            last = int(log.epochs[-1]["epoch"]) if log.epochs else 0
-            until = min(last + options.every, options.epochs) if log.epochs else 0
+            last = log.last_epoch
+            until = min(last + options.every, options.epochs) if log.entries else 0
             while last + checkpoints.state.epochs < until:
                 train_epoch(module, checkpoints, seed, last + checkpoints.state.epochs + 1)
             entry: dict[str, float] = {"epoch": until}

@@ -21,7 +21,7 @@ _GROUP_COST = 60_000  # of one more group of a batch, in cells: measured in benc
 def draw_pieces(histories: Histories, users: np.ndarray, longest: int, generator: torch.Generator) -> np.ndarray:
     """Return a random contiguous piece of each history, at most ``longest`` long.
 
-    Numbers of interactions (B, T), -1 for padding, as ``Histories.positions`` returns them.
+    Indices of interactions (B, T), -1 for padding, as ``Histories.interaction_indices`` returns them.
     """
     start, stop = histories.indptr[users], histories.indptr[users + 1]
     lengths = np.minimum(stop - start, longest)
@@ -31,15 +31,15 @@ def draw_pieces(histories: Histories, users: np.ndarray, longest: int, generator
     return np.where(column < lengths[:, None], first[:, None] + column, -1)
 
 
-def hide(interactions_BT: np.ndarray, share: float, generator: torch.Generator) -> Tensor:
-    """Return a mask (B, T) bool, False where hidden: about ``share`` of each history, at least one position.
+def draw_observed(interactions_BT: np.ndarray, masked_share: float, generator: torch.Generator) -> Tensor:
+    """Draw which positions (B, T) stay observed, bool: about ``masked_share`` of each history does not, at least one.
 
-    ``interactions_BT``: items or numbers of interactions, -1 for padding; the mask is True there.
+    ``interactions_BT``: items, or indices of interactions, -1 for padding, which counts as observed.
     """
     valid_BT = torch.as_tensor(interactions_BT >= 0)
     order_BT = torch.rand(valid_BT.shape, generator=generator).masked_fill(~valid_BT, 2.0)
-    hidden_BT = (order_BT < share) | (order_BT == order_BT.min(dim=1, keepdim=True).values)
-    return ~hidden_BT
+    masked_BT = (order_BT < masked_share) | (order_BT == order_BT.min(dim=1, keepdim=True).values)
+    return ~masked_BT
 
 
 def group_similar_lengths(items_BT: np.ndarray, group_cost: int = _GROUP_COST) -> list[np.ndarray]:

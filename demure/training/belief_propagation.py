@@ -65,7 +65,7 @@ def infer_blocks(
     lengths = train.lengths
     users = np.flatnonzero(lengths) if only is None else only[lengths[only] > 0]
     for block in train.group_by_length(users, _MAX_CELLS, int(lengths.max(initial=0))):
-        interactions_BT = train.interaction_numbers(block)
+        interactions_BT = train.interaction_indices(block)
         cavity_messages = None if messages is None else gather_messages(messages, interactions_BT, device)
         side = rivals.side_information(interactions_BT, device)
         batch = denoiser.make_batch(torch.as_tensor(train.padded(block)).to(device), side_information=side)
@@ -80,18 +80,18 @@ def propagate_beliefs(
 
     At most ``max_passes`` passes. The sums of the messages stay with the items (``ClusterExpert.offset_IC``). Returns
     the message of each training interaction, (N, C) for each modality; None if no pass was a gain, if the catalogue is
-    large, or if all messages are more than ``max_numbers`` numbers. Users whom validation keeps from training send no
-    messages; histories longer than those of training are split.
+    large, or if all messages are more than ``max_numbers`` numbers. Users whom validation withholds from training send
+    no messages; histories longer than those of training are split.
     """
     train = validation.train
     experts = [channel.clusters for channel in denoiser.experts()]
     n_numbers = len(train.items) * sum(len(expert.bias) for expert in experts)
-    if not max_passes or denoiser.large or n_numbers > max_numbers:
+    if not max_passes or denoiser.has_large_catalogue or n_numbers > max_numbers:
         return None
     parts = train.split_long(validation.longest)
     messages, best = None, validation.log_likelihood(denoiser)
     items_N = torch.as_tensor(train.items)
-    sends_N1 = torch.as_tensor(np.isin(train.owners, validation.kept))[:, None]
+    sends_N1 = torch.as_tensor(np.isin(train.owners, validation.training_users))[:, None]
     for _ in range(max_passes):
         before = [expert.offset_IC.clone() for expert in experts]
         new = [message_NC * sends_N1 for message_NC in _messages(denoiser, parts, messages, validation.rivals)]

@@ -7,7 +7,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,17 +30,37 @@ T = TypeVar("T")
 
 @dataclass
 class TrainingLog:
-    """One entry per validation, the first before any step; ``best`` is the number of the one with the highest
+    """One entry per validation, the first before any step; ``best_entry`` is the index of the one with the highest
     ``metric``."""
 
     metric: str
-    epochs: list[dict[str, float]] = field(default_factory=list)
-    best: int = 0
+    entries: list[dict[str, float]] = field(default_factory=list)
+    best_entry: int = 0
 
     @property
     def best_value(self) -> float:
         """``metric`` of the best entry."""
-        return self.epochs[self.best][self.metric]
+        return self.entries[self.best_entry][self.metric]
+
+    @property
+    def last_epoch(self) -> int:
+        """Number of epochs trained; an entry without an epoch of its own repeats the number before."""
+        return int(self.entries[-1]["epoch"]) if self.entries else 0
+
+    @property
+    def best_epoch(self) -> int:
+        """Epoch of the best entry, 0 before any step."""
+        return int(self.entries[self.best_entry]["epoch"])
+
+    @classmethod
+    def from_json(cls, text: str) -> TrainingLog:
+        """Return the log in the metadata of a checkpoint."""
+        stored = json.loads(text)
+        return cls(stored["metric"], stored["epochs"], stored["best"])
+
+    def to_json(self) -> str:
+        """Return the log for the metadata of a checkpoint, under the names of the file format."""
+        return json.dumps({"metric": self.metric, "epochs": self.entries, "best": self.best_entry})
 
 
 @dataclass
@@ -48,12 +68,12 @@ class TrainingState:
     """The progress of a training since its last validation.
 
     ``epochs`` completed, ``steps`` of the present one, the ``losses`` of all these steps; ``began`` is the state of the
-    random generator at the start of the present epoch, None before it; ``phase`` counts the stages completed.
+    random generator at the start of the present epoch, None before it; ``stages_done`` counts the completed stages.
     """
 
     epochs: int = 0
     steps: int = 0
-    phase: int = 0
+    stages_done: int = 0
     losses: list[float] = field(default_factory=list)
     began: Tensor | None = None
 
@@ -108,7 +128,7 @@ class CheckpointManager:
             try:
                 yield
             except KeyboardInterrupt:
-                if self.log.epochs and not self._inconsistent:
+                if self.log.entries and not self._inconsistent:
                     self._save()
                 raise
 
@@ -135,24 +155,23 @@ class CheckpointManager:
         """
         log = self.log
         with self.uninterrupted():
-            log.epochs.append(entry)
-            self.state = TrainingState(phase=self.state.phase)
-            if restart_best or len(log.epochs) == 1 or entry[log.metric] > log.best_value:
-                log.best = len(log.epochs) - 1
+            log.entries.append(entry)
+            self.state = TrainingState(stages_done=self.state.stages_done)
+            if restart_best or len(log.entries) == 1 or entry[log.metric] > log.best_value:
+                log.best_entry = len(log.entries) - 1
                 self.best = {name: tensor.detach().clone() for name, tensor in self._weights().items()}
             self._save()
             self._write_metrics()
-        epoch, best_epoch = int(entry["epoch"]), int(log.epochs[log.best]["epoch"])
         self.context.listener(
-            ValidatedEpoch("validate", epoch, None, dict(entry), log.metric, log.best_value, best_epoch)
+            ValidatedEpoch("validate", log.last_epoch, None, dict(entry), log.metric, log.best_value, log.best_epoch)
         )
 
-    def start_phase(self) -> None:
+    def finish_stage(self) -> None:
         """Start the next stage from the best weights, without the optimizer's moments."""
         with self.uninterrupted():
             self._load_best()
             self.optimizer.reset()
-            self.state = TrainingState(phase=self.state.phase + 1)
+            self.state = TrainingState(stages_done=self.state.stages_done + 1)
 
     def finish(self) -> TrainingLog:
         """Load the best weights into the module and return the log."""
@@ -169,7 +188,7 @@ class CheckpointManager:
     def _write_metrics(self) -> None:
         if self.context.processes.is_first:
             with atomic_file(self.context.folder / "metrics.jsonl") as part:
-                part.write_text("".join(json.dumps(entry) + "\n" for entry in self.log.epochs), encoding="utf-8")
+                part.write_text("".join(json.dumps(entry) + "\n" for entry in self.log.entries), encoding="utf-8")
 
     def _save(self) -> None:
         self._saved = time.monotonic()
@@ -181,7 +200,7 @@ class CheckpointManager:
         tensors |= {f"adam.{name}": tensor for name, tensor in self.optimizer.state().items()}
         tensors["generator"] = self.generator.get_state()
         # "place" and "began" are the names of the file format.
-        tensors["place"] = torch.tensor([state.epochs, state.steps, state.phase])
+        tensors["place"] = torch.tensor([state.epochs, state.steps, state.stages_done])
         tensors["losses"] = torch.tensor(state.losses, dtype=torch.float64)
         if state.began is not None:
             tensors["began"] = state.began
@@ -189,7 +208,7 @@ class CheckpointManager:
         device = next(self.module.parameters()).device
         if device.type == "cuda":
             tensors["random.cuda"] = torch.cuda.get_rng_state(device)
-        metadata = {"signature": self.signature, "log": json.dumps(asdict(self.log))}
+        metadata = {"signature": self.signature, "log": self.log.to_json()}
         write_tensors(self._path, tensors, metadata)
 
     def _restore(self) -> None:
@@ -212,11 +231,11 @@ class CheckpointManager:
         torch.set_rng_state(tensors["random"])
         if "random.cuda" in tensors and torch.cuda.is_available():
             torch.cuda.set_rng_state(tensors["random.cuda"])
-        epochs, steps, phase = tensors["place"].tolist()
-        self.state = TrainingState(epochs, steps, phase, tensors["losses"].tolist(), tensors.get("began"))
+        epochs, steps, stages_done = tensors["place"].tolist()
+        self.state = TrainingState(epochs, steps, stages_done, tensors["losses"].tolist(), tensors.get("began"))
         device = next(self.module.parameters()).device
         self.best = {name: tensor.to(device) for name, tensor in strip_prefix(tensors, "best.").items()}
-        self.log = TrainingLog(**json.loads(metadata["log"]))
+        self.log = TrainingLog.from_json(metadata["log"])
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:

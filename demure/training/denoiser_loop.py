@@ -1,4 +1,6 @@
-"""Train the denoiser by contrastive learning on hidden interactions, with checkpoints that resume exactly.
+"""Train the denoiser: predict masked interactions from the rest of the history (likelihood ratio to popularity).
+
+A checkpoint resumes exactly. The masked interactions of a batch are the targets of a contrastive loss.
 
 Shape suffixes: B users of a batch, T positions.
 """
@@ -16,7 +18,7 @@ from demure.errors import RunError
 from demure.model.denoiser import Denoiser
 from demure.progress import Progress
 from demure.recipe.schema import TrainingRecipe
-from demure.training.batches import draw_pieces, group_similar_lengths, hide
+from demure.training.batches import draw_observed, draw_pieces, group_similar_lengths
 from demure.training.checkpoint import CheckpointManager, TrainingContext, TrainingLog
 from demure.training.optimizer import Optimizer
 from demure.training.validation import Validation
@@ -42,9 +44,9 @@ def train_denoiser(
 ) -> TrainingLog:
     """Train in three stages, each until validation stops improving; leave ``denoiser`` at its best epoch.
 
-    First the content alone against popularity; then, after the ``rivals`` were fitted beside it, the content against
-    them; then, all else fixed, the offsets of single items from their features. Where no user has two interactions
-    nothing is trained; where the catalogue is large, no offsets are.
+    Stage 1: train the content alone against popularity. Stage 2: fit the ``rivals`` beside it, and train the content
+    against them. Stage 3: train only the offsets, the displacement of each item in the latent space. Nothing is trained
+    if no user has two interactions, and no offsets if the catalogue is large.
 
     A checkpoint is written to ``context.folder`` every ``context.minutes``, and a checkpoint and metrics.jsonl after
     every epoch; a resumed training goes on from the checkpoint and ends as if it had never stopped. ``signature`` names
@@ -68,7 +70,7 @@ def train_denoiser(
 
 @dataclass(frozen=True)
 class _Stages:
-    """The stages of one training, each of which a resumed training skips or goes on with, by its log and state."""
+    """The stages of one training; by the log and the state, a resumed training skips a stage or goes on with it."""
 
     denoiser: Denoiser
     rivals: Rivals
@@ -81,24 +83,24 @@ class _Stages:
         return self.checkpoints.log
 
     @property
-    def max_epochs(self) -> int:
-        """Epochs before the offsets; 0 where each user has one interaction, so that none can be hidden."""
-        return self.recipe.epochs if len(self.validation.kept) else 0
+    def max_mixture_epochs(self) -> int:
+        """Epochs before the offsets; 0 if each user has one interaction, so that none can be masked."""
+        return self.recipe.epochs if len(self.validation.training_users) else 0
 
     @property
     def max_epochs_alone(self) -> int:
         if not self.denoiser.settings.rivals:  # then there is nothing to train against but popularity
-            return self.max_epochs
-        return min(self.recipe.popularity_only_epochs, self.max_epochs)
+            return self.max_mixture_epochs
+        return min(self.recipe.popularity_only_epochs, self.max_mixture_epochs)
 
     def validate_untrained(self) -> None:
-        if not self.log.epochs:
+        if not self.log.entries:
             self._validate()
 
     def train_alone(self) -> None:
-        if not self.checkpoints.state.phase:
+        if not self.checkpoints.state.stages_done:
             self._run_epochs(1, self.max_epochs_alone)
-            self.checkpoints.start_phase()
+            self.checkpoints.finish_stage()
 
     def fit_rivals(self) -> None:
         context = self.checkpoints.context
@@ -112,30 +114,34 @@ class _Stages:
         self._validate("rivals", restart_best=True)
 
     def train_against_rivals(self) -> None:
-        if self.checkpoints.state.phase == 1:
+        if self.checkpoints.state.stages_done == 1:
             first = (self._first_entry("rivals") or 0) + 1
-            self._run_epochs(first, self.max_epochs - self.max_epochs_alone, "rivals")
-            self.checkpoints.start_phase()
+            self._run_epochs(first, self.max_mixture_epochs - self.max_epochs_alone, "rivals")
+            self.checkpoints.finish_stage()
 
     def train_offsets(self) -> None:
-        if self.max_epochs and self.recipe.offset_epochs and not self.denoiser.large:
+        if self.max_mixture_epochs and self.recipe.offset_epochs and not self.denoiser.has_large_catalogue:
             self.denoiser.train_offsets_only()
             first = self._first_entry("offsets")
-            self._run_epochs(len(self.log.epochs) if first is None else first, self.recipe.offset_epochs, "offsets")
+            self._run_epochs(len(self.log.entries) if first is None else first, self.recipe.offset_epochs, "offsets")
 
     def _run_epochs(self, first: int, limit: int, mark: str | None = None) -> None:
         """Train at most ``limit`` epochs from entry ``first`` of the log on, until validation stops improving."""
         log, patience = self.log, self.recipe.patience
-        while len(log.epochs) < first + limit and len(log.epochs) - max(log.best + 1, first) < patience:
-            train_epoch(self.denoiser, self.rivals, self.validation.kept, self.recipe, self.checkpoints)
+        while True:
+            epochs_done = len(log.entries) - first
+            epochs_since_best = len(log.entries) - max(log.best_entry + 1, first)
+            if epochs_done >= limit or epochs_since_best >= patience:
+                break
+            train_epoch(self.denoiser, self.rivals, self.validation.training_users, self.recipe, self.checkpoints)
             self._validate(mark)
 
     def _validate(self, mark: str | None = None, *, restart_best: bool = False) -> None:
         """Add an entry to the log, with the key ``mark``. Raises ``RunError`` if the likelihood is not finite."""
         value = self.validation.log_likelihood(self.denoiser)
         losses = self.checkpoints.state.losses
-        # An entry without a loss is no epoch: the untrained model, and the fit of the rivals.
-        epoch = sum("loss" in entry for entry in self.log.epochs) + bool(losses)
+        # Without a loss there was no epoch: the untrained model, and the fit of the rivals.
+        epoch = self.log.last_epoch + bool(losses)
         if not math.isfinite(value):
             raise RunError(
                 f"the validation likelihood is {value} after epoch {epoch}",
@@ -144,19 +150,19 @@ class _Stages:
             )
         entry: dict[str, float] = {"epoch": epoch, "valid_log_likelihood": value}
         if losses:
-            entry |= {"loss": sum(losses) / len(losses), "prior": self._prior()}
+            entry |= {"loss": sum(losses) / len(losses), "prior": self._prior_loss()}
         if mark is not None:
             entry[mark] = 1.0
         self.checkpoints.record(entry, restart_best=restart_best)
 
     @torch.no_grad()
-    def _prior(self) -> float:
+    def _prior_loss(self) -> float:
         """The part of the loss that is due to the prior."""
         return float(self.denoiser.negative_log_prior(len(self.rivals.train.items)))
 
     def _first_entry(self, mark: str) -> int | None:
         """The first entry of the log with the key ``mark``."""
-        return next((number for number, entry in enumerate(self.log.epochs) if mark in entry), None)
+        return next((index for index, entry in enumerate(self.log.entries) if mark in entry), None)
 
 
 def train_epoch(
@@ -164,12 +170,12 @@ def train_epoch(
 ) -> None:
     """Train one epoch of ``epoch_steps`` steps on ``users``, or the rest of an interrupted one."""
     state, context = checkpoints.state, checkpoints.context
-    epoch = int(checkpoints.log.epochs[-1]["epoch"]) + 1
+    epoch = checkpoints.log.last_epoch + 1
     total = (recipe.epochs + recipe.offset_epochs) * recipe.epoch_steps
     while state.steps < recipe.epoch_steps:
         with checkpoints.uninterrupted():
             interactions_BT = draw_batch(rivals.train, users, recipe, checkpoints.generator)
-            observed_BT = hide(interactions_BT, recipe.held_out, checkpoints.generator)
+            observed_BT = draw_observed(interactions_BT, recipe.held_out, checkpoints.generator)
             loss = batch_loss(denoiser, rivals, interactions_BT, observed_BT, checkpoints.generator, context.processes)
             where = f"epoch {epoch}, step {state.steps + 1}"
             state.losses.append(checkpoints.optimizer.step(loss, where, "the learning rates", clip=_CLIP))
@@ -180,9 +186,10 @@ def train_epoch(
 
 
 def draw_batch(train: Histories, users: np.ndarray, recipe: TrainingRecipe, generator: torch.Generator) -> np.ndarray:
-    """Return a random piece of the history of each of some random ``users``: numbers of interactions (B, T), else -1.
+    """Return a random piece of the history of each of some random ``users``.
 
-    At most ``batch_users`` users, fewer where pieces are long: a step costs B x T x T.
+    The pieces (B, T) are indices into the training interactions, -1 for padding. At most ``batch_users`` users, fewer
+    where pieces are long: a step costs B x T x T, at most ``batch_pairs`` pairs of positions.
     """
     drawn = torch.randint(len(users), (recipe.batch_users,), generator=generator).numpy()
     interactions_BT = draw_pieces(train, users[drawn], recipe.history, generator)
@@ -200,29 +207,31 @@ def batch_loss(
 ) -> torch.Tensor:
     """Return this process' part of the loss of a batch of training interactions.
 
-    The loss is the mean of -log p(i)/p_t(i) over the hidden interactions, in nats, plus the negative log prior per
-    interaction. ``interactions_BT``: numbers of the interactions, -1 for padding; ``observed_BT``: False where hidden.
+    The loss is the mean of -log(p(i) / p_t(i)) over the masked interactions, in nats, where p_t is the popularity at
+    that time, plus the negative log prior per interaction. ``interactions_BT``: indices into the training interactions,
+    -1 for padding; ``observed_BT``: False where masked.
     """
     device = denoiser.popularity_I.device
     items_BT = np.where(interactions_BT >= 0, rivals.train.items[interactions_BT], -1)
-    n_hidden = int(((items_BT >= 0) & ~observed_BT.numpy()).sum())
-    views, items_BT = denoiser.sampled_views(items_BT, generator)
+    n_masked = int(((items_BT >= 0) & ~observed_BT.numpy()).sum())
+    views, view_rows_BT = denoiser.sampled_views(items_BT, generator)
     loss = denoiser.negative_log_prior(len(rivals.train.items)) / processes.size
-    own = processes.own_part(torch.arange(len(items_BT))).numpy()
-    for group in group_similar_lengths(items_BT[own]):
-        rows = own[group]
+    local_rows = processes.own_part(torch.arange(len(items_BT))).numpy()
+    for group in group_similar_lengths(items_BT[local_rows]):
+        rows = local_rows[group]
         longest = max(int((items_BT[rows] >= 0).sum(1).max()), 1)
-        side = rivals.side_information(interactions_BT[rows, :longest], device)
-        part_BT = torch.as_tensor(items_BT[rows, :longest]).to(device)
-        batch = denoiser.make_batch(part_BT, observed_BT[rows, :longest].to(device), side)
+        side_information = rivals.side_information(interactions_BT[rows, :longest], device)
+        part_BT = torch.as_tensor(view_rows_BT[rows, :longest]).to(device)
+        batch = denoiser.make_batch(part_BT, observed_BT[rows, :longest].to(device), side_information)
         log_likelihoods, _ = denoiser.log_likelihood(batch, views)
-        loss = loss - log_likelihoods.sum() / n_hidden
+        loss = loss - log_likelihoods.sum() / n_masked
     return loss
 
 
 def parameter_groups(denoiser: Denoiser, recipe: TrainingRecipe) -> list[dict[str, Any]]:
     """Return the parameters by learning rate."""
-    # Gates have to move fast; a metric barely, since the pretrained encoder has it almost right.
+    # The gates need a high learning rate. The distance metric of the latent space (`log_metric`) needs a low one,
+    # because the encoder's is almost right.
     rates = {
         "gate": recipe.gate_rate,
         "roundness": recipe.gate_rate,

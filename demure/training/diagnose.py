@@ -38,7 +38,7 @@ class _Posterior:
     """What the denoiser infers of all training interactions.
 
     ``probability_NM`` that the modality was among the causes, ``evidence_NM`` nats, ``rival_r_NR`` probability of each
-    rival; ``support_NMS`` numbers of the interactions that gave most of a modality's density, -1 where there are fewer,
+    rival; ``support_NMS`` indices of the interactions that gave most of a modality's density, -1 where there are fewer,
     ``weight_NMS`` their shares of it.
     """
 

@@ -24,7 +24,7 @@ import torch
 from demure.compute.process_group import ProcessGroup
 from demure.model.denoiser import EXCLUDED, Denoiser
 from demure.model.modality import ModalityExpert
-from demure.training.batches import hide
+from demure.training.batches import draw_observed
 from demure.training.belief_propagation import infer_blocks
 from demure.training.denoiser_loop import batch_loss, draw_batch
 
@@ -78,7 +78,7 @@ def learn_placebo_shares(
 
     All other parameters stay. They are learned for ``_EPOCHS`` epochs, or not at all if the training has no epochs.
     """
-    steps = _EPOCHS * recipe.epoch_steps if recipe.epochs and len(validation.kept) else 0
+    steps = _EPOCHS * recipe.epoch_steps if recipe.epochs and len(validation.training_users) else 0
     shares = {}
     for m, (name, expert) in enumerate(zip(denoiser.names, denoiser.experts(), strict=True)):
         if not denoiser.admitted_modalities()[m]:
@@ -87,8 +87,8 @@ def learn_placebo_shares(
             optimizer = torch.optim.Adam(parameters, lr=_RATE)
             generator = torch.Generator().manual_seed(seed)
             for _ in range(steps):
-                interactions_BT = draw_batch(validation.train, validation.kept, recipe, generator)
-                observed_BT = hide(interactions_BT, recipe.held_out, generator)
+                interactions_BT = draw_batch(validation.train, validation.training_users, recipe, generator)
+                observed_BT = draw_observed(interactions_BT, recipe.held_out, generator)
                 optimizer.zero_grad()
                 loss = batch_loss(denoiser, validation.rivals, interactions_BT, observed_BT, generator, ProcessGroup())
                 loss.backward()  # type: ignore[no-untyped-call]

@@ -71,7 +71,7 @@ class Rivals:
         self._r_NK = np.zeros((0, 0))
 
     def side_information(self, interactions_BT: np.ndarray, device: torch.device | str = "cpu") -> SideInformation:
-        """Return periods and rival ratios of the training interactions with these numbers, -1 for padding."""
+        """Return periods and rival ratios of the training interactions with these indices, -1 for padding."""
         clipped_BT = np.maximum(interactions_BT, 0)
         period_BT = torch.as_tensor(np.where(interactions_BT >= 0, self.period_N[clipped_BT], 0)).to(device)
         if self.ratio_NR is None:
@@ -186,7 +186,7 @@ class Rivals:
         views, device = denoiser.views(), denoiser.popularity_I.device
         ratio_NM = np.ones((len(self.train.items), len(denoiser.names)))
         for users in self.train.group_by_length(np.flatnonzero(self.train.lengths), _MAX_CELLS, _LONGEST):
-            interactions_BT = self.train.interaction_numbers(users, _LONGEST)
+            interactions_BT = self.train.interaction_indices(users, _LONGEST)
             items_BT = torch.as_tensor(self.train.padded(users, _LONGEST)).to(device)
             batch = denoiser.make_batch(items_BT, side_information=self.side_information(interactions_BT, device))
             inferred = denoiser.infer(batch, views)

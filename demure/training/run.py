@@ -175,11 +175,11 @@ class _Outcome:
 
     @property
     def epochs(self) -> int:
-        return 0 if self.log is None else int(self.log.epochs[-1]["epoch"])
+        return 0 if self.log is None else self.log.last_epoch
 
     @property
     def best_epoch(self) -> int:
-        return 0 if self.log is None else int(self.log.epochs[self.log.best]["epoch"])
+        return 0 if self.log is None else self.log.best_epoch
 
 
 def _train_demure(job: _Job) -> _Outcome:
@@ -231,7 +231,7 @@ def _train_demure(job: _Job) -> _Outcome:
     listener(Progress("compare with shuffled features", 0))
     validation = build_validation()
     gains = admit_modalities(denoiser, validation, job.seed)
-    # Before belief propagation: messages of the choices that are hidden here would leak into the shares.
+    # Before belief propagation: messages of the choices that are masked here would leak into the shares.
     shares = learn_placebo_shares(denoiser, validation, settings, job.seed)
     messages = propagate_beliefs(denoiser, validation, settings.belief_passes if settings.epochs else 0)
 
@@ -295,7 +295,7 @@ def _train_learned(job: _Job) -> _Outcome:
     log = train_baseline(module, valid, task, seed=job.seed, signature=signature, context=job.context)
     if job.context.processes.is_first:
         write_tensors(job.context.folder / WEIGHTS, module.state_dict())
-    best = log.epochs[log.best]
+    best = log.entries[log.best_entry]
     metrics = {name: best[name] for name in METRICS if len(valid.items)}
     return _Outcome(list(task.content), log, metrics, features)
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from demure.compute.process_group import ProcessGroup
 from demure.model.denoiser import Denoiser
-from demure.training.batches import append_targets, gather_messages, hide
+from demure.training.batches import append_targets, draw_observed, gather_messages
 
 if TYPE_CHECKING:
     from demure.data.histories import Histories
@@ -24,11 +24,12 @@ _SHARE_WITHOUT_SPLIT = 0.1
 
 
 class Validation:
-    """Held-out targets of at most ``most`` users; the users ``kept`` may be trained on.
+    """Held-out targets of at most ``most`` users; the ``training_users`` may be trained on.
 
     With a validation split, the target of a user is the first validation interaction, given the training history.
-    Without one, a tenth of the users is kept from training, and the targets are a share ``held_out`` of their history,
-    given the rest. Histories are cut to their last ``longest`` interactions. Each of the ``processes`` does its part.
+    Without one, a tenth of the users is withheld from training; their targets are a masked share ``held_out`` of
+    their history, given the rest. Histories are cut to their last ``longest`` interactions. Each of the ``processes``
+    does its part.
     """
 
     def __init__(
@@ -51,11 +52,11 @@ class Validation:
         self.by_split = len(users) > 0
         if self.by_split:
             self.users = np.sort(rng.choice(users, min(most, len(users)), replace=False))
-            self.kept = trainable
+            self.training_users = trainable
         else:
             size = min(most, int(np.ceil(len(trainable) * _SHARE_WITHOUT_SPLIT)))
             self.users = np.sort(rng.choice(trainable, size, replace=False))
-            self.kept = np.setdiff1d(trainable, self.users)
+            self.training_users = np.setdiff1d(trainable, self.users)
 
     def log_likelihood(self, denoiser: Denoiser, messages: list[Tensor] | None = None) -> float:
         """Return the mean of :meth:`log_likelihoods` over the targets of all processes."""
@@ -68,7 +69,7 @@ class Validation:
         """Return log p(i)/p_t(i) of the targets of this process, in nats; above 0 the model beats popularity.
 
         ``messages`` of belief propagation, (N, C) for each modality: those of a user's own interactions are left out of
-        the items' cluster memberships. Users kept from training have sent none.
+        the items' cluster memberships. Users withheld from training have sent none.
         """
         device = denoiser.popularity_I.device
         views = denoiser.views()
@@ -76,7 +77,7 @@ class Validation:
         values = [np.zeros(0)]
         for number, users in enumerate(self.train.group_by_length(self.users, _MAX_CELLS, self.longest)):
             items_BT, cavity_messages = self.train.padded(users, self.longest), None
-            interactions_BT = self.train.interaction_numbers(users, self.longest)
+            interactions_BT = self.train.interaction_indices(users, self.longest)
             if self.by_split:
                 if messages is not None:
                     with_target_BT = np.pad(interactions_BT, ((0, 0), (0, 1)), constant_values=-1)
@@ -89,7 +90,7 @@ class Validation:
                 observed_BT = torch.as_tensor(mask_BT)
             else:
                 side = self.rivals.side_information(interactions_BT, device)
-                observed_BT = hide(items_BT, self.held_out, generator)
+                observed_BT = draw_observed(items_BT, self.held_out, generator)
             # Only here: every process draws the same random numbers for all groups.
             if number % self.processes.size != self.processes.rank:
                 continue

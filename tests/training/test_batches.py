@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from demure.data.histories import Histories
-from demure.training.batches import append_targets, draw_pieces, group_similar_lengths, hide
+from demure.training.batches import append_targets, draw_observed, draw_pieces, group_similar_lengths
 
 
 def histories(lengths):
@@ -54,14 +54,14 @@ def test_every_piece_comes_up():
 def test_of_every_history_one_at_least_is_hidden(lengths, share, seed):
     data = histories(lengths)
     items = data.padded(np.flatnonzero(lengths))
-    hidden = ~hide(items, share, torch.Generator().manual_seed(seed)).numpy() & (items >= 0)
-    assert (hidden.sum(1) >= 1).all()
-    again = ~hide(items, share, torch.Generator().manual_seed(seed)).numpy() & (items >= 0)
-    assert np.array_equal(hidden, again)
+    masked = ~draw_observed(items, share, torch.Generator().manual_seed(seed)).numpy() & (items >= 0)
+    assert (masked.sum(1) >= 1).all()
+    again = ~draw_observed(items, share, torch.Generator().manual_seed(seed)).numpy() & (items >= 0)
+    assert np.array_equal(masked, again)
 
 
 def test_the_share_that_is_hidden():
-    observed = hide(histories([50] * 200).padded(np.arange(200)), 0.3, torch.Generator().manual_seed(0))
+    observed = draw_observed(histories([50] * 200).padded(np.arange(200)), 0.3, torch.Generator().manual_seed(0))
     assert float((~observed).float().mean()) == pytest.approx(0.3, abs=0.02)
 
 

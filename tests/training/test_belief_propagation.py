@@ -32,7 +32,7 @@ class Dictated:
     """A validation that returns these likelihoods, one after the other."""
 
     def __init__(self, train_part, values, users):
-        self.values, self.kept, self.longest = list(values), np.arange(users), 50
+        self.values, self.training_users, self.longest = list(values), np.arange(users), 50
         self.train, self.rivals = train_part, Rivals(train_part, ITEMS, 0)
 
     def log_likelihood(self, denoiser, messages=None):
@@ -131,7 +131,7 @@ def test_users_kept_from_training_send_no_messages():
     messages = propagate_beliefs(small_denoiser(), Dictated(train_part, [0.0, 1.0], 0), 1)
     assert all((message == 0).all() for message in messages)
     dictated = Dictated(train_part, [0.0, 1.0], 60)
-    dictated.kept = validation.kept
+    dictated.training_users = validation.training_users
     messages = propagate_beliefs(small_denoiser(), dictated, 1)
     assert (messages[0][held_out_rows] == 0).all()
     assert (messages[0][~held_out_rows] != 0).any()

@@ -92,7 +92,7 @@ def test_the_tables_hold_what_the_model_infers(timed, tmp_path, monkeypatch, riv
     dataset = Dataset.load(timed)
     views, train_part = denoiser.views(), dataset.histories("train")
     for user in (0, 7, 31):
-        positions = train_part.interaction_numbers(np.array([user]))
+        positions = train_part.interaction_indices(np.array([user]))
         context = denoiser.make_batch(
             torch.as_tensor(train_part.items[positions]), side_information=fitted.side_information(positions)
         )

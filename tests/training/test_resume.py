@@ -12,6 +12,7 @@ from demure.errors import RunError
 from demure.files import read_json
 from demure.model.denoiser import Denoiser
 from demure.runs.folder import CHECKPOINT
+from demure.training.checkpoint import TrainingLog
 from demure.training.denoiser_loop import RIVALS_FILE
 from demure.training.run import train
 
@@ -240,3 +241,11 @@ def test_offsets_come_last_and_alone_and_only_where_they_help(timed, tmp_path, m
         weights = load_file(tmp_path / name / "model.safetensors")
         changed = {key.rsplit(".", 1)[-1] for key in weights if not torch.equal(weights[key], without[key])}
         assert changed == ({"offset_ID"} if name == "good" else set())
+
+
+def test_the_log_keeps_the_names_of_the_checkpoint_format():
+    log = TrainingLog("recall@20", [{"epoch": 0, "recall@20": 0.1}, {"epoch": 2, "recall@20": 0.3}], 1)
+    stored = log.to_json()
+    assert json.loads(stored) == {"metric": "recall@20", "epochs": log.entries, "best": 1}
+    assert TrainingLog.from_json(stored) == log
+    assert (log.last_epoch, log.best_epoch, log.best_value) == (2, 2, 0.3)

@@ -41,7 +41,7 @@ def rivals():
 def next_choices(rivals, item=LINK[1], length=4):
     """Every user's first choices and then ``item``."""
     users = np.arange(USERS)
-    positions = rivals.train.interaction_numbers(users)[:, :length]
+    positions = rivals.train.interaction_indices(users)[:, :length]
     return rivals.side_information_with_next(positions, users, np.full(USERS, item), None)
 
 
@@ -79,7 +79,7 @@ def test_the_next_choice_is_predicted_by_the_choices_before_it(rivals):
     users = np.arange(USERS)
     ratios = next_choices(rivals).rival_ratio_BTR.numpy()
     assert ratios.shape == (USERS, 5, 3)
-    assert np.array_equal(ratios[:, :4], rivals.ratio_NR[rivals.train.interaction_numbers(users)[:, :4]])
+    assert np.array_equal(ratios[:, :4], rivals.ratio_NR[rivals.train.interaction_indices(users)[:, :4]])
     assert ratios[1::2, 4, 1].min() > 3
     assert ratios[::2, 4, 1].max() < 2
     other = next_choices(rivals, item=20).rival_ratio_BTR.numpy()

@@ -26,7 +26,7 @@ def test_the_first_validation_interaction_is_predicted_from_the_history():
     train, valid = histories_of([[1, 2, 3], [4, 5], [6], [7, 8]]), histories_of([[9, 10], [], [11], [12]])
     validation = validation_of(train, valid)
     assert validation.users.tolist() == [0, 2, 3]
-    assert validation.kept.tolist() == [0, 1, 3]  # one interaction is too few to learn from
+    assert validation.training_users.tolist() == [0, 1, 3]  # one interaction is too few to learn from
     values = []
     for history, target in [([1, 2, 3], 9), ([6], 11), ([7, 8], 12)]:
         observed = torch.tensor([[True] * len(history) + [False]])
@@ -48,7 +48,7 @@ def test_validation_is_deterministic_and_the_seed_chooses(by_split):
 def test_without_a_split_its_users_are_kept_from_training():
     validation = validation_of(histories(60), histories_of([[]] * 60))
     assert len(validation.users) == 6
-    assert sorted([*validation.users, *validation.kept]) == list(range(60))
+    assert sorted([*validation.users, *validation.training_users]) == list(range(60))
 
 
 def test_a_validation_split_of_strangers_is_none():
@@ -62,4 +62,4 @@ def test_a_validation_split_of_strangers_is_none():
 def test_nobody_to_hold_out():
     validation = validation_of(histories_of([[1], [2]]), histories_of([[], []]))
     assert validation.log_likelihood(small_denoiser()) == 0
-    assert not len(validation.kept)
+    assert not len(validation.training_users)
