@@ -9,7 +9,7 @@ density ratio
 which is a normalised density for any parameters. theta is the collapsed posterior (CVB0; Teh et al., NIPS 2006;
 Asuncion et al., UAI 2009) of a sparse mixture over the user's other interactions, each counted by its responsibility.
 
-Shape suffixes: B users, T positions, I items, D latent dimensions, C clusters, G periods (0: the whole
+Shape suffixes: B users, T positions, I items, D latent dimensions, C clusters, P time periods (0: all
 time), N some of the items.
 """
 
@@ -33,13 +33,13 @@ _SMALL_SAMPLE = 20_000  # items up to which k-means starts 30 times instead of 4
 class ClusterState:
     """The cluster expert on one batch.
 
-    ``affinity_BTC``: q_ic / qbar_c of every position's item. ``share_BTC``: current posterior over the clusters of
+    ``affinity_BTC``: q_ic / qbar_c of every position's item. ``posterior_BTC``: current posterior over the clusters of
     every position. ``prior_BTC``: qbar_c in the period of the position. ``density_BTC``: theta_c / qbar_c from the
     user's other positions, None before the first call of :meth:`ClusterExpert.ratio`.
     """
 
     affinity_BTC: Tensor
-    share_BTC: Tensor
+    posterior_BTC: Tensor
     prior_BTC: Tensor
     density_BTC: Tensor | None = None
 
@@ -61,18 +61,18 @@ class ClusterExpert(nn.Module):
         self.log_smoothing = nn.Parameter(torch.tensor(math.log(1.0)))
         self.register_buffer("offset_IC", torch.zeros(n_items, len(mu)))
 
-    def memberships(self, coordinates_ID: Tensor, popularity_IG: Tensor) -> tuple[Tensor, Tensor]:
-        """Return q (I, C) of all items, and qbar (G, C), its mean under the popularity of each period."""
+    def memberships(self, coordinates_ID: Tensor, popularity_IP: Tensor) -> tuple[Tensor, Tensor]:
+        """Return q (I, C) of all items, and qbar (P, C), its mean under the popularity of each period."""
         q_IC = torch.softmax(self._logits(coordinates_ID) + self.offset_IC, dim=1)
-        return q_IC, (popularity_IG.T @ q_IC).clamp(min=1e-8)
+        return q_IC, (popularity_IP.T @ q_IC).clamp(min=1e-8)
 
-    def memberships_of_subset(self, coordinates_ND: Tensor, weight_NG: Tensor) -> tuple[Tensor, Tensor]:
-        """Return q (N, C) of some items without offsets, and an estimate of qbar (G, C).
+    def memberships_of_subset(self, coordinates_ND: Tensor, weight_NP: Tensor) -> tuple[Tensor, Tensor]:
+        """Return q (N, C) of some items without offsets, and an estimate of qbar (P, C).
 
-        ``weight_NG`` are the weights of the items in the estimate; they sum to 1 in each period.
+        ``weight_NP`` are the weights of the items in the estimate; they sum to 1 in each period.
         """
         q_NC = self.memberships_by_features(coordinates_ND)
-        return q_NC, (weight_NG.T @ q_NC).clamp(min=1e-8)
+        return q_NC, (weight_NP.T @ q_NC).clamp(min=1e-8)
 
     def memberships_by_features(self, coordinates_ID: Tensor) -> Tensor:
         """Return q (..., C) by the features alone, without the messages of users."""
@@ -82,7 +82,7 @@ class ClusterExpert(nn.Module):
         return coordinates_ID @ self.weight.T + self.bias
 
     def init_state(
-        self, q_IC: Tensor, prior_GC: Tensor, batch: HistoryBatch, cavity_BTC: Tensor | None = None
+        self, q_IC: Tensor, prior_PC: Tensor, batch: HistoryBatch, cavity_BTC: Tensor | None = None
     ) -> ClusterState:
         """Start every position with the memberships of its item.
 
@@ -92,10 +92,10 @@ class ClusterExpert(nn.Module):
         q_BTC = F.embedding(batch.items_BT, q_IC)  # unlike q_IC[items_BT], its gradient adds up in a fixed order
         if cavity_BTC is not None:
             q_BTC = torch.softmax(q_BTC.clamp(min=1e-12).log() - cavity_BTC, -1)
-        if len(prior_GC) == 1:
-            prior_BTC = prior_GC[:1, None]
+        if len(prior_PC) == 1:
+            prior_BTC = prior_PC[:1, None]
         else:
-            prior_BTC = F.embedding(batch.side_information.period_BT, prior_GC)
+            prior_BTC = F.embedding(batch.side_information.period_BT, prior_PC)
         return ClusterState(q_BTC / prior_BTC, q_BTC, prior_BTC)
 
     def ratio(
@@ -106,17 +106,17 @@ class ClusterExpert(nn.Module):
         ``mass_BT`` is the total weight of the sources of each target.
         """
         smoothing = self.log_smoothing.exp()
-        counts_BTC = decay_BTT.transpose(1, 2) @ (weight_BT[..., None] * state.share_BTC)
+        counts_BTC = decay_BTT.transpose(1, 2) @ (weight_BT[..., None] * state.posterior_BTC)
         theta_BTC = (counts_BTC + smoothing * state.prior_BTC) / (mass_BT[..., None] + smoothing)
         joint_BTC = theta_BTC * state.affinity_BTC
         ratio_BT = joint_BTC.sum(-1)
-        share_BTC = joint_BTC / ratio_BT[..., None].clamp(min=1e-9)
-        return ratio_BT, ClusterState(state.affinity_BTC, share_BTC, state.prior_BTC, theta_BTC / state.prior_BTC)
+        posterior_BTC = joint_BTC / ratio_BT[..., None].clamp(min=1e-9)
+        return ratio_BT, ClusterState(state.affinity_BTC, posterior_BTC, state.prior_BTC, theta_BTC / state.prior_BTC)
 
     def density(self, state: ClusterState, prior_C: Tensor, weight_BT: Tensor) -> Tensor:
         """Return theta_c / qbar_c of the whole history (B, C); times q_ic it is the density ratio of any item."""
         smoothing = self.log_smoothing.exp()
-        counts_BC = torch.einsum("bt,btc->bc", weight_BT, state.share_BTC)
+        counts_BC = torch.einsum("bt,btc->bc", weight_BT, state.posterior_BTC)
         return (counts_BC / prior_C + smoothing) / (weight_BT.sum(1, keepdim=True) + smoothing)
 
 

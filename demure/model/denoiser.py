@@ -8,8 +8,8 @@ is the posterior that m was among the causes, a Bernoulli probability per modali
 Responsibilities weigh the history that the experts use, so both are inferred together by fixed-point iteration (EM for
 the mixture; CVB0 for the shares of causes and clusters).
 
-Shape suffixes: B users, T positions (``x_BTT`` from source to target), I items, C clusters, G periods (column 0: the
-whole time), M modalities, R rivals of content, K = R + M causes; 2: the side of the rivals and that of the content.
+Shape suffixes: B users, T positions (``x_BTT`` from source to target), I items, C clusters, P time periods (column 0 is
+all time), M modalities, R rivals of content, K = R + M causes; 2: the side of the rivals and that of the content.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from demure.recipe.schema import DenoiserRecipe
 
 OFFSET_SD = 0.15
 """Standard deviation of the prior of the items' offsets."""
-EXCLUDED = -30.0
-"""``log_cause_prior_K`` of a modality that is never a cause."""
+NOT_ADMITTED = -30.0
+"""``log_cause_prior_K`` of a modality that is not admitted, so never a cause."""
 RIVALS = ("popularity", "transition", "taste")
 """Rivals of content, in the order of their columns."""
 MAX_FULL_CATALOGUE = 50_000
@@ -66,12 +66,12 @@ class Denoiser(nn.Module):
     """The mixture over causes. :meth:`from_latents` makes one to train, :meth:`from_tensors` a trained one.
 
     ``latents`` and ``clusters`` by modality name; ``popularity`` (I,) counts of the training interactions; ``settings``
-    as in the recipe; ``ordered``: whether the order of interactions is known; ``period_IG``: how much more popular each
-    item was in every period of time (:func:`demure.model.popularity.fit_periods`).
+    as in the recipe; ``ordered``: whether the order of interactions is known; ``popularity_factor_IP``: the popularity
+    of an item in a period divided by its overall popularity (:func:`demure.model.popularity.fit_periods`).
     """
 
     popularity_I: Tensor
-    period_IG: Tensor
+    popularity_factor_IP: Tensor
 
     def __init__(
         self,
@@ -81,24 +81,25 @@ class Denoiser(nn.Module):
         settings: DenoiserRecipe,
         *,
         ordered: bool,
-        period_IG: np.ndarray | None = None,
+        popularity_factor_IP: np.ndarray | None = None,
     ) -> None:
         super().__init__()
-        self.names = list(latents)
+        self.modalities = list(latents)
         self.settings = settings
         self.ordered = ordered
         self.modality_experts = nn.ModuleDict(
             {
                 f"m{k}": ModalityExpert(latents[name], clusters[name], ordered=ordered)
-                for k, name in enumerate(self.names)
+                for k, name in enumerate(self.modalities)
             }
         )
         smoothed = torch.as_tensor(popularity, dtype=torch.float32) + 1.0
         self.register_buffer("popularity_I", smoothed / smoothed.sum())
-        periods = torch.ones(len(smoothed), 1) if period_IG is None else torch.as_tensor(period_IG)
+        all_time = torch.ones(len(smoothed), 1)
+        factors = all_time if popularity_factor_IP is None else torch.as_tensor(popularity_factor_IP)
         # Not saved: training and its final diagnosis need the periods; a loaded run does not.
-        self.register_buffer("period_IG", periods, persistent=False)
-        self.pairs = [] if settings.exclusive else list(combinations(range(len(self.names)), 2))
+        self.register_buffer("popularity_factor_IP", factors, persistent=False)
+        self.pairs = [] if settings.exclusive else list(combinations(range(len(self.modalities)), 2))
         self.two_causes_logit = nn.Parameter(torch.logit(torch.tensor(_INITIAL_TWO_CAUSES_SHARE)))
         self.n_rivals = R = len(RIVALS) if settings.rivals else 1
         # Logs of prior pseudo-counts: Beta between the rivals and the content, Dirichlet within each of these sides.
@@ -114,23 +115,23 @@ class Denoiser(nn.Module):
         *,
         ordered: bool,
         seed: int,
-        period_IG: np.ndarray | None = None,
+        popularity_factor_IP: np.ndarray | None = None,
     ) -> Denoiser:
         """Return an untrained denoiser: the encoders' geometry as it is, clusters from k-means."""
         clusters = {
             name: init_clusters(latent.coordinates, latent.spread, latent.present, settings.clusters, seed)
             for name, latent in latents.items()
         }
-        return cls(latents, clusters, popularity, settings, ordered=ordered, period_IG=period_IG)
+        return cls(latents, clusters, popularity, settings, ordered=ordered, popularity_factor_IP=popularity_factor_IP)
 
     @classmethod
     def from_tensors(
-        cls, tensors: Mapping[str, Tensor], names: Sequence[str], settings: DenoiserRecipe, *, ordered: bool
+        cls, tensors: Mapping[str, Tensor], modalities: Sequence[str], settings: DenoiserRecipe, *, ordered: bool
     ) -> Denoiser:
         """Return a trained denoiser from its ``state_dict``. Raises ``KeyError`` where a tensor is missing."""
         tensors = {attribute_name(name): tensor for name, tensor in tensors.items()}
         latents, clusters = {}, {}
-        for k, name in enumerate(names):
+        for k, name in enumerate(modalities):
             expert = f"modality_experts.m{k}"
             coordinates, present = tensors[f"{expert}.coordinates_ID"], tensors[f"{expert}.present_I"]
             spread = np.ones(coordinates.shape[1], np.float32)
@@ -150,7 +151,7 @@ class Denoiser(nn.Module):
         return super().load_state_dict({attribute_name(n): t for n, t in state_dict.items()}, strict, assign)
 
     def experts(self) -> list[ModalityExpert]:
-        """Return the modalities' experts in the order of ``names``."""
+        """Return the modalities' experts in the order of ``modalities``."""
         return [expert for expert in self.modality_experts.values() if isinstance(expert, ModalityExpert)]
 
     def offsets(self) -> list[nn.Parameter]:
@@ -177,6 +178,11 @@ class Denoiser(nn.Module):
         return torch.stack(parts).sum() / interactions - _PRIOR_TWO_CAUSES_STRENGTH * two_causes_log_prior
 
     @property
+    def users_differ(self) -> bool:
+        """Whether every user has shares of the causes of their own, from their own history."""
+        return self.settings.denoise and self.settings.reliance
+
+    @property
     def has_large_catalogue(self) -> bool:
         """Whether the catalogue is too large for steps over all items.
 
@@ -192,7 +198,7 @@ class Denoiser(nn.Module):
         candidates = self.settings.candidates
         if generator is None and self.has_large_catalogue:
             generator, candidates = torch.Generator().manual_seed(0), min(_FIXED_CANDIDATES, MAX_FULL_CATALOGUE)
-        return [e.view(self.popularity_I, candidates, generator, self.period_IG) for e in self.experts()]
+        return [e.view(self.popularity_I, candidates, generator, self.popularity_factor_IP) for e in self.experts()]
 
     def sampled_views(self, items_BT: np.ndarray, generator: torch.Generator) -> tuple[list[CatalogueView], np.ndarray]:
         """Return views with sampled candidates for a training step, and ``items_BT`` (B, T) as the views number them.
@@ -208,7 +214,8 @@ class Denoiser(nn.Module):
         rows, index = all_items.unique(return_inverse=True)  # type: ignore[no-untyped-call]
         numbered = items_BT.copy()
         numbered[items_BT >= 0] = index[: len(batch_items)].cpu().numpy()
-        views = [e.view_of_subset(rows, *sample, self.period_IG) for e, sample in zip(experts, drawn, strict=True)]
+        factors = self.popularity_factor_IP
+        views = [e.view_of_subset(rows, *sample, factors) for e, sample in zip(experts, drawn, strict=True)]
         return views, numbered
 
     def make_batch(
@@ -231,7 +238,7 @@ class Denoiser(nn.Module):
         """
         experts, settings = self.experts(), self.settings
         cavities = cavity_messages or [None] * len(experts)
-        states = [e.init_state(view, batch, own) for e, view, own in zip(experts, views, cavities, strict=True)]
+        states = [e.init_state(view, batch, cavity) for e, view, cavity in zip(experts, views, cavities, strict=True)]
         inverse_lifts = self._inverse_lifts(views)
         present = torch.stack([state.present_BT for state in states], -1)
         rival_ratio = self._rival_ratios(batch)
@@ -239,9 +246,8 @@ class Denoiser(nn.Module):
         r = present / (len(experts) + 1) if settings.denoise else present
         # At first all rivals together are as likely as one modality, and each in proportion to its ratio.
         rival_r = rival_ratio / ((len(experts) + 1) * rival_ratio.sum(-1, keepdim=True))
-        ratio, total = present, present.sum(-1)
         rounds = settings.rounds if settings.denoise else 1
-        for phase in range(2):
+        for after_shift in (False, True):
             for _ in range(rounds):
                 weights = self._weigh(r, present)
                 ratio = torch.stack(
@@ -251,11 +257,11 @@ class Denoiser(nn.Module):
                     ],
                     -1,
                 )
-                shares = [state.clusters.share_BTC for state in states]
-                factors = pair_factors(self.pairs, inverse_lifts, experts, shares, present)
+                posteriors = [state.clusters.posterior_BTC for state in states]
+                factors = pair_factors(self.pairs, inverse_lifts, experts, posteriors, present)
                 cause_share = self.cause_shares(r, rival_r, batch)
                 r, rival_r, total = self.posterior(ratio, rival_ratio, cause_share, present, factors)
-            if phase == 0:  # the responsibilities are estimated now, so that noise moves the centres less
+            if not after_shift:  # move the centres only after the first rounds, when noise has a low weight
                 weights = self._weigh(r, present)
                 for m, (expert, state, view) in enumerate(zip(experts, states, views, strict=True)):
                     expert.shift_centres(state, view, batch, weights[..., m])
@@ -296,7 +302,7 @@ class Denoiser(nn.Module):
     def cause_shares(self, r_BTM: Tensor, rival_r_BTR: Tensor, batch: HistoryBatch) -> Tensor:
         """Return pi (B, T, K): the smoothed mean of the responsibilities of the positions visible to each target."""
         r_BTK = torch.cat([rival_r_BTR, r_BTM], -1)
-        if not (self.settings.denoise and self.settings.reliance):
+        if not self.users_differ:
             return self.shares_from_counts(torch.zeros_like(r_BTK[..., :1, :])).expand_as(r_BTK)
         return self.shares_from_counts(torch.einsum("bjt,bjk->btk", batch.visible_BTT, r_BTK))
 
@@ -306,17 +312,17 @@ class Denoiser(nn.Module):
         return shares_from_counts(counts_K, cause_prior_K, side_prior_2, self.admitted_K(), self.n_rivals)
 
     def admitted_K(self) -> Tensor:
-        """Return 1 for the causes that are allowed (K,), 0 for the modalities that :meth:`exclude` ruled out."""
-        return (self.log_cause_prior_K > EXCLUDED).to(self.log_cause_prior_K.dtype)
+        """Return 1 for the causes that are allowed (K,), 0 for the modalities that are not admitted."""
+        return (self.log_cause_prior_K > NOT_ADMITTED).to(self.log_cause_prior_K.dtype)
 
     def admitted_modalities(self) -> list[bool]:
         """Return for each modality whether it may be a cause."""
         return [bool(admitted) for admitted in self.admitted_K()[self.n_rivals :]]
 
     @torch.no_grad()
-    def exclude(self, modality: int) -> None:
-        """Rule out the modality with this number as a cause."""
-        self.log_cause_prior_K[self.n_rivals + modality] = EXCLUDED
+    def revoke_admission(self, modality: int) -> None:
+        """Rule out the modality with this index as a cause."""
+        self.log_cause_prior_K[self.n_rivals + modality] = NOT_ADMITTED
 
     def posterior(
         self,
@@ -343,7 +349,7 @@ class Denoiser(nn.Module):
     def log_likelihood(
         self, batch: HistoryBatch, views: list[CatalogueView], cavity_messages: Sequence[Tensor | None] | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Return log p(i_t) / p_t(i_t) of the held-out positions, flat, and their mask (B, T).
+        """Return log(p(i_t) / p_t(i_t)) of the held-out positions, flat, and their mask (B, T).
 
         ``cavity_messages`` as in :meth:`infer`.
         """
@@ -353,8 +359,7 @@ class Denoiser(nn.Module):
     def user_cause_shares(self, inference: Inference, batch: HistoryBatch) -> Tensor:
         """Return the users' shares of the causes (B, K), rivals and modalities, from their whole observed histories."""
         r_BTK = torch.cat([inference.rival_r_BTR, inference.r_BTM], -1)
-        users_differ = float(self.settings.denoise and self.settings.reliance)
-        return self.shares_from_counts((r_BTK * batch.observed_BT[..., None]).sum(1) * users_differ)
+        return self.shares_from_counts((r_BTK * batch.observed_BT[..., None]).sum(1) * float(self.users_differ))
 
     def modality_shares(self, inference: Inference, batch: HistoryBatch) -> Tensor:
         """Return :meth:`user_cause_shares` of the modalities alone (B, M): rows sum to 1, to 0 if none is admitted."""
@@ -366,6 +371,7 @@ class Denoiser(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Return p(i | history) / p_0(i) for every item (B, I), and each modality's part of it (B, M, I).
 
+        p_0 is the popularity over all time; the ratios of the rivals are 1.
         ``inference``: the result of :meth:`infer` for ``batch``, if it is known already.
         """
         inference, experts = inference or self.infer(batch, views), self.experts()

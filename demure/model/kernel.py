@@ -13,8 +13,8 @@ softmax, and as the encoder left them for rho = 0. rho is learned. x is the item
 own with a Gaussian prior, for what the features do not explain (the item offsets of collaborative topic regression;
 Wang and Blei, KDD 2011).
 
-Shape suffixes: B users, T positions (``x_BTT`` from source to target), I items, D latent dimensions, E = D + 1, G
-periods, N candidates of a softmax or some of the items.
+Shape suffixes: B users, T positions (``x_BTT`` from source to target), I items, D latent dimensions, E = D + 1, P
+time periods, N candidates of a softmax or some of the items.
 """
 
 from __future__ import annotations
@@ -40,22 +40,22 @@ class Candidates:
     """The items that stand for the catalogue in a softmax.
 
     ``items_N``: the items. ``log_weight_N``: their log-probabilities, corrected for sampling (logQ). ``index_I``: where
-    each item is among the candidates, -1 where it is not. ``period_NG``: how much more popular they were in each period
+    each item is among the candidates, -1 where it is not. ``period_NP``: how much more popular they were in each period
     than on the whole; period 0 is the whole.
     """
 
     items_N: Tensor
     log_weight_N: Tensor
     index_I: Tensor
-    period_NG: Tensor
+    period_NP: Tensor
 
     @classmethod
-    def build(cls, items_N: Tensor, log_weight_N: Tensor, n_items: int, period_NG: Tensor) -> Candidates:
+    def build(cls, items_N: Tensor, log_weight_N: Tensor, n_items: int, period_NP: Tensor) -> Candidates:
         """Index the candidates, and scale their weights to sum to 1 in every period."""
         index_I = torch.full((n_items,), -1, device=items_N.device)
         index_I[items_N] = torch.arange(len(items_N), device=items_N.device)
         log_weight_N = log_weight_N - log_weight_N.logsumexp(0)
-        return cls(items_N, log_weight_N, index_I, period_NG / (log_weight_N.exp() @ period_NG).clamp(min=1e-9))
+        return cls(items_N, log_weight_N, index_I, period_NP / (log_weight_N.exp() @ period_NP).clamp(min=1e-9))
 
 
 @dataclass
@@ -63,14 +63,14 @@ class KernelState:
     """The kernel expert on one batch.
 
     ``z_BTE``: items as targets, from :meth:`KernelExpert.embed`. ``similarity_BTT``: similarity of two positions'
-    items. ``eta_BTE``: centres times sharpness. ``log_norm_BTG``: log-normalisers in each period. ``ratio_BTT``:
+    items. ``eta_BTE``: centres times sharpness. ``log_norm_BTP``: log-normalisers in each period. ``ratio_BTT``:
     density ratio that every source gives every target.
     """
 
     z_BTE: Tensor
     similarity_BTT: Tensor
     eta_BTE: Tensor
-    log_norm_BTG: Tensor
+    log_norm_BTP: Tensor
     ratio_BTT: Tensor
 
 
@@ -182,7 +182,7 @@ class KernelExpert(nn.Module):
         # Never users x history x all items at once; an exported graph does not know the number of users.
         size = len(z_IE) if _exporting() else max(1, _ENTRIES // max(1, weight_BT.numel()))
         for part_E in torch.split(z_IE, size):
-            dense = (state.eta_BTE @ part_E.T - state.log_norm_BTG[..., :1]).exp_()
+            dense = (state.eta_BTE @ part_E.T - state.log_norm_BTP[..., :1]).exp_()
             parts.append(torch.einsum("bt,bti->bi", weight_BT, dense))
         total = torch.cat(parts, 1)
         return (total + smoothing) / (weight_BT.sum(1, keepdim=True) + smoothing)
@@ -196,12 +196,12 @@ def _exporting() -> bool:
     return bool(getattr(torch.compiler, "is_exporting", bool)())
 
 
-def _in_target_period(log_norm_BTG: Tensor, batch: HistoryBatch) -> Tensor:
+def _in_target_period(log_norm_BTP: Tensor, batch: HistoryBatch) -> Tensor:
     """Return the log-normalisers of every source in the period of every target (B, T, T)."""
-    if log_norm_BTG.shape[-1] == 1:
-        return log_norm_BTG
-    period_BTT = batch.side_information.period_BT[:, None, :].expand(-1, log_norm_BTG.shape[1], -1)
-    return log_norm_BTG.gather(2, period_BTT)
+    if log_norm_BTP.shape[-1] == 1:
+        return log_norm_BTP
+    period_BTT = batch.side_information.period_BT[:, None, :].expand(-1, log_norm_BTP.shape[1], -1)
+    return log_norm_BTP.gather(2, period_BTT)
 
 
 def _as_sources(z_BTE: Tensor) -> Tensor:
@@ -212,22 +212,22 @@ def _as_sources(z_BTE: Tensor) -> Tensor:
 def _normaliser(
     eta_BTE: Tensor, z_IE: Tensor, items_BT: Tensor, source_BT: Tensor, candidates: Candidates
 ) -> tuple[Tensor, Tensor]:
-    """Return log sum_i p_g(i) exp<eta, z_i> (B, T, G) over the candidates, and the mean of z (B, T, E).
+    """Return log sum_i p_p(i) exp<eta, z_i> (B, T, P) over the candidates, and the mean of z (B, T, E).
 
     The mean is under the popularity of all periods. A source's own item is left out: it cannot be chosen again.
     """
     if _exporting():
         return _normaliser_for_export(eta_BTE, z_IE, items_BT, source_BT, candidates)
     row = torch.nonzero(source_BT.flatten() > 0)[:, 0]
-    log_norm_RG, mean_RE = log_normaliser(
+    log_norm_RP, mean_RE = log_normaliser(
         eta_BTE.flatten(0, 1)[row],
         z_IE[candidates.items_N],
         candidates.log_weight_N,
         candidates.index_I[items_BT.flatten()[row]],
-        candidates.period_NG,
+        candidates.period_NP,
     )
-    periods = candidates.period_NG.shape[1]
-    log_norm = eta_BTE.new_full((source_BT.numel(), periods), _NOT_A_SOURCE).index_put((row,), log_norm_RG)
+    periods = candidates.period_NP.shape[1]
+    log_norm = eta_BTE.new_full((source_BT.numel(), periods), _NOT_A_SOURCE).index_put((row,), log_norm_RP)
     mean = torch.zeros_like(eta_BTE).flatten(0, 1).index_put((row,), mean_RE)
     return log_norm.view(*source_BT.shape, periods), mean.view_as(eta_BTE)
 

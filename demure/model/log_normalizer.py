@@ -4,7 +4,7 @@ The logits of a row over the candidates are computed and dropped block by block,
 in FlashAttention (Dao et al., NeurIPS 2022, arXiv 2205.14135). The gradient of the normaliser, the mean of the
 candidates under the softmax, is returned with it.
 
-Shape suffixes: R rows (sources), N candidates, E dimensions of their statistics, G periods.
+Shape suffixes: R rows (sources), N candidates, E dimensions of their statistics, P time periods.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _NEVER = -1e4
 
 
 def log_normaliser(
-    eta_RE: Tensor, z_NE: Tensor, log_weight_N: Tensor, own_R: Tensor, period_NG: Tensor
+    eta_RE: Tensor, z_NE: Tensor, log_weight_N: Tensor, own_R: Tensor, period_NP: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Return log sum_n w_n f_ng exp<eta, z_n> (R, G), and the mean of z under the weights w_n exp<eta, z_n> (R, E).
+    """Return log sum_n w_n f_np exp<eta, z_n> (R, P), and the mean of z under the weights w_n exp<eta, z_n> (R, E).
 
-    ``period_NG``: factors f_ng of the candidates in each period. ``own_R`` (int64): the candidate that a row leaves
+    ``period_NP``: factors f_np of the candidates in each period. ``own_R`` (int64): the candidate that a row leaves
     out, -1 for none. Differentiable once, in ``eta_RE`` and ``z_NE``.
     """
-    norm_and_mean: tuple[Tensor, Tensor] = _LogNormaliser.apply(eta_RE, z_NE, log_weight_N, own_R, period_NG)
+    norm_and_mean: tuple[Tensor, Tensor] = _LogNormaliser.apply(eta_RE, z_NE, log_weight_N, own_R, period_NP)
     return norm_and_mean
 
 

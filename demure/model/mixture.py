@@ -21,9 +21,9 @@ def shares_from_counts(
 ) -> Tensor:
     """Return pi (..., K) from the counts of each cause.
 
-    The Beta prior ``side_prior_2`` decides between the rivals (the first ``n_rivals`` causes) and the content, the
-    Dirichlet priors ``cause_prior_K`` within each, all as pseudo-counts. ``admitted_K`` is 0 for causes that are
-    ruled out.
+    The causes have two sides: the rivals (the first ``n_rivals``) and the content. The Beta prior ``side_prior_2``
+    decides between the sides, the Dirichlet priors ``cause_prior_K`` within each, all as pseudo-counts. ``admitted_K``
+    is 0 for causes that are not admitted.
     """
     R = n_rivals
     within_K = (counts_K + cause_prior_K) * admitted_K
@@ -61,14 +61,14 @@ def cause_posterior(
     R = rival_ratio_BTR.shape[-1]
     rival_term_BTR = cause_share_BTK[..., :R] * rival_ratio_BTR
     content_BTM = cause_share_BTK[..., R:]
-    among = (1 - two_causes_share) * content_BTM * ratio_BTM
-    total = rival_term_BTR.sum(-1) + among.sum(-1)
+    modality_term_BTM = (1 - two_causes_share) * content_BTM * ratio_BTM
+    total = rival_term_BTR.sum(-1) + modality_term_BTM.sum(-1)
     if pairs:
-        first, second = (torch.tensor(side, device=among.device) for side in zip(*pairs, strict=True))
+        first, second = (torch.tensor(column, device=modality_term_BTM.device) for column in zip(*pairs, strict=True))
         share = content_BTM[..., first] * content_BTM[..., second]
         share = share / share.sum(-1, keepdim=True).clamp(min=1e-9) * content_BTM.sum(-1, keepdim=True)
         joint = two_causes_share * share * ratio_BTM[..., first] * ratio_BTM[..., second]
         joint = joint * torch.stack(list(factors), -1) if factors else joint
         total = total + joint.sum(-1)
-        among = among.index_add(-1, first, joint).index_add(-1, second, joint)
-    return among / total[..., None] * present_BTM, rival_term_BTR / total[..., None], total
+        modality_term_BTM = modality_term_BTM.index_add(-1, first, joint).index_add(-1, second, joint)
+    return modality_term_BTM / total[..., None] * present_BTM, rival_term_BTR / total[..., None], total

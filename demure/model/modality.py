@@ -7,7 +7,7 @@
 two holds differs by dataset and is learned. ``scale`` makes the whole a density.
 
 Shape suffixes: B users, T positions (``x_BTT`` from source to target), I items, D latent dimensions, E = D + 1, C
-clusters, G periods (0: the whole time), N candidates of a softmax or some of the items.
+clusters, P time periods (0: all time), N candidates of a softmax or some of the items.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ class CatalogueView:
     """The items as one expert sees them under its current parameters: all items, or those of a batch.
 
     ``present_I``: 1 where the item has the modality. ``z_IE``: items as targets of the kernel expert. ``q_IC``: their
-    cluster memberships, with means ``prior_GC`` in each period. ``candidates``: stand for the catalogue in a softmax.
+    cluster memberships, with means ``prior_PC`` in each period. ``candidates``: stand for the catalogue in a softmax.
     ``share``: share of the interactions whose item has the modality. ``weight_I``: how those divide among the items.
     """
 
     present_I: Tensor
     z_IE: Tensor
     q_IC: Tensor
-    prior_GC: Tensor
+    prior_PC: Tensor
     candidates: Candidates
     share: Tensor
     weight_I: Tensor
@@ -96,32 +96,33 @@ class ModalityExpert(nn.Module):
         return items, own[items].log(), share
 
     def view(
-        self, popularity_I: Tensor, count: int, generator: torch.Generator | None, period_IG: Tensor
+        self, popularity_I: Tensor, count: int, generator: torch.Generator | None, popularity_factor_IP: Tensor
     ) -> CatalogueView:
-        """Return the view of all items, with :meth:`candidates`; ``period_IG`` as in ``Denoiser.period_IG``."""
+        """Return the view of all items, with :meth:`candidates`; ``popularity_factor_IP`` as in :class:`Denoiser`."""
         items, log_weight, share = self.candidates(popularity_I, count, generator)
         own = popularity_I * self.present_I / share
-        own_IG = own[:, None] * period_IG
-        q_IC, prior_GC = self.clusters.memberships(self.cluster_space_ID, own_IG / own_IG.sum(0).clamp(min=1e-9))
+        own_IP = own[:, None] * popularity_factor_IP
+        q_IC, prior_PC = self.clusters.memberships(self.cluster_space_ID, own_IP / own_IP.sum(0).clamp(min=1e-9))
         z_IE = self.kernel.embed(self.coordinates_ID, self.present_I)
-        candidates = Candidates.build(items, log_weight, len(own), period_IG[items])
-        return CatalogueView(self.present_I, z_IE, q_IC, prior_GC, candidates, share, own)
+        candidates = Candidates.build(items, log_weight, len(own), popularity_factor_IP[items])
+        return CatalogueView(self.present_I, z_IE, q_IC, prior_PC, candidates, share, own)
 
     def view_of_subset(
-        self, rows_N: Tensor, items: Tensor, log_weight: Tensor, share: Tensor, period_IG: Tensor
+        self, rows_N: Tensor, items: Tensor, log_weight: Tensor, share: Tensor, popularity_factor_IP: Tensor
     ) -> CatalogueView:
         """Return the view of the items ``rows_N`` alone, numbered from 0; the candidates ``items`` are among them.
 
         The items have no offsets, and means over all items are estimated from the candidates.
         """
         present = self.present_I[rows_N]
-        candidates = Candidates.build(torch.searchsorted(rows_N, items), log_weight, len(rows_N), period_IG[items])
+        factor_NP = popularity_factor_IP[items]
+        candidates = Candidates.build(torch.searchsorted(rows_N, items), log_weight, len(rows_N), factor_NP)
         z_NE = self.kernel.embed_subset(self.coordinates_ID[rows_N], present, self._mean_square_D)
         weight_N = torch.zeros_like(present).index_put((candidates.items_N,), candidates.log_weight_N.exp())
-        weight_NG = torch.zeros(len(rows_N), period_IG.shape[1], device=weight_N.device)
-        weight_NG[candidates.items_N] = candidates.log_weight_N.exp()[:, None] * candidates.period_NG
-        q_NC, prior_GC = self.clusters.memberships_of_subset(self.cluster_space_ID[rows_N], weight_NG)
-        return CatalogueView(present, z_NE, q_NC, prior_GC, candidates, share, weight_N)
+        weight_NP = torch.zeros(len(rows_N), popularity_factor_IP.shape[1], device=weight_N.device)
+        weight_NP[candidates.items_N] = candidates.log_weight_N.exp()[:, None] * candidates.period_NP
+        q_NC, prior_PC = self.clusters.memberships_of_subset(self.cluster_space_ID[rows_N], weight_NP)
+        return CatalogueView(present, z_NE, q_NC, prior_PC, candidates, share, weight_N)
 
     @cached_property
     def _mean_square_D(self) -> Tensor:
@@ -132,7 +133,7 @@ class ModalityExpert(nn.Module):
         present = view.present_I[batch.items_BT] * batch.valid_BT
         decay = (-F.softplus(self.fading) * batch.log_gap_BTT).exp() * batch.visible_BTT
         kernel = self.kernel.init_state(view.z_IE, batch, present * batch.observed_BT, view.candidates)
-        clusters = self.clusters.init_state(view.q_IC, view.prior_GC, batch, cavity_BTC)
+        clusters = self.clusters.init_state(view.q_IC, view.prior_PC, batch, cavity_BTC)
         return ExpertState(present, decay, kernel, decay * kernel.ratio_BTT, clusters)
 
     def ratio(self, state: ExpertState, view: CatalogueView, batch: HistoryBatch, r_BT: Tensor) -> Tensor:
@@ -191,7 +192,7 @@ class ModalityExpert(nn.Module):
         weight_BTT = state.decay_BTT * (r_BT * batch.observed_BT * state.present_BT)[..., None]
         gate = torch.sigmoid(self.gate)
         pairs_BTT = gate * state.kernel.ratio_BTT
-        pairs_BTT = pairs_BTT + (1 - gate) * state.clusters.share_BTC @ state.clusters.affinity_BTC.transpose(1, 2)
+        pairs_BTT = pairs_BTT + (1 - gate) * state.clusters.posterior_BTC @ state.clusters.affinity_BTC.transpose(1, 2)
         parts_BTT = weight_BTT * pairs_BTT * state.present_BT[:, None, :]
         return parts_BTT / (parts_BTT.sum(1, keepdim=True) + self.kernel.log_smoothing.exp())
 
@@ -203,7 +204,7 @@ class ModalityExpert(nn.Module):
         weight_BT = r_BT * batch.observed_BT * state.present_BT * fading
         gate = torch.sigmoid(self.gate)
         kernel = self.kernel.catalogue_ratios(state.kernel, view.z_IE, weight_BT)
-        density_BC = self.clusters.density(state.clusters, view.prior_GC[0], weight_BT)
+        density_BC = self.clusters.density(state.clusters, view.prior_PC[0], weight_BT)
         ratio = gate * kernel + (1 - gate) * (density_BC @ view.q_IC.T)
         return self._complete(ratio, self.present_I, view), density_BC
 

@@ -36,15 +36,15 @@ def pair_factors(
     pairs: Sequence[Pair],
     inverse_lifts: Sequence[Tensor],
     experts: Sequence[ModalityExpert],
-    shares: Sequence[Tensor],
+    posteriors: Sequence[Tensor],
     present_BTM: Tensor,
 ) -> list[Tensor]:
-    """Return the factor (B, T) of each pair. ``shares``: posterior over the clusters (B, T, C) for each modality."""
+    """Return the factor (B, T) of each pair. ``posteriors`` over the clusters (B, T, C) for each modality."""
     return [
         _gated(
             experts[a],
             experts[b],
-            ((shares[a] @ inverse_lift_CD) * shares[b]).sum(-1),
+            ((posteriors[a] @ inverse_lift_CD) * posteriors[b]).sum(-1),
             present_BTM[..., a],
             present_BTM[..., b],
         )

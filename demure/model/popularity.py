@@ -7,7 +7,7 @@ p_g(i) = p_0(i) f_ig for periods g with equal numbers of interactions. f is a Po
 over the period and its neighbours. The strength a and the width of the neighbourhood are chosen to maximise the
 likelihood of each interaction given all others.
 
-Shape suffixes: N training interactions, B further interactions, I items, G periods, P = G + 1: the whole time and
+Shape suffixes: N training interactions, B further interactions, I items, G periods, P = G + 1: all time (0) and
 the periods (1 to G), D columns of the features, K knots.
 """
 
@@ -37,13 +37,14 @@ _MIN_INTERACTIONS, _MAX_WEIGHT = 3, 30  # of an item in that regression
 class Periods:
     """Periods of time and the popularity of the items in them.
 
-    ``starts`` (G,): seconds at which periods 1 to G begin. ``factor_IP`` (I, P) float32: how much more popular an
-    item was in a period than on the whole; column 0 is the whole. ``gain``: nats per interaction that time explains.
+    ``starts`` (G,): seconds at which periods 1 to G begin. ``popularity_factor_IP`` (I, P) float32: the popularity
+    of an item in a period divided by its overall popularity; column 0 is all time. ``gain``: nats per interaction that
+    time explains.
     ``width``, ``strength``: chosen number of neighbours and strength of the prior.
     """
 
     starts: np.ndarray
-    factor_IP: np.ndarray
+    popularity_factor_IP: np.ndarray
     gain: float
     width: int = 0
     strength: float = 1.0
@@ -82,8 +83,8 @@ def fit_periods(item_N: np.ndarray, time_N: np.ndarray | None, n_items: int) -> 
     share_I = total_I / len(item_N)
     factor_IG = (smooth_IG + strength) / (share_I[:, None] * size_G + strength)
     factor_IG /= share_I @ factor_IG
-    factor_IP = np.concatenate([np.ones((n_items, 1)), factor_IG], 1).astype(np.float32)
-    return Periods(starts, factor_IP, best_gain, width, strength)
+    popularity_factor_IP = np.concatenate([np.ones((n_items, 1)), factor_IG], 1).astype(np.float32)
+    return Periods(starts, popularity_factor_IP, best_gain, width, strength)
 
 
 def remove_time_trend(vectors_ID: np.ndarray, present_I: np.ndarray, train: Histories) -> np.ndarray:
@@ -128,11 +129,11 @@ class Popularity:
     def __init__(self, item_N: np.ndarray, period_N: np.ndarray, periods: Periods) -> None:
         self._item, self._period = item_N, np.maximum(period_N - 1, 0)
         self._neighbour_weight_GG = _neighbour_weights(max(len(periods.starts), 1), periods.width)
-        counts_I = np.bincount(item_N, minlength=len(periods.factor_IP))
+        counts_I = np.bincount(item_N, minlength=len(periods.popularity_factor_IP))
         share_I = counts_I / max(len(item_N), 1)
-        factor_IG = periods.factor_IP[:, 1:] if len(periods.starts) else periods.factor_IP
+        factor_IG = periods.popularity_factor_IP[:, 1:] if len(periods.starts) else periods.popularity_factor_IP
         self._base_IG = share_I[:, None] * factor_IG
-        self._without_itself_N = np.maximum(1.0 - 1.0 / np.maximum(counts_I[item_N], 1), 0.0)
+        self._leave_one_out_factor_N = np.maximum(1.0 - 1.0 / np.maximum(counts_I[item_N], 1), 0.0)
         self._rate_IG = np.ones_like(self._base_IG)
 
     def update(self, weight_N: np.ndarray) -> np.ndarray:
@@ -145,7 +146,7 @@ class Popularity:
         self._rate_IG = (observed_IG + _RATE_STRENGTH) / (expected_IG + _RATE_STRENGTH)
         entry = self._item, self._period
         observed_N = np.maximum(observed_IG[entry] - weight_N, 0.0)
-        expected_N = expected_IG[entry] * self._without_itself_N
+        expected_N = expected_IG[entry] * self._leave_one_out_factor_N
         ratio_N: np.ndarray = (observed_N + _RATE_STRENGTH) / (expected_N + _RATE_STRENGTH)
         return ratio_N
 

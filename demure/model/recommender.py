@@ -150,7 +150,7 @@ class Recommender:
         """
         content_BI = np.maximum(self.fusion.content_weights(self.train_counts_I) * terms.content, 0)
         mixed_BI = np.maximum(self.fusion.collaborative * terms.collaborative, 0)
-        n_modalities = len(self.denoiser.names)
+        n_modalities = len(self.denoiser.modalities)
         similar_BMI = np.zeros((len(content_BI), n_modalities, 1)) if terms.similar is None else terms.similar
         contribution_BMI = similar_BMI * mixed_BI[:, None] + content_BI[:, None] * (
             terms.modality[:, None] == np.arange(n_modalities)[:, None]

@@ -1,4 +1,4 @@
-"""Rival of content: hidden taste, which only co-occurrence shows.
+"""Rival of content: hidden taste, a latent mixture that only co-occurrence shows.
 
 Each user has a sparse mixture theta_u over clusters of items,
 
@@ -8,8 +8,8 @@ with lambda_ci a Poisson rate under a Gamma prior of mean 1. theta and lambda ar
 out of its own estimate (CVB0; Asuncion et al., UAI 2009). The clusters start from the leading singular vectors of the
 interactions that the content does not explain.
 
-Shape suffixes: N training interactions, B further interactions, U users, I items, C clusters, P the whole time
-and the periods.
+Shape suffixes: N training interactions, B further interactions, U users, I items, C clusters, P time periods;
+column 0 is all time.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ _TINY = 1e-12
 class Taste:
     """The rival taste over the training interactions with the codes ``user_N`` and ``item_N``.
 
-    ``period_N``: the periods of the interactions (:meth:`demure.model.popularity.Periods.assign`). ``factor_IP``: the
-    popularity of an item in a period divided by its overall popularity. ``share_NC`` is the posterior over the clusters
-    of each interaction, None before the first fit.
+    ``period_N``: the periods of the interactions (:meth:`demure.model.popularity.Periods.assign`).
+    ``popularity_factor_IP``: the popularity of an item in a period divided by its overall popularity.
+    ``cluster_posterior_NC``: the posterior over the clusters of each interaction, None before the first fit.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Taste:
         item_N: np.ndarray,
         shape_UI: tuple[int, int],
         period_N: np.ndarray,
-        factor_IP: np.ndarray,
+        popularity_factor_IP: np.ndarray,
         clusters: int,
         seed: int,
     ) -> None:
@@ -49,33 +49,35 @@ class Taste:
         rows, ones = np.arange(n), np.ones(n)
         self.by_user_UN = sparse.csr_array((ones, (user_N, rows)), (shape_UI[0], n))
         self._by_item = sparse.csr_array((ones, (item_N, rows)), (shape_UI[1], n))
-        self._by_period = sparse.csr_array((ones, (period_N, rows)), (factor_IP.shape[1], n))
+        self._by_period = sparse.csr_array((ones, (period_N, rows)), (popularity_factor_IP.shape[1], n))
         counts_I = np.bincount(item_N, minlength=shape_UI[1])
-        self._share_I = counts_I / max(n, 1)
-        self._without_itself_N = np.where(counts_I > 0, 1.0 - 1.0 / np.maximum(counts_I, 1), 0.0)[item_N]
-        self._factor_IP = factor_IP
+        self._popularity_I = counts_I / max(n, 1)
+        self._leave_one_out_factor_N = np.where(counts_I > 0, 1.0 - 1.0 / np.maximum(counts_I, 1), 0.0)[item_N]
+        self._popularity_factor_IP = popularity_factor_IP
         self.clusters = clusters
-        self.share_NC: np.ndarray | None = None
+        self.cluster_posterior_NC: np.ndarray | None = None
         self._rate_IC = np.ones((shape_UI[1], clusters))
         self._theta_UC = np.full((shape_UI[0], clusters), 1.0 / clusters)
 
     def unfitted(self) -> Taste:
         """Return a model of the same interactions that is not fitted yet; the constant matrices are shared."""
         other = copy.copy(self)
-        other.share_NC = None
+        other.cluster_posterior_NC = None
         other._rate_IC = np.ones_like(self._rate_IC)
         other._theta_UC = np.full_like(self._theta_UC, 1.0 / self.clusters)
         return other
 
     def start(self, weight_N: np.ndarray) -> None:
-        """Start the clusters of the interactions weighted by ``weight_N``: k-means of items' singular vectors."""
+        """Initialise the clusters: k-means on the item factors of an SVD of the weighted interactions."""
         from scipy.sparse.linalg import svds
         from sklearn.cluster import KMeans
         from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
         weight_UI = sparse.csr_array((weight_N, (self._user, self._item)), self._shape)
-        user_U, item_I = np.asarray(weight_UI.sum(1)).ravel(), np.asarray(weight_UI.sum(0)).ravel()
-        scaled = sparse.diags_array((user_U + 1.0) ** -0.5) @ weight_UI @ sparse.diags_array((item_I + 1.0) ** -0.5)
+        user_weight_U, item_weight_I = np.asarray(weight_UI.sum(1)).ravel(), np.asarray(weight_UI.sum(0)).ravel()
+        user_scale_UU = sparse.diags_array((user_weight_U + 1.0) ** -0.5)
+        item_scale_II = sparse.diags_array((item_weight_I + 1.0) ** -0.5)
+        scaled = user_scale_UU @ weight_UI @ item_scale_II
         rank = min(self.clusters + 1, min(self._shape) - 1)
         label_I = np.zeros(self._shape[1], np.int64)
         if rank >= 2:
@@ -84,54 +86,60 @@ class Taste:
                 _, _, right = svds(scaled, k=rank, v0=np.ones(min(self._shape)))
                 vectors = right[::-1][1:].T  # the first is the popularity
                 length = np.linalg.norm(vectors, axis=1)
-                used_I = (length > _TINY) & (item_I > 0)  # where the rank is less, the last vectors are arbitrary
+                # Where the rank is less, the last vectors are arbitrary.
+                used_I = (length > _TINY) & (item_weight_I > 0)
                 unit = vectors[used_I] / length[used_I, None]
                 k = min(self.clusters, len(np.unique(unit, axis=0)))
                 if k:
                     kmeans = KMeans(k, n_init=4, random_state=self._seed)
-                    label_I[used_I] = kmeans.fit(unit, sample_weight=item_I[used_I]).labels_
-        self.share_NC = np.full((len(self._item), self.clusters), _UNIFORM / self.clusters)
-        self.share_NC[np.arange(len(self._item)), label_I[self._item]] += 1 - _UNIFORM
+                    label_I[used_I] = kmeans.fit(unit, sample_weight=item_weight_I[used_I]).labels_
+        self.cluster_posterior_NC = np.full((len(self._item), self.clusters), _UNIFORM / self.clusters)
+        self.cluster_posterior_NC[np.arange(len(self._item)), label_I[self._item]] += 1 - _UNIFORM
 
     def update(self, weight_N: np.ndarray, learn_mask_N: np.ndarray) -> np.ndarray:
         """Fit to the interactions weighted by their responsibilities; return p(i | taste) / p_t(i) of each (N,).
 
-        ``learn_mask_N``: 1 for the interactions that the clusters learn from, 0 for those of held-out users.
+        ``learn_mask_N``: 1 for the interactions that the clusters learn from, 0 for those of the users of the other
+        fold.
         """
-        if self.share_NC is None:
+        if self.cluster_posterior_NC is None:
             self.start(weight_N)
-        assert self.share_NC is not None
-        count_NC = weight_N[:, None] * self.share_NC
+        assert self.cluster_posterior_NC is not None
+        count_NC = weight_N[:, None] * self.cluster_posterior_NC
         learned_NC = count_NC * learn_mask_N[:, None]
         total_C = learned_NC.sum(0)
         prior_C = (total_C + 1.0) / (total_C + 1.0).sum()
-        of_user_UC = self.by_user_UN @ count_NC + _SMOOTHING * prior_C
-        self._theta_UC = of_user_UC / of_user_UC.sum(1, keepdims=True)
-        theta_NC = np.maximum(of_user_UC[self._user] - count_NC, _TINY)
+        user_count_UC = self.by_user_UN @ count_NC + _SMOOTHING * prior_C
+        self._theta_UC = user_count_UC / user_count_UC.sum(1, keepdims=True)
+        theta_NC = np.maximum(user_count_UC[self._user] - count_NC, _TINY)
         theta_NC /= theta_NC.sum(1, keepdims=True)
         observed_IC = self._by_item @ learned_NC
-        expected_IC = self._share_I[:, None] * (self._factor_IP @ (self._by_period @ learned_NC))
+        expected_IC = self._popularity_I[:, None] * (self._popularity_factor_IP @ (self._by_period @ learned_NC))
         self._rate_IC = (observed_IC + _RATE_STRENGTH) / (expected_IC + _RATE_STRENGTH)
         observed_NC = np.maximum(observed_IC[self._item] - learned_NC, 0.0)
         rate_NC = (observed_NC + _RATE_STRENGTH) / (
-            expected_IC[self._item] * self._without_itself_N[:, None] + _RATE_STRENGTH
+            expected_IC[self._item] * self._leave_one_out_factor_N[:, None] + _RATE_STRENGTH
         )
         joint_NC = theta_NC * rate_NC
         ratio_N: np.ndarray = joint_NC.sum(1)
-        self.share_NC = joint_NC / np.maximum(ratio_N, _TINY)[:, None]
+        self.cluster_posterior_NC = joint_NC / np.maximum(ratio_N, _TINY)[:, None]
         return ratio_N
 
     def state(self) -> dict[str, np.ndarray]:
         """Return the fitted arrays under their names in rivals.safetensors."""
-        assert self.share_NC is not None
+        assert self.cluster_posterior_NC is not None
         # Stored under its former name, so that a training of an older version can be resumed.
-        return {"part_NC": self.share_NC, "_rate_IC": self._rate_IC, "_theta_UC": self._theta_UC}
+        return {"part_NC": self.cluster_posterior_NC, "_rate_IC": self._rate_IC, "_theta_UC": self._theta_UC}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Set the arrays of :meth:`state`."""
-        self.share_NC, self._rate_IC, self._theta_UC = (state[name] for name in ("part_NC", "_rate_IC", "_theta_UC"))
+        self.cluster_posterior_NC, self._rate_IC, self._theta_UC = (
+            state["part_NC"],
+            state["_rate_IC"],
+            state["_theta_UC"],
+        )
 
     def next_ratio(self, user_B: np.ndarray, item_B: np.ndarray) -> np.ndarray:
-        """Return p(i | taste) / p_t(i) (B,) of interactions after the training."""
+        """Return p(i | taste) / p_t(i) (B,) of interactions later than the training split."""
         ratio_B: np.ndarray = np.maximum((self._theta_UC[user_B] * self._rate_IC[item_B]).sum(1), _TINY)
         return ratio_B

@@ -31,10 +31,10 @@ _TINY = 1e-12
 class Transition:
     """Transition counts over the training interactions of the users ``user_N``.
 
-    ``factor_N``: how much more popular each item was at the time of the interaction than on the whole.
+    ``popularity_factor_N``: how much more popular each item was at the time of the interaction than on the whole.
     """
 
-    def __init__(self, train: Histories, user_N: np.ndarray, n_items: int, factor_N: np.ndarray) -> None:
+    def __init__(self, train: Histories, user_N: np.ndarray, n_items: int, popularity_factor_N: np.ndarray) -> None:
         item_N = train.items
         source_E, self._target_E, self._kind_E = _pairs(train, user_N)
         j, i, user = item_N[source_E], item_N[self._target_E], user_N[self._target_E]
@@ -44,7 +44,7 @@ class Transition:
         self._own_pair_E = np.unique(user * np.int64(len(self._key) + 1) + self._pair_E, return_inverse=True)[1]
         self._own_from_E = np.unique(user * np.int64(n_items) + j, return_inverse=True)[1]
         self._base_I = (np.bincount(item_N, minlength=n_items) + 1.0) / (len(item_N) + n_items)
-        self._base_E = self._base_I[i] * factor_N[self._target_E]
+        self._base_E = self._base_I[i] * popularity_factor_N[self._target_E]
         self.share_SK = np.full((2 * WINDOW, len(_STRENGTHS)), 1.0 / (2 * WINDOW * len(_STRENGTHS)))
         self._count: np.ndarray = np.zeros(len(self._key))
         self._row_I: np.ndarray = np.zeros(n_items)
@@ -81,10 +81,10 @@ class Transition:
         """Set the arrays of :meth:`state`."""
         self.share_SK, self._count, self._row_I = (state[name] for name in ("share_SK", "_count", "_row_I"))
 
-    def next_ratio(self, before_BW: np.ndarray, item_B: np.ndarray, factor_B: np.ndarray) -> np.ndarray:
+    def next_ratio(self, before_BW: np.ndarray, item_B: np.ndarray, popularity_factor_B: np.ndarray) -> np.ndarray:
         """Return p(i | before) / p_t(i) (B,) of interactions after the training.
 
-        ``before_BW``: the last items, newest first, -1 for none; ``factor_B`` as ``factor_N``.
+        ``before_BW``: the last items, newest first, -1 for none; ``popularity_factor_B`` as ``popularity_factor_N``.
         """
         ratio_B = np.ones(len(item_B))
         for gap, from_B in enumerate(before_BW.T[:WINDOW]):
@@ -94,7 +94,7 @@ class Transition:
             count = (
                 np.where(self._key[index] == key, self._count[index], 0.0) if len(self._key) else np.zeros(len(rows))
             )
-            base = self._base_I[item_B[rows]] * factor_B[rows]
+            base = self._base_I[item_B[rows]] * popularity_factor_B[rows]
             share_K = self.share_SK[gap]
             ratio_B[rows] += _ratios(count, self._row_I[from_B[rows]], base) @ share_K - share_K.sum()
         return np.maximum(ratio_B, _TINY)

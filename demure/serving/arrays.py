@@ -148,7 +148,7 @@ def _demure_contents(model: Recommender, histories: Histories) -> ExportContents
     arrays: dict[str, np.ndarray] = {}
     index_inputs: dict[str, IndexInput] = {}
     with torch.no_grad():
-        for name, expert, view in zip(denoiser.names, denoiser.experts(), denoiser.views(), strict=True):
+        for name, expert, view in zip(denoiser.modalities, denoiser.experts(), denoiser.views(), strict=True):
             vectors = view.z_IE[:, :-1].cpu().numpy().astype(np.float32)
             present = expert.present_I.cpu().numpy()
             arrays |= {

@@ -73,7 +73,7 @@ def diagnose(
     _write(folder / "diagnosis.parquet", _diagnosis_columns(dataset, denoiser, train, posterior))
     _write(folder / "supports.parquet", _support_columns(dataset, denoiser, train, posterior))
     _write(folder / "reliance.parquet", _reliance_columns(dataset, denoiser, train, posterior))
-    return mean_shares(denoiser.names, posterior.probability_NM, posterior.rival_r_NR)
+    return mean_shares(denoiser.modalities, posterior.probability_NM, posterior.rival_r_NR)
 
 
 @torch.no_grad()
@@ -85,7 +85,7 @@ def _infer(
     longest: int,
     listener: Listener,
 ) -> _Posterior:
-    N, M = len(train.items), len(denoiser.names)
+    N, M = len(train.items), len(denoiser.modalities)
     probability_NM, evidence_NM = np.zeros((N, M), np.float32), np.zeros((N, M), np.float32)
     rival_r_NR = np.zeros((N, denoiser.n_rivals), np.float32)
     support_NMS, weight_NMS = np.full((N, M, _SUPPORTS), -1, np.int64), np.zeros((N, M, _SUPPORTS), np.float32)
@@ -121,7 +121,7 @@ def _supports(denoiser: Denoiser, inferred: Inference, batch: HistoryBatch) -> t
     The share is 0 where there are fewer.
     """
     B, T = batch.items_BT.shape
-    best_BTMS = np.zeros((B, T, len(denoiser.names), _SUPPORTS), np.int64)
+    best_BTMS = np.zeros((B, T, len(denoiser.modalities), _SUPPORTS), np.int64)
     share_BTMS = np.zeros(best_BTMS.shape, np.float32)
     weights_BTM = denoiser.source_weights(inferred)
     for m, (expert, state) in enumerate(zip(denoiser.experts(), inferred.states, strict=True)):
@@ -143,7 +143,7 @@ def _diagnosis_columns(dataset: Dataset, denoiser: Denoiser, train: Histories, p
     return {
         "user_id": pa.array(np.repeat(dataset.user_ids[train.owners], M), pa.string()),
         "item_id": pa.array(np.repeat(dataset.item_ids[train.items], M), pa.string()),
-        "modality": pa.array(np.tile(np.array(denoiser.names, dtype=object), N), pa.string()),
+        "modality": pa.array(np.tile(np.array(denoiser.modalities, dtype=object), N), pa.string()),
         "poi_probability": posterior.probability_NM.astype(np.float64).ravel(),
         "evidence": posterior.evidence_NM.astype(np.float64).ravel(),
         "verdict": pa.array(verdict_NM.ravel().tolist(), pa.string()),
@@ -160,7 +160,7 @@ def _support_columns(dataset: Dataset, denoiser: Denoiser, train: Histories, pos
         "user_id": pa.array(dataset.user_ids[train.owners[interaction]], pa.string()),
         "item_id": pa.array(item_ids[interaction], pa.string()),
         "position": _position_in_history(train)[interaction],
-        "modality": pa.array(np.array(denoiser.names, dtype=object)[modality], pa.string()),
+        "modality": pa.array(np.array(denoiser.modalities, dtype=object)[modality], pa.string()),
         "support_rank": rank + 1,
         "support_item_id": pa.array(item_ids[supporting], pa.string()),
         "weight": posterior.weight_NMS[interaction, modality, rank].astype(np.float64),
@@ -178,7 +178,7 @@ def _reliance_columns(dataset: Dataset, denoiser: Denoiser, train: Histories, po
     sums = np.zeros((dataset.n_users, M + 1))
     for m in range(M + 1):
         sums[:, m] = np.bincount(train.owners, weights=parts[:, m], minlength=dataset.n_users)
-    names = np.array([*denoiser.names, "none"], dtype=object)
+    names = np.array([*denoiser.modalities, "none"], dtype=object)
     return {
         "user_id": pa.array(np.repeat(dataset.user_ids[users], M + 1), pa.string()),
         "modality": pa.array(np.tile(names, len(users)), pa.string()),

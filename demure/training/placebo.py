@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from demure.compute.process_group import ProcessGroup
-from demure.model.denoiser import EXCLUDED, Denoiser
+from demure.model.denoiser import NOT_ADMITTED, Denoiser
 from demure.model.modality import ModalityExpert
 from demure.training.batches import draw_observed
 from demure.training.belief_propagation import infer_blocks
@@ -80,7 +80,7 @@ def learn_placebo_shares(
     """
     steps = _EPOCHS * recipe.epoch_steps if recipe.epochs and len(validation.training_users) else 0
     shares = {}
-    for m, (name, expert) in enumerate(zip(denoiser.names, denoiser.experts(), strict=True)):
+    for m, (name, expert) in enumerate(zip(denoiser.modalities, denoiser.experts(), strict=True)):
         if not denoiser.admitted_modalities()[m]:
             continue
         with permuted_features(expert, np.random.default_rng([seed, m, 0])), _trainable_shares(denoiser) as parameters:
@@ -125,7 +125,7 @@ def _set_shares(denoiser: Denoiser, shares: Shares) -> None:
 
 @torch.no_grad()
 def admit_modalities(denoiser: Denoiser, validation: Validation, seed: int) -> dict[str, tuple[float, float]]:
-    """Exclude the modalities whose features add too little to the likelihood of held-out choices.
+    """Revoke the admission of the modalities whose features add too little to the likelihood of held-out choices.
 
     Returns for each modality the gain over permuted features in nats per held-out choice: its mean, and the lower end
     of its 95 % interval. Both sides have the shares of the causes that training ended with: shares learned anew for one
@@ -133,7 +133,7 @@ def admit_modalities(denoiser: Denoiser, validation: Validation, seed: int) -> d
     """
     gains: dict[str, tuple[float, float]] = {}
     own = validation.log_likelihoods(denoiser)
-    for m, (name, expert) in enumerate(zip(denoiser.names, denoiser.experts(), strict=True)):
+    for m, (name, expert) in enumerate(zip(denoiser.modalities, denoiser.experts(), strict=True)):
         differences = []
         for number in range(PERMUTATIONS):
             with permuted_features(expert, np.random.default_rng([seed, m, number])):
@@ -143,7 +143,7 @@ def admit_modalities(denoiser: Denoiser, validation: Validation, seed: int) -> d
     # Only now: while one modality is tested, all the others are still possible causes.
     for m, (mean, low) in enumerate(gains.values()):
         if mean < _MIN_GAIN or low <= 0:
-            denoiser.exclude(m)
+            denoiser.revoke_admission(m)
     return gains
 
 
@@ -166,7 +166,7 @@ def measure_placebos(
     weights = train.lengths[users].astype(np.float64)
     own_SM = _mean_probabilities(denoiser, rivals, users)
     placebos = {}
-    for m, name in enumerate(denoiser.names):
+    for m, name in enumerate(denoiser.modalities):
         if not denoiser.admitted_modalities()[m]:
             placebos[name] = Placebo(0, 0.0, 0.0, 0.0, 0.0, *gains[name], admitted=False)
             continue
@@ -188,11 +188,11 @@ def placebo(denoiser: Denoiser, modality: int, random: np.random.Generator, shar
     Modalities that are excluded stay excluded.
     """
     kept = _copy_shares(denoiser)
-    excluded_K = denoiser.admitted_K() == 0
+    not_admitted_K = denoiser.admitted_K() == 0
     with permuted_features(denoiser.experts()[modality], random):
         _set_shares(denoiser, shares)
         with torch.no_grad():
-            denoiser.log_cause_prior_K[excluded_K] = EXCLUDED
+            denoiser.log_cause_prior_K[not_admitted_K] = NOT_ADMITTED
         try:
             yield
         finally:
@@ -232,7 +232,7 @@ def _item_tensors(expert: ModalityExpert) -> dict[str, torch.Tensor]:
 def _mean_probabilities(denoiser: Denoiser, rivals: Rivals, users: np.ndarray) -> np.ndarray:
     """Return the mean probability of a point of interest (S, M) over the history of each of ``users`` (S,)."""
     parts, row = _split_users(rivals.train, users)
-    sums_SM = np.zeros((len(users), len(denoiser.names)))
+    sums_SM = np.zeros((len(users), len(denoiser.modalities)))
     for block in infer_blocks(denoiser, parts, None, rivals, only=np.flatnonzero(row >= 0)):
         r_BTM = block.inferred.r_BTM.cpu().numpy()
         valid_BT = block.interactions_BT >= 0

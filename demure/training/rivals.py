@@ -6,8 +6,8 @@ learns what the content leaves. A count fits the choice that it contains too wel
 come from clusters that were learned without this user (cross-fitting in ``_FOLDS`` parts). The same holds for
 validation choices.
 
-Shape suffixes: N training interactions, B users of a batch, T positions, U users, I items, P the whole time and the
-periods, R rivals (popularity, transition, taste), M modalities, K = R + M causes, C taste clusters, W previous items.
+Shape suffixes: N training interactions, B users of a batch, T positions, U users, I items, P time periods (0 is
+all time), R rivals (popularity, transition, taste), M modalities, K = R + M causes, C taste clusters, W previous items.
 """
 
 from __future__ import annotations
@@ -101,13 +101,13 @@ class Rivals:
         for gap in range(WINDOW):
             long = length_B > gap
             previous_BW[long, gap] = self.train.items[interactions_BT[rows[long], length_B[long] - 1 - gap]]
-        factor_B = self.periods.factor_IP[items_B, period_B]
+        popularity_factor_B = self.periods.popularity_factor_IP[items_B, period_B]
         taste_B = np.ones(len(rows))
         for fold, taste in enumerate(self._models.fold_tastes):
             own = self._fold_U[users_B] == fold
             taste_B[own] = taste.next_ratio(users_B[own], items_B[own])
         popularity_B = self._models.popularity.next_ratio(items_B, period_B)
-        transition_B = self._models.transition.next_ratio(previous_BW, items_B, factor_B)
+        transition_B = self._models.transition.next_ratio(previous_BW, items_B, popularity_factor_B)
         ratio_BTR[rows, length_B] = np.stack([popularity_B, transition_B, taste_B], 1)
         return SideInformation(torch.as_tensor(period_BT).to(device), torch.as_tensor(ratio_BTR).to(device))
 
@@ -127,7 +127,7 @@ class Rivals:
             self._r_NK = self._expect(self._r_NK, ratio_NR, ratio_NM, denoiser)
         crossfit_ratio_NR = ratio_NR.astype(np.float32)
         for fold, taste in enumerate(models.fold_tastes):
-            r_NK, taste.share_NC = self._r_NK, models.taste.share_NC
+            r_NK, taste.cluster_posterior_NC = self._r_NK, models.taste.cluster_posterior_NC
             others_N = (self._fold_U[self._user_N] != fold).astype(np.float64)
             for _ in range(_FOLD_STEPS):
                 ratio_NR = self._maximise(models, taste, r_NK, others_N)
@@ -169,13 +169,15 @@ class Rivals:
             model.restore(strip_prefix(arrays, f"{number}."))
 
     def _build_models(self) -> _Models:
-        train, factor_IP = self.train, self.periods.factor_IP
-        factor_N = factor_IP[train.items, self.period_N]
+        train, popularity_factor_IP = self.train, self.periods.popularity_factor_IP
+        popularity_factor_N = popularity_factor_IP[train.items, self.period_N]
         shape_UI = (self.n_users, self.n_items)
-        taste = Taste(self._user_N, train.items, shape_UI, self.period_N, factor_IP, _TASTE_CLUSTERS, self._seed)
+        taste = Taste(
+            self._user_N, train.items, shape_UI, self.period_N, popularity_factor_IP, _TASTE_CLUSTERS, self._seed
+        )
         return _Models(
             Popularity(train.items, self.period_N, self.periods),
-            Transition(train, self._user_N, self.n_items, factor_N),
+            Transition(train, self._user_N, self.n_items, popularity_factor_N),
             taste,
             [taste.unfitted() for _ in range(_FOLDS)],
         )
@@ -184,7 +186,7 @@ class Rivals:
     def _content_ratios(self, denoiser: Denoiser) -> np.ndarray:
         """Return the density ratios of the modalities (N, M) under ``denoiser``."""
         views, device = denoiser.views(), denoiser.popularity_I.device
-        ratio_NM = np.ones((len(self.train.items), len(denoiser.names)))
+        ratio_NM = np.ones((len(self.train.items), len(denoiser.modalities)))
         for users in self.train.group_by_length(np.flatnonzero(self.train.lengths), _MAX_CELLS, _LONGEST):
             interactions_BT = self.train.interaction_indices(users, _LONGEST)
             items_BT = torch.as_tensor(self.train.padded(users, _LONGEST)).to(device)
@@ -204,7 +206,7 @@ class Rivals:
         """
         assert self._models is not None
         counts_NK = np.zeros_like(r_NK)
-        if denoiser.settings.denoise and denoiser.settings.reliance:
+        if denoiser.users_differ:
             counts_NK = (self._models.taste.by_user_UN @ r_NK)[self._user_N] - r_NK
         device = denoiser.log_cause_prior_K.device
         share_NK = denoiser.shares_from_counts(torch.as_tensor(counts_NK).to(device)).cpu().numpy()

@@ -255,7 +255,7 @@ def _build_denoiser(job: _Job, latents: dict[str, Latent], rivals: Rivals) -> De
         job.recipe.denoiser,
         ordered=job.data.has_time,
         seed=job.seed,
-        period_IG=rivals.periods.factor_IP if job.recipe.denoiser.rivals else None,
+        popularity_factor_IP=rivals.periods.popularity_factor_IP if job.recipe.denoiser.rivals else None,
     )
     return denoiser.to(job.device)
 

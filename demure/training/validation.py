@@ -85,16 +85,18 @@ class Validation:
                 first = self.valid.indptr[users]
                 targets_B = self.valid.items[first]
                 times_B = None if self.valid.times is None else self.valid.times[first]
-                side = self.rivals.side_information_with_next(interactions_BT, users, targets_B, times_B, device)
+                side_information = self.rivals.side_information_with_next(
+                    interactions_BT, users, targets_B, times_B, device
+                )
                 items_BT, mask_BT = append_targets(items_BT, targets_B)
                 observed_BT = torch.as_tensor(mask_BT)
             else:
-                side = self.rivals.side_information(interactions_BT, device)
+                side_information = self.rivals.side_information(interactions_BT, device)
                 observed_BT = draw_observed(items_BT, self.held_out, generator)
             # Only here: every process draws the same random numbers for all groups.
             if number % self.processes.size != self.processes.rank:
                 continue
-            batch = denoiser.make_batch(torch.as_tensor(items_BT).to(device), observed_BT.to(device), side)
+            batch = denoiser.make_batch(torch.as_tensor(items_BT).to(device), observed_BT.to(device), side_information)
             log_ratios, _ = denoiser.log_likelihood(batch, views, cavity_messages)
             values.append(log_ratios.double().cpu().numpy())
         return np.concatenate(values)

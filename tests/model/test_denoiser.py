@@ -106,7 +106,7 @@ def periods_by_hand(seed=0):
     random = np.random.default_rng(seed)
     factor = torch.as_tensor(np.exp(random.normal(0, 1, (ITEMS, 2)))).float()
     factor = factor / (denoiser.popularity_I @ factor)
-    denoiser.period_IG = torch.cat([torch.ones(ITEMS, 1), factor], 1)
+    denoiser.popularity_factor_IP = torch.cat([torch.ones(ITEMS, 1), factor], 1)
     return denoiser
 
 
@@ -118,7 +118,7 @@ def test_clusters_are_a_density_in_every_period():
     for period in range(3):
         side = SideInformation(torch.full_like(items, period), None)
         inference = denoiser.infer(denoiser.make_batch(items, side_information=side), denoiser.views())
-        density = denoiser.popularity_I * denoiser.period_IG[:, period]
+        density = denoiser.popularity_I * denoiser.popularity_factor_IP[:, period]
         for state in inference.states:
             shares = state.clusters
             np.testing.assert_allclose(density @ shares.affinity_BTC[:, -1], 1, rtol=1e-4)
@@ -136,8 +136,8 @@ def test_a_centre_is_a_density_in_every_period(shifted):
         expert.shift_centres(state, view, batch, torch.ones(items.shape))
     for position in range(6):
         logits = (state.kernel.eta_BTE[0, position] @ view.z_IE.T)[:, None]
-        kernel = logits - state.kernel.log_norm_BTG[0, position]
-        density = kernel.exp() * denoiser.popularity_I[:, None] * denoiser.period_IG
+        kernel = logits - state.kernel.log_norm_BTP[0, position]
+        density = kernel.exp() * denoiser.popularity_I[:, None] * denoiser.popularity_factor_IP
         others = torch.arange(ITEMS) != items[0, position]
         torch.testing.assert_close(density[others].sum(0), torch.ones(3), rtol=1e-4, atol=1e-4)
 
@@ -368,7 +368,7 @@ def test_two_causes_are_a_density_where_modalities_are_not_independent(seed, mon
     for expert, view, of in zip(denoiser.experts(), denoiser.views(), (first, second), strict=True):
         expert.gate.fill_(-30.0)
         q_IC = torch.eye(4)[torch.as_tensor(of)]
-        views.append(replace(view, q_IC=q_IC, prior_GC=(view.weight_I @ q_IC)[None]))
+        views.append(replace(view, q_IC=q_IC, prior_PC=(view.weight_I @ q_IC)[None]))
     batch = denoiser.make_batch(small_histories([6, 9], seed=seed))
     inference = denoiser.infer(batch, views)
     weights = denoiser.source_weights(inference)
@@ -386,8 +386,8 @@ def test_without_one_of_the_modalities_the_factor_is_1():
     denoiser = small_denoiser(missing=0.5)
     inference = denoiser.infer(denoiser.make_batch(small_histories([10])), denoiser.views())
     present = torch.stack([state.present_BT for state in inference.states], -1)
-    shares = [state.clusters.share_BTC for state in inference.states]
+    posteriors = [state.clusters.posterior_BTC for state in inference.states]
     inverse_lifts = compute_inverse_lifts(denoiser.pairs, denoiser.views())
-    (factor,) = pair_factors(denoiser.pairs, inverse_lifts, denoiser.experts(), shares, present)
+    (factor,) = pair_factors(denoiser.pairs, inverse_lifts, denoiser.experts(), posteriors, present)
     assert (factor[present.prod(-1) == 0] == 1).all()
     assert (factor[present.prod(-1) == 1] != 1).all()

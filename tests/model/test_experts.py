@@ -62,7 +62,7 @@ def test_clusters_are_a_density_over_the_catalogue(seed):
     expert, view, batch, state = state_on(denoiser, items)
     weight = torch.rand(items.shape, generator=torch.manual_seed(seed))
     expert.clusters.ratio(state.clusters, state.decay_BTT, weight, state.decay_BTT.sum(1))
-    ratio = expert.clusters.density(state.clusters, view.prior_GC[0], weight * batch.observed_BT) @ view.q_IC.T
+    ratio = expert.clusters.density(state.clusters, view.prior_PC[0], weight * batch.observed_BT) @ view.q_IC.T
     np.testing.assert_allclose((ratio * own_popularity(denoiser)).sum(1), 1, atol=1e-5)
 
 
@@ -199,7 +199,7 @@ def test_cluster_shares_against_a_slow_loop():
     inputs = [torch.tensor(value).float() for value in (decay, worth, weight.sum(1))]
     ratio, updated = expert.clusters.ratio(shares, *inputs)
     np.testing.assert_allclose(ratio[0], expected, rtol=1e-5)
-    np.testing.assert_allclose(updated.share_BTC[0], posterior, rtol=1e-4)
+    np.testing.assert_allclose(updated.posterior_BTC[0], posterior, rtol=1e-4)
 
 
 def test_sampled_candidates_stand_for_the_catalogue():
@@ -231,7 +231,7 @@ def test_all_are_candidates_where_they_are_few():
     denoiser = small_denoiser(missing=0.2)
     expert = denoiser.experts()[0]
     for generator, size in [(None, 1), (torch.Generator(), ITEMS)]:
-        view = expert.view(denoiser.popularity_I, size, generator, denoiser.period_IG)
+        view = expert.view(denoiser.popularity_I, size, generator, denoiser.popularity_factor_IP)
         assert torch.equal(view.candidates.items_N, torch.where(expert.present_I > 0)[0])
         own = own_popularity(denoiser)[view.candidates.items_N]
         np.testing.assert_allclose(view.candidates.log_weight_N.exp(), own, rtol=1e-4)

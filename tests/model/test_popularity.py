@@ -23,7 +23,7 @@ def test_where_popularity_stands_still_there_are_no_periods():
     item, time = random.zipf(1.5, 6000) % ITEMS, random.uniform(0, 1000, 6000)
     periods = fit_periods(item, time, ITEMS)
     assert (len(periods.starts), periods.gain) == (0, 0.0)
-    assert periods.factor_IP.tolist() == [[1.0]] * ITEMS
+    assert periods.popularity_factor_IP.tolist() == [[1.0]] * ITEMS
     assert periods.assign(time, 6000).tolist() == [0] * 6000
 
 
@@ -32,13 +32,13 @@ def test_items_that_come_and_go_make_periods(shift):
     item, time = fading()
     periods = fit_periods(item, time + shift, ITEMS)
     assert periods.gain > 0.5
-    assert periods.factor_IP.shape == (ITEMS, len(periods.starts) + 1)
+    assert periods.popularity_factor_IP.shape == (ITEMS, len(periods.starts) + 1)
     share = np.bincount(item, minlength=ITEMS) / len(item)
-    np.testing.assert_allclose(share @ periods.factor_IP, 1, rtol=1e-5)
-    assert (periods.factor_IP[:, 0] == 1).all()
-    assert (periods.factor_IP > 0).all()
-    assert periods.factor_IP[2, 1] > 5 > 0.2 > periods.factor_IP[2, -1]
-    assert periods.factor_IP[-3, -1] > 5 > 0.2 > periods.factor_IP[-3, 1]
+    np.testing.assert_allclose(share @ periods.popularity_factor_IP, 1, rtol=1e-5)
+    assert (periods.popularity_factor_IP[:, 0] == 1).all()
+    assert (periods.popularity_factor_IP > 0).all()
+    assert periods.popularity_factor_IP[2, 1] > 5 > 0.2 > periods.popularity_factor_IP[2, -1]
+    assert periods.popularity_factor_IP[-3, -1] > 5 > 0.2 > periods.popularity_factor_IP[-3, 1]
 
 
 def test_without_times_or_with_few_choices_there_are_no_periods():
@@ -50,7 +50,7 @@ def test_without_times_or_with_few_choices_there_are_no_periods():
 def test_one_time_for_all_is_no_time():
     item, _ = fading()
     periods = fit_periods(item, np.full(len(item), 5.0), ITEMS)
-    assert periods.assign(np.array([5.0]), 1).max() < periods.factor_IP.shape[1]
+    assert periods.assign(np.array([5.0]), 1).max() < periods.popularity_factor_IP.shape[1]
     assert periods.gain < 0.01
 
 

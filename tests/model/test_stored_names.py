@@ -30,7 +30,9 @@ def test_both_kinds_of_names_load():
     assert not set(own_names) & {name for name in denoiser.state_dict() if "." in name}
     other.load_state_dict(own_names, strict=False)
     assert all(torch.equal(parameter, own_names[name]) for name, parameter in other.named_parameters())
-    again = Denoiser.from_tensors(denoiser.state_dict(), denoiser.names, denoiser.settings, ordered=denoiser.ordered)
+    again = Denoiser.from_tensors(
+        denoiser.state_dict(), denoiser.modalities, denoiser.settings, ordered=denoiser.ordered
+    )
     assert all(torch.equal(tensor, again.state_dict()[name]) for name, tensor in denoiser.state_dict().items())
 
 

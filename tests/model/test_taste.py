@@ -77,7 +77,7 @@ def test_masked_users_leave_no_trace_in_the_clusters():
     model = taste(user, item)
     ratio = updated(model, (~masked).astype(float))
     other = taste(user, item)
-    other.share_NC = None
+    other.cluster_posterior_NC = None
     everyone = updated(other)
     only_masked = item == 38
     assert only_masked.sum() > 20

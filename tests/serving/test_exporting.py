@@ -68,7 +68,7 @@ def test_the_items_of_each_modality(runs, tmp_path):
     export(runs["demure"], tmp_path / "out")
     arrays = load_file(tmp_path / "out" / "arrays.safetensors")
     model = load_run(runs["demure"]).recommender
-    for name in model.denoiser.names:
+    for name in model.denoiser.modalities:
         present = arrays[f"{name}.present"] > 0
         assert 0 < present.sum() < len(present)
         assert (arrays[f"{name}.item_vectors"][~present] == 0).all()
@@ -129,7 +129,7 @@ def test_a_graph_scores_as_the_run_does(runs, tmp_path, kind):
         (scores,) = session.run(["scores"], {graph_input.name: fed[:size]})
         assert np.allclose(scores, expected[:size], atol=1e-3 if loaded.recommender else 1e-4)
     vectors = sorted(file.name for file in (tmp_path / "out").glob("*item_vectors.npy"))
-    names = loaded.recommender.denoiser.names if loaded.recommender else []
+    names = loaded.recommender.denoiser.modalities if loaded.recommender else []
     assert vectors == (sorted(f"{name}.item_vectors.npy" for name in names) or ["item_vectors.npy"])
     if loaded.recommender is None:
         (vector,) = session.run(["vector"], {graph_input.name: fed[:3]})
@@ -156,7 +156,7 @@ def test_an_index_is_written_and_its_recall_reported(runs, tmp_path):
     assert (index.file, index.k, index.items) == ("items.usearch", 5, 50)
     assert index.recall > 0.9
     both = export(runs["demure"], tmp_path / "both", ann=True, format="npy")
-    names = load_run(runs["demure"]).recommender.denoiser.names
+    names = load_run(runs["demure"]).recommender.denoiser.modalities
     assert sorted(index.name for index in both.indexes) == sorted(names)
     present = {name: int(np.load(tmp_path / "both" / f"{name}.present.npy").sum()) for name in names}
     assert {index.name: index.items for index in both.indexes} == present

@@ -92,8 +92,8 @@ def test_the_message_of_a_choice_is_left_out_for_its_own_user():
     themes.offset_IC.index_add_(0, items[0], own[0])
     with_messages = themes.memberships(denoiser.experts()[0].cluster_space_ID, denoiser.popularity_I[:, None])[0]
     assert not torch.allclose(whole, with_messages)
-    shares = themes.init_state(with_messages, view.prior_GC, denoiser.make_batch(items), own)
-    torch.testing.assert_close(shares.share_BTC, whole[items], rtol=1e-4, atol=1e-6)
+    shares = themes.init_state(with_messages, view.prior_PC, denoiser.make_batch(items), own)
+    torch.testing.assert_close(shares.posterior_BTC, whole[items], rtol=1e-4, atol=1e-6)
 
 
 def test_an_item_receives_the_sum_of_the_messages_of_its_choices():

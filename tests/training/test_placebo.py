@@ -68,7 +68,7 @@ def test_the_seed_decides_the_permutation():
 def test_a_placebo_has_shares_of_its_own_and_leaves_the_model_as_it_was():
     """The shares that are given are used within, an excluded modality stays excluded, and all is restored."""
     denoiser = small_denoiser()
-    denoiser.exclude(1)
+    denoiser.revoke_admission(1)
     before = copied(denoiser)
     shares = {key: torch.full_like(denoiser.get_parameter(key), 0.5) for key in module._SHARES}
     with module.placebo(denoiser, 0, np.random.default_rng(0), shares):
