@@ -135,7 +135,7 @@ class Trainer:
             def work() -> None:
                 for batch in batches:
                     self.module.zero_grad()
-                    loss = self.module.loss_of(batch, self.generator)
+                    loss = self.module.step_loss(batch, self.generator)
                     assert loss is not None
                     loss.backward()  # type: ignore[no-untyped-call]
 
@@ -332,7 +332,7 @@ def measure_step(model: str, users: int, items: int, length: int, steps: int, ov
 
         def step() -> int:
             batch = next(todo)
-            optimizer.step(module.loss_of(batch, generator), "", "")
+            optimizer.step(module.step_loss(batch, generator), "", "")
             if model != "sasrec":
                 return len(batch)
             return int((history.padded(batch.numpy(), 101)[:, 1:] >= 0).sum())

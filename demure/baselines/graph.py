@@ -89,14 +89,14 @@ class LightGCN(Pairwise):
 
     def __init__(self, task: Task, options: LightGCNOptions | None = None) -> None:
         super().__init__(task, options or LightGCNOptions())
-        self.graph = self.build_graph(self.pairs_2N.numpy())
+        self.graph = self.build_graph(self.interactions_2N.numpy())
 
-    def build_graph(self, pairs_2N: np.ndarray) -> SparseMatrix:
+    def build_graph(self, interactions_2N: np.ndarray) -> SparseMatrix:
         """Return the normalised adjacency (U + I, U + I) of users and items."""
         from scipy.sparse import csr_array, diags_array
 
         size = self.users.num_embeddings + self.items.num_embeddings
-        user, item = pairs_2N[0], pairs_2N[1] + self.users.num_embeddings
+        user, item = interactions_2N[0], interactions_2N[1] + self.users.num_embeddings
         ends = (np.concatenate([user, item]), np.concatenate([item, user]))
         adjacency = csr_array((np.ones(len(ends[0]), np.float32), ends), shape=(size, size))
         adjacency.data[:] = 1.0  # an item taken twice is one edge
@@ -137,7 +137,7 @@ class Freedom(LightGCN):
         self.project = nn.ModuleDict({name: nn.Linear(f.shape[1], self.options.dim) for name, f in content.items()})
         for name in content:
             nn.init.xavier_normal_(self.project[name].get_parameter("weight"))
-        self.edges_2E = np.unique(self.pairs_2N.numpy(), axis=1)
+        self.edges_2E = np.unique(self.interactions_2N.numpy(), axis=1)
         user_E, item_E = self.edges_2E
         degree_E = np.bincount(user_E)[user_E] * np.bincount(item_E)[item_E]
         self.keep_E = torch.as_tensor(degree_E.astype(np.float64) ** -0.5)
@@ -155,12 +155,12 @@ class Freedom(LightGCN):
         users, items = self.propagate(self.pruned if self.training and self.pruned else self.graph)
         return users, items + self.item_graph.to(items.device) @ self.items.weight
 
-    def loss(self, user: Tensor, chosen: Tensor, other: Tensor) -> Tensor:
+    def triple_loss(self, user: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
         users, items = self.vectors()
-        total = bpr(users[user], items[chosen], items[other])
+        total = bpr(users[user], items[positive], items[negative])
         for name in self.names:
             projected = self.project[name](getattr(self, f"content_{name}"))
-            total = total + self.options.modal_weight * bpr(users[user], projected[chosen], projected[other])
+            total = total + self.options.modal_weight * bpr(users[user], projected[positive], projected[negative])
         return total
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from demure.data.histories import Histories
 
 
-Own = Callable[[Tensor], Tensor]
+LocalRows = Callable[[Tensor], Tensor]
 """Batch (B, ...) -> the rows that this process computes (b, ...)."""
 
 
@@ -68,12 +68,14 @@ class Learned(nn.Module):
         """Return the batches of one epoch, in the order of its steps."""
         raise NotImplementedError
 
-    def loss_of(self, batch: Tensor, generator: torch.Generator, own: Own = whole_batch) -> Tensor | None:
+    def step_loss(
+        self, batch: Tensor, generator: torch.Generator, local_rows_of: LocalRows = whole_batch
+    ) -> Tensor | None:
         """Return the loss of a step, a scalar.
 
-        Where several processes share a step, each computes the part of the loss of its ``own`` rows of the batch; the
-        parts add up to the loss. None if it has no rows. Random numbers are drawn for the whole batch, so that all
-        processes draw the same.
+        Where several processes share a step, each computes the part of the loss of its rows of the batch, which
+        ``local_rows_of`` selects; the parts add up to the loss. None if it has no rows. Random numbers are drawn for
+        the whole batch, so that all processes draw the same.
         """
         raise NotImplementedError
 

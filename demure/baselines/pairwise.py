@@ -1,10 +1,11 @@
-"""Baselines with a vector per user and item, learned from pairs of a chosen and another item; they ignore order.
+"""Matrix factorisation baselines trained with the BPR loss on a positive and a sampled negative item.
 
-The loss of all is -log sigmoid(score of the chosen item - score of an item drawn at random from those that the user
-does not have), as in the Bayesian personalised ranking of S. Rendle et al., UAI 2009, arXiv 1205.2618.
+The loss is -log sigmoid(score of the positive item - score of the negative item), as in the Bayesian personalised
+ranking of S. Rendle et al., UAI 2009, arXiv 1205.2618. A positive item is one of the user's training history, a
+negative one is not. The order of the interactions is not used.
 
-Shape suffixes: B pairs of a batch, N training interactions, P different pairs of them, D dimensions, I items, F numbers
-of all features.
+Shape suffixes: B interactions of a batch, N training interactions, P distinct pairs of user and item among them, D
+dimensions, U users, I items, F feature dimensions of all modalities, concatenated.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
-from demure.baselines.learned import Learned, LearnedOptions, Own, Task, whole_batch
+from demure.baselines.learned import Learned, LearnedOptions, LocalRows, Task, whole_batch
 from demure.errors import DemureError
 from demure.evaluation.ranking import Scorer
 
@@ -30,7 +31,7 @@ _MAX_DRAWS = 20
 
 @dataclass(frozen=True)
 class PairwiseOptions(LearnedOptions):
-    """``regularisation``: weight of half the squared length of the embeddings of a pair."""
+    """``regularisation``: weight of half the squared length of the embeddings of a triple."""
 
     regularisation: float = 1e-4
 
@@ -39,8 +40,8 @@ class Pairwise(Learned):
     """Matrix factorisation: score = <user, item>. The subclasses compute other vectors."""
 
     options: PairwiseOptions
-    pairs_2N: Tensor
-    observed_P: Tensor
+    interactions_2N: Tensor
+    observed_keys_P: Tensor
 
     def __init__(self, task: Task, options: PairwiseOptions | None = None) -> None:
         super().__init__()
@@ -49,37 +50,40 @@ class Pairwise(Learned):
         self.items = nn.Embedding(task.n_items, self.options.dim)
         nn.init.xavier_uniform_(self.users.weight)
         nn.init.xavier_uniform_(self.items.weight)
-        chosen = torch.as_tensor(task.train.items)
-        chosen_by = torch.as_tensor(task.train.owners)
-        self.register_buffer("pairs_2N", torch.stack([chosen_by, chosen]), persistent=False)
-        self.register_buffer("observed_P", torch.unique(chosen_by * task.n_items + chosen), persistent=False)
+        items_N = torch.as_tensor(task.train.items)
+        users_N = torch.as_tensor(task.train.owners)
+        self.register_buffer("interactions_2N", torch.stack([users_N, items_N]), persistent=False)
+        self.register_buffer("observed_keys_P", torch.unique(users_N * task.n_items + items_N), persistent=False)
 
     def vectors(self) -> tuple[Tensor, Tensor]:
         """Return the vectors of all users (U, D) and items (I, D) whose products are the scores."""
         return self.users.weight, self.items.weight
 
     def batches(self, generator: torch.Generator) -> Sequence[Tensor]:
-        return torch.split(torch.randperm(self.pairs_2N.shape[1], generator=generator), self.options.batch)
+        return torch.split(torch.randperm(self.interactions_2N.shape[1], generator=generator), self.options.batch)
 
-    def loss_of(self, batch: Tensor, generator: torch.Generator, own: Own = whole_batch) -> Tensor | None:
-        user, chosen = self.pairs_2N[:, batch.to(self.pairs_2N.device)]
-        other = self.draw_others(user, generator)
-        own_users = own(user)
-        if not len(own_users):
+    def step_loss(
+        self, batch: Tensor, generator: torch.Generator, local_rows_of: LocalRows = whole_batch
+    ) -> Tensor | None:
+        user, positive = self.interactions_2N[:, batch.to(self.interactions_2N.device)]
+        negative = self.sample_negatives(user, generator)
+        local_users = local_rows_of(user)
+        if not len(local_users):
             return None
-        return self.loss(own_users, own(chosen), own(other)) * (len(own_users) / len(user))
+        loss = self.triple_loss(local_users, local_rows_of(positive), local_rows_of(negative))
+        return loss * (len(local_users) / len(user))
 
-    def loss(self, user: Tensor, chosen: Tensor, other: Tensor) -> Tensor:
-        """Return the mean loss over pairs (B,) of a chosen and another item of a user."""
+    def triple_loss(self, user: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
+        """Return the mean loss over the triples (B,) of a user, a positive and a negative item."""
         users, items = self.vectors()
-        return bpr(users[user], items[chosen], items[other]) + self.penalty(user, chosen, other)
+        return bpr(users[user], items[positive], items[negative]) + self.penalty(user, positive, negative)
 
-    def penalty(self, user: Tensor, chosen: Tensor, other: Tensor) -> Tensor:
+    def penalty(self, user: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
         """Return the regularisation of the embeddings themselves, before any propagation."""
-        parts = (self.users(user), self.items(chosen), self.items(other))
+        parts = (self.users(user), self.items(positive), self.items(negative))
         return self.options.regularisation * sum((part.square().sum(1).mean() / 2 for part in parts), torch.zeros(()))
 
-    def draw_others(self, user: Tensor, generator: torch.Generator) -> Tensor:
+    def sample_negatives(self, user: Tensor, generator: torch.Generator) -> Tensor:
         """Draw for each user (B,) an item, evenly from the items that are not in the training history.
 
         An item of the history is drawn again, at most ``_MAX_DRAWS`` times; for a user who had nearly all items, one
@@ -89,8 +93,8 @@ class Pairwise(Learned):
         drawn = torch.randint(n_items, user.shape, generator=generator).to(user.device)
         for _ in range(_MAX_DRAWS):
             key = user * n_items + drawn
-            position = torch.searchsorted(self.observed_P, key).clamp(max=len(self.observed_P) - 1)
-            observed = self.observed_P[position] == key
+            position = torch.searchsorted(self.observed_keys_P, key).clamp(max=len(self.observed_keys_P) - 1)
+            observed = self.observed_keys_P[position] == key
             if not bool(observed.any()):
                 break
             again = torch.randint(n_items, user.shape, generator=generator).to(user.device)
@@ -122,6 +126,7 @@ class VBPR(Pairwise):
         super().__init__(task, options)
         content = np.concatenate(list(required_content(task, "vbpr").values()), axis=1)
         self.register_buffer("content_IF", torch.as_tensor(content), persistent=False)
+        # The user's factors of the content, under their name in model.safetensors.
         self.tastes = nn.Embedding(task.n_users, self.options.dim)
         self.project = nn.Linear(content.shape[1], self.options.dim, bias=False)
         self.bias = nn.Embedding(task.n_items, 1)
@@ -133,15 +138,15 @@ class VBPR(Pairwise):
         users = torch.cat([self.users.weight, self.tastes.weight, torch.ones_like(self.users.weight[:, :1])], dim=1)
         return users, torch.cat([self.items.weight, self.project(self.content_IF), self.bias.weight], dim=1)
 
-    def penalty(self, user: Tensor, chosen: Tensor, other: Tensor) -> Tensor:
-        parts = (self.tastes(user), self.project(self.content_IF[chosen]), self.project(self.content_IF[other]))
-        own = sum((part.square().sum(1).mean() / 2 for part in parts), torch.zeros(()))
-        return super().penalty(user, chosen, other) + self.options.regularisation * own
+    def penalty(self, user: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
+        parts = (self.tastes(user), self.project(self.content_IF[positive]), self.project(self.content_IF[negative]))
+        content_penalty = sum((part.square().sum(1).mean() / 2 for part in parts), torch.zeros(()))
+        return super().penalty(user, positive, negative) + self.options.regularisation * content_penalty
 
 
-def bpr(users_BD: Tensor, chosen_BD: Tensor, other_BD: Tensor) -> Tensor:
-    """Return the mean of -log sigmoid(<user, chosen> - <user, other>) over the batch."""
-    return -logsigmoid((users_BD * (chosen_BD - other_BD)).sum(1)).mean()
+def bpr(users_BD: Tensor, positive_BD: Tensor, negative_BD: Tensor) -> Tensor:
+    """Return the mean of -log sigmoid(<user, positive> - <user, negative>) over the batch."""
+    return -logsigmoid((users_BD * (positive_BD - negative_BD)).sum(1)).mean()
 
 
 def required_content(task: Task, model: str) -> dict[str, np.ndarray]:

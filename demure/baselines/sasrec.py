@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, embedding
 
-from demure.baselines.learned import Learned, LearnedOptions, Own, Task, whole_batch
+from demure.baselines.learned import Learned, LearnedOptions, LocalRows, Task, whole_batch
 from demure.errors import DemureError
 from demure.evaluation.ranking import Scorer
 
@@ -133,37 +133,39 @@ class SASRec(Learned):
         steps = torch.split(torch.randperm(len(trainable), generator=generator), self.options.batch)
         return [trainable[step] for step in steps]
 
-    def loss_of(self, batch: Tensor, generator: torch.Generator, own: Own = whole_batch) -> Tensor | None:
+    def step_loss(
+        self, batch: Tensor, generator: torch.Generator, local_rows_of: LocalRows = whole_batch
+    ) -> Tensor | None:
         device = self.items.weight.device
         items = torch.as_tensor(self.train_part.padded(batch.numpy(), self.options.longest + 1)).to(device)
         targets = int((items[:, 1:] >= 0).sum())
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             if self.sampled:
-                loss = self._sampled_loss(items, own, generator)
+                loss = self._sampled_loss(items, local_rows_of, generator)
             else:
-                own_items = own(items)
-                valid = own_items[:, 1:] >= 0
+                local_items = local_rows_of(items)
+                valid = local_items[:, 1:] >= 0
                 if not valid.any():
                     return None
                 vectors = self.vectors()
-                states = self.states(own_items[:, :-1], vectors)[valid]
-                loss = cross_entropy(states @ vectors.T, own_items[:, 1:][valid])
-        share = int((own(items)[:, 1:] >= 0).sum()) / targets
+                states = self.states(local_items[:, :-1], vectors)[valid]
+                loss = cross_entropy(states @ vectors.T, local_items[:, 1:][valid])
+        share = int((local_rows_of(items)[:, 1:] >= 0).sum()) / targets
         return None if loss is None else loss * share
 
-    def _sampled_loss(self, items_BT: Tensor, own: Own, generator: torch.Generator) -> Tensor | None:
+    def _sampled_loss(self, items_BT: Tensor, local_rows_of: LocalRows, generator: torch.Generator) -> Tensor | None:
         drawn, log_drawn = self.draw(generator)
         histories = items_BT[items_BT >= 0]
         rows, row_of = torch.unique(torch.cat([histories, drawn]), return_inverse=True)
         numbered = items_BT.masked_scatter(items_BT >= 0, row_of[: len(histories)])
-        own_rows = own(numbered)
-        length = (own_rows[:, 1:] >= 0).sum(1)
+        local_rows = local_rows_of(numbered)
+        length = (local_rows[:, 1:] >= 0).sum(1)
         if not length.any():
             return None
         vectors = self.vectors_of(rows)
         states, targets = [], []
         for part in length.argsort(stable=True).chunk(_GROUPS):  # fewer cells of padding than in one batch
-            group = own_rows[part, : max(int(length[part].max()), 1) + 1]
+            group = local_rows[part, : max(int(length[part].max()), 1) + 1]
             valid = group[:, 1:] >= 0
             states.append(self.states(group[:, :-1], vectors)[valid])
             targets.append(group[:, 1:][valid])

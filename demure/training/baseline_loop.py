@@ -73,7 +73,7 @@ def train_epoch(module: Learned, checkpoints: CheckpointManager, seed: int, epoc
     module.train()
     for batch in batches[state.steps :]:
         with checkpoints.uninterrupted():
-            loss = module.loss_of(batch, generator, checkpoints.context.processes.own_part)
+            loss = module.step_loss(batch, generator, checkpoints.context.processes.own_part)
             state.losses.append(checkpoints.optimizer.step(loss, f"epoch {epoch}", "baseline.learning_rate"))
             state.steps += 1
         checkpoints.save_if_due()

@@ -39,7 +39,7 @@ def test_it_learns_what_it_sees(task, name, content):
         losses = []
         model.train()
         for batch in model.batches(generator):
-            loss = model.loss_of(batch, generator)
+            loss = model.step_loss(batch, generator)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -66,7 +66,7 @@ def test_weights_are_all_there_is(task, name):
 def test_the_other_item_is_never_one_of_the_users_own(task):
     model = made("bpr", task)
     users = torch.arange(9).repeat(400)
-    drawn = model.draw_others(users, torch.Generator().manual_seed(0))
+    drawn = model.sample_negatives(users, torch.Generator().manual_seed(0))
     for user in range(9):
         own = set(task.train.of(user).tolist())
         assert set(drawn[users == user].tolist()) == set(range(12)) - own
@@ -174,7 +174,7 @@ def test_sasrec_with_many_items_learns_from_candidates(many, content):
     for _ in range(25):
         losses = []
         for batch in model.batches(generator):
-            loss = model.train().loss_of(batch, generator)
+            loss = model.train().step_loss(batch, generator)
             apart.zero_grad(), rest.zero_grad()
             loss.backward()
             assert model.items.weight.grad.is_sparse
@@ -193,7 +193,7 @@ def test_reading_in_groups_of_like_length_gives_the_loss_of_the_whole_batch(many
     losses = []
     for groups in (1, 4, 7):
         monkeypatch.setattr(sasrec, "_GROUPS", groups)
-        losses.append(model.loss_of(torch.arange(9), torch.Generator().manual_seed(1)))
+        losses.append(model.step_loss(torch.arange(9), torch.Generator().manual_seed(1)))
     torch.testing.assert_close(losses[1], losses[0])
     torch.testing.assert_close(losses[2], losses[0])
 
