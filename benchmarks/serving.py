@@ -21,8 +21,8 @@ from demure.serving.index import build_index, exact_top_k, recall_of, search
 DIM, TRUE_DIM, CENTRES, K, QUERIES = 64, 16, 500, 20, 500
 
 
-def _search(index: Any, expansion: int, queries: np.ndarray) -> np.ndarray:
-    nearest: np.ndarray = search(index, queries, K, expansion=expansion)
+def _search(index: Any, ef_search: int, queries: np.ndarray) -> np.ndarray:
+    nearest: np.ndarray = search(index, queries, K, ef_search=ef_search)
     return nearest
 
 
@@ -70,11 +70,11 @@ def main(items: Annotated[str, typer.Option(help="Comma-separated catalogue size
         with tempfile.TemporaryDirectory() as folder:
             index.save(str(Path(folder) / "index"))
             megabytes = (Path(folder) / "index").stat().st_size / 1e6
-        for expansion in (64, 128, 256):
-            near = partial(_search, index, expansion)
+        for ef_search in (64, 128, 256):
+            near = partial(_search, index, ef_search)
             times = f"{milliseconds(near, few, 1):.2f} | {milliseconds(near, queries, 256):.2f}"
             recall = recall_of(best, near(queries))
-            way = f"usearch, expansion {expansion}"
+            way = f"usearch, expansion {ef_search}"
             print(f"| {size:,} | {way} | {built:.1f} | {megabytes:.0f} | {recall:.4f} | {times} |", flush=True)
 
 

@@ -18,7 +18,7 @@ from demure.diagnosis.reader import DiagnosisReader
 from demure.diagnosis.similar_items import similar_items
 from demure.diagnosis.uncertainty import share_interval
 from demure.diagnosis.user import date
-from demure.diagnosis.verdict import FEW_CHOICES, ModalityVerdict, Verdict, verdict_labels
+from demure.diagnosis.verdict import MIN_CHOICES, ModalityVerdict, Verdict, verdict_labels
 
 _FIELDS = ("user_id", "date", "choices")
 
@@ -111,7 +111,7 @@ def item_view(
             if items
         },
         picture=None if picture is None else str(picture),
-        notes=[f"only {len(rows)} choices: these shares are uncertain"] if len(rows) < FEW_CHOICES else [],
+        notes=[f"only {len(rows)} choices: these shares are uncertain"] if len(rows) < MIN_CHOICES else [],
         cannot_tell=cannot_tell,
     )
 

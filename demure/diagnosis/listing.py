@@ -12,7 +12,7 @@ import pandas as pd
 from demure.diagnosis.filtering import filter_rows, modality_column
 from demure.diagnosis.flagging import deviations
 from demure.diagnosis.reader import DiagnosisReader
-from demure.diagnosis.segments import main_reliance
+from demure.diagnosis.segments import dominant_cause_of_users
 from demure.errors import DemureError
 
 
@@ -63,7 +63,7 @@ def users_table(reader: DiagnosisReader) -> pd.DataFrame:
     """Return a row for every diagnosed user: ``user_id``, ``interactions``, ``relies_on`` most, and the share of each
     modality and of ``none`` in the user's choices."""
     table = reader.table
-    names, code = main_reliance(reader)
+    names, code = dominant_cause_of_users(reader)
     frame = pd.DataFrame(
         {"user_id": table.user_ids, "interactions": table.lengths, "relies_on": np.array(names, dtype=object)[code]}
     )

@@ -13,7 +13,7 @@ from scipy import sparse
 from demure.diagnosis.filtering import filter_rows, modality_column
 from demure.diagnosis.reader import DiagnosisReader
 from demure.diagnosis.table import DiagnosisTable
-from demure.diagnosis.verdict import FEW_CHOICES, FEW_INTERACTIONS
+from demure.diagnosis.verdict import MIN_CHOICES, MIN_SEGMENT_INTERACTIONS
 from demure.errors import DemureError
 
 KINDS = ("category", "reliance", "history", "popularity", "time")
@@ -55,7 +55,7 @@ class Segments:
     kind: str
     modalities: list[str]
     table: pd.DataFrame
-    few: int = FEW_INTERACTIONS
+    few: int = MIN_SEGMENT_INTERACTIONS
     cannot_tell: list[str] = field(default_factory=list)
 
 
@@ -73,12 +73,12 @@ def segments(
     Raises ``DemureError`` for another kind, or where the data lacks categories or timestamps.
     """
     reader = DiagnosisReader.of(run)
-    table = filter_rows(segment_table(reader.table, membership(reader, kind)), where, sort, top)
-    return Segments(str(reader.run), kind, reader.table.modalities, table, cannot_tell=reader.placebos.cannot_tell)
+    rows = filter_rows(segment_table(reader.table, membership(reader, kind)), where, sort, top)
+    return Segments(str(reader.run), kind, reader.table.modalities, rows, cannot_tell=reader.placebos.cannot_tell)
 
 
 def select_segment(reader: DiagnosisReader, kind: str, name: str) -> DiagnosisTable:
-    """Return the rows of one segment. Raises ``DemureError`` naming the segments there are."""
+    """Return the rows of one segment. Raises ``DemureError``, with the names of the segments, for an unknown one."""
     members = membership(reader, kind)
     if name not in members.names:
         names = ", ".join(members.names[:_MAX_LISTED]) + (", ..." if len(members.names) > _MAX_LISTED else "")
@@ -86,20 +86,20 @@ def select_segment(reader: DiagnosisReader, kind: str, name: str) -> DiagnosisTa
     return reader.table.select(members.rows_of(name))
 
 
-def segment_table(table: DiagnosisTable, members: Membership) -> pd.DataFrame:
-    """Return the table of ``Segments``."""
+def segment_table(diagnosis: DiagnosisTable, members: Membership) -> pd.DataFrame:
+    """Return ``table`` of :class:`Segments`."""
     size = len(members.names)
     rows, code = members.rows, members.code
     counts: tuple[list[str] | np.ndarray, ...] = (
         members.names,
-        _count_distinct(code, table.user[rows], size),
-        _count_distinct(code, table.item[rows], size),
+        _count_distinct(code, diagnosis.user[rows], size),
+        _count_distinct(code, diagnosis.item[rows], size),
         np.bincount(code, minlength=size),
     )
     frame = pd.DataFrame(dict(zip(COUNT_COLUMNS, counts, strict=True)))
-    for m, name in enumerate(table.modalities):
-        present = np.bincount(code, weights=table.present[rows, m], minlength=size)
-        poi = np.bincount(code, weights=table.poi[rows, m], minlength=size)
+    for m, name in enumerate(diagnosis.modalities):
+        present = np.bincount(code, weights=diagnosis.present[rows, m], minlength=size)
+        poi = np.bincount(code, weights=diagnosis.poi[rows, m], minlength=size)
         share = np.divide(poi, present, out=np.full(size, np.nan), where=present > 0)
         frame[modality_column(name, COUNT_COLUMNS)] = share
     return frame
@@ -117,7 +117,7 @@ def membership(reader: DiagnosisReader, kind: str) -> Membership:
     if kind == "category":
         return _categories(reader)
     if kind == "reliance":
-        names, code = main_reliance(reader)
+        names, code = dominant_cause_of_users(reader)
         return _nonempty(names, code[table.user])
     if kind == "history":
         return _bands(table.lengths[table.user])
@@ -162,11 +162,11 @@ def _categories(reader: DiagnosisReader) -> Membership:
     return Membership(names, rows["row"].to_numpy(), rows["code"].to_numpy())
 
 
-def main_reliance(reader: DiagnosisReader) -> tuple[list[str], np.ndarray]:
+def dominant_cause_of_users(reader: DiagnosisReader) -> tuple[list[str], np.ndarray]:
     """Return what each user relies on most: names, and codes (U,) into them; histories of fewer than five choices are
     too short to tell."""
     names = [*reader.reliance_names, TOO_SHORT]
-    too_short = reader.table.lengths < FEW_CHOICES
+    too_short = reader.table.lengths < MIN_CHOICES
     return names, np.where(too_short, len(names) - 1, reader.reliance_shares.argmax(1))
 
 

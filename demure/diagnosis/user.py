@@ -18,7 +18,7 @@ from demure.diagnosis.filtering import filter_rows, modality_column
 from demure.diagnosis.reader import DiagnosisReader
 from demure.diagnosis.recommended import Suggestion, describe_scores, suggestions
 from demure.diagnosis.uncertainty import share_interval
-from demure.diagnosis.verdict import DRIFT_MIN_CHOICES, FEW_CHOICES, ModalityVerdict, Support, Verdict
+from demure.diagnosis.verdict import DRIFT_MIN_CHOICES, MIN_CHOICES, ModalityVerdict, Support, Verdict
 from demure.errors import DemureError
 
 _FIELDS = ("choice", "item_id", "title", "category", "date")
@@ -147,7 +147,7 @@ def _history(reader: DiagnosisReader, user_id: str) -> list[Choice]:
 def _notes(interactions: int) -> list[str]:
     if interactions == 1:
         return ["a single choice, with nothing to compare it with: its probabilities are those of users in general"]
-    if interactions < FEW_CHOICES:
+    if interactions < MIN_CHOICES:
         return [f"only {interactions} choices: these probabilities are uncertain"]
     return []
 

@@ -16,10 +16,10 @@ POI_THRESHOLD = 0.5
 as well."""
 DECIDED_PERCENT = 65
 """A verdict whose own probability is lower, in whole per cent, could as well be the other one."""
-FEW_CHOICES = 5
-"""Choices of a user or of an item. With fewer choices, we warn that the estimate is uncertain."""
-FEW_INTERACTIONS = 30
-"""Interactions of a segment. With fewer interactions, we warn that the estimate is uncertain."""
+MIN_CHOICES = 5
+"""Choices of a user or of an item that an estimate needs; with fewer, it is reported as uncertain."""
+MIN_SEGMENT_INTERACTIONS = 30
+"""Interactions of a segment that its shares need; with fewer, they are reported as uncertain."""
 FLAG_MIN_INTERACTIONS = 10
 """Interactions that an item needs, by default, to be flagged in the overview."""
 INTERVAL_LEVEL = 0.9

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from demure.evaluation.beyond_accuracy import Catalogue
     from demure.evaluation.ranking import Evaluation
 
-HEAD, TAIL = 0.2, 0.8
+HEAD_END, TAIL_START = 0.2, 0.8  # of all choices, the items sorted by popularity
 NO_DIAGNOSIS = "not diagnosed"  # the label of users without a training interaction, who have no verdicts
 _LENGTHS = (1, 5, 10, 20, 50, 100)
 
@@ -62,51 +62,52 @@ class Slice:
 def slices(evaluation: Evaluation, slicing: Slicing) -> list[Slice]:
     """Return the slices that are not empty, in the order of the labels."""
     ranks = evaluation.relevant_ranks
-    assert ranks is not None, "an evaluation made by hand has no slices"
+    assert ranks is not None, "relevant_ranks is missing: use evaluate()"
     ks = cutoffs(evaluation.per_user)
     parts = []
     for code, label in enumerate(slicing.labels):
         exposure: dict[int, float] = {}
         if slicing.over == "users":
-            rows = np.flatnonzero(slicing.code[evaluation.users] == code)
-            relevant = int(np.isin(ranks.row, rows).sum())
-            per_user = {name: values[rows] for name, values in evaluation.per_user.items()}
+            user_rows = np.flatnonzero(slicing.code[evaluation.users] == code)
+            relevant = int(np.isin(ranks.row, user_rows).sum())
+            per_user = {name: values[user_rows] for name, values in evaluation.per_user.items()}
         else:
             inside = slicing.code == code
             in_slice = inside[ranks.item]
             relevant = int(in_slice.sum())
-            rows, row = np.unique(ranks.row[in_slice], return_inverse=True)
-            per_user = measure(Hits.of(row, ranks.rank[in_slice], len(rows)), ks)
+            user_rows, row_of_rank = np.unique(ranks.row[in_slice], return_inverse=True)
+            per_user = measure(Hits.of(row_of_rank, ranks.rank[in_slice], len(user_rows)), ks)
             exposure = {
                 k: float(counts[inside].sum() / counts.sum())
                 for k, counts in evaluation.list_counts.items()
                 if counts.any()
             }
-        if len(rows):
-            parts.append(Slice(slicing.name, label, len(rows), relevant, per_user, exposure))
+        if len(user_rows):
+            parts.append(Slice(slicing.name, label, len(user_rows), relevant, per_user, exposure))
     return parts
 
 
 def item_warmth(catalogue: Catalogue) -> Slicing:
-    """Divide items into cold ones, which nobody had in training, and the others."""
+    """Divide items into cold items, which nobody chose in training, and the others."""
     return Slicing("items", "items", ("cold", "warm"), np.where(catalogue.popularity > 0, 1, 0))
 
 
 def user_warmth(past: Histories) -> Slicing:
-    """Divide users into cold ones, who have no history before the split, and the others."""
+    """Divide users into cold users, who have no history before the split, and the others."""
     return Slicing("users", "users", ("cold", "warm"), np.where(past.lengths > 0, 1, 0))
 
 
 def popularity_bands(catalogue: Catalogue) -> Slicing:
     """Divide items into head, middle and tail: sorted by their number of users, the head holds the first 20 % of all
     choices, the tail the last 20 % (Abdollahpouri et al., FLAIRS 2019). Items of equal popularity are in the same band,
-    the band of their middle."""
-    values, place, count = np.unique(-catalogue.popularity, return_inverse=True, return_counts=True)
-    mass = -values * count
-    middle = (np.cumsum(mass) - mass / 2) / max(mass.sum(), 1)
-    band = np.where(middle <= HEAD, 0, np.where(middle <= TAIL, 1, 2))
-    band[values == 0] = 2
-    return Slicing("popularity", "items", ("head", "middle", "tail"), band[place])
+    the band of the midpoint of their choices; items without a choice are in the tail."""
+    # np.unique sorts upwards: the most popular items come first.
+    negated, level, count = np.unique(-catalogue.popularity, return_inverse=True, return_counts=True)
+    choices = -negated * count
+    midpoint = (np.cumsum(choices) - choices / 2) / max(choices.sum(), 1)
+    band = np.where(midpoint <= HEAD_END, 0, np.where(midpoint <= TAIL_START, 1, 2))
+    band[negated == 0] = 2
+    return Slicing("popularity", "items", ("head", "middle", "tail"), band[level])
 
 
 def history_lengths(past: Histories) -> Slicing:

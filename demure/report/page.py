@@ -16,7 +16,7 @@ from demure.diagnosis.explain import DEVIATION_SENTENCES, SENTENCES
 from demure.diagnosis.placebo import CANNOT_TELL, CANNOT_TELL_REASON
 from demure.diagnosis.reader import DiagnosisReader
 from demure.diagnosis.recommended import describe_scores
-from demure.diagnosis.verdict import DECIDED_PERCENT, DRIFT_MIN_CHOICES, DRIFT_P_VALUE, FEW_CHOICES, Verdict
+from demure.diagnosis.verdict import DECIDED_PERCENT, DRIFT_MIN_CHOICES, DRIFT_P_VALUE, MIN_CHOICES, Verdict
 from demure.model.fusion import HISTORY
 from demure.report import charts
 from demure.report.budget import UserSample
@@ -57,7 +57,7 @@ def render_page(
             "reliance": reader.reliance_names,
             "verdicts": verdicts,
             "colours": charts.colours(reader.reliance_names),
-            "few": FEW_CHOICES,
+            "few": MIN_CHOICES,
             "decided_percent": DECIDED_PERCENT,
             "sentences": SENTENCES,
             "deviation_sentences": DEVIATION_SENTENCES,

@@ -17,46 +17,53 @@ _SCORES_AT_ONCE = 32_000_000
 _TIMED_QUERIES = 64
 
 
-def exact_top_k(queries: np.ndarray, items: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the items (Q, k) with the largest inner products and those products, best first, ties by the lower index.
+def exact_top_k(query_vectors: np.ndarray, item_vectors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the row numbers (Q, k) of the items with the largest inner products, best first, and these products.
 
-    ``queries`` (Q, D) and ``items`` (I, D) float32. Raises ``DemureError`` for k below 1 or above I.
+    Of equal products the lower row number comes first. ``query_vectors`` (Q, D) and ``item_vectors`` (I, D)
+    float32. Raises ``DemureError`` for k below 1 or above I.
     """
-    if not 1 <= k <= len(items):
-        raise DemureError(f"k is {k}", where="top-k", remedy=f"give 1 to {len(items)}")
-    size = max(1, _SCORES_AT_ONCE // max(1, len(items)))
-    blocks = [top_k(queries[start : start + size] @ items.T, k) for start in range(0, len(queries), size)]
+    if not 1 <= k <= len(item_vectors):
+        raise DemureError(f"k is {k}", where="top-k", remedy=f"give 1 to {len(item_vectors)}")
+    size = max(1, _SCORES_AT_ONCE // max(1, len(item_vectors)))
+    blocks = [
+        top_k(query_vectors[start : start + size] @ item_vectors.T, k) for start in range(0, len(query_vectors), size)
+    ]
     if not blocks:
         return np.zeros((0, k), np.int64), np.zeros((0, k), np.float32)
     return np.concatenate([best for best, _ in blocks]), np.concatenate([values for _, values in blocks])
 
 
 def build_index(
-    items: np.ndarray, keys: np.ndarray | None = None, *, connectivity: int = 16, expansion: int = 128
+    item_vectors: np.ndarray, keys: np.ndarray | None = None, *, m: int = 16, ef_construction: int = 128
 ) -> Any:
-    """Return a usearch index of ``items`` (I, D) float32 with the keys 0, 1, ... or ``keys`` (I,).
+    """Return a usearch index of ``item_vectors`` (I, D) float32 with the keys 0, 1, ... or ``keys`` (I,).
 
-    It is HNSW (Malkov and Yashunin, TPAMI 2018) over inner products. They are not a metric (Morozov and Babenko,
-    NeurIPS 2018) but find more here than a metric made from them (benchmarks/LOG.md). Raises ``MachineError`` without
-    usearch.
+    It is HNSW (Malkov and Yashunin, TPAMI 2018) over inner products, with ``m`` links per item and the
+    ``ef_construction`` candidates of a build. Inner product is not a metric (Morozov and Babenko, NeurIPS 2018), but
+    its recall is higher here than that of a reduction to Euclidean distance (benchmarks/LOG.md). Raises
+    ``MachineError`` without usearch.
     """
     usearch = require_usearch()
     index = usearch.Index(
-        ndim=items.shape[1], metric="ip", dtype="f32", connectivity=connectivity, expansion_add=expansion
+        ndim=item_vectors.shape[1], metric="ip", dtype="f32", connectivity=m, expansion_add=ef_construction
     )
-    index.add(np.arange(len(items)) if keys is None else keys, np.ascontiguousarray(items, dtype=np.float32))
+    index.add(
+        np.arange(len(item_vectors)) if keys is None else keys, np.ascontiguousarray(item_vectors, dtype=np.float32)
+    )
     return index
 
 
-def search(index: Any, queries: np.ndarray, k: int, *, expansion: int = 128) -> np.ndarray:
-    """Return the items (Q, k) that ``index`` finds for ``queries`` (Q, D), best first, -1 where it finds fewer.
+def search(index: Any, query_vectors: np.ndarray, k: int, *, ef_search: int = 128) -> np.ndarray:
+    """Return the keys (Q, k) of the items that ``index`` finds for ``query_vectors`` (Q, D), best first.
 
-    A larger ``expansion`` searches more of the index: slower, with a higher recall.
+    -1 where it finds fewer. A larger ``ef_search`` (the candidates that HNSW keeps) searches more of the index: slower,
+    with a higher recall.
     """
-    index.expansion_search = expansion
-    matches = index.search(np.ascontiguousarray(queries, dtype=np.float32), k)
-    keys = np.asarray(matches.keys).astype(np.int64).reshape(len(queries), -1)
-    counts = np.atleast_1d(getattr(matches, "counts", np.full(len(queries), keys.shape[1])))
+    index.expansion_search = ef_search
+    matches = index.search(np.ascontiguousarray(query_vectors, dtype=np.float32), k)
+    keys = np.asarray(matches.keys).astype(np.int64).reshape(len(query_vectors), -1)
+    counts = np.atleast_1d(getattr(matches, "counts", np.full(len(query_vectors), keys.shape[1])))
     return np.where(np.arange(keys.shape[1]) < counts[:, None], keys, -1)
 
 
@@ -81,22 +88,21 @@ class IndexReport:
 
 
 def index_items(
-    name: str, items: np.ndarray, queries: np.ndarray, k: int, file: Path, keys: np.ndarray | None = None
+    name: str, item_vectors: np.ndarray, query_vectors: np.ndarray, k: int, file: Path, keys: np.ndarray | None = None
 ) -> IndexReport:
-    """Build the index of ``items`` (I, D), write it to ``file``, and measure it with ``queries`` (Q, D)."""
-    keys = np.arange(len(items)) if keys is None else keys
+    """Build the index of ``item_vectors`` (I, D), write it to ``file``, measure it with ``query_vectors`` (Q, D)."""
+    keys = np.arange(len(item_vectors)) if keys is None else keys
     start = time.monotonic()
-    index = build_index(items, keys)
+    index = build_index(item_vectors, keys)
     seconds = time.monotonic() - start
     index.save(str(file))
-    k = min(k, len(items))
-    recall = recall_of(keys[exact_top_k(queries, items, k)[0]], search(index, queries, k))
-    timed = queries[:_TIMED_QUERIES]
-    exact = _milliseconds(lambda query: exact_top_k(query, items, k), timed)
+    k = min(k, len(item_vectors))
+    recall = recall_of(keys[exact_top_k(query_vectors, item_vectors, k)[0]], search(index, query_vectors, k))
+    timed = query_vectors[:_TIMED_QUERIES]
+    exact = _milliseconds(lambda query: exact_top_k(query, item_vectors, k), timed)
     approximate = _milliseconds(lambda query: search(index, query, k), timed)
-    return IndexReport(
-        name, file.name, len(items), items.shape[1], k, len(queries), recall, seconds, exact, approximate
-    )
+    n_items, dim = item_vectors.shape
+    return IndexReport(name, file.name, n_items, dim, k, len(query_vectors), recall, seconds, exact, approximate)
 
 
 def recall_of(exact: np.ndarray, approximate: np.ndarray) -> float:
@@ -105,13 +111,13 @@ def recall_of(exact: np.ndarray, approximate: np.ndarray) -> float:
     return hits / max(1, exact.size)
 
 
-def _milliseconds(call: Callable[[np.ndarray], object], queries: np.ndarray) -> float:
+def _milliseconds(call: Callable[[np.ndarray], object], query_vectors: np.ndarray) -> float:
     """Return the mean time of ``call`` on a single query."""
-    call(queries[:1])
+    call(query_vectors[:1])
     start = time.perf_counter()
-    for row in range(len(queries)):
-        call(queries[row : row + 1])
-    return 1000 * (time.perf_counter() - start) / max(1, len(queries))
+    for row in range(len(query_vectors)):
+        call(query_vectors[row : row + 1])
+    return 1000 * (time.perf_counter() - start) / max(1, len(query_vectors))
 
 
 def require_usearch() -> Any:

@@ -44,9 +44,10 @@ def train_denoiser(
 ) -> TrainingLog:
     """Train in three stages, each until validation stops improving; leave ``denoiser`` at its best epoch.
 
-    Stage 1: train the content alone against popularity. Stage 2: fit the ``rivals`` beside it, and train the content
-    against them. Stage 3: train only the offsets, the displacement of each item in the latent space. Nothing is trained
-    if no user has two interactions, and no offsets if the catalogue is large.
+    Stage 1: train the content against the popularity at that time (the ratios of all rivals are 1). Stage 2: fit the
+    ``rivals`` beside it, and train the content against them. Stage 3: train only the offsets, the displacement of each
+    item in the latent space. Nothing is trained if no user has two interactions, and no offsets if the catalogue is
+    large.
 
     A checkpoint is written to ``context.folder`` every ``context.minutes``, and a checkpoint and metrics.jsonl after
     every epoch; a resumed training goes on from the checkpoint and ends as if it had never stopped. ``signature`` names

@@ -1,4 +1,4 @@
-"""`demure tune`: search for the best values of a recipe's keys; each trial is a training, valued on validation."""
+"""`demure tune`: search for the best values of a recipe's keys; each trial is a training, measured on validation."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 METRICS = ("recall@20", "ndcg@20")
 BASE, BEST, PAGE, TRIALS = "recipe.yaml", "best.yaml", "study.html", "trials.csv"
-_WARM_UP_VALIDATIONS = 5
+_WARM_UP_EPOCHS, _WARM_UP_VALIDATIONS = 3, 5  # before a trial may be pruned: of demure, and of baselines
 
 
 class _TimeIsUpError(Exception):
@@ -57,9 +57,10 @@ def tune(
     """Search until the study ``out`` has ``trials`` trials, or ``timeout`` seconds are over; write its best recipe.
 
     The first trial is the unchanged recipe, so that the best is no worse. Every trial is trained with the seeds
-    ``seed`` to ``seed + seeds - 1`` and valued by the mean of ``metric`` on validation; the test split is never read.
+    ``seed`` to ``seed + seeds - 1`` and measured by the mean of ``metric`` on validation; the test split is never read.
     ``space``: a file of what to search instead of the default space of the model. A study that was killed goes on in
-    the middle of its trial, and ends as it would have ended. Raises ``DemureError`` for what a user can cause.
+    the middle of its trial, and ends as it would have ended. If the first trial fails, the study is deleted. Raises
+    ``DemureError`` for invalid options or data, and if the first trial fails.
     """
     start = time.monotonic()
     _check_options(trials, seeds, timeout, metric)
@@ -72,7 +73,7 @@ def tune(
             "has no validation split to tune on", where=dataset, remedy="prepare it with --split leave-one-out, say"
         )
     manifest = study_manifest(data, base, dimensions, metric=metric, seed=seed, seeds=seeds, pruning=pruning)
-    warm_up = 3
+    warm_up = _WARM_UP_EPOCHS
     if base.model in LEARNED:
         warm_up = learned_options(base.model, base.baseline).every * _WARM_UP_VALIDATIONS
     study = open_study(Path(out), manifest, warm_up=warm_up, overwrite=overwrite)
@@ -95,28 +96,28 @@ def _check_options(trials: int, seeds: int, timeout: float | None, metric: str) 
 def _report(search: _Search, dataset: str, seconds: float) -> TuneReport:
     """Write the best recipe, the table of trials and the page of charts, and return the report."""
     out, base, metric = search.out, search.base, search.metric
-    trials = finished_trials(search.study, [dimension.key for dimension in search.space])
-    best = best_trial(trials)
+    finished = finished_trials(search.study, [dimension.key for dimension in search.dimensions])
+    best = best_trial(finished)
     if best is None:
         raise RunError("no trial has finished", where=out, remedy="go on without --timeout, or with a longer one")
-    about = f"{base.name} tuned on validation: {metric} {best.value:.4f}, {trials[0].value or 0:.4f} before"
+    about = f"{base.name} tuned on validation: {metric} {best.value:.4f}, {finished[0].value or 0:.4f} before"
     tuned = replace(search.recipe_with(best.params), name=f"{base.name}-tuned", about=about)
     with atomic_file(out / BEST) as part:
         part.write_text(to_yaml(tuned), encoding="utf-8")
-    importance = key_importance(search.study, search.seed)
-    write_trials(trials, out / TRIALS)
+    importance = key_importance(search.study, search.first_seed)
+    write_trials(finished, out / TRIALS)
     return TuneReport(
         study=str(out),
         dataset=dataset,
         recipe=base.name,
         metric=metric,
-        seeds=list(range(search.seed, search.seed + search.seeds)),
-        space={dimension.key: dimension.words for dimension in search.space},
-        trials=trials,
+        seeds=list(range(search.first_seed, search.first_seed + search.n_seeds)),
+        space={dimension.key: dimension.words for dimension in search.dimensions},
+        trials=finished,
         best=best,
         importance=importance,
         written=str(out / BEST),
-        page=write_page(search.study, importance, search.seed, out / PAGE),
+        page=write_page(search.study, importance, search.first_seed, out / PAGE),
         left=max(0, search.left()),
         seconds=seconds,
     )
@@ -130,10 +131,10 @@ class _Search:
     data: Dataset
     out: Path
     base: Recipe
-    space: Sequence[Dimension]
+    dimensions: Sequence[Dimension]
     metric: str
-    seed: int
-    seeds: int
+    first_seed: int
+    n_seeds: int
     device: str
     listener: Listener
     n_trials: int
@@ -156,7 +157,7 @@ class _Search:
         return self.deadline is not None and time.monotonic() >= self.deadline
 
     def recipe_with(self, params: dict[str, Value]) -> Recipe:
-        """Return the recipe with the values of a trial."""
+        """Return the recipe with the values of a trial; write the recipe of the study if it is missing."""
         file = self.out / BASE
         if not file.is_file():
             with atomic_file(file) as part:
@@ -167,9 +168,9 @@ class _Search:
         """Run a new trial, or go on with the interrupted one."""
         import optuna
 
-        first = {dimension.key: recipe_value(self.base, dimension.key) for dimension in self.space}
-        trial = next_trial(self.study, self.seed, first)
-        params = {dimension.key: dimension.suggest(trial) for dimension in self.space}
+        first = {dimension.key: recipe_value(self.base, dimension.key) for dimension in self.dimensions}
+        trial = next_trial(self.study, self.first_seed, first)
+        params = {dimension.key: dimension.suggest(trial) for dimension in self.dimensions}
         trial.set_user_attr("params", params)
         folder = self.out / "trials" / f"{trial.number:04d}"
         folder.mkdir(parents=True, exist_ok=True)
@@ -179,7 +180,7 @@ class _Search:
         state = optuna.trial.TrialState.COMPLETE
         value: float | None = None
         try:
-            value = statistics.fmean(self._train(trial, folder, number) for number in range(self.seeds))
+            value = statistics.fmean(self._train(trial, folder, index) for index in range(self.n_seeds))
         except optuna.TrialPruned:
             state = optuna.trial.TrialState.PRUNED
         except DemureError as error:  # values that diverge, say; if the unchanged recipe fails, so would all trials
@@ -194,11 +195,11 @@ class _Search:
         shutil.rmtree(folder, ignore_errors=True)
         self._report_progress(trial.number, 0)
 
-    def _train(self, trial: optuna.Trial, folder: Path, number: int) -> float:
-        """Return the metric with seed number ``number`` of the trial, which may be trained already."""
+    def _train(self, trial: optuna.Trial, folder: Path, seed_index: int) -> float:
+        """Return the metric of one training of the trial, with the seed of this index; it may be trained already."""
         import optuna
 
-        stored = trial.user_attrs.get(f"seed {number}")
+        stored = trial.user_attrs.get(f"seed {seed_index}")
         if stored is not None:
             return float(stored)
 
@@ -207,12 +208,12 @@ class _Search:
                 raise _TimeIsUpError
             if isinstance(progress, ValidatedEpoch):
                 self._report_progress(trial.number, progress.done)
-                if number == 0:  # the other seeds train the same values: they only make the mean more precise
+                if seed_index == 0:  # the other seeds train the same values: they only make the mean more precise
                     trial.report(float(progress.fields[progress.metric]), progress.done)
                     if trial.should_prune():
                         raise optuna.TrialPruned
 
-        run = folder / f"run-{number}"
+        run = folder / f"run-{seed_index}"
         if (run / MANIFEST).is_file():  # interrupted between the end of the training and the next lines
             manifest = read_manifest(run)
             valid, epochs = manifest.valid, manifest.epochs
@@ -221,18 +222,18 @@ class _Search:
                 self.data.path,
                 run,
                 recipe=folder / "recipe.yaml",
-                seed=self.seed + number,
+                seed=self.first_seed + seed_index,
                 device=self.device,
                 resume=True,
                 listener=on_progress,
             )
             valid, epochs = report.valid, report.epochs
-        trial.set_user_attr(f"seed {number}", valid[self.metric])
+        trial.set_user_attr(f"seed {seed_index}", valid[self.metric])
         trial.set_user_attr("epochs", epochs)
         return valid[self.metric]
 
-    def _report_progress(self, number: int, epoch: int) -> None:
-        fields: dict[str, float | str] = {"trial": number}
+    def _report_progress(self, trial_number: int, epoch: int) -> None:
+        fields: dict[str, float | str] = {"trial": trial_number}
         fields |= {"epoch": epoch} if epoch else {}
         complete = [trial.value for trial in self.study.get_trials(deepcopy=False) if trial.state.name == "COMPLETE"]
         fields |= {"best": max(value for value in complete if value is not None)} if complete else {}
