@@ -61,7 +61,7 @@ def train_denoiser(
     stages = _Stages(denoiser, rivals, validation, recipe, checkpoints)
     with checkpoints.handle_signals():
         stages.validate_untrained()
-        stages.train_alone()
+        stages.train_against_popularity()
         if denoiser.settings.rivals:
             stages.fit_rivals()
             stages.train_against_rivals()
@@ -89,7 +89,8 @@ class _Stages:
         return self.recipe.epochs if len(self.validation.training_users) else 0
 
     @property
-    def max_epochs_alone(self) -> int:
+    def max_popularity_only_epochs(self) -> int:
+        """Epochs before the rivals are fitted."""
         if not self.denoiser.settings.rivals:  # then there is nothing to train against but popularity
             return self.max_mixture_epochs
         return min(self.recipe.popularity_only_epochs, self.max_mixture_epochs)
@@ -98,9 +99,9 @@ class _Stages:
         if not self.log.entries:
             self._validate()
 
-    def train_alone(self) -> None:
+    def train_against_popularity(self) -> None:
         if not self.checkpoints.state.stages_done:
-            self._run_epochs(1, self.max_epochs_alone)
+            self._run_epochs(1, self.max_popularity_only_epochs)
             self.checkpoints.finish_stage()
 
     def fit_rivals(self) -> None:
@@ -117,7 +118,7 @@ class _Stages:
     def train_against_rivals(self) -> None:
         if self.checkpoints.state.stages_done == 1:
             first = (self._first_entry("rivals") or 0) + 1
-            self._run_epochs(first, self.max_mixture_epochs - self.max_epochs_alone, "rivals")
+            self._run_epochs(first, self.max_mixture_epochs - self.max_popularity_only_epochs, "rivals")
             self.checkpoints.finish_stage()
 
     def train_offsets(self) -> None:

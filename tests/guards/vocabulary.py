@@ -9,8 +9,10 @@ import re
 NAMES = {
     "alike": "similar_items",
     "at": "the noun: position, start, time, path",
+    "expansion": "ef_construction, ef_search",
     "found": "the noun of the result: matches, dataset, rows",
     "given": "the noun: options, columns, weights",
+    "hide": "draw_observed",
     "how": "the noun: options, method",
     "known": "the noun: observed, past_items, item_ids",
     "newcomers": "new_users",
@@ -28,6 +30,7 @@ NAMES = {
     "Descent": "StepOptimizer",
     "Keeper": "CheckpointManager",
     "Neighbours": "ItemItemModel",
+    "Own": "LocalRows",
     "Place": "TrainingState",
     "Points": "KernelExpert",
     "Pool": "FusionWeights",
