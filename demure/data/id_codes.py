@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pyarrow as pa
 
-from demure.data.nested import value_to_text
+from demure.data.nested import nested_to_json
 
 _UNIFY_AFTER = 1 << 23  # rows between two unifications of dictionaries
 
@@ -25,7 +25,7 @@ class IdEncoder:
         if pa.types.is_dictionary(values.type):  # its order is the order of the file, not of appearance
             values = values.dictionary_decode()
         if pa.types.is_nested(values.type):
-            values = pa.array([value_to_text("", value) for value in values.to_pylist()], pa.string())
+            values = pa.array([nested_to_json(value) for value in values.to_pylist()], pa.string())
         self._new.append(values.dictionary_encode())
         self._new_rows += len(values)
         if self._new_rows >= _UNIFY_AFTER:

@@ -1,9 +1,12 @@
-"""Nested values as text: lists of genres, of images, of sentences."""
+"""Nested values as text: lists of genres, of images, of sentences, of ids."""
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from collections.abc import Iterator
+from typing import Any
 
 LISTS = {"genres", "genre", "categories", "category", "tags", "class", "moviegenres"}
 
@@ -26,6 +29,33 @@ def value_to_text(column: str, value: object) -> str | None:
     is_image = normalize_name(column).startswith(("image", "imurl"))
     text = first_image(value) if is_image else join_values(column, value)
     return None if text is None else _replace_surrogates(text)
+
+
+def nested_to_json(value: object) -> str | None:
+    """Return a list or an object as JSON, and a value that MongoDB wraps, such as ``{"$oid": "5f1"}``, as itself."""
+    value = _unwrap(value)
+    if value is None or isinstance(value, str):
+        return value if value is None else _replace_surrogates(value)
+    return _replace_surrogates(json.dumps(value, ensure_ascii=False, default=_leaf_to_text))
+
+
+def is_wrapped(value: object) -> bool:
+    """Return whether a value is MongoDB's object around one value."""
+    return isinstance(value, dict) and len(value) == 1 and str(next(iter(value))).startswith("$")
+
+
+def _unwrap(value: Any) -> Any:
+    if is_wrapped(value):
+        return _unwrap(next(iter(value.values())))
+    if isinstance(value, list | tuple):
+        return [_unwrap(element) for element in value]
+    if isinstance(value, float):
+        return None if math.isnan(value) else int(value) if value.is_integer() else value
+    return value
+
+
+def _leaf_to_text(value: object) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def join_values(column: str, value: object) -> str:

@@ -23,6 +23,7 @@ from demure.preparation.reading.columns import (
     require_column,
 )
 from demure.preparation.reading.formats import read_raw
+from demure.preparation.reading.lists import refuse_lists
 from demure.preparation.reading.parsing import is_blank, read_id_texts, to_text
 from demure.preparation.reading.raw_table import RawTable, RowNumbers
 
@@ -87,6 +88,7 @@ def read_items(path: Path, findings: Findings, selection: ColumnSelection) -> It
     """Read an items file; rows without an id, and all but the first row of an id, are dropped and reported."""
     raw, _ = read_raw(path, "auto", findings, selection)
     column = require_column(raw.column_names, "item_id", path, findings, items=True)
+    refuse_lists(raw, column)
     texts = read_id_texts(raw, column)
     row_numbers = raw.row_numbers.of(np.arange(raw.table.num_rows))
     blank = is_blank(texts)

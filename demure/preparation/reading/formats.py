@@ -15,6 +15,7 @@ from demure.preparation.reading.compression import read_head
 from demure.preparation.reading.delimited import read_delimited
 from demure.preparation.reading.header import first_line, sniff_delimiter
 from demure.preparation.reading.jsonl import read_jsonl
+from demure.preparation.reading.lists import unroll_lists
 from demure.preparation.reading.parquet import is_parquet, parquet_files, read_parquet
 from demure.preparation.reading.raw_table import RawTable
 
@@ -73,7 +74,8 @@ def read_raw(path: Path, format: str, findings: Findings, selection: ColumnSelec
     if format == "auto":
         format = recognise_format(path)
         findings.note(f"{path.name}: recognised as {format}")
-    return _READERS[format](path, findings, selection), format
+    raw = _READERS[format](path, findings, selection)
+    return raw if selection.items else unroll_lists(raw, findings), format
 
 
 def _read_with_names(path: Path, findings: Findings, selection: ColumnSelection) -> RawTable:

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from demure.data.id_codes import TableBuilder
-from demure.data.nested import value_to_text
+from demure.data.nested import is_wrapped, nested_to_json, value_to_text
 from demure.errors import DataError
 from demure.preparation.problems import Findings
 from demure.preparation.reading.columns import ColumnSelection
@@ -30,6 +30,10 @@ def read_jsonl(path: Path, findings: Findings, selection: ColumnSelection) -> Ra
     read_head(path)
     names: dict[str, str] = {}
     tables = []
+    first_nested: dict[str, int] = {}
+    n_rows = 0
+    # Of interactions, a list may hold ids, which become rows.
+    to_text = value_to_text if selection.items else _interaction_to_text
     for batch in _batches(path, findings):
         keys = list(dict.fromkeys(key for record in batch for key in record))
         if not names:
@@ -37,16 +41,26 @@ def read_jsonl(path: Path, findings: Findings, selection: ColumnSelection) -> Ra
         names |= {key: key for key in keys if key not in names}
         kept = [key for key in keys if selection.includes(names[key])] or keys[:1]
         columns = {
-            names[key]: pa.array([value_to_text(key, record.get(key)) for record in batch], pa.string()) for key in kept
+            names[key]: pa.array([to_text(key, record.get(key)) for record in batch], pa.string()) for key in kept
         }
         tables.append(pa.table(columns))
+        if selection.items:
+            for row, record in enumerate(batch, start=n_rows):
+                for key, value in record.items():
+                    if isinstance(value, list | dict) and names[key] not in first_nested and not is_wrapped(value):
+                        first_nested[names[key]] = row
+        n_rows += len(batch)
     if not tables:
         raise no_rows(path)
     table = pa.concat_tables(tables, promote_options="default")
     builder = TableBuilder(table.column_names, selection.is_encoded)
     for part in table.to_batches():
         builder.add(part.columns, part.num_rows)
-    return RawTable(path, builder.table(), RowNumbers(), list(names.values()))
+    return RawTable(path, builder.table(), RowNumbers(), list(names.values()), first_nested=first_nested)
+
+
+def _interaction_to_text(column: str, value: object) -> str | None:
+    return nested_to_json(value) if isinstance(value, list | tuple | dict) else value_to_text(column, value)
 
 
 def _batches(path: Path, findings: Findings) -> Iterator[list[dict[str, Any]]]:

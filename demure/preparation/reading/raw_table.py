@@ -38,6 +38,7 @@ class RawTable:
         row_numbers: the numbers of the rows of ``table`` in the file.
         column_names: the names of all columns of the file; ``table`` has only the selected columns.
         delimited: whether the file is delimited text.
+        first_nested: name of a column -> the first row, from 0, with a list or an object, where these became text.
         files: the files that were read, where these are not ``path`` alone.
     """
 
@@ -47,6 +48,7 @@ class RawTable:
     column_names: list[str]
     delimited: bool = False
     files: list[Path] = field(default_factory=list)
+    first_nested: dict[str, int] = field(default_factory=dict)
 
 
 def no_rows(path: Path) -> DataError:
