@@ -5,10 +5,10 @@ Shape suffixes: B users of a batch, T positions, I items.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from safetensors.torch import load_file
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _USERS_AT_ONCE = 64
+P = TypeVar("P")
 
 
 @dataclass
@@ -71,14 +72,15 @@ class LoadedRun:
             return baseline.scorer(histories)
         model = self.recommender
 
-        def score(users: np.ndarray) -> np.ndarray:
-            blocks = [users[start : start + _USERS_AT_ONCE] for start in range(0, len(users), _USERS_AT_ONCE)]
+        def score(user_codes: np.ndarray) -> np.ndarray:
+            starts = range(0, len(user_codes), _USERS_AT_ONCE)
+            blocks = [user_codes[start : start + _USERS_AT_ONCE] for start in starts]
             return np.concatenate([model.score(model.terms(histories.padded(block))) for block in blocks])
 
         return score
 
     def recommend(self, users: list[str], k: int = 20) -> pd.DataFrame:
-        """Return the ``k`` best items that each user has not had in any split.
+        """Return the ``k`` best items that each user has not chosen in any split.
 
         Columns user_id, rank (1 = best), item_id, score, because: the modality that contributes most to the score, or
         ``history`` if co-occurrence or popularity contributes more, or if the run is a baseline.
@@ -109,15 +111,15 @@ class LoadedRun:
             )
         return self._recommend(histories, np.arange(len(user_ids)), user_ids, k)
 
-    def _recommend(self, histories: Histories, users: np.ndarray, user_ids: Sequence[str], k: int) -> pd.DataFrame:
-        """Return the ``k`` best items that ``users`` of ``histories``, with the ids ``user_ids``, have not had."""
+    def _recommend(self, histories: Histories, user_codes: np.ndarray, user_ids: Sequence[str], k: int) -> pd.DataFrame:
+        """Return the ``k`` best new items of the users ``user_codes`` (U,) of ``histories``, with ids ``user_ids``."""
         import pandas as pd
 
         scorer = None if self.recommender is not None else self.scorer_of(histories)
         reasons = np.array([*self.manifest.modalities, HISTORY], dtype=object)
         frames = []
-        for start in range(0, len(users), _USERS_AT_ONCE):
-            block = users[start : start + _USERS_AT_ONCE]
+        for start in range(0, len(user_codes), _USERS_AT_ONCE):
+            block = user_codes[start : start + _USERS_AT_ONCE]
             if self.recommender is not None:
                 terms = self.recommender.terms(histories.padded(block))
                 scores_BI, because_BI = self.recommender.score(terms), self.recommender.because(terms)
@@ -166,7 +168,7 @@ def load_run(path: Path, device: str = "cpu") -> LoadedRun:
     if recipe.model in LEARNED:
         options = learned_options(recipe.model, recipe.baseline)
         task = build_task(dataset, recipe.model, tuple(manifest.modalities))
-        learned = build_learned(recipe.model, options, task, 0, pick_device(device))
+        learned = build_learned(recipe.model, options, task, seed=0, device=pick_device(device))
         learned.load_state_dict(tensors)
         return LoadedRun(path, manifest, recipe, dataset, None, learned)
     recommender = _build_recommender(path, manifest, recipe, dataset, tensors, device)
@@ -183,15 +185,12 @@ def _build_recommender(
     denoiser.to(pick_device(device)).eval()
     train = dataset.histories("train")
     counts_I = train.count_items(dataset.n_items)
-    try:
-        fusion = FusionWeights(**_required(path, "pool", manifest.pool))
-        item_item = None
-        if recipe.collaborative.enabled:
-            parameters = ItemItemParameters(**_required(path, "walk", manifest.walk))
-            item_item = build_item_item(train, counts_I, parameters, recipe.collaborative.window)
-        content_items = _load_content_items(path, manifest, fusion.expected_counts(counts_I))
-    except TypeError as error:  # keys of another demure
-        raise RunError(f"does not say {error}", where=path / MANIFEST, remedy="train the run again") from error
+    fusion = _parameters(FusionWeights, path, "pool", manifest.pool)
+    item_item = None
+    if recipe.collaborative.enabled:
+        parameters = _parameters(ItemItemParameters, path, "walk", manifest.walk)
+        item_item = build_item_item(train, counts_I, parameters, recipe.collaborative.window)
+    content_items = _load_content_items(path, manifest, fusion.expected_counts(counts_I))
     return Recommender(
         denoiser, item_item, fusion, counts_I, max_history=recipe.training.history, content_items=content_items
     )
@@ -200,7 +199,7 @@ def _build_recommender(
 def _load_content_items(path: Path, manifest: RunManifest, counts_I: np.ndarray) -> ContentItemModel | None:
     if manifest.content_items is None:
         return None
-    parameters = ContentItemParameters(**manifest.content_items)
+    parameters = _parameters(ContentItemParameters, path, "content_items", manifest.content_items)
     try:
         nearest = from_tensors(_load_tensors(path / NEAREST_ITEMS), manifest.modalities)
     except KeyError as error:
@@ -216,7 +215,15 @@ def _load_tensors(path: Path) -> dict[str, Tensor]:
         raise RunError(f"cannot be read ({error})", where=path, remedy="train the run again") from error
 
 
-def _required(path: Path, key: str, numbers: dict[str, float] | None) -> dict[str, float]:
+def _parameters(kind: Callable[..., P], path: Path, key: str, numbers: dict[str, float] | None) -> P:
+    """Return the parameters stored in run.json as ``key``.
+
+    Raises ``RunError`` if they are missing, or have names that ``kind`` does not know.
+    """
     if numbers is None:
-        raise RunError(f"does not say '{key}'", where=path / MANIFEST, remedy="train the run again")
-    return numbers
+        raise RunError(f"lacks the key '{key}'", where=path / MANIFEST, remedy="train the run again")
+    try:
+        return kind(**numbers)
+    except TypeError as error:
+        problem = f"has parameters of another version of demure ({error})"
+        raise RunError(problem, where=path / MANIFEST, remedy="train the run again") from error

@@ -17,6 +17,7 @@ from demure.files import read_json, write_json
 from demure.model.denoiser import Denoiser
 from demure.runs.evaluate import evaluate_runs
 from demure.runs.load import load_run
+from demure.runs.manifest import read_manifest
 from demure.runs.recommend import recommend
 from demure.training.run import train
 
@@ -101,6 +102,14 @@ def test_a_run_refuses_another_dataset(timed, run, tmp_path):
     other = dataset_folder(tmp_path / "other", dataclasses.replace(SMALL, seed=5))
     shutil.copytree(other, copy)
     with pytest.raises(DatasetError, match=r"is not the dataset that .* was made from \(interactions"):
+        load_run(tmp_path / "run")
+
+
+@pytest.mark.parametrize("key", ["pool", "walk", "content_items"])
+def test_parameters_of_another_version_are_refused(run, tmp_path, key):
+    shutil.copytree(run, tmp_path / "run")
+    dataclasses.replace(read_manifest(run), **{key: {"sharpness": 1.0}}).write(tmp_path / "run")
+    with pytest.raises(RunError, match=r"has parameters of another version of demure \(.*'sharpness'\)"):
         load_run(tmp_path / "run")
 
 
