@@ -66,7 +66,7 @@ class TrainingRecipe:
     batch_pairs: int = _number(640_000, 256, 1_000_000_000, "maximum users x history x history per step")
     batch_users: int = _number(256, 1, 1_000_000, "maximum users per step")
     history: int = _number(100, 2, 100_000, "maximum length of the part of a history that a step reads")
-    held_out: float = _number(0.2, 0.01, 0.9, "share of a history that is hidden and predicted from the rest")
+    held_out: float = _number(0.2, 0.01, 0.9, "share of a history that is masked and predicted from the rest")
     patience: int = _number(3, 1, 100_000, "epochs without a better validation likelihood before stopping")
     learning_rate: float = _number(0.03, 0.0, 10.0, "learning rate of the few shape parameters")
     metric_rate: float = _number(
