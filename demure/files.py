@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -13,18 +14,25 @@ from pathlib import Path
 from typing import Any
 
 from demure.errors import DemureError
+from demure.leftovers import bring_back, exchange, folder_lock, mark_part, sweep
+from demure.locks import hold_folder
 
 
 @contextlib.contextmanager
-def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a path beside ``path`` to write to; it takes the name of ``path`` when the block ends without an error."""
+def atomic_file(path: Path, *, sweeps: bool = True) -> Iterator[Path]:
+    """Yield a path beside ``path`` to write to; it takes the name of ``path`` when the block ends without an error.
+
+    ``sweeps``: whether to delete what killed processes left of such a file, which reads the names of the whole folder.
+    """
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if sweeps:
+            sweep(path.parent, path.name)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part" + path.suffix, dir=path.parent)
     except OSError as error:
         raise cannot_write(path, error) from error
-    os.close(handle)
+    mark_part(handle)
     part = Path(name)
     try:
         yield part
@@ -33,6 +41,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise cannot_write(path, error) from error
     finally:
+        os.close(handle)
         part.unlink(missing_ok=True)
 
 
@@ -40,42 +49,95 @@ def atomic_file(path: Path) -> Iterator[Path]:
 def atomic_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Yield an empty folder beside ``path``; it takes the name of ``path`` when the block ends without an error.
 
-    Raises ``DemureError`` if ``path`` exists and is not an empty folder, unless ``overwrite``.
+    An earlier folder is exchanged for it in one step where the system can do that. Raises ``DemureError`` if ``path``
+    exists and is not an empty folder, unless ``overwrite``; and if another process is writing it.
     """
     path = Path(path)
+    bring_back(path)
     refuse_existing(path, overwrite=overwrite)
+    parent = path.absolute().parent
     try:
-        path.absolute().parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.absolute().parent))
+        parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise cannot_write(path, error) from error
-    try:
-        yield part
-        part.chmod(0o777 & ~_umask())
-        if path.exists():
-            old = part.with_suffix(".old")
-            os.rename(path, old)
-            os.rename(part, path)
-            shutil.rmtree(old)
-        else:
-            os.rename(part, path)
-    except OSError as error:
-        raise cannot_write(path, error) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    with hold_folder(folder_lock(path), path, "written"):
+        sweep(parent, path.name)
+        refuse_existing(path, overwrite=overwrite)
+        try:
+            part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=parent))
+            handle = os.open(part, os.O_RDONLY) if os.name == "posix" else None
+        except OSError as error:
+            raise cannot_write(path, error) from error
+        try:
+            if handle is not None:
+                mark_part(handle)
+            yield part
+            part.chmod(0o777 & ~_umask())
+            _replace_folder(part, path)
+        except OSError as error:
+            raise cannot_write(path, error) from error
+        finally:
+            if handle is not None:
+                os.close(handle)
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def _replace_folder(part: Path, path: Path) -> None:
+    """Give the folder ``part`` the name ``path``; after an exchange, ``part`` is the earlier folder."""
+    if not path.exists():
+        os.rename(part, path)
+    elif not exchange(part, path):
+        old = part.with_suffix(".old")  # a kill before the second rename: `bring_back` at the next start
+        os.rename(path, old)
+        os.rename(part, path)
+        shutil.rmtree(old)
 
 
 def refuse_existing(path: Path, *, overwrite: bool = False) -> None:
     """Raise ``DemureError`` if ``path`` is a file, or a folder that is not empty and not to be overwritten."""
     if path.is_file() or (path.is_dir() and any(path.iterdir()) and not overwrite):
-        raise DemureError(
-            "already exists", where=path, remedy="choose another --out, or say --overwrite to replace the folder"
-        )
+        raise already_exists(path)
+
+
+def already_exists(path: Path) -> DemureError:
+    """Return the error for a folder that is not to be overwritten."""
+    remedy = "choose another --out, or say --overwrite to replace the folder"
+    return DemureError("already exists", where=path, remedy=remedy)
 
 
 def cannot_write(path: Path, error: OSError) -> DemureError:
     """Return the error for a full disk, a missing permission and similar failures."""
     return DemureError(f"cannot write: {error.strerror or error}", where=path, remedy="check space and permissions")
+
+
+TRY_AGAIN = "check permissions and the disk, then try again"
+_OF_THE_SYSTEM = {
+    getattr(errno, name)
+    for name in (
+        "EACCES",
+        "EPERM",
+        "EROFS",
+        "ENOSPC",
+        "EDQUOT",
+        "EIO",
+        "EMFILE",
+        "ENFILE",
+        "ENOMEM",
+        "ESTALE",
+        "EISDIR",
+    )
+    if hasattr(errno, name)
+}
+
+
+def remedy_of(error: BaseException, remedy: str) -> str:
+    """Return the ``remedy`` for a damaged file, unless ``error`` shows that the system could not read or write it.
+
+    What a missing permission or a full disk caused must not be begun again from nothing.
+    """
+    if isinstance(error, DemureError) and error.remedy == TRY_AGAIN:
+        return TRY_AGAIN
+    return TRY_AGAIN if isinstance(error, OSError) and error.errno in _OF_THE_SYSTEM else remedy
 
 
 def sha256_file(path: Path) -> str:
@@ -104,8 +166,13 @@ def read_json(path: Path) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise DemureError("no such file", where=path) from error
+    except RecursionError as error:
+        raise DemureError(
+            "cannot be read as JSON (too deeply nested)", where=path, remedy="the file is damaged"
+        ) from error
     except (OSError, ValueError) as error:
-        raise DemureError(f"cannot be read as JSON ({error})", where=path, remedy="the file is damaged") from error
+        remedy = remedy_of(error, "the file is damaged")
+        raise DemureError(f"cannot be read as JSON ({error})", where=path, remedy=remedy) from error
 
 
 def _umask() -> int:

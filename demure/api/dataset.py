@@ -28,7 +28,7 @@ class Dataset(folder.Dataset):
     @cached_property
     def interactions(self) -> pd.DataFrame:
         """Columns user_id, item_id, split, and timestamp (seconds since 1970) and rating if the data has them."""
-        frame: pd.DataFrame = self._table("interactions.parquet").to_pandas()
+        frame: pd.DataFrame = self.files.table("interactions.parquet").to_pandas()
         return frame
 
     @cached_property

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from demure.data.histories import Histories
 from demure.data.id_codes import IdEncoder
-from demure.data.manifest import MANIFEST, TABLES, DatasetManifest, read_manifest
+from demure.data.manifest import MANIFEST, TABLES, DatasetManifest, dataset_files, read_manifest
 from demure.data.splits import SPLIT_NAMES
 from demure.errors import DatasetError, DemureError
-from demure.files import sha256_file
+from demure.integrity import CheckedFolder
 
 if TYPE_CHECKING:
     import pandas as pd
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -46,18 +41,24 @@ class Dataset:
         if (path / "splits.json").is_file() and not (path / MANIFEST).is_file():
             folders = ", ".join(str(file.parent) for file in sorted(path.glob(f"*/{MANIFEST}")))
             raise DatasetError("holds several splits, each a dataset folder", where=path, remedy=f"name one: {folders}")
-        manifest = read_manifest(path)
-        for name in TABLES:
-            if not (path / name).is_file():
-                raise DatasetError("is missing", where=path / name, remedy="prepare the dataset again")
-            if manifest.files.get(name) != sha256_file(path / name):
-                raise DatasetError("was changed after it was made", where=path / name, remedy="prepare it again")
-        return cls(path, manifest)
+        dataset = cls(path, read_manifest(path))
+        counts = dataset.manifest.counts
+        for name, count in zip(TABLES, (counts.interactions, counts.users, counts.items), strict=True):
+            rows = dataset.files.parquet(name).metadata.num_rows
+            if rows != count:
+                problem = f"counts {count} in {name}, which has {rows} rows"
+                raise DatasetError(problem, where=path / MANIFEST, remedy="prepare it again")
+        return dataset
+
+    @property
+    def files(self) -> CheckedFolder:
+        """The tables of the folder, to be read if they are as dataset.json records them."""
+        return dataset_files(self.path, self.manifest)
 
     @cached_property
     def user_ids(self) -> np.ndarray:
         """(U,) str, as an object array."""
-        return np.array(self._table("users.parquet")["user_id"].to_pylist(), dtype=object)
+        return np.array(self.files.table("users.parquet", ["user_id"])["user_id"].to_pylist(), dtype=object)
 
     @cached_property
     def item_ids(self) -> np.ndarray:
@@ -70,7 +71,7 @@ class Dataset:
         None where an item lacks a value."""
         import pandas as pd
 
-        table = self._table("items.parquet")
+        table = self.files.table("items.parquet")
         return pd.DataFrame(
             {name: pd.Series(table[name].to_pylist(), dtype=object) for name in table.column_names},
         )
@@ -113,7 +114,8 @@ class Dataset:
 
     def modalities(self) -> list[str]:
         """Return the names of the stored features, sorted."""
-        return sorted(path.parent.name for path in (self.path / "features").glob("*/features.json"))
+        manifests = (self.path / "features").glob("*/features.json")
+        return sorted(path.parent.name for path in manifests if not path.parent.name.startswith("."))
 
     def histories(self, *splits: str) -> Histories:
         """Return the interactions of these splits, merged: ``histories("train", "valid")``.
@@ -145,7 +147,7 @@ class Dataset:
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        file = self._open_parquet("interactions.parquet")
+        file = self.files.parquet("interactions.parquet")
         n = file.metadata.num_rows
         split, times = np.empty(n, np.int8), np.empty(n) if "timestamp" in file.schema_arrow.names else None
         user_ids, lengths = pa.array(self.user_ids, pa.string()), np.zeros(self.n_users, np.int64)
@@ -180,23 +182,3 @@ class Dataset:
     def _mismatch(self, column: str) -> DatasetError:
         problem = f"column {column} does not match the other tables"
         return DatasetError(problem, where=self.path / "interactions.parquet", remedy="prepare it again")
-
-    def _open_parquet(self, name: str) -> pq.ParquetFile:
-        import pyarrow.parquet as pq
-
-        return self._read(name, pq.ParquetFile)
-
-    def _table(self, name: str) -> pa.Table:
-        import pyarrow.parquet as pq
-
-        return self._read(name, pq.read_table)
-
-    def _read(self, name: str, reader: Callable[[Path], T]) -> T:
-        import pyarrow as pa
-
-        try:
-            return reader(self.path / name)
-        except (OSError, pa.ArrowException) as error:
-            raise DatasetError(
-                f"cannot be read ({error})", where=self.path / name, remedy="prepare it again"
-            ) from error

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import yaml
 
 from demure.data.dataset import Dataset
+from demure.data.feature_manifest import read_arrays
 from demure.data.splits import SPLIT_NAMES
 from demure.errors import DataError
 from demure.files import atomic_folder, refuse_existing
@@ -131,7 +131,7 @@ _WRITERS: dict[str, Callable[[Dataset, Path, str], str]] = {
 
 
 def _interaction_columns(dataset: Dataset) -> list[str]:
-    names = pq.read_schema(dataset.path / "interactions.parquet").names
+    names = dataset.files.parquet("interactions.parquet").schema_arrow.names
     return ["user_id", "item_id", *(column for column in ("rating", "timestamp") if column in names)]
 
 
@@ -146,7 +146,7 @@ def _interaction_lines(
 
     ``codes``: column -> numbers (N,) to write instead of its ids. ``labels``: split -> text in the column ``split``.
     """
-    file = pq.ParquetFile(dataset.path / "interactions.parquet")
+    file = dataset.files.parquet("interactions.parquet")
     stored = [column for column in columns if column in file.schema_arrow.names]
     start = 0
     for batch in file.iter_batches(_BATCH, columns=[*dict.fromkeys([*stored, "split"])]):
@@ -187,8 +187,6 @@ def _one_line(value: object) -> str:
 
 
 def _write_features(dataset: Dataset, folder: Path, pattern: str) -> None:
-    from safetensors.numpy import load_file
-
     for modality in dataset.modalities():
-        arrays = load_file(str(dataset.path / "features" / modality / "features.safetensors"))
-        np.save(folder / pattern.format(modality), arrays["vectors"].astype(np.float32))
+        vectors = read_arrays(dataset.path, modality, ("vectors",))["vectors"]
+        np.save(folder / pattern.format(modality), vectors.astype(np.float32))

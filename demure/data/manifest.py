@@ -9,11 +9,17 @@ from typing import Any
 
 from demure.data.leakage import LeakCounts
 from demure.errors import DatasetError, DemureError
-from demure.files import read_json, write_json
+from demure.files import read_json, remedy_of, write_json
+from demure.integrity import CheckedFolder, check_seal, sealed
+from demure.leftovers import bring_back
+from demure.schema import SchemaError, build
 
 FORMAT_VERSION = 1
 MANIFEST = "dataset.json"
 TABLES = ("interactions.parquet", "users.parquet", "items.parquet")
+PROBLEMS = "problems.csv"
+_MOVABLE = "images_root"
+_REMEDY = "prepare it again"
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,7 @@ class DatasetManifest:
         attribute_columns: the other columns of the items, of numbers and codes.
         images_root: the folder that the column ``image`` is relative to; None without images.
         hashes: SHA-256 of the interactions, the split and the items: a run records and compares them.
-        files: SHA-256 of each of ``TABLES``.
+        files: SHA-256 of each of ``TABLES`` and of problems.csv.
         steps: cleaning and filtering in order, as ``demure.preparation.cleaning.CleaningStep`` has them.
         problems: count, action and first rows of each kind of problem in the input.
         notes: guesses and choices that were made, a sentence each.
@@ -70,7 +76,7 @@ class DatasetManifest:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of ``dataset.json``."""
-        return dataclasses.asdict(self)
+        return sealed(dataclasses.asdict(self), movable=_MOVABLE)
 
     def write(self, folder: Path) -> None:
         """Write ``dataset.json`` into a dataset folder."""
@@ -83,6 +89,8 @@ def read_manifest(folder: Path) -> DatasetManifest:
     Raises ``DatasetError`` if ``folder`` is not a dataset folder, is of another format version, or if its manifest is
     damaged.
     """
+    if not folder.exists():
+        bring_back(folder)
     if not (folder / MANIFEST).is_file():
         raise DatasetError(
             f"is not a dataset folder (no {MANIFEST})", where=folder, remedy="make one with `demure prepare`"
@@ -90,27 +98,24 @@ def read_manifest(folder: Path) -> DatasetManifest:
     try:
         content = read_json(folder / MANIFEST)
     except DemureError as error:
-        raise DatasetError(error.problem, where=error.where, remedy="prepare it again") from error
+        raise DatasetError(error.problem, where=error.where, remedy=remedy_of(error, _REMEDY)) from error
     version = content.get("format_version") if isinstance(content, dict) else None
     if version != FORMAT_VERSION:
-        raise DatasetError(
-            f"has format version {version!r}, not {FORMAT_VERSION}", where=folder, remedy="prepare it again"
-        )
-    try:
-        return _parse(content)
-    except (TypeError, KeyError, ValueError) as error:
-        raise DatasetError(
-            f"lacks or misstates an entry ({error})", where=folder / MANIFEST, remedy="prepare it again"
-        ) from error
-
-
-def _parse(content: dict[str, Any]) -> DatasetManifest:
+        raise DatasetError(f"has format version {version!r}, not {FORMAT_VERSION}", where=folder, remedy=_REMEDY)
     # Folders of early versions have neither leaks nor attributes; unknown keys are those of later versions.
-    names = [key.name for key in dataclasses.fields(DatasetManifest)]
-    values: dict[str, Any] = {"leaks": None, "attribute_columns": []}
-    values |= {name: content[name] for name in names if name in content}
-    if not isinstance(values["files"], dict):
-        raise ValueError("files")
-    values["counts"] = DatasetCounts(**values["counts"])
-    values["leaks"] = None if values["leaks"] is None else LeakCounts(**values["leaks"])
-    return DatasetManifest(**values)
+    values = {"leaks": None, "attribute_columns": [], **content}
+    try:
+        manifest = build(DatasetManifest, values)
+    except SchemaError as error:
+        raise DatasetError(f"lacks or misstates an entry ({error})", where=folder / MANIFEST, remedy=_REMEDY) from error
+    check_seal(content, folder / MANIFEST, DatasetError, _REMEDY, _MOVABLE)
+    return manifest
+
+
+def dataset_files(folder: Path, manifest: DatasetManifest | None = None) -> CheckedFolder:
+    """Return the tables of a dataset folder, to be read if they are as the manifest records them.
+
+    Raises as :func:`read_manifest`.
+    """
+    manifest = manifest or read_manifest(folder)
+    return CheckedFolder(folder, manifest.files, DatasetError, _REMEDY)

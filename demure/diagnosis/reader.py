@@ -15,19 +15,23 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from demure.data.manifest import MANIFEST as DATASET_MANIFEST
+from demure.data.manifest import DatasetManifest, dataset_files
+from demure.data.manifest import read_manifest as read_dataset_manifest
 from demure.data.titles import item_titles
 from demure.diagnosis.placebo import Placebos
-from demure.diagnosis.table import DiagnosisTable
+from demure.diagnosis.table import DiagnosisTable, check_columns
 from demure.errors import DatasetError, FeatureError, RunError
-from demure.files import read_json
 from demure.images.files import ImageFolder
-from demure.runs.manifest import RunManifest, read_manifest, recorded_dataset, verify_dataset
+from demure.integrity import CheckedFolder
+from demure.runs.folder import DIAGNOSIS, RELIANCE, SUPPORTS
+from demure.runs.manifest import RunManifest, read_manifest, recorded_dataset, run_files, verify_dataset
 from demure.suggest import nearest_names
 
 EXPORT_COLUMNS = ("user_id", "item_id", "modality", "poi_probability", "evidence", "verdict")
 NONE = "none"
+_INTERACTIONS = "interactions.parquet"
 _CATEGORY_COLUMNS = ("genres", "categories", "category", "genre")
 _SEPARATORS = ("|", ";", ",")
 _MAX_CATEGORIES = 200
@@ -51,7 +55,7 @@ class DiagnosisReader:
         """
         run = Path(run)
         manifest = read_manifest(run)
-        if not (run / "diagnosis.parquet").is_file():
+        if not run_files(run, manifest).has(DIAGNOSIS):
             raise RunError(
                 f"has no diagnosis: recipe {manifest.recipe or '?'!r} does not diagnose modalities",
                 where=run,
@@ -67,46 +71,57 @@ class DiagnosisReader:
         return run if isinstance(run, DiagnosisReader) else cls.open(run)
 
     def _check_dataset(self) -> None:
-        manifest = self.dataset / "dataset.json"
-        if not manifest.is_file():
+        if not (self.dataset / DATASET_MANIFEST).is_file():
             raise DatasetError(
                 "the dataset of this run is gone", where=self.dataset, remedy=f"prepare it again, for {self.run}"
             )
-        verify_dataset(self.run, self.manifest, read_json(manifest).get("hashes", {}), self.dataset)
+        verify_dataset(self.run, self.manifest, self.dataset_manifest.hashes, self.dataset)
+
+    @cached_property
+    def dataset_manifest(self) -> DatasetManifest:
+        """The manifest of the dataset."""
+        return read_dataset_manifest(self.dataset)
+
+    @property
+    def files(self) -> CheckedFolder:
+        """The files of the run, to be read if they are as run.json records them."""
+        return run_files(self.run, self.manifest)
+
+    @property
+    def dataset_files(self) -> CheckedFolder:
+        """The tables of the dataset, to be read if they are as dataset.json records them."""
+        return dataset_files(self.dataset, self.dataset_manifest)
 
     def diagnosis(self, columns: Sequence[str], **equal: str) -> pa.Table:
         """Return columns of diagnosis.parquet, of the rows where each column named in ``equal`` has that value."""
-        return self._read("diagnosis.parquet", columns, equal)
+        return self._read(DIAGNOSIS, columns, equal)
 
     def supports(self, **equal: str) -> pd.DataFrame:
         """Return rows of supports.parquet: the other items of the user that support a verdict, best first."""
         columns = ["user_id", "item_id", "position", "modality", "support_rank", "support_item_id", "weight"]
-        frame: pd.DataFrame = self._read("supports.parquet", columns, equal).to_pandas()
+        frame: pd.DataFrame = self._read(SUPPORTS, columns, equal).to_pandas()
         return frame.sort_values(["position", "modality", "support_rank"], kind="stable", ignore_index=True)
 
     def reliance(self, **equal: str) -> pd.DataFrame:
         """Return rows of reliance.parquet: a user's expected share of choices caused by each modality, and by none."""
-        frame: pd.DataFrame = self._read("reliance.parquet", ["user_id", "modality", "reliance"], equal).to_pandas()
+        frame: pd.DataFrame = self._read(RELIANCE, ["user_id", "modality", "reliance"], equal).to_pandas()
         return frame
 
     def _read(self, name: str, columns: Sequence[str], equal: dict[str, str]) -> pa.Table:
         conditions = [pc.field(column) == value for column, value in equal.items()]
         filters = functools.reduce(operator.and_, conditions) if conditions else None
-        try:
-            file = pq.ParquetFile(self.run / name)
-            if not file.metadata.num_rows:  # its columns may have no type to compare with
-                return file.read(columns=list(columns))
-            return pq.read_table(self.run / name, columns=list(columns), filters=filters)
-        except (OSError, pa.ArrowException) as error:
-            raise self._damaged(name, error) from error
-
-    def _damaged(self, name: str, error: Exception) -> RunError:
-        return RunError(f"cannot be read ({error})", where=self.run / name, remedy="train the run again")
+        file = self.files.parquet(name)
+        if file.metadata.num_rows:
+            table = self.files.table(name, columns, filters=filters)
+        else:  # its columns may have no type to compare with
+            table = self.files.table(name, columns)
+        check_columns(table, self.files, name)
+        return table
 
     @cached_property
     def modalities(self) -> list[str]:
         """Names of the modalities, in the order of the run."""
-        file = pq.ParquetFile(self.run / "diagnosis.parquet")
+        file = self.files.parquet(DIAGNOSIS)
         first = next(file.iter_batches(batch_size=10_000, columns=["modality"]), None)  # an interaction has all of them
         return [] if first is None else [str(name) for name in first.column("modality").unique().to_pylist()]
 
@@ -118,10 +133,7 @@ class DiagnosisReader:
     @cached_property
     def table(self) -> DiagnosisTable:
         """The whole diagnosis. Raises ``RunError`` if it is damaged or empty."""
-        try:
-            table = DiagnosisTable.read(self.run / "diagnosis.parquet")
-        except (OSError, ValueError, pa.ArrowException) as error:
-            raise self._damaged("diagnosis.parquet", error) from error
+        table = DiagnosisTable.read(self.files)
         if not len(table.user):
             raise RunError("the diagnosis is empty", where=self.run)
         return table
@@ -129,10 +141,11 @@ class DiagnosisReader:
     @cached_property
     def table_times(self) -> np.ndarray | None:
         """Seconds since 1970 of every row of ``table`` (N,), or None where the data has no timestamps."""
-        path = self.dataset / "interactions.parquet"
-        if "timestamp" not in pq.read_schema(path).names:
+        if not self.dataset_manifest.has_time:
             return None
-        interactions = pq.read_table(path, columns=["user_id", "timestamp"], filters=[("split", "==", "train")])
+        interactions = self.dataset_files.table(
+            _INTERACTIONS, ["user_id", "timestamp"], filters=pc.field("split") == "train"
+        )
         user_ids = pa.array(self.table.user_ids, pa.string())
         user = pc.fill_null(pc.index_in(interactions.column("user_id"), value_set=user_ids), -1).to_numpy()
         seconds: np.ndarray = interactions.column("timestamp").to_numpy()
@@ -140,7 +153,10 @@ class DiagnosisReader:
         order = order[user[order] >= 0]
         count = len(self.table.user)
         if len(order) != count:
-            raise DatasetError(f"has {len(order)} training interactions, {self.run} diagnosed {count}", where=path)
+            raise DatasetError(
+                f"has {len(order)} training interactions, {self.run} diagnosed {count}",
+                where=self.dataset / _INTERACTIONS,
+            )
         sorted_seconds: np.ndarray = seconds[order]
         return sorted_seconds
 
@@ -179,7 +195,7 @@ class DiagnosisReader:
 
     def pictures(self, item_ids: Sequence[str]) -> list[Path | None]:
         """Return the picture file of each item; None if it is not given, absent, or outside the folder of images."""
-        root = read_json(self.dataset / "dataset.json").get("images_root")
+        root = self.dataset_manifest.images_root
         if root is None or "image" not in self.items.columns:
             return [None] * len(item_ids)
         folder = ImageFolder(root)
@@ -196,7 +212,8 @@ class DiagnosisReader:
     @cached_property
     def items(self) -> pd.DataFrame:
         """The dataset's items table, one row per item."""
-        return pd.read_parquet(self.dataset / "items.parquet")
+        frame: pd.DataFrame = self.dataset_files.table("items.parquet").to_pandas()
+        return frame
 
     @cached_property
     def item_rows(self) -> dict[str, int]:
@@ -226,19 +243,17 @@ class DiagnosisReader:
 
     def times(self, user_id: str) -> list[float | None]:
         """Return timestamps (seconds) of a user's training interactions in time order; empty if the data has none."""
-        path = self.dataset / "interactions.parquet"
-        if "timestamp" not in pq.read_schema(path).names:
+        if not self.dataset_manifest.has_time:
             return []
-        table = pq.read_table(
-            path, columns=["timestamp"], filters=[("user_id", "==", user_id), ("split", "==", "train")]
-        )
+        own = (pc.field("user_id") == user_id) & (pc.field("split") == "train")
+        table = self.dataset_files.table(_INTERACTIONS, ["timestamp"], filters=own)
         seconds: list[float | None] = table.column("timestamp").to_pylist()
         return seconds
 
     def unknown_id(self, kind: str, name: str) -> RunError:
         """Return the error for a ``kind`` (user or item) without any diagnosed interaction."""
         file, column = f"{kind}s.parquet", f"{kind}_id"
-        ids = pq.read_table(self.dataset / file, columns=[column]).column(column).to_pylist()
+        ids = self.dataset_files.table(file, [column]).column(column).to_pylist()
         if name in set(ids):
             return RunError(f"{kind} {name!r} has no training interaction, so it has no verdicts", where=self.run)
         near = nearest_ids(name, ids)

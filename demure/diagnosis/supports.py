@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from demure.diagnosis.table import DiagnosisTable, dictionary_codes
+from demure.diagnosis.table import DiagnosisTable, check_columns, dictionary_codes
+from demure.integrity import CheckedFolder
+from demure.runs.folder import SUPPORTS
 
 MAX_SUPPORTS = 3
 _NAMES = ["user_id", "modality", "support_item_id"]
 
 
-def read_supports(path: Path, table: DiagnosisTable) -> np.ndarray:
+def read_supports(files: CheckedFolder, table: DiagnosisTable) -> np.ndarray:
     """Return (N, M, 3) int32: codes of the items with the largest shares of the density ratio of each row and modality
     of ``table``, largest first, -1 where there are fewer.
 
-    Reads one row group at a time. Raises ``OSError`` or pyarrow's errors if the file is damaged.
+    Reads one row group at a time. Raises ``RunError`` if the file was changed, ``OSError`` or pyarrow's errors if it is
+    damaged.
     """
     supports = np.full((len(table.user), len(table.modalities), MAX_SUPPORTS), -1, np.int32)
     modality_code = {name: m for m, name in enumerate(table.modalities)}
-    file = pq.ParquetFile(path, read_dictionary=_NAMES)
+    file = files.parquet(SUPPORTS, _NAMES)
     for group in range(file.num_row_groups):
         rows = file.read_row_group(group, columns=[*_NAMES, "position", "support_rank"])
+        check_columns(rows, files, SUPPORTS)
         user, m, item = (
             _code_column(rows.column(name), code_of)
             for name, code_of in zip(_NAMES, (table.user_code, modality_code, table.item_code), strict=True)

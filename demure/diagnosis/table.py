@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from demure.diagnosis.verdict import Verdict
+from demure.integrity import CheckedFolder
+from demure.runs.folder import DIAGNOSIS
 
 _NAMES = ["user_id", "item_id", "modality", "verdict"]
+_TEXTS = {*_NAMES, "support_item_id"}
+_SHARES = {"poi_probability", "reliance", "weight"}
+_WHOLE = {"position", "support_rank"}
 
 
 @dataclass(frozen=True)
@@ -35,13 +38,14 @@ class DiagnosisTable:
     poi: np.ndarray
 
     @classmethod
-    def read(cls, path: Path) -> DiagnosisTable:
+    def read(cls, files: CheckedFolder) -> DiagnosisTable:
         """Read a run's diagnosis.parquet; takes about 40 bytes of memory per interaction with two modalities.
 
-        Raises ``OSError`` or pyarrow's errors if the file is damaged.
+        Raises ``RunError`` if the file was changed or is damaged.
         """
         columns = [*_NAMES, "position", "poi_probability", "evidence"]
-        table = pq.read_table(path, columns=columns, read_dictionary=_NAMES).combine_chunks()
+        table = files.table(DIAGNOSIS, columns, read_dictionary=_NAMES).combine_chunks()
+        check_columns(table, files, DIAGNOSIS)
         codes, values = {}, {}
         for name in _NAMES:
             codes[name], values[name] = dictionary_codes(table.column(name))
@@ -56,6 +60,8 @@ class DiagnosisTable:
         def wide(column: np.ndarray) -> np.ndarray:
             return column[order].reshape(-1, M)
 
+        if len(m) % M:
+            raise files.failed(DIAGNOSIS, f"{len(m)} rows of {M} modalities")
         labels, verdict = values["verdict"], wide(codes["verdict"])
         return cls(
             modalities,
@@ -109,6 +115,27 @@ class DiagnosisTable:
         """Return only these rows (indices or mask), with the same codes."""
         arrays = (self.user, self.item, self.position, self.probability, self.evidence, self.present, self.poi)
         return DiagnosisTable(self.modalities, self.user_ids, self.item_ids, *(array[rows] for array in arrays))
+
+
+def check_columns(table: pa.Table, files: CheckedFolder, name: str) -> None:
+    """Raise the error of ``files`` if a column of ``table``, read from the file ``name``, has another type, an empty
+    cell or a share outside 0 to 1."""
+    if not table.num_rows:
+        return
+    for column in table.column_names:
+        cells, kind = table.column(column), table.schema.field(column).type
+        kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+        if column in _TEXTS:
+            fits = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+        else:
+            fits = pa.types.is_integer(kind) or (column not in _WHOLE and pa.types.is_floating(kind))
+        if not fits or cells.null_count:
+            raise files.failed(name, f"column {column} holds {kind}" if not fits else f"column {column} lacks values")
+        if column not in _TEXTS and column not in _WHOLE:
+            values = cells.to_numpy()
+            low, high = (-1e-6, 1 + 1e-6) if column in _SHARES else (-np.finfo(float).max, np.finfo(float).max)
+            if not ((values >= low) & (values <= high)).all():
+                raise files.failed(name, f"column {column} holds a value out of range")
 
 
 def _pointers(codes: np.ndarray, count: int) -> np.ndarray:

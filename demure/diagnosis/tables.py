@@ -17,9 +17,11 @@ from demure.diagnosis.modality import ModalityView, modality_view
 from demure.diagnosis.overview import Overview, overview
 from demure.diagnosis.reader import EXPORT_COLUMNS, DiagnosisReader
 from demure.diagnosis.segments import KINDS, Segments, segments
+from demure.diagnosis.table import check_columns
 from demure.diagnosis.user import UserView, user_view
 from demure.errors import DemureError
 from demure.files import atomic_file
+from demure.runs.folder import DIAGNOSIS
 
 __all__ = [
     "KINDS",
@@ -65,8 +67,10 @@ def export(run: Path | str, out: Path | str) -> Export:
     reader = DiagnosisReader.open(run)
     rows = 0
     with atomic_file(out) as part, pq.ParquetWriter(part, _EXPORT_SCHEMA) as writer:
-        for batch in pq.ParquetFile(reader.run / "diagnosis.parquet").iter_batches(columns=list(EXPORT_COLUMNS)):
-            table = pa.Table.from_batches([batch]).select(list(EXPORT_COLUMNS)).cast(_EXPORT_SCHEMA)
+        for batch in reader.files.parquet(DIAGNOSIS).iter_batches(columns=list(EXPORT_COLUMNS)):
+            table = pa.Table.from_batches([batch]).select(list(EXPORT_COLUMNS))
+            check_columns(table, reader.files, DIAGNOSIS)
+            table = table.cast(_EXPORT_SCHEMA)
             writer.write_table(table)
             rows += table.num_rows
     return Export(str(run), str(out), rows)

@@ -23,6 +23,7 @@ from demure.errors import ExtractorError, NothingUsable
 from demure.extraction.encoding import ExecutionOptions, encode_modality
 from demure.extraction.inputs import EncodingTask, Inputs
 from demure.extraction.loading import load_encoder, resolve_encoder
+from demure.extraction.shards import extraction_lock
 from demure.extraction.sources import (
     EncoderNames,
     Request,
@@ -129,6 +130,19 @@ def extract_items(
         options: see ``ExtractOptions``.
         listener: receives progress.
     """
+    with extraction_lock(folder):
+        return _extract_items(folder, items, text_columns, images_root, encoders, options, listener)
+
+
+def _extract_items(
+    folder: Path,
+    items: pd.DataFrame,
+    text_columns: Sequence[str],
+    images_root: Path | None,
+    encoders: Mapping[str, EncoderNames],
+    options: ExtractOptions,
+    listener: Listener,
+) -> ExtractReport:
     ranks = process_ranks()
     if ranks.world > 1 and not options.resume:
         raise ExtractorError(

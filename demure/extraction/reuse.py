@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from demure.data.feature_manifest import VECTORS, feature_files, read_arrays
 from demure.errors import DemureError
 from demure.extraction.hashing import match_hashes
 from demure.extraction.inputs import EncodingTask, InputProblem, Inputs
@@ -54,6 +55,8 @@ def find_reusable(task: EncodingTask, vector_hash: str, folder: ShardFolder) -> 
     location = np.full((len(keys), 2), -1, dtype=np.int64)
     rows, shards = None, folder.reusable_shards()
     finished = _finished(task.folder, task.name, vector_hash)
+    if finished is None:
+        finished = _finished(task.folder, f"{store.EARLIER}{task.name}", vector_hash)
     if finished is not None:
         rows, row_keys, present = finished
         row = match_hashes(keys, row_keys)
@@ -70,17 +73,13 @@ def find_reusable(task: EncodingTask, vector_hash: str, folder: ShardFolder) -> 
 
 def _finished(folder: Path, name: str, vector_hash: str) -> tuple[RowReader, np.ndarray, np.ndarray] | None:
     """Return the reader, input hashes and presence of the stored features, if the same encoder made them."""
-    from safetensors import SafetensorError, safe_open
-
-    file = Path(folder) / "features" / name / store.VECTORS
     try:
-        manifest = store.read_manifest(folder, name)
-        if manifest.provenance.get("maker") != vector_hash or not store.intact(folder, name):
+        if store.read_manifest(folder, name).provenance.get("maker") != vector_hash:
             return None
-        with safe_open(str(file), framework="numpy") as arrays:
-            keys, present = arrays.get_tensor("inputs"), arrays.get_tensor("present").astype(bool)
-        return RowReader(file, "vectors"), keys, present
-    except (DemureError, SafetensorError, OSError, KeyError, ValueError):
+        arrays = read_arrays(folder, name, ("inputs", "present"))
+        rows = RowReader(feature_files(folder, name).file(VECTORS), "vectors")
+        return None if "inputs" not in arrays else (rows, arrays["inputs"], arrays["present"])
+    except (DemureError, OSError, KeyError, ValueError):
         return None
 
 

@@ -19,12 +19,10 @@ from typing import NamedTuple
 import numpy as np
 
 from demure.errors import DemureError
+from demure.features.store import EARLIER, EXTRACTION_LOCK
 from demure.files import atomic_file, cannot_write, read_json, write_json
-
-try:
-    import fcntl
-except ImportError:  # Windows: one process at a time
-    fcntl = None  # type: ignore[assignment]
+from demure.leftovers import sweep
+from demure.locks import hold, holder
 
 _MANIFEST = "work.json"
 
@@ -90,23 +88,11 @@ class ShardFolder:
     @contextlib.contextmanager
     def lock(self, name: str, *, wait: bool = False) -> Iterator[bool]:
         """Hold lock ``name`` while the block runs; yield False if another process holds it or the folder is deleted."""
-        if fcntl is None:
-            yield True
-            return
         try:
-            handle = open(self.folder / f"{name}.lock", "w")  # noqa: SIM115
-        except FileNotFoundError:
-            yield False
-            return
-        except OSError as error:
+            with hold(self.folder / f"{name}.lock", wait=wait) as held:
+                yield held
+        except PermissionError as error:
             raise cannot_write(self.folder, error) from error
-        with handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-                return
-            yield True
 
     def reusable_shards(self) -> list[Path]:
         """Return the shards that the same encoder made for other inputs."""
@@ -164,13 +150,23 @@ def read_shard(path: Path) -> Shard | None:
         return None
 
 
+@contextlib.contextmanager
+def extraction_lock(dataset_path: Path) -> Iterator[None]:
+    """Hold off a `demure prepare --overwrite` of the dataset folder while the block runs; other extractions may run."""
+    file = (Path(dataset_path) / "features").resolve() / EXTRACTION_LOCK
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # without permission to write there, nothing can be overwritten either
+            file.parent.mkdir(parents=True, exist_ok=True)
+            sweep(file.parent)
+            if not stack.enter_context(hold(file, shared=True)):
+                raise DemureError(f"is being prepared by {holder(file)}", where=dataset_path, remedy="wait for its end")
+        yield
+
+
 def delete_shards(dataset_path: Path, name: str) -> None:
-    """Delete all shards of a modality, and the remains of a process that was killed while it renamed folders."""
+    """Delete all shards of a modality, and the features of earlier items, of which the finished ones hold a part."""
     folder = _folder(dataset_path, name)
-    remains = [path for path in folder.parent.glob(f".{name}.*") if path.suffix in {".part", ".old"}]
-    # Of modality "a", not of a modality "a.b": mkdtemp's middle part has no dot.
-    remains = [path for path in remains if "." not in path.stem.removeprefix(f".{name}.")]
-    for path in (folder, *remains):
+    for path in (folder, folder.parent / f"{EARLIER}{name}"):
         shutil.rmtree(path, ignore_errors=True)
 
 

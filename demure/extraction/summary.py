@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from demure.data.feature_manifest import FeatureManifest
 from demure.extraction.assemble import PROBLEMS
 from demure.extraction.encoding import EncodingResult
 from demure.features import store
-from demure.features.manifest import FeatureManifest
 
 
 @dataclass(frozen=True)

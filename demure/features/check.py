@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from demure.data.feature_manifest import read_arrays
 from demure.data.titles import item_titles
 from demure.errors import FeatureError
 from demure.features import store
@@ -151,12 +152,10 @@ def _effective_dim(centred: np.ndarray) -> float:
 
 def _same_input(path: Path, name: str, items: np.ndarray) -> int | None:
     """Return how many of the ``items`` share their input with another of them; None if inputs were not recorded."""
-    from safetensors import safe_open
-
-    with safe_open(str(path / "features" / name / "features.safetensors"), framework="numpy") as file:
-        if "inputs" not in file.keys():  # noqa: SIM118
-            return None
-        inputs = file.get_tensor("inputs")[items]
+    inputs = read_arrays(path, name, ("inputs",)).get("inputs")
+    if inputs is None:
+        return None
+    inputs = inputs[items]
     if not len(items):
         return 0
     _, group, sizes = np.unique(inputs, axis=0, return_inverse=True, return_counts=True)

@@ -18,13 +18,26 @@ from typing import Any
 import numpy as np
 
 from demure import __version__
-from demure.errors import FeatureError
+from demure.data.feature_manifest import (
+    FORMAT_VERSION,
+    MANIFEST,
+    VECTORS,
+    FeatureManifest,
+    feature_files,
+    manifest_path,
+    parse_manifest,
+    read_arrays,
+)
+from demure.data.manifest import MANIFEST as DATASET_MANIFEST
+from demure.data.manifest import dataset_files
+from demure.errors import DemureError, FeatureError
 from demure.features import rows
-from demure.features.manifest import FORMAT_VERSION, MANIFEST, FeatureManifest, manifest_path, parse_manifest
 from demure.files import atomic_folder, sha256_bytes, sha256_file, write_json
+from demure.integrity import CheckedFolder
 
 RESERVED = {"none", "history"}
-VECTORS = "features.safetensors"
+EARLIER = ".earlier-"  # before the name: features of earlier items, which only `demure extract` reads
+EXTRACTION_LOCK = ".extraction.lock"
 
 
 @dataclass(frozen=True)
@@ -72,15 +85,16 @@ def names(dataset_path: Path) -> list[str]:
 
 def item_ids(dataset_path: Path) -> np.ndarray:
     """Return the item ids, (I,) str, of the dataset folder's ``items.parquet``."""
-    import pandas as pd
-
-    path = Path(dataset_path) / "items.parquet"
+    path, remedy = Path(dataset_path), "give a prepared dataset folder"
+    if (path / DATASET_MANIFEST).is_file():
+        files = dataset_files(path)
+    else:  # a folder in the making
+        files = CheckedFolder(path, None, FeatureError, remedy)
     try:
-        return pd.read_parquet(path, columns=["item_id"])["item_id"].astype(str).to_numpy(dtype=object)
-    except (OSError, ValueError, KeyError) as error:
-        raise FeatureError(
-            f"the items cannot be read ({type(error).__name__})", where=path, remedy="give a prepared dataset folder"
-        ) from error
+        ids = files.table("items.parquet", ["item_id"]).column("item_id").to_pylist()
+    except DemureError as error:
+        raise FeatureError(f"the items cannot be used: {error}", remedy=remedy) from error
+    return np.array([str(item_id) for item_id in ids], dtype=object)
 
 
 def ids_hash(ids: Iterable[str]) -> str:
@@ -143,6 +157,7 @@ def save_blocks(
         rows.write_rows(file, "vectors", (len(ids), header.dim), dtype, blocks, others)
         for name, content in (extra_files or {}).items():
             (part / name).write_text(content, encoding="utf-8")
+        extra_hashes = {name: sha256_file(part / name) for name in extra_files or {}}
         present = int(header.present.sum())
         manifest = FeatureManifest(
             format_version=FORMAT_VERSION,
@@ -156,6 +171,7 @@ def save_blocks(
             item_ids_sha256=ids_hash(ids),
             features_sha256=sha256_file(file),
             provenance=provenance,
+            files=extra_hashes,
         )
         write_json(part / MANIFEST, manifest.to_dict())
     return folder
@@ -179,14 +195,16 @@ def read_manifest(dataset_path: Path, name: str) -> FeatureManifest:
 
 def intact(dataset_path: Path, name: str) -> bool:
     """Return whether the stored vectors are the bytes whose hash is in the manifest."""
-    file = Path(dataset_path) / "features" / name / VECTORS
-    return file.is_file() and sha256_file(file) == read_manifest(dataset_path, name).features_sha256
+    files = feature_files(dataset_path, name)
+    try:
+        files.file(VECTORS)
+    except FeatureError:
+        return False
+    return True
 
 
 def load(dataset_path: Path, name: str) -> Features:
-    """Read one modality. Raises ``FeatureError`` if it is absent, damaged, or made for other items."""
-    from safetensors import SafetensorError, safe_open
-
+    """Read one modality. Raises ``FeatureError`` if it is absent, changed, damaged, or made for other items."""
     manifest = read_manifest(dataset_path, name)
     file = Path(dataset_path) / "features" / name / VECTORS
     ids = item_ids(dataset_path)
@@ -196,12 +214,7 @@ def load(dataset_path: Path, name: str) -> Features:
             where=file,
             remedy="extract or import them again",
         )
-    try:
-        with safe_open(str(file), framework="numpy") as arrays:
-            vectors = arrays.get_tensor("vectors").astype(np.float32)
-            present = arrays.get_tensor("present").astype(bool)
-    except (OSError, KeyError, SafetensorError) as error:
-        raise FeatureError(f"damaged ({error})", where=file, remedy="extract or import them again") from error
-    if len(vectors) != len(ids) or present.shape != (len(ids),):
-        raise FeatureError(f"{len(vectors)} rows for {len(ids)} items", where=file, remedy="extract them again")
-    return Features(name, vectors, present, manifest.provenance)
+    if manifest.items != len(ids):
+        raise FeatureError(f"{manifest.items} rows for {len(ids)} items", where=file, remedy="extract them again")
+    arrays = read_arrays(dataset_path, name)
+    return Features(name, arrays["vectors"].astype(np.float32), arrays["present"], manifest.provenance)

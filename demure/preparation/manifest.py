@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import demure
-from demure.data.manifest import FORMAT_VERSION, TABLES, DatasetCounts, DatasetManifest
+from demure.data.manifest import FORMAT_VERSION, PROBLEMS, TABLES, DatasetCounts, DatasetManifest
 from demure.files import sha256_bytes, sha256_file
 from demure.preparation.interactions import Interactions
 from demure.preparation.items import Items
@@ -48,7 +48,7 @@ def build_manifest(
     inputs: dict[str, dict[str, str]],
     notes: list[str],
 ) -> DatasetManifest:
-    """Return the manifest of ``interactions`` with their ``split``, whose tables are in ``folder`` already."""
+    """Return the manifest of ``interactions`` with their ``split``, whose other files are in ``folder`` already."""
     root = report.images_root
     user_core, item_core = options.cores
     return DatasetManifest(
@@ -96,7 +96,7 @@ def build_manifest(
         attribute_columns=list(items.attributes),
         images_root=None if root is None else str(root),
         hashes=identity(interactions, items),
-        files={name: sha256_file(folder / name) for name in TABLES},
+        files={name: sha256_file(folder / name) for name in (*TABLES, PROBLEMS)},
         steps=[vars(step) for step in report.steps],
         problems={kind: problem.to_dict() for kind, problem in report.problems.items()},
         notes=notes,

@@ -10,8 +10,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from demure.data.manifest import PROBLEMS
 from demure.errors import DataError
+from demure.features import store
 from demure.files import atomic_folder, write_json
+from demure.leftovers import folder_lock
+from demure.locks import hold_folder
+from demure.preparation.carry_over import carry_over, plan_features
 from demure.preparation.cleaning import clean_interactions
 from demure.preparation.content_presence import without_content
 from demure.preparation.filters import apply_filters
@@ -26,7 +31,7 @@ from demure.preparation.reading.raw_table import RawTable
 from demure.preparation.report import PreparedReport
 from demure.preparation.split import PreparedSplit, make_splits
 from demure.preparation.write import write_tables
-from demure.progress import Listener, Progress, silent
+from demure.progress import Listener, Notice, Progress, silent
 
 __all__ = ["PrepareOptions", "PreparedReport", "prepare"]
 
@@ -42,6 +47,13 @@ def prepare(options: PrepareOptions, listener: Listener = silent, finish: Finish
     behind.
     """
     check_options(options)
+    if options.dry_run:
+        return _prepare(options, listener, finish)
+    with hold_folder(folder_lock(options.out), options.out, "prepared"):
+        return _prepare(options, listener, finish)
+
+
+def _prepare(options: PrepareOptions, listener: Listener, finish: Finish | None) -> PreparedReport:
     findings = Findings()
     listener(Progress("read", 0, _STAGES))
     raw, format = read_raw(options.interactions, options.format, findings, options.selection())
@@ -88,7 +100,7 @@ def prepare(options: PrepareOptions, listener: Listener = silent, finish: Finish
     listener(Progress("write", 4, _STAGES, {"rows": len(interactions)}))
     if not options.dry_run:
         inputs = hash_inputs(options, files, report.feature_files)
-        _write(options, interactions, items, splits, report, findings, inputs, finish)
+        _write(options, interactions, items, splits, report, findings, inputs, finish, listener)
     listener(Progress("write", _STAGES, _STAGES, {"rows": len(interactions)}))
     return report
 
@@ -102,8 +114,13 @@ def _write(
     findings: Findings,
     inputs: dict[str, dict[str, str]],
     finish: Finish | None,
+    listener: Listener,
 ) -> None:
-    with atomic_folder(options.out, overwrite=options.overwrite) as out:
+    lock = options.out / "features" / store.EXTRACTION_LOCK
+    with (
+        hold_folder(lock, options.out, "extracted"),
+        atomic_folder(options.out, overwrite=options.overwrite) as out,
+    ):
         folders = [out / path.relative_to(options.out) for path in report.folders.values()]
         if len(splits) > 1:
             (out / "features").mkdir()
@@ -113,12 +130,17 @@ def _write(
                 (folder / "features").symlink_to(Path("..") / "features")
             of_split = replace(interactions, split=split.codes)
             write_tables(folder, of_split, items)
-            findings.write(folder / "problems.csv")
+            findings.write(folder / PROBLEMS)
             notes = [*findings.notes, *split.notes]
             build_manifest(folder, options, report, split, of_split, items, inputs, notes).write(folder)
         if len(splits) > 1:
             leaks = {split.name: split.leaks.to_dict() for split in splits}
             write_json(out / "splits.json", {"format_version": 1, "splits": leaks})
+        carried = plan_features(options.out, folders[0], set(report.feature_files))
+        carry_over(carried, options.out, out)
+        report.notes.extend(carried.notes())
+        for loss in carried.losses():  # before anything is deleted
+            listener(Notice("write", 4, _STAGES, text=loss))
         if finish is not None:
             finish(folders[0], report)
 

@@ -57,7 +57,7 @@ def _override(values: dict[str, Any], override: str, note: Note) -> None:
             raise RecipeError(f"{parent!r} holds no keys", where=f"--set {key}", remedy="see `demure recipes show`")
     try:
         section[last] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise RecipeError(f"{text!r} cannot be read", where=f"--set {key}", remedy="quote it") from error
 
 
@@ -88,7 +88,9 @@ def _read(recipe: str, note: Note, ancestors: tuple[str, ...], where: object = "
         raise RecipeError(f"no recipe {recipe!r}", where=where, remedy=near_names(recipe, shipped_names()))
     try:
         values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except RecursionError as error:
+        raise RecipeError("is not a recipe (too deeply nested)", where=recipe) from error
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2020-13-45
         raise RecipeError(f"is not YAML ({error})", where=recipe) from error
     if not isinstance(values, dict):
         raise RecipeError("holds no keys", where=recipe, remedy="`demure recipes copy default FILE` writes a start")

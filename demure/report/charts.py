@@ -17,6 +17,8 @@ import plotly.graph_objects as go
 from demure.diagnosis.placebo import CANNOT_TELL
 from demure.diagnosis.segments import COUNT_COLUMNS
 from demure.diagnosis.verdict import Verdict
+from demure.runs.folder import METRICS
+from demure.runs.manifest import read_manifest, run_files
 
 VERDICT_COLOURS: dict[str, str] = {
     Verdict.POI: "#1a9c6b",
@@ -144,7 +146,7 @@ def calibration(curve: pd.DataFrame, modalities: Sequence[str]) -> dict[str, Any
 def epochs(runs: Mapping[str, Path]) -> list[tuple[str, dict[str, Any], pd.DataFrame]]:
     """Return title, chart and numbers of the losses, and of the metrics, per epoch in the metrics.jsonl of ``runs``
     (name -> folder); empty without such files."""
-    rows = {name: _rows(path / "metrics.jsonl") for name, path in runs.items()}
+    rows = {name: _rows(path) for name, path in runs.items()}
     names = list(dict.fromkeys(name for epochs in rows.values() for row in epochs for name in row if name != "epoch"))
     groups = {
         "Likelihood and loss per epoch": [name for name in names if _is_loss(name)],
@@ -153,10 +155,14 @@ def epochs(runs: Mapping[str, Path]) -> list[tuple[str, dict[str, Any], pd.DataF
     return [(title, *_lines(rows, selected)) for title, selected in groups.items() if selected]
 
 
-def _rows(path: Path) -> list[dict[str, float]]:
-    if not path.is_file():
+def _rows(run: Path) -> list[dict[str, float]]:
+    files = run_files(run, read_manifest(run))
+    if not files.has(METRICS):
         return []
-    return [_flat(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    try:
+        return [_flat(json.loads(line)) for line in files.text(METRICS).splitlines() if line.strip()]
+    except (AttributeError, RecursionError, ValueError) as error:
+        raise files.failed(METRICS, error) from error
 
 
 def _is_loss(name: str) -> bool:

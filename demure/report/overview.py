@@ -19,6 +19,7 @@ from demure.errors import DemureError
 from demure.progress import Listener, silent
 from demure.report import charts
 from demure.report.comparing import ComparedRuns, compare_with
+from demure.runs.folder import RECIPE
 
 _FLAGGED = 24
 _RUN_KEYS = ("recipe", "model", "seed", "device", "epochs", "best_epoch", "demure_version")
@@ -139,11 +140,11 @@ def _histogram(reader: DiagnosisReader) -> dict[str, np.ndarray]:
 def _facts(reader: DiagnosisReader) -> list[tuple[str, list[tuple[str, str]]]]:
     """Return how the run was made, as headed lists of names and values; absent keys are left out."""
     run = reader.manifest.to_dict()
-    dataset = json.loads((reader.dataset / "dataset.json").read_text(encoding="utf-8"))
+    dataset = reader.dataset_manifest
     sections = [
         ("Run", _pairs({key: run.get(key) for key in _RUN_KEYS})),
         ("Validation", _pairs(run.get("valid"))),
-        ("Dataset", [("path", str(reader.dataset)), *_pairs(dataset.get("counts"))]),
+        ("Dataset", [("path", str(reader.dataset)), *_pairs(dataset.counts.to_dict())]),
         ("Hashes (SHA-256)", _pairs(run["dataset"].get("identity"))),
     ]
     for name, features in (run.get("features") or {}).items():
@@ -166,10 +167,10 @@ def _value(value: Any) -> str:
 
 
 def _files(reader: DiagnosisReader) -> list[tuple[str, str]]:
-    recipe = reader.run / "recipe.yaml"
+    dataset = reader.dataset_manifest.to_dict()
     files = [
         ("The run (run.json)", json.dumps(reader.manifest.to_dict(), indent=2, ensure_ascii=False)),
-        ("Its recipe (recipe.yaml)", recipe.read_text(encoding="utf-8") if recipe.is_file() else ""),
-        ("Its dataset (dataset.json)", (reader.dataset / "dataset.json").read_text(encoding="utf-8")),
+        ("Its recipe (recipe.yaml)", reader.files.text(RECIPE) if reader.files.has(RECIPE) else ""),
+        ("Its dataset (dataset.json)", json.dumps(dataset, indent=2, ensure_ascii=False)),
     ]
     return [(title, text) for title, text in files if text]

@@ -27,7 +27,7 @@ from demure.diagnosis.similar_items import SimilarItem, similar_items
 from demure.diagnosis.supports import read_supports
 from demure.diagnosis.uncertainty import share_intervals
 from demure.diagnosis.verdict import ModalityVerdict, Support, Verdict, verdict_labels
-from demure.errors import RunError
+from demure.runs.folder import SUPPORTS
 
 SECONDS_PER_DAY = 86_400
 _SNIPPET = 160  # characters
@@ -155,11 +155,11 @@ class PayloadBuilder:
     @cached_property
     def supports(self) -> np.ndarray:
         """(N, M, 3) as :func:`read_supports` returns them. Raises ``RunError`` if the file is damaged."""
-        path = self.reader.run / "supports.parquet"
+        files = self.reader.files
         try:
-            return read_supports(path, self.table)
+            return read_supports(files, self.table)
         except (OSError, pa.ArrowException) as error:
-            raise RunError(f"cannot be read ({error})", where=path, remedy="train the run again") from error
+            raise files.failed(SUPPORTS, error) from error
 
     def body(self, code: int, items: ItemRegistry) -> UserBody:
         """Return the details of a user without recommendations; adds the items of the history to ``items``."""

@@ -118,10 +118,11 @@ def evaluate_runs(
     names, cuts = check_slicings(by), check_ks(ks)
     if per_user is not None and per_user.suffix != ".parquet":
         raise DemureError("metrics per user go to a Parquet file", where=per_user, remedy="end its name in .parquet")
-    methods = group_replicates(read_manifests(runs))
+    manifests = read_manifests(runs)
+    methods = group_replicates(manifests)
     source = reliance = None
     if "reliance" in names or per_user is not None:
-        source, reliance = read_reliance(runs)
+        source, reliance = read_reliance(manifests)
     if "reliance" in by and reliance is None:
         remedy = "add a run that says what users rely on"
         raise DemureError("none of the runs has a diagnosis", where="--by reliance", remedy=remedy)

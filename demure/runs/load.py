@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-from safetensors.torch import load_file
 from torch import Tensor
 
 from demure.baselines.build import build_learned, build_task
@@ -24,6 +23,8 @@ from demure.data.splits import EARLIER
 from demure.errors import RunError
 from demure.evaluation.ranking import Scorer
 from demure.evaluation.top_k import top_k
+from demure.features import store
+from demure.integrity import CheckedFolder, all_finite
 from demure.model.content_items import ContentItemModel, ContentItemParameters, from_tensors
 from demure.model.denoiser import Denoiser
 from demure.model.fusion import HISTORY, FusionWeights
@@ -33,7 +34,7 @@ from demure.model.recommender import Recommender
 from demure.recipe.load import load_recipe
 from demure.recipe.schema import Recipe
 from demure.runs.folder import MANIFEST, NEAREST_ITEMS, RECIPE, WEIGHTS
-from demure.runs.manifest import RunManifest, read_manifest, recorded_dataset, verify_dataset
+from demure.runs.manifest import RunManifest, read_manifest, recorded_dataset, run_files, verify_dataset
 from demure.suggest import nearest_names
 
 if TYPE_CHECKING:
@@ -161,15 +162,20 @@ def load_run(path: Path, device: str = "cpu") -> LoadedRun:
     manifest = read_manifest(path)
     dataset = Dataset.load(Path(recorded_dataset(path, manifest).path))
     verify_dataset(path, manifest, dataset.identity, dataset.path)
-    recipe = load_recipe(path / RECIPE)
+    files = run_files(path, manifest)
+    recipe = load_recipe(files.file(RECIPE))
     if recipe.model in BASELINES:
         return LoadedRun(path, manifest, recipe, dataset, None)
-    tensors = _load_tensors(path / WEIGHTS)
+    tensors = _load_tensors(files, WEIGHTS)
     if recipe.model in LEARNED:
         options = learned_options(recipe.model, recipe.baseline)
         task = build_task(dataset, recipe.model, tuple(manifest.modalities))
+        _verify_features(path, manifest, dataset, list(task.content))
         learned = build_learned(recipe.model, options, task, seed=0, device=pick_device(device))
-        learned.load_state_dict(tensors)
+        try:
+            learned.load_state_dict(tensors)
+        except RuntimeError as error:
+            raise _other_weights(path) from error
         return LoadedRun(path, manifest, recipe, dataset, None, learned)
     recommender = _build_recommender(path, manifest, recipe, dataset, tensors, device)
     return LoadedRun(path, manifest, recipe, dataset, recommender)
@@ -180,8 +186,15 @@ def _build_recommender(
 ) -> Recommender:
     try:
         denoiser = Denoiser.from_tensors(tensors, manifest.modalities, recipe.denoiser, ordered=manifest.ordered)
-    except (KeyError, RuntimeError) as error:  # weights of an earlier demure, or of another recipe
-        raise RunError("holds other weights", where=path / WEIGHTS, remedy="train the run again") from error
+    except (
+        IndexError,
+        KeyError,
+        RuntimeError,
+        ZeroDivisionError,
+    ) as error:  # weights of an earlier demure, or of another recipe
+        raise _other_weights(path) from error
+    if not manifest.modalities or len(denoiser.popularity_I) != dataset.n_items:
+        raise _other_weights(path)
     denoiser.to(pick_device(device)).eval()
     train = dataset.histories("train")
     counts_I = train.count_items(dataset.n_items)
@@ -201,18 +214,42 @@ def _load_content_items(path: Path, manifest: RunManifest, counts_I: np.ndarray)
         return None
     parameters = _parameters(ContentItemParameters, path, "content_items", manifest.content_items)
     try:
-        nearest = from_tensors(_load_tensors(path / NEAREST_ITEMS), manifest.modalities)
+        tensors = _load_tensors(run_files(path, manifest), NEAREST_ITEMS)
+        nearest = from_tensors(tensors, manifest.modalities)
     except KeyError as error:
         raise RunError(f"does not hold {error}", where=path / NEAREST_ITEMS, remedy="train the run again") from error
+    for neighbors in nearest.values():
+        items = neighbors.items_IN
+        if items.shape != neighbors.cosine_IN.shape or items.ndim != 2 or len(items) != len(counts_I):
+            raise RunError("is of other items", where=path / NEAREST_ITEMS, remedy="train the run again")
+        if items.size and not (items.min() >= 0 and items.max() < len(counts_I)):
+            raise RunError("names an item that there is not", where=path / NEAREST_ITEMS, remedy="train the run again")
     return ContentItemModel(nearest, counts_I, parameters)
 
 
-def _load_tensors(path: Path) -> dict[str, Tensor]:
-    """Raise ``RunError`` if the file is missing or damaged."""
-    try:
-        return load_file(path)
-    except Exception as error:  # safetensors raises a kind of its own, which is not a ValueError
-        raise RunError(f"cannot be read ({error})", where=path, remedy="train the run again") from error
+def _load_tensors(files: CheckedFolder, name: str) -> dict[str, Tensor]:
+    """Raise ``RunError`` if the file is missing, changed or damaged, or holds a value that is not finite."""
+    tensors: dict[str, Tensor] = files.tensors(name, framework="pt")
+    broken = next((key for key, tensor in tensors.items() if not all_finite(tensor)), None)
+    if broken is not None:
+        raise files.failed(name, f"{broken} holds a value that is not finite")
+    return tensors
+
+
+def _verify_features(path: Path, manifest: RunManifest, dataset: Dataset, names: Sequence[str]) -> None:
+    """Raise ``RunError`` if the features of a baseline that reads them again are not the ones it was trained on."""
+    for name in names:
+        recorded = (manifest.features or {}).get(name, {}).get("features_sha256")
+        if recorded is not None and recorded != store.read_manifest(dataset.path, name).features_sha256:
+            raise RunError(
+                f"was trained on other features {name!r} than the dataset now has",
+                where=path,
+                remedy="train again, or extract the features as they were",
+            )
+
+
+def _other_weights(path: Path) -> RunError:
+    return RunError("holds other weights", where=path / WEIGHTS, remedy="train the run again")
 
 
 def _parameters(kind: Callable[..., P], path: Path, key: str, numbers: dict[str, float] | None) -> P:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from demure import __version__
-from demure.errors import DatasetError, RunError
-from demure.files import read_json, write_json
-from demure.runs.folder import CHECKPOINT, MANIFEST
+from demure.errors import DatasetError, DemureError, RunError
+from demure.files import read_json, remedy_of, sha256_file, write_json
+from demure.integrity import SEAL, CheckedFolder, check_seal, sealed
+from demure.runs.folder import CHECKPOINT, FILES, MANIFEST
+from demure.schema import SchemaError, build
 
 FORMAT_VERSION = 1
+_MOVABLE = "dataset.path"
+_REMEDY = "train the run again"
 _PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "pandas")
 
 
@@ -45,7 +49,8 @@ class RunManifest:
     its features. ``causes``: cause -> mean share of the choices. ``placebo``: modality -> the fields of
     ``training.placebo.Placebo``. ``pool``: the fusion weights; ``walk``: the parameters of the item-item model;
     ``content_items``: those of the content-based one, if validation gives it a share.
-    ``environment``: package -> version. ``extra``: further keys of the file.
+    ``files``: name -> SHA-256 of the files of the run; None for a run of an early version. ``environment``: package ->
+    version. ``extra``: further keys of the file.
     """
 
     recipe: str = ""
@@ -64,21 +69,20 @@ class RunManifest:
     pool: dict[str, float] | None = None
     walk: dict[str, float] | None = None
     content_items: dict[str, float] | None = None
+    files: dict[str, str] | None = None
     environment: dict[str, str] = field(default_factory=read_environment)
     demure_version: str = __version__
     extra: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RunManifest:
-        """Return the manifest with the keys of run.json. Raises ``TypeError`` or ``KeyError`` for a dataset of another
-        form."""
+        """Return the manifest with the keys of run.json. Raises ``SchemaError`` for a value of another type."""
         names = {own.name for own in fields(cls)} - {"extra"}
-        own = {"environment": {}, "demure_version": ""} | {key: values[key] for key in values if key in names}
-        if "dataset" in own:
-            dataset = own["dataset"]
-            own["dataset"] = DatasetReference(str(dataset["path"]), dict(dataset.get("identity") or {}))
-        extra = {key: value for key, value in values.items() if key not in names and key != "format_version"}
-        return cls(**own, extra=extra)
+        own = {"environment": {}, "demure_version": "", **{key: values[key] for key in values if key in names}}
+        if values.get("dataset", {}) is None:
+            raise SchemaError("dataset is null, not an object")
+        extra = {key: values[key] for key in values if key not in names and key not in ("format_version", SEAL)}
+        return replace(build(cls, own, skip=("extra",)), extra=extra)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the keys of run.json, in the order of the file."""
@@ -86,13 +90,14 @@ class RunManifest:
         values = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         if self.dataset is not None:
             values["dataset"] = {"path": self.dataset.path, "identity": self.dataset.identity}
-        return {
+        content = {
             "format_version": FORMAT_VERSION,
             "demure_version": self.demure_version,
             **values,
             "environment": self.environment,
             **self.extra,
         }
+        return sealed(content, movable=_MOVABLE)
 
     def write(self, run: Path) -> None:
         """Write run.json into the run folder ``run``."""
@@ -106,13 +111,30 @@ def read_manifest(run: Path) -> RunManifest:
         if (run / CHECKPOINT).is_file():
             raise RunError("the training has not finished", where=run, remedy="go on with `demure train ... --resume`")
         raise RunError("is not a run folder (no run.json)", where=run, remedy="make one with `demure train`")
-    values = read_json(path)
+    try:
+        values = read_json(path)
+    except DemureError as error:
+        raise RunError(error.problem, where=path, remedy=remedy_of(error, _REMEDY)) from error
     if not isinstance(values, dict) or values.get("format_version") != FORMAT_VERSION:
         raise RunError("has another format version", where=path, remedy="train again with this demure")
     try:
-        return RunManifest.from_dict(values)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise _no_dataset(run) from error
+        manifest = RunManifest.from_dict(values)
+    except SchemaError as error:
+        if str(error).startswith("dataset"):
+            raise _no_dataset(run) from error
+        raise RunError(f"lacks or misstates an entry ({error})", where=path, remedy=_REMEDY) from error
+    check_seal(values, path, RunError, _REMEDY, _MOVABLE)
+    return manifest
+
+
+def hash_files(run: Path) -> dict[str, str]:
+    """Return name -> SHA-256 of the files of a run whose training has just ended."""
+    return {name: sha256_file(run / name) for name in FILES if (run / name).is_file()}
+
+
+def run_files(run: Path, manifest: RunManifest) -> CheckedFolder:
+    """Return the files of a run, to be read if they are as run.json records them."""
+    return CheckedFolder(run, manifest.files, RunError, _REMEDY)
 
 
 def recorded_dataset(run: Path, manifest: RunManifest) -> DatasetReference:

@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from demure.runs.manifest import RunManifest
+from demure.runs.folder import RECIPE
+from demure.runs.manifest import RunManifest, run_files
 
 
 def group_replicates(manifests: Mapping[str, RunManifest]) -> dict[str, list[str]]:
@@ -34,7 +35,7 @@ def group_replicates(manifests: Mapping[str, RunManifest]) -> dict[str, list[str
 
 def _training_key(run: Path, manifest: RunManifest) -> str:
     """Return a text that is equal for runs that differ in their seed only."""
-    recipe = run / "recipe.yaml"
+    files = run_files(run, manifest)
     features = {name: facts.get("features_sha256") for name, facts in (manifest.features or {}).items()}
     facts = [manifest.recipe, manifest.model, manifest.modalities, manifest.demure_version, features]
-    return json.dumps([*facts, recipe.read_text("utf-8") if recipe.is_file() else None], sort_keys=True)
+    return json.dumps([*facts, files.text(RECIPE) if files.has(RECIPE) else None], sort_keys=True)

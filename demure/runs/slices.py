@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from demure.errors import DemureError, RunError
+from demure.errors import DemureError
 from demure.evaluation.slices import (
     Slice,
     Slicing,
@@ -22,6 +22,8 @@ from demure.evaluation.slices import (
     user_warmth,
 )
 from demure.evaluation.stats import bootstrap_interval
+from demure.runs.folder import RELIANCE
+from demure.runs.manifest import RunManifest, run_files
 from demure.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -96,17 +98,13 @@ def build_slicings(
     return slicings
 
 
-def read_reliance(runs: Sequence[Path]) -> tuple[str, pd.DataFrame] | tuple[None, None]:
-    """Return the first of ``runs`` with a reliance.parquet, and that table; None if there is none."""
-    import pandas as pd
-
-    for run in runs:
-        file = run / "reliance.parquet"
-        if file.is_file():
-            try:
-                return str(run), pd.read_parquet(file, columns=["user_id", "modality", "reliance"])
-            except (OSError, ValueError) as error:
-                raise RunError(f"cannot be read ({error})", where=file, remedy="train the run again") from error
+def read_reliance(manifests: Mapping[str, RunManifest]) -> tuple[str, pd.DataFrame] | tuple[None, None]:
+    """Return the first run of ``manifests`` (run -> run.json) with a reliance.parquet, and that table; None if there is
+    none."""
+    for run, manifest in manifests.items():
+        files = run_files(Path(run), manifest)
+        if files.has(RELIANCE):
+            return run, files.table(RELIANCE, ["user_id", "modality", "reliance"]).to_pandas()
     return None, None
 
 

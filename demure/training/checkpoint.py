@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from demure.compute.process_group import ProcessGroup
 from demure.errors import RunError
-from demure.files import atomic_file
+from demure.files import atomic_file, remedy_of
 from demure.progress import Listener, ValidatedEpoch, silent
 from demure.runs.folder import CHECKPOINT
 from demure.training.optimizer import Optimizer
@@ -218,7 +218,8 @@ class CheckpointManager:
                 metadata = file.metadata() or {}
             tensors = load_file(path)
         except (OSError, SafetensorError) as error:
-            raise RunError(f"cannot be read ({error})", where=path, remedy="train again with --overwrite") from error
+            remedy = remedy_of(error, "train again with --overwrite")
+            raise RunError(f"cannot be read ({error})", where=path, remedy=remedy) from error
         if metadata.get("signature") != self.signature:
             raise RunError(
                 "belongs to another dataset, recipe or seed", where=path, remedy="use the same ones, or --overwrite"

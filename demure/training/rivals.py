@@ -22,6 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from demure.errors import RunError
+from demure.files import remedy_of
 from demure.model.batch import SideInformation
 from demure.model.denoiser import RIVALS, Denoiser
 from demure.model.popularity import Periods, Popularity, fit_periods
@@ -162,7 +163,8 @@ class Rivals:
         try:
             arrays = {name: tensor.numpy() for name, tensor in load_file(path).items()}
         except (OSError, SafetensorError) as error:
-            raise RunError(f"cannot be read ({error})", where=path, remedy="train again with --overwrite") from error
+            remedy = remedy_of(error, "train again with --overwrite")
+            raise RunError(f"cannot be read ({error})", where=path, remedy=remedy) from error
         self._r_NK, self.ratio_NR = arrays["responsibilities"], arrays["ratio"]
         self._models = self._build_models()
         for number, model in enumerate(self._models.all()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Sequence
@@ -40,7 +41,7 @@ from demure.progress import Listener, Progress, silent
 from demure.recipe.load import load_recipe, to_yaml
 from demure.recipe.schema import Recipe
 from demure.runs.folder import CHECKPOINT, NEAREST_ITEMS, RECIPE, WEIGHTS, claim_folder
-from demure.runs.manifest import DatasetReference, RunManifest
+from demure.runs.manifest import DatasetReference, RunManifest, hash_files
 from demure.training.baseline_loop import METRICS, train_baseline
 from demure.training.belief_propagation import propagate_beliefs
 from demure.training.checkpoint import CHECKPOINT_MINUTES, TrainingContext, TrainingLog, write_tensors
@@ -100,36 +101,37 @@ def train(
     if not checkpoint_minutes >= 0:
         raise RunError(f"is {checkpoint_minutes}", where="--checkpoint-minutes", remedy="give 0 or more")
     processes, chosen = ProcessGroup.join(pick_device(device))
-    try:
-        data = Dataset.load(Path(dataset))
-        if not len(data.histories("train").items):
-            raise RunError("holds no training interaction", where=dataset, remedy="prepare it with another split")
-        context = TrainingContext(
-            Path(out), resume, checkpoint_minutes, listener if processes.is_first else silent, processes
+    with contextlib.ExitStack() as claimed:
+        try:
+            data = Dataset.load(Path(dataset))
+            if not len(data.histories("train").items):
+                raise RunError("holds no training interaction", where=dataset, remedy="prepare it with another split")
+            context = TrainingContext(
+                Path(out), resume, checkpoint_minutes, listener if processes.is_first else silent, processes
+            )
+            context.listener(Progress("read features", 0))
+            job = _Job(data, resolved, seed, chosen, context, overwrite, claimed)
+            if resolved.model == "demure":
+                outcome = _train_demure(job)
+            elif resolved.model in LEARNED:
+                outcome = _train_learned(job)
+            else:
+                outcome = _fit_baseline(job)
+        finally:
+            processes.leave()
+        report = TrainReport(
+            run=str(out),
+            recipe=resolved.name,
+            modalities=outcome.modalities,
+            epochs=outcome.epochs,
+            best_epoch=outcome.best_epoch,
+            valid=outcome.valid,
+            seconds=time.monotonic() - start,
+            diagnosed=resolved.model == "demure",
+            left_out=[] if resolved.modalities or not outcome.modalities else default_modalities(data.path)[1],
         )
-        context.listener(Progress("read features", 0))
-        job = _Job(data, resolved, seed, chosen, context, overwrite)
-        if resolved.model == "demure":
-            outcome = _train_demure(job)
-        elif resolved.model in LEARNED:
-            outcome = _train_learned(job)
-        else:
-            outcome = _fit_baseline(job)
-    finally:
-        processes.leave()
-    report = TrainReport(
-        run=str(out),
-        recipe=resolved.name,
-        modalities=outcome.modalities,
-        epochs=outcome.epochs,
-        best_epoch=outcome.best_epoch,
-        valid=outcome.valid,
-        seconds=time.monotonic() - start,
-        diagnosed=resolved.model == "demure",
-        left_out=[] if resolved.modalities or not outcome.modalities else default_modalities(data.path)[1],
-    )
-    if processes.is_first:
-        _finish_folder(job, outcome)
+        if processes.is_first:
+            _finish_folder(job, outcome)
     return report
 
 
@@ -143,11 +145,13 @@ class _Job:
     device: torch.device
     context: TrainingContext
     overwrite: bool
+    claimed: contextlib.ExitStack
 
     def claim_folder(self) -> None:
-        """Let the first process take the run folder, and the others wait for it."""
+        """Let the first process take the run folder until the training ends, and the others wait for it."""
         if self.context.processes.is_first:
-            claim_folder(self.context.folder, resume=self.context.resume, overwrite=self.overwrite)
+            folder = claim_folder(self.context.folder, resume=self.context.resume, overwrite=self.overwrite)
+            self.claimed.enter_context(folder)
         self.context.processes.barrier()
 
     def feature_manifests(self, modalities: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -334,6 +338,7 @@ def _finish_folder(job: _Job, outcome: _Outcome) -> None:
         pool=outcome.pool,
         walk=outcome.walk,
         content_items=outcome.content_items,
+        files=hash_files(folder),
     ).write(folder)
     (folder / CHECKPOINT).unlink(missing_ok=True)
     (folder / RIVALS_FILE).unlink(missing_ok=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from demure import __version__
 from demure.data.dataset import Dataset
-from demure.errors import RunError
+from demure.errors import DemureError, RunError
 from demure.files import read_json, refuse_existing, write_json
 from demure.recipe.load import to_yaml
 from demure.recipe.schema import Recipe
@@ -68,10 +68,25 @@ def open_study(out: Path, manifest: dict[str, Any], *, warm_up: int, overwrite: 
             storage=storage, study_name="demure", direction="maximize", load_if_exists=True, pruner=pruner
         )
     except Exception as error:  # SQLAlchemy raises exceptions of its own
-        reason = str(error).splitlines()[0]
-        raise RunError(
-            f"cannot be read ({reason})", where=out / DATABASE, remedy="begin again with --overwrite"
-        ) from error
+        raise storage_error(out, error) from error
+
+
+def storage_error(out: Path, error: BaseException) -> DemureError:
+    """Return the error for a database of trials that cannot be used.
+
+    Only a damaged one is to be begun again: after a full disk or a missing permission, the study goes on.
+    """
+    file = out / DATABASE
+    causes = [error]
+    while causes[-1].__cause__ is not None:
+        causes.append(causes[-1].__cause__)
+    reason = str(causes[-1]).splitlines()[0] if str(causes[-1]) else type(causes[-1]).__name__
+    if any(words in reason for words in ("malformed", "not a database", "no such table", "no such column")):
+        return RunError(f"cannot be read ({reason})", where=file, remedy="begin again with --overwrite")
+    if "locked" in reason:
+        return RunError(f"is in use ({reason})", where=file, remedy="wait for the other process, then try again")
+    remedy = "check space and permissions; the same command then goes on"
+    return RunError(f"cannot be read or written ({reason})", where=file, remedy=remedy)
 
 
 def next_trial(study: optuna.Study, seed: int, first: dict[str, Value]) -> optuna.Trial:

@@ -15,6 +15,8 @@ from demure.baselines.registry import LEARNED, check_model, learned_options
 from demure.data.dataset import Dataset
 from demure.errors import DemureError, RunError
 from demure.files import atomic_file
+from demure.leftovers import folder_lock
+from demure.locks import hold_folder
 from demure.progress import Listener, Progress, ValidatedEpoch, silent
 from demure.recipe.load import load_recipe, to_yaml
 from demure.recipe.schema import Recipe
@@ -23,7 +25,7 @@ from demure.runs.manifest import read_manifest
 from demure.training.run import train
 from demure.tuning.results import TuneReport, best_trial, finished_trials, key_importance, write_page, write_trials
 from demure.tuning.space import Dimension, Value, recipe_value, search_space
-from demure.tuning.study import next_trial, open_study, study_manifest
+from demure.tuning.study import next_trial, open_study, storage_error, study_manifest
 
 if TYPE_CHECKING:
     import optuna
@@ -62,6 +64,9 @@ def tune(
     the middle of its trial, and ends as it would have ended. If the first trial fails, the study is deleted. Raises
     ``DemureError`` for invalid options or data, and if the first trial fails.
     """
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import SQLAlchemyError
+
     start = time.monotonic()
     _check_options(trials, seeds, timeout, metric)
     base = load_recipe(recipe, overrides)
@@ -76,11 +81,16 @@ def tune(
     warm_up = _WARM_UP_EPOCHS
     if base.model in LEARNED:
         warm_up = learned_options(base.model, base.baseline).every * _WARM_UP_VALIDATIONS
-    study = open_study(Path(out), manifest, warm_up=warm_up, overwrite=overwrite)
-    deadline = None if timeout is None else start + timeout
-    search = _Search(study, data, Path(out), base, dimensions, metric, seed, seeds, device, listener, trials, deadline)
-    search.run()
-    return _report(search, str(dataset), time.monotonic() - start)
+    folder = Path(out)
+    with hold_folder(folder_lock(folder), folder, "tuned"):
+        study = open_study(folder, manifest, warm_up=warm_up, overwrite=overwrite)
+        deadline = None if timeout is None else start + timeout
+        search = _Search(study, data, folder, base, dimensions, metric, seed, seeds, device, listener, trials, deadline)
+        try:
+            search.run()
+            return _report(search, str(dataset), time.monotonic() - start)
+        except (StorageInternalError, SQLAlchemyError) as error:
+            raise storage_error(folder, error) from error
 
 
 def _check_options(trials: int, seeds: int, timeout: float | None, metric: str) -> None:

@@ -1,8 +1,7 @@
 """dataset.json as a dataclass: the same content again, folders of early versions, damaged manifests."""
 
-import json
-
 import pytest
+from support import manifests
 from support.data_by_hand import csv_of, made, write
 
 from demure.data.dataset import Dataset
@@ -17,9 +16,7 @@ def folder(tmp_path):
 
 
 def rewrite(folder, change):
-    content = json.loads((folder / MANIFEST).read_text())
-    change(content)
-    (folder / MANIFEST).write_text(json.dumps(content))
+    manifests.rewrite(folder / MANIFEST, change)
 
 
 def test_it_is_written_as_it_was_read(folder):

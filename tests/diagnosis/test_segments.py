@@ -1,5 +1,6 @@
 import pandas as pd
 import pytest
+from support.manifests import record
 from support.runs_by_hand import DiagnosisRow, small_run, write_run
 
 from demure.diagnosis import tables
@@ -15,6 +16,7 @@ def run(tmp_path):
     frame = pd.read_parquet(items)
     frame["genres"] = ["Thriller|Comedy", " Comedy ", None, "Drama"]
     frame.to_parquet(items)
+    record(tmp_path / "dataset" / "dataset.json")
     return made
 
 

@@ -6,7 +6,10 @@ import pytest
 from guards.tree import ROOT, imported, modules
 
 LEVELS = [
-    {"demure.errors", "demure.progress", "demure.files", "demure.suggest", "demure"},
+    {
+        *("demure.errors", "demure.progress", "demure.files", "demure.suggest", "demure"),
+        *("demure.integrity", "demure.leftovers", "demure.locks", "demure.schema"),
+    },
     {"demure.compute", "demure.images", "demure.recipe", "demure_recipes"},
     {"demure.tracking"},
     {"demure.data"},

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
+from support.manifests import record
 from support.runs_by_hand import (
     ABOVE,
     CAUSES,
@@ -173,6 +174,7 @@ def test_pictures_outside_the_images_folder_are_not_read(tmp_path):
     (tmp_path / "images" / "0.png").rename(tmp_path / "secret.png")
     frame["image"] = ["../secret.png", "1.png", "nowhere.png", None]
     frame.to_parquet(items)
+    record(tmp_path / "dataset" / "dataset.json")
     assert report(run, tmp_path / "page.html").pictures == 1
 
 

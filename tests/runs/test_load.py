@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import save_file
+from support.manifests import rewrite
 from support.small_sets import QUICK, SMALL, dataset_folder
 
 from demure.errors import DatasetError, DemureError, RunError
@@ -118,10 +119,10 @@ def test_parameters_of_another_version_are_refused(run, tmp_path, key):
     [
         (lambda run: (run / "run.json").unlink(), "no run.json"),
         (lambda run: (run / "model.safetensors").unlink(), "cannot be read"),
-        (lambda run: (run / "model.safetensors").write_bytes(b"12345678"), "cannot be read"),
+        (lambda run: (run / "model.safetensors").write_bytes(b"12345678"), "was changed after it was made"),
         (lambda run: (run / "run.json").write_text("{"), "cannot be read as JSON"),
         (lambda run: (run / "run.json").write_text(json.dumps({"format_version": 99})), "another format version"),
-        (lambda run: (run / "recipe.yaml").write_text("themes: 3"), "unknown key"),
+        (lambda run: (run / "recipe.yaml").write_text("themes: 3"), "was changed after it was made"),
     ],
 )
 def test_a_damaged_run_is_refused(run, tmp_path, damage, words):
@@ -139,8 +140,7 @@ def test_damaged_nearest_items_are_refused(run, tmp_path, tensors):
     file.unlink(missing_ok=True)
     if tensors is not None:
         save_file(tensors, file)
-    manifest = read_json(tmp_path / "run" / "run.json")
-    write_json(tmp_path / "run" / "run.json", manifest | {"content_items": {"share": 0.2}})
+    rewrite(tmp_path / "run" / "run.json", lambda manifest: manifest.update(content_items={"share": 0.2}, files=None))
     with pytest.raises(RunError, match="cannot be read" if tensors is None else "does not hold 'm0.cosine'"):
         load_run(tmp_path / "run")
 

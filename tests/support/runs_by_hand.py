@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 from PIL import Image
 
-from demure.files import write_json
+from demure.files import sha256_file, write_json
 
 CAUSES = {"image": 0.21, "text": 0.32, "transition": 0.12, "taste": 0.15, "popularity": 0.20}
 FEATURES = {
@@ -99,7 +99,29 @@ def write_run(
         items = items.assign(image=[f"{k}.png" for k in range(len(items))])
     items.to_parquet(dataset / "items.parquet", index=False)
     hashes = {"interactions": "aa", "split": "bb", "items": "cc"}
-    write_json(dataset / "dataset.json", {"format_version": 1, "hashes": hashes, "images_root": str(folder / "images")})
+    write_json(
+        dataset / "dataset.json",
+        {
+            "format_version": 1,
+            "demure_version": "0.1.0",
+            "created_by": {},
+            "inputs": {},
+            "counts": {
+                "users": diagnosis["user_id"].nunique(),
+                "items": len(items),
+                "cold_items": 0,
+                "interactions": len(interactions),
+                "train": len(interactions),
+                "valid": 0,
+                "test": 0,
+            },
+            "has_time": timestamps,
+            "text_columns": [name for name in items.columns if name not in ("item_id", "image")],
+            "images_root": str(folder / "images"),
+            "hashes": hashes,
+            "files": {file.name: sha256_file(file) for file in dataset.glob("*.parquet")},
+        },
+    )
     write_json(
         run / "run.json",
         {

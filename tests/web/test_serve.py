@@ -139,7 +139,8 @@ def test_supports_find_their_rows_whatever_their_order(tmp_path):
     run = small_run(tmp_path)
     table = DiagnosisReader.open(run).table
     path = run / "supports.parquet"
-    before = read_supports(path, table)
+    files = DiagnosisReader.open(run).files
+    before = read_supports(files, table)
     row = table.indptr[table.user_code["ann"]]
     image = table.modalities.index("image")
     assert before[row, image].tolist() == [table.item_code["i2"], table.item_code["i3"], -1]
@@ -149,7 +150,7 @@ def test_supports_find_their_rows_whatever_their_order(tmp_path):
         [("nobody", "i1", 0, "image", 1, "i2", 0.5), ("ann", "i1", 99, "image", 1, "i2", 0.5)], columns=frame.columns
     )
     pd.concat([odd, frame.iloc[::-1]]).to_parquet(path, index=False)
-    assert (read_supports(path, table) == before).all()
+    assert (read_supports(files, table) == before).all()
     path.write_bytes(b"not parquet")
     with pytest.raises(RunError, match=r"supports.parquet: cannot be read"):
         _ = PayloadBuilder(DiagnosisReader.open(run)).supports

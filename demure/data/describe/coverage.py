@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from demure.data.dataset import Dataset
+from demure.data.feature_manifest import read_arrays
 from demure.images.files import ImageFolder
 
 _PATTERNS = 12  # combinations of missing contents that are reported
@@ -63,13 +63,5 @@ def content_masks(dataset: Dataset) -> dict[str, np.ndarray]:
         exists = [folder is not None and folder.find(value) is not None for value in items["image"]]
         masks["image"] = np.array(exists, bool)
     for name in dataset.modalities():
-        masks[f"features/{name}"] = _present(dataset.path / "features" / name / "features.safetensors")
+        masks[f"features/{name}"] = read_arrays(dataset.path, name, ("present",))["present"]
     return masks
-
-
-def _present(path: Path) -> np.ndarray:
-    from safetensors import safe_open
-
-    with safe_open(str(path), framework="numpy") as file:
-        present: np.ndarray = file.get_tensor("present").astype(bool)
-    return present

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from demure.data.dataset import Dataset
+from demure.data.feature_manifest import read_arrays
 from demure.images.files import ImageFolder
 
 TEXT_COSINE, FEATURE_COSINE = 0.9, 0.995
@@ -120,9 +121,7 @@ def _near_texts(items: list[int], texts: list[str]) -> list[list[int]]:
 
 def _unit_vectors(dataset: Dataset, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Return unit vectors (n, d) of the items that have the modality, and these items (n,)."""
-    from safetensors.numpy import load_file
-
-    arrays = load_file(str(dataset.path / "features" / name / "features.safetensors"))
+    arrays = read_arrays(dataset.path, name)
     items = np.flatnonzero(arrays["present"])
     vectors = arrays["vectors"][items].astype(np.float32)
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12), items

@@ -138,6 +138,6 @@ class _Download:
         if format not in SUFFIXES:
             raise DownloadError(f"an image of a format that is not read: {format}", final=True)
         name = stem + SUFFIXES[format]
-        with atomic_file(self.options.out / name) as part:
+        with atomic_file(self.options.out / name, sweeps=False) as part:
             part.write_bytes(data)
         return name
