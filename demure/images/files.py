@@ -10,6 +10,7 @@ from pathlib import Path
 from demure.images.unusable import UnusableInput
 
 _ABSENT = (errno.ENOENT, errno.ENOTDIR)
+OUTSIDE = "outside the images folder"
 _SHOWN = 200  # characters of a name in a message
 
 
@@ -34,7 +35,7 @@ class ImageFolder:
         try:
             path = self._resolve(name)
             if os.path.commonpath((path, self.root)) != str(self.root):
-                raise UnusableInput("outside the images folder", shown)
+                raise UnusableInput(OUTSIDE, shown)
             mode = os.stat(path).st_mode
         except OSError as error:
             if error.errno in _ABSENT:

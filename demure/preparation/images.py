@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from demure.errors import DataError
-from demure.images.files import ImageFolder
+from demure.images.files import OUTSIDE, ImageFolder
+from demure.images.unusable import UnusableInput
 from demure.preparation.image_matching import match_images
 from demure.preparation.image_spellings import find_other_spellings
 from demure.preparation.items import URL, Items
@@ -38,7 +39,7 @@ def locate_images(
         position = {item_id: k for k, item_id in enumerate(catalogue.ids)}
         positions = np.array([position[item_id] for item_id in items.ids], dtype=np.int64)
         cells, names, exists = cells[positions], names[positions], exists[positions]
-    _report(items, items_file or root, cells, names, exists, findings)
+    _report(items, folder, items_file or root, cells, names, exists, findings)
     files = [name for name in names if name is not None and not URL.match(name)]
     if files and not exists.any():
         right_root = _root_of(files[0], root)
@@ -66,21 +67,33 @@ def _name_files(
     if images is not None and (not is_file_name.any() or any(names[~is_file_name])):
         matches = match_images(ids, names, images, findings)
         for item, file in matches.items():
-            names[item], exists[item] = file, True
-        n_unnamed = int((~is_file_name).sum())
-        findings.note(f"--images: {len(matches)} of {n_unnamed} images found by the item's id or the address")
+            if folder.find(file) is not None:  # else it is a folder, or a link that leads nowhere
+                names[item], exists[item] = file, True
+        n_unnamed, n_found = int((~is_file_name).sum()), int((exists & ~is_file_name).sum())
+        findings.note(f"--images: {n_found} of {n_unnamed} images found by the item's id or the address")
     return names, exists
 
 
 def _report(
-    items: Items, where: Path, cells: np.ndarray, names: np.ndarray, exists: np.ndarray, findings: Findings
+    items: Items,
+    folder: ImageFolder,
+    where: Path,
+    cells: np.ndarray,
+    names: np.ndarray,
+    exists: np.ndarray,
+    findings: Findings,
 ) -> None:
     rows = items.row_numbers.of(items.rows)
     is_url = np.array([name is not None and bool(URL.match(name)) for name in names], bool)
-    urls = np.flatnonzero(is_url)
-    findings.add("image is a URL", "kept without image", where, rows[urls], lambda k: names[urls[k]])
     missing = np.flatnonzero([name is not None for name in names] & ~is_url & ~exists)
-    findings.add("image file not there", "kept without image", where, rows[missing], lambda k: names[missing[k]])
+    is_outside = np.array([_is_outside(folder, name) for name in names[missing]], bool)
+
+    def add(kind: str, without: np.ndarray) -> None:
+        findings.add(kind, "kept without image", where, rows[without], lambda k: names[without[k]])
+
+    add("image is a URL", np.flatnonzero(is_url))
+    add("image file not there", missing[~is_outside])
+    add("image file outside the images folder", missing[is_outside])
     was_file = np.array([name is not None and not URL.match(name) for name in cells], bool)
     spelled = np.flatnonzero(was_file & (cells != names))
     kind = "image file with another spelling"
@@ -91,6 +104,14 @@ def _report(
         return f"{old} found as {ascii(new) if is_same_on_screen else new}"
 
     findings.add(kind, "found", where, rows[spelled], spelling)
+
+
+def _is_outside(folder: ImageFolder, name: str) -> bool:
+    try:
+        folder.locate(name)
+    except UnusableInput as problem:
+        return problem.kind == OUTSIDE
+    return False
 
 
 def _root_of(name: str, root: Path) -> Path | None:

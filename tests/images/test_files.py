@@ -98,7 +98,10 @@ def test_every_command_has_the_same_images(folder, tmp_path):
     clicks = write(tmp_path, "x.csv", csv_of([("u", item, k) for k, item in enumerate(frame["item_id"])]))
     dataset, report = made(tmp_path, clicks, items=tmp_path / "items.parquet", images=folder)
     assert dataset.items["image"].tolist() == storable
-    assert report.problems["image file not there"].count == exists.count(False) - 1  # one is a URL
+    kinds = [ODD[name] for name in storable]
+    n_outside = kinds.count("outside the images folder")
+    assert report.problems["image file outside the images folder"].count == n_outside
+    assert report.problems["image file not there"].count == exists.count(False) - n_outside - 1  # one is a URL
     assert content_masks(dataset)["image"].tolist() == exists
     assert _same_files(dataset) == [[k for k, there in enumerate(exists) if there]]
     assert (image_inputs(dataset.items, dataset.images_root).index >= 0).tolist() == exists

@@ -107,6 +107,15 @@ def test_a_file_that_one_item_names_is_not_taken_by_another(tmp_path):
     assert images == {"a": "b.jpg", "b": f"{CDN}/y.jpg"}
 
 
+def test_a_link_to_itself_is_no_picture_of_its_id(tmp_path):
+    write(tmp_path, "photos/b.jpg", b"")
+    (tmp_path / "photos" / "a.jpg").symlink_to("a.jpg")
+    (tmp_path / "photos" / "c.jpg").mkdir()
+    images, report = prepared(tmp_path, [("a", f"{CDN}/x"), ("b", ""), ("c", "")], [])
+    assert images == {"a": f"{CDN}/x", "b": "b.jpg", "c": None}
+    assert any("1 of 3 images found" in note for note in report.notes)
+
+
 def test_several_files_of_an_id_are_counted(tmp_path):
     images, report = prepared(tmp_path, [("a", ""), ("b", "")], ["large/a.jpg", "small/a.jpg", "b.png"])
     assert images == {"a": "large/a.jpg", "b": "b.png"}
