@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +48,7 @@ def export_dataset(
     check_choice(format, EXPORTS, "--format")
     dataset = Dataset.load(path)
     out = Path(out)
-    name = name or out.resolve().name
+    name = name or Path(os.path.realpath(out)).name
     if not name or "/" in name or name.startswith("."):
         raise DataError(f"{name!r} cannot name files", where="--name", remedy="use letters and digits")
     refuse_existing(out, overwrite=overwrite)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from dataclasses import replace
 from pathlib import Path
@@ -117,4 +118,6 @@ def _is_outside(folder: ImageFolder, name: str) -> bool:
 def _root_of(name: str, root: Path) -> Path | None:
     """Return the folder above or below ``root`` that ``name`` is relative to."""
     below = sorted(folder for folder in root.iterdir() if folder.is_dir())
-    return next((folder for folder in (root.resolve().parent, *below) if ImageFolder(folder).find(name)), None)
+    return next(
+        (folder for folder in (Path(os.path.realpath(root)).parent, *below) if ImageFolder(folder).find(name)), None
+    )

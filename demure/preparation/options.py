@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -125,13 +126,15 @@ def check_options(options: PrepareOptions) -> None:
 
 def _refuse_unsafe_overwrite(options: PrepareOptions) -> None:
     """Raise ``DataError`` if ``out`` is a folder but not a dataset folder, or has one of the inputs in it."""
-    out = options.out.resolve()
+    out = Path(os.path.realpath(options.out))
     is_dataset = any((out / name).is_file() for name in ("dataset.json", "splits.json"))
     if options.out.is_dir() and any(out.iterdir()) and not is_dataset:
         remedy = "choose another --out"
         raise DataError("is not a dataset folder, so --overwrite does not replace it", where=options.out, remedy=remedy)
     inputs = [options.interactions, options.items, options.images, *options.features.values()]
-    inside = next((path for path in inputs if path is not None and path.resolve().is_relative_to(out)), None)
+    inside = next(
+        (path for path in inputs if path is not None and Path(os.path.realpath(path)).is_relative_to(out)), None
+    )
     if inside is not None:
         raise DataError(f"--out would replace {inside}", where=options.out, remedy="choose another --out")
 

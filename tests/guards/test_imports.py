@@ -112,3 +112,11 @@ def test_no_image_is_opened_without_a_list_of_formats(path):
         if isinstance(node, ast.Call) and ast.unparse(node.func) in {"Image.open", "PIL.Image.open", "PILImage.open"}:
             assert path == ALL["demure.images.opening"], f"{where}: use demure.images.opening"
             assert "formats" in {keyword.arg for keyword in node.keywords}, where
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_no_path_is_resolved_by_pathlib(name):
+    """Before Python 3.13, ``Path.resolve`` raises RuntimeError for a link to itself; ``os.path.realpath`` does not."""
+    for node in ast.walk(ast.parse(ALL[name].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            assert node.func.attr != "resolve", f"{name}:{node.lineno} use os.path.realpath"
