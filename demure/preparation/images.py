@@ -118,6 +118,5 @@ def _is_outside(folder: ImageFolder, name: str) -> bool:
 def _root_of(name: str, root: Path) -> Path | None:
     """Return the folder above or below ``root`` that ``name`` is relative to."""
     below = sorted(folder for folder in root.iterdir() if folder.is_dir())
-    return next(
-        (folder for folder in (Path(os.path.realpath(root)).parent, *below) if ImageFolder(folder).find(name)), None
-    )
+    above = Path(os.path.realpath(root)).parent
+    return next((folder for folder in (above, *below) if ImageFolder(folder).find(name)), None)

@@ -131,10 +131,9 @@ def _refuse_unsafe_overwrite(options: PrepareOptions) -> None:
     if options.out.is_dir() and any(out.iterdir()) and not is_dataset:
         remedy = "choose another --out"
         raise DataError("is not a dataset folder, so --overwrite does not replace it", where=options.out, remedy=remedy)
-    inputs = [options.interactions, options.items, options.images, *options.features.values()]
-    inside = next(
-        (path for path in inputs if path is not None and Path(os.path.realpath(path)).is_relative_to(out)), None
-    )
+    paths = [options.interactions, options.items, options.images, *options.features.values()]
+    inputs = [path for path in paths if path is not None]
+    inside = next((path for path in inputs if Path(os.path.realpath(path)).is_relative_to(out)), None)
     if inside is not None:
         raise DataError(f"--out would replace {inside}", where=options.out, remedy="choose another --out")
 

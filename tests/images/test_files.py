@@ -15,6 +15,7 @@ from demure.api.dataset import Dataset
 from demure.data.describe.coverage import content_masks
 from demure.data.describe.lookalikes import _same_files
 from demure.diagnosis.reader import DiagnosisReader
+from demure.errors import DataError
 from demure.extraction.images import image_inputs
 from demure.images.files import ImageFolder
 from demure.images.unusable import UnusableInput
@@ -111,6 +112,17 @@ def test_every_command_has_the_same_images(folder, tmp_path):
     reader = DiagnosisReader.open(write_run(tmp_path / "by hand", rows, frame, pictures=False))
     (tmp_path / "by hand" / "images").symlink_to(folder)
     assert [path is not None for path in reader.pictures(list(frame["item_id"]))] == exists
+
+
+@pytest.mark.parametrize("option", ["interactions", "items", "images"])
+def test_an_input_that_is_a_link_to_itself_is_refused_in_one_line(tmp_path, option):
+    (tmp_path / "loop").symlink_to("loop")
+    options = {
+        "interactions": write(tmp_path, "x.csv", "user_id,item_id,timestamp\nu,a,1\n"),
+        option: tmp_path / "loop",
+    }
+    with pytest.raises(DataError, match="loop"):
+        made(tmp_path, **options)
 
 
 def test_a_folder_that_is_a_link_to_itself_has_no_images():
