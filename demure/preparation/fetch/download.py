@@ -52,8 +52,8 @@ def download(urls: dict[str, str], options: FetchOptions, done: Done) -> set[tup
     for url in urls:
         try:
             parsed[url] = parse_url(url)
-        except DownloadError as error:
-            done(url, None, 0, error.reason, error.final)
+        except DownloadError as problem:
+            done(url, None, 0, problem.reason, problem.final)
     rules = AddressRules(parsed.values(), allow_private=options.allow_private)
     hosts: dict[str, _Host] = {}
     for url, address in parsed.items():
