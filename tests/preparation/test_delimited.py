@@ -116,6 +116,9 @@ READ = {
     "one of many looks like rows": (
         C + 'u,a,1,"one\ntwo"\nu,b,2,"x\n1,2,3,4"\nu,c,3,"a\nb"\n', 3, "6 lines are 3 rows"
     ),
+    "lines that begin like no id": (C + 'u,a,1,"one\na few, more, words, here"\nu,b,2,x\n', 2, "3 lines are"),
+    "lines like rows in most rows": (C + "".join(f'u,{c},1,"x\ny,3,4,5"\n' for c in "abc"), 3, "6 lines are 3 rows"),
+    "lone marks in every row": (H + 'u\ta\t1\t"x\nu\tb\t2\ty"\nu\tc\t3\t"z\n', 3, CHARACTERS),
     "marks within values": (C + 'u,a,1,5" or 6"\nu,b,2,"say ""hi"""\n', 2, None),
     "backslashes": (H.replace("\t", ";") + 'u;a;1;"A \\"Q\\" T"\nu;b;2;"End\\"; Odd"\n', 2, r'\" within a value'),
     "a backslash at the end": (H.replace("\t", ";") + 'u;a;1;"C:\\"\nu;b;2;"a""b"\n', 2, None),

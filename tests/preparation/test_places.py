@@ -34,6 +34,12 @@ def test_an_items_file_without_header_has_places_of_its_own(tmp_path, places):
     assert "items.csv: column '2' is taken as item_id, as --columns says" in report.notes
 
 
+@pytest.mark.parametrize("delimiter", [" ", ":", "^", "\x01", ";", "\t"])
+def test_places_in_text_with_any_delimiter(tmp_path, delimiter):
+    dataset, _ = made(tmp_path, write(tmp_path, "x.csv", BARE.replace(",", delimiter)), columns=PLACES)
+    assert rows(dataset) == [line[:2] for line in LINES]
+
+
 def test_only_the_items_have_no_header(tmp_path):
     interactions, items = write(tmp_path, "x.csv", csv_of(LINES)), write(tmp_path, "items.csv", "One,i1\nTwo,i2\n")
     dataset, _ = made(tmp_path, interactions, items=items, columns={"items.item": "2", "items.title": "1"})

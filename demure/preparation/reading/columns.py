@@ -104,6 +104,11 @@ class ColumnSelection:
     skips_rows: bool = False
     has_types: bool = False
 
+    @property
+    def last_place(self) -> int:
+        """Return the last of the places of this file's columns; 0 where all are names."""
+        return max((int(column) for column in self._own_columns() if column.isdecimal()), default=0)
+
     def includes(self, name: str) -> bool:
         """Return whether a column is read, by its name after ``rename``."""
         return self.items or normalize_name(name) in _INTERACTION_NAMES
@@ -159,12 +164,15 @@ class ColumnSelection:
 
         The place of the items in the interactions is none in the items file, unless another column of it has a place.
         """
-        columns = self._of_this_file()
-        own = [column for role, column in columns.items() if role != "item_id" or self._shared_item() is None]
+        columns, own = self._of_this_file(), self._own_columns()
         is_numbered = any(list(first_row) == [str(k + first) for k in range(len(first_row))] for first in (0, 1))
         if not own or is_numbered or not all(column.isdecimal() for column in own):
             return {}
         return {role: column for role, column in columns.items() if column.isdecimal()}
+
+    def _own_columns(self) -> list[str]:
+        is_shared = self._shared_item() is not None
+        return [column for role, column in self._of_this_file().items() if role != "item_id" or not is_shared]
 
     def _of_this_file(self) -> dict[str, str]:
         roles = _ITEM_ROLES if self.items else _INTERACTION_ROLES

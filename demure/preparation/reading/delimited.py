@@ -54,7 +54,7 @@ def read_delimited(
         return text
 
     with file_errors(path), open_at(0) as text:
-        first = read_header(text.read(_HEAD), delimiter)
+        first = read_header(text.read(_HEAD), delimiter, selection.last_place)
     if delimiter is None and first.delimiter != ("\t" if ".tsv" in path.name.lower() else ","):
         findings.note(f"{path.name}: columns are separated by {first.delimiter!r}")
     first_row = first.values(Quoting.DOUBLE if quotes else Quoting.NONE)

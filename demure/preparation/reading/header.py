@@ -24,16 +24,20 @@ def first_line(data: bytes) -> str:
     return next((line for line in lines if line.strip() and not _DELIMITER_LINE.match(line)), "")
 
 
-def sniff_delimiter(header: str) -> str:
+def sniff_delimiter(header: str, columns: int = 0) -> str:
     """Return the delimiter that is most frequent outside quotes; a comma where there is none.
 
-    A rare delimiter counts only where it separates a column of users from one of items.
+    A rare delimiter counts only where it separates a column of users from one of items, or makes as many ``columns`` as
+    places are stated.
     """
     unquoted = "".join(header.split('"')[::2])
     most_frequent = max(_DELIMITERS, key=unquoted.count)
     if most_frequent in unquoted:
         return most_frequent
-    return next((rare for rare in _RARE_DELIMITERS if names_users_and_items(unquoted.split(rare))), ",")
+    splits = {rare: unquoted.split(rare) for rare in _RARE_DELIMITERS}
+    by_name = (rare for rare, values in splits.items() if names_users_and_items(values))
+    by_place = (rare for rare, values in splits.items() if len(values) >= columns > 1)
+    return next(by_name, None) or next(by_place, ",")
 
 
 @dataclass(frozen=True)
@@ -74,15 +78,18 @@ class Header:
         return not self.is_open and self.values(Quoting.DOUBLE) != self.values(Quoting.NONE)
 
 
-def read_header(head: bytes, delimiter: str | None = None) -> Header:
-    """Return the header of a UTF-8 text that begins with ``head``; the delimiter is found where None."""
+def read_header(head: bytes, delimiter: str | None = None, columns: int = 0) -> Header:
+    """Return the header of a UTF-8 text that begins with ``head``; the delimiter is found where None.
+
+    ``columns``: the number of columns that the text has at least, by their stated places.
+    """
     start = _skip_blank(head, 0)
     stated = _DELIMITER_LINE.match(_text(_line_at(head, start)))
     if stated:
         start = _skip_blank(head, start + len(_line_at(head, start)))
     line = _line_at(head, start)
     if delimiter is None:
-        delimiter = stated.group(1) if stated else sniff_delimiter(_text(line))
+        delimiter = stated.group(1) if stated else sniff_delimiter(_text(line), columns)
     end = start + len(line)
     columns, row_end, is_complete = RowPatterns(delimiter, Quoting.DOUBLE).row_at(head + b"\n", start)
     is_open = not (columns and is_complete)

@@ -11,10 +11,10 @@ import numpy as np
 from demure.errors import DataError
 from demure.preparation.problems import Findings
 from demure.preparation.reading.header import Header
-from demure.preparation.reading.row_scan import Quoting, RowScan, ScannedRow, scan_rows
+from demure.preparation.reading.row_scan import UNQUOTED_DELIMITERS, Quoting, RowScan, ScannedRow, scan_rows
 
 QUOTES = ("auto", *(quoting.value for quoting in Quoting))
-_UNQUOTED = "\t\x01\x1f"  # files with these delimiters are as good as never quoted
+_RULE = 3  # rows; fewer alike may be chance
 
 
 class QuotingDecision:
@@ -40,10 +40,16 @@ class QuotingDecision:
         is_whole = not scan.unclosed and (self.skips_rows or not scan.other_length)
         return is_whole and not self.looks_swallowed(scan)
 
-    @staticmethod
-    def looks_swallowed(scan: RowScan) -> bool:
-        """Return whether most values with a line break look like rows that an open quotation mark swallowed."""
-        return 2 * len(scan.doubtful) > scan.multi_line
+    def looks_swallowed(self, scan: RowScan) -> bool:
+        """Return whether values with a line break look like rows that an open quotation mark swallowed.
+
+        They do not if most of these values are doubtless, or most rows have one: marks that do not close are rare where
+        quoting is usual.
+        """
+        n_doubtful = len(scan.doubtful)
+        is_usual = self.header.delimiter not in UNQUOTED_DELIMITERS
+        is_rule = is_usual and n_doubtful >= _RULE and 2 * n_doubtful > scan.rows
+        return 2 * n_doubtful > scan.multi_line and not is_rule
 
     def decide(self, findings: Findings) -> tuple[Quoting, RowScan]:
         """Return the way of quoting, and its rows. Raises ``DataError`` with its row for a text that fits none."""
@@ -61,7 +67,7 @@ class QuotingDecision:
                 return Quoting.BACKSLASH, backslash
         if is_usable:
             return Quoting.DOUBLE, double
-        if header.delimiter in _UNQUOTED and not header.is_quoted:
+        if header.delimiter in UNQUOTED_DELIMITERS and not header.is_quoted:
             none = self.scan(Quoting.NONE)
             if self.is_usable(none):
                 reason = f"row {cause} has one that does not enclose a value"

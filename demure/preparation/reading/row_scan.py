@@ -10,6 +10,7 @@ from typing import IO
 _PIECE = 1 << 22  # bytes
 _LONGEST_ROW = 1 << 24  # bytes; Arrow reads no longer one either
 _LISTED = 1000  # rows of a kind whose text is kept
+UNQUOTED_DELIMITERS = "\t\x01\x1f"  # files with these are as good as never quoted
 _EOL = rb"(?:\r\n?|\n)"
 _LINE_END = re.compile(_EOL)
 _BLANK_LINES = re.compile(_EOL + rb"++")
@@ -50,8 +51,7 @@ class RowScan:
             the next line.
         other_length: the rows that have another number of columns.
         multi_line: number of whole rows with a line break within a value.
-        doubtful: those of them of which each line alone has the delimiters of a row, as rows that an open quotation
-            mark swallowed have.
+        doubtful: those of them whose lines look like rows, as rows that an open quotation mark swallowed do.
     """
 
     columns: int
@@ -180,8 +180,14 @@ def _add_row(scan: RowScan, text: bytes, n_columns: int, delimiter: bytes, first
 
 
 def _looks_like_rows(text: bytes, columns: int, delimiter: bytes) -> bool:
-    lines = (line for line in _LINE_END.split(text) if line)
-    return all(line.count(delimiter) == columns - 1 for line in lines)
+    """Return whether each line has the delimiters of a row, and one begins with a word where the first line does."""
+    lines = [line for line in _LINE_END.split(text) if line]
+    if any(line.count(delimiter) != columns - 1 for line in lines):
+        return False
+    if delimiter.decode() in UNQUOTED_DELIMITERS:
+        return True
+    first, *others = (len(line.split(delimiter, 1)[0].split()) > 1 for line in lines)
+    return first in others
 
 
 def _end_of_line(text: bytes, position: int) -> int:
