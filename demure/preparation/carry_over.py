@@ -67,6 +67,14 @@ def plan_features(earlier: Path, folder: Path, replaced: set[str]) -> CarriedFea
             carried.reusable.append(name)
         else:
             carried.dropped[name] = "they belong to other items" if not same_ids else "the items have changed"
+    for path in sorted((earlier / "features").glob(f"{store.EARLIER}*")):  # of an overwrite before this one
+        name = path.name.removeprefix(store.EARLIER)
+        if name in replaced or name in (*carried.kept, *carried.reusable):
+            continue
+        if shares_items:
+            carried.reusable.append(name)
+        else:
+            carried.dropped[name] = "they belong to other items"
     return carried
 
 
@@ -77,12 +85,11 @@ def carry_over(carried: CarriedFeatures, earlier: Path, folder: Path) -> None:
         return
     for path in sorted(source.iterdir()):
         name = path.name
-        is_work = name.startswith((".work-", store.EARLIER)) and path.is_dir()
-        if name in carried.kept or is_work or name == ".images.parquet":
+        if name in carried.kept or name.startswith(".work-") or name == ".images.parquet":
             _link(path, target / name)
     for name in carried.reusable:
-        shutil.rmtree(target / f"{store.EARLIER}{name}", ignore_errors=True)
-        _link(source / name, target / f"{store.EARLIER}{name}")
+        hidden = f"{store.EARLIER}{name}"
+        _link(source / (name if (source / name).is_dir() else hidden), target / hidden)
 
 
 def _is_reusable(features: FeatureManifest) -> bool:

@@ -82,6 +82,8 @@ def test_of_other_texts_only_what_changed_is_encoded(shop, tmp_path, monkeypatch
     report, losses = shop({**TITLES, "i5": "a new one"})
     assert report.notes[-1] == "features of the earlier items, from which extract takes what has not changed: text"
     assert losses == []
+    again, losses = shop({**TITLES, "i5": "a new one"})
+    assert (again.notes[-1], losses) == (report.notes[-1], [])
     with pytest.raises(FeatureError, match="no features 'text'"):  # training on the vectors of other texts is refused
         store.load(folder, "text")
     assert store.names(folder) == []
@@ -103,6 +105,16 @@ def test_features_that_do_not_fit_are_named_before_they_are_deleted(shop, tmp_pa
     ]
     assert not any("features" in note for note in report.notes)
     assert store.names(folder) == []
+
+
+def test_earlier_features_that_fit_no_longer_are_named_too(shop, tmp_path):
+    shop(TITLES)
+    encode(tmp_path / "ds")
+    shop({**TITLES, "i5": "a new one"})
+    assert shop({"x": "of another shop", "y": "of another shop", "z": "tea"})[1] == [
+        "features 'text' are deleted: they belong to other items"
+    ]
+    assert not list((tmp_path / "ds" / "features").glob(".earlier-*"))
 
 
 def test_damaged_features_and_those_that_are_imported_anew(shop, tmp_path):
