@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -153,7 +154,7 @@ def read_shard(path: Path) -> Shard | None:
 @contextlib.contextmanager
 def extraction_lock(dataset_path: Path) -> Iterator[None]:
     """Hold off a `demure prepare --overwrite` of the dataset folder while the block runs; other extractions may run."""
-    file = (Path(dataset_path) / "features").resolve() / EXTRACTION_LOCK
+    file = Path(os.path.realpath(Path(dataset_path) / "features")) / EXTRACTION_LOCK
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):  # without permission to write there, nothing can be overwritten either
             file.parent.mkdir(parents=True, exist_ok=True)

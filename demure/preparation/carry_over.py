@@ -80,7 +80,7 @@ def plan_features(earlier: Path, folder: Path, replaced: set[str]) -> CarriedFea
 
 def carry_over(carried: CarriedFeatures, earlier: Path, folder: Path) -> None:
     """Link the features to keep from ``earlier`` into ``folder``; both stay whole if the process is killed."""
-    source, target = (earlier / "features").resolve(), folder / "features"
+    source, target = Path(os.path.realpath(earlier / "features")), folder / "features"
     if not source.is_dir():
         return
     for path in sorted(source.iterdir()):
