@@ -54,7 +54,7 @@ def unroll_lists(raw: RawTable, findings: Findings) -> RawTable:
     empty = np.flatnonzero(lengths == 0)
     findings.add("empty list of ids", "dropped", raw.path, raw.row_numbers.of(empty), lambda k: "[]")
     holders = " and ".join(repr(name) for name, column in columns.items() if column.has_lists)
-    findings.note(f"{raw.path.name}: {holders} holds lists: {len(lengths)} rows became {len(parents)}")
+    findings.note(f"{raw.path.name}: lists in {holders}: {len(lengths)} rows became {len(parents)}")
     if not len(parents):
         raise DataError("has no ids, only empty lists", where=raw.path, remedy="give a file with rows")
     return replace(raw, table=pa.table(arrays), row_numbers=RowNumbers(numbers=raw.row_numbers.of(parents)))
