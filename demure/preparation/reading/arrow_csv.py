@@ -2,47 +2,54 @@
 
 from __future__ import annotations
 
-import threading
+import functools
+import time
 import weakref
 from collections.abc import Callable, Iterator
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.csv
 
 _SECONDS = 30.0  # far above the milliseconds that Arrow needs to read one more block
+_PAUSE = 0.0005
+
+Lent = TypeVar("Lent")
 
 
-class _Shared:
-    """A Python object that threads of Arrow use, and the knowledge when the last of them has let go of it."""
+class _Lent:
+    """Python objects that threads of Arrow hold."""
 
     def __init__(self) -> None:
-        self._released: list[threading.Event] = []
+        self._references: list[weakref.ref[Any]] = []
 
-    def lend(self, method: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a function that calls ``method``, for Arrow alone to keep."""
-
-        def lent(*arguments: Any) -> Any:
-            return method(*arguments)
-
-        released = threading.Event()
-        weakref.finalize(lent, released.set).atexit = False
-        self._released.append(released)
-        return lent
+    def lend(self, item: Lent) -> Lent:
+        """Return ``item``, of which nobody else but Arrow keeps a reference."""
+        self._references.append(weakref.ref(item))
+        return item
 
     def wait(self) -> None:
-        """Wait until no thread of Arrow has a function that was lent."""
-        for released in self._released:
-            released.wait(_SECONDS)
+        """Wait until no thread holds any of the objects.
+
+        A callback of the weak references could tell, but it would run in such a thread, which would still need Python's
+        lock to leave it.
+        """
+        end = time.monotonic() + _SECONDS
+        while any(reference() is not None for reference in self._references) and time.monotonic() < end:
+            time.sleep(_PAUSE)
 
 
 class _Source:
-    """The methods of a file that Arrow calls."""
+    """A file with the methods that Arrow calls."""
 
     closed = False
 
-    def __init__(self, read: Callable[[int], bytes]) -> None:
-        self.read = read
+    def __init__(self, text: IO[bytes], lent: _Lent) -> None:
+        self._text, self._lent = text, lent
+
+    def read(self, size: int) -> memoryview:
+        """Return the next bytes."""
+        return self._lent.lend(memoryview(self._text.read(size)))  # bytes cannot be referred to weakly
 
 
 def read_batches(
@@ -56,18 +63,17 @@ def read_batches(
     """Yield the batches of ``pyarrow.csv.open_csv``; ``on_bad_row`` is its ``invalid_row_handler``.
 
     Arrow reads ahead in threads of its own, and a thread may keep the file for a moment after the last batch or an
-    error. If the interpreter ends in that moment, Python ends the thread where it asks for the interpreter's lock, and
-    C++ aborts the process: "terminate called without an active exception". So this waits until the threads have let go.
+    error, or a piece of its bytes. If the interpreter ends in that moment, Python ends the thread where it asks for the
+    interpreter's lock, and C++ aborts the process: "terminate called without an active exception". So this waits until
+    the threads have let go of all of them.
     """
-    shared = _Shared()
-    parsing = pa.csv.ParseOptions(
-        **parse_options, invalid_row_handler=None if on_bad_row is None else shared.lend(on_bad_row)
-    )
+    lent = _Lent()
+    handler = None if on_bad_row is None else lent.lend(functools.partial(on_bad_row))
+    parsing = pa.csv.ParseOptions(**parse_options, invalid_row_handler=handler)
+    file = pa.PythonFile(lent.lend(_Source(text, lent)), mode="r")
     reader = None
     try:
-        reader = pa.csv.open_csv(
-            pa.PythonFile(_Source(shared.lend(text.read)), mode="r"), read_options, parsing, convert_options
-        )
+        reader = pa.csv.open_csv(file, read_options, parsing, convert_options)
         while True:
             try:
                 batch = reader.read_next_batch()
@@ -75,5 +81,5 @@ def read_batches(
                 return
             yield batch
     finally:
-        del reader, parsing  # pyarrow stops reading ahead when nobody has the reader
-        shared.wait()
+        del reader, parsing, file, handler  # pyarrow stops reading ahead when nobody has the reader
+        lent.wait()
