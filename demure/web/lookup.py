@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from demure.diagnosis.reader import DiagnosisReader
-from demure.diagnosis.recommended import suggestions
+from demure.diagnosis.recommended import Suggestion, suggestions
 from demure.errors import DemureError
 from demure.report.budget import RECOMMENDED, recommendation_rows
 from demure.report.payload import Columns, ItemRegistry, ItemRow, PayloadBuilder, natural_order, to_columns
@@ -36,8 +36,12 @@ class Lookup:
         self.builder = PayloadBuilder(reader)
         self.table = reader.table
         self._lock = threading.RLock()
-        self._model_lock = threading.Lock()  # loading the model takes seconds, in which other queries go on
         self._orders: dict[tuple[str, str], np.ndarray] = {}
+        names = self.reader.reliance_names, self.table.modalities
+        self._sorts = {
+            "users": {"id", "choices", *(f"reliance:{name}" for name in names[0])},
+            "items": {"choices", "title", *(f"below:{name}" for name in names[1])},
+        }
 
     def warm(self) -> None:
         """Read and sort in advance, so that the first queries do not wait."""
@@ -88,19 +92,27 @@ class Lookup:
                 "total": len(self.table.rows_of_item(code)),
             }
 
-    def recommended(self, name: str) -> dict[str, Any] | None:
-        """Return what one user would be recommended; None if the model cannot be loaded or does not have the user."""
-        with self._model_lock:
-            if self._run is None:
-                return None
-            try:
-                recommended = suggestions(self._run, [name], RECOMMENDED)[name]
-            except DemureError:
-                return None
-        with self._lock:
-            items = ItemRegistry()
-            rows = recommendation_rows(self.builder, recommended, items)
-            return {"items": self._item_columns(items), "recommended": rows}
+    def recommended(self, names: Sequence[str]) -> dict[str, dict[str, Any] | None]:
+        """Return what users would be recommended; None for one that the model does not have, or without a model.
+
+        Not more than one thread may call this at a time; the first call loads the model, in which other queries go on.
+        """
+        recommended = self._suggest(names)
+        answers: dict[str, dict[str, Any] | None] = dict.fromkeys(names)
+        for name, suggested in recommended.items():
+            with self._lock:
+                items = ItemRegistry()
+                rows = recommendation_rows(self.builder, suggested, items)
+                answers[name] = {"items": self._item_columns(items), "recommended": rows}
+        return answers
+
+    def _suggest(self, names: Sequence[str]) -> dict[str, list[Suggestion]]:
+        if not names or self._run is None:
+            return {}
+        try:
+            return suggestions(self._run, names, RECOMMENDED)
+        except DemureError:  # one of them is not in the dataset
+            return {} if len(names) == 1 else {k: rows for name in names for k, rows in self._suggest([name]).items()}
 
     def picture(self, name: str) -> bytes | None:
         """Return a small JPEG of the item's picture; None if it has none or it cannot be read."""
@@ -138,6 +150,8 @@ class Lookup:
 
     def _order(self, kind: str, sort: str) -> np.ndarray:
         """Return codes in the order of ``sort``, sorted at its first use; an unknown sort is the default order."""
+        if sort not in self._sorts[kind]:  # nothing is kept for it: anyone can ask for any number of them
+            sort = "id" if kind == "users" else "choices"
         if (kind, sort) not in self._orders:
             self._orders[kind, sort] = self._ordered_users(sort) if kind == "users" else self._ordered_items(sort)
         return self._orders[kind, sort]
@@ -146,7 +160,7 @@ class Lookup:
         field, _, modality = sort.partition(":")
         if sort == "choices":
             values = self.table.lengths
-        elif field == "reliance" and modality in self.reader.reliance_names:
+        elif field == "reliance":
             values = self.reader.reliance_shares[:, self.reader.reliance_names.index(modality)]
         else:
             names = self.table.user_ids
@@ -159,7 +173,7 @@ class Lookup:
         if sort == "title":
             return np.argsort(self._titles.to_numpy(zero_copy_only=False).astype(str), kind="stable")
         values = self.table.item_counts
-        if field == "below" and modality in self.table.modalities:
+        if field == "below":
             deviations = self.builder.deviations[self.builder.deviations["modality"] == modality]
             values = np.full(len(self.table.item_ids), -np.inf)
             values[[self.table.item_code[str(name)] for name in deviations["item_id"]]] = deviations["below"]

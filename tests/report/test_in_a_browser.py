@@ -66,7 +66,7 @@ def served(tmp_path):
     thread = threading.Thread(target=opened.serve, daemon=True)
     thread.start()
     yield run, opened.url.rstrip("/") + "/"
-    opened.server.shutdown()
+    opened.stop()
     thread.join(10)
 
 
@@ -225,7 +225,7 @@ def test_hostile_texts_run_nothing(tmp_path, visit, source):
     assert HOSTILE in page.inner_text("#item")
     assert "49" not in page.inner_text("#item h3")
     if source == "served":
-        opened.server.shutdown()
+        opened.stop()
 
 
 def test_an_address_that_names_nobody(page_of, visit):
@@ -245,7 +245,7 @@ def test_what_is_embedded_is_what_is_served(tmp_path, visit):
         page.wait_for_selector("text=User bob")
         page.wait_for_selector("#item h3")
         texts.append(json.dumps([page.inner_text("#user"), page.inner_text("#item"), page.inner_text("#flagged")]))
-    opened.server.shutdown()
+    opened.stop()
     assert texts[0] == texts[1]
 
 

@@ -1,4 +1,6 @@
+import gzip
 import json
+import signal
 import socket
 import threading
 import urllib.error
@@ -24,7 +26,7 @@ def served(tmp_path):
     thread = threading.Thread(target=opened.serve, daemon=True)
     thread.start()
     yield opened
-    opened.server.shutdown()
+    opened.stop()
     thread.join(10)
 
 
@@ -60,8 +62,56 @@ def test_answers_have_their_content_type(served):
     for path in ("etc/passwd", "../run/run.json", "api", "api/user/ann"):
         with pytest.raises(urllib.error.HTTPError, match="404"):
             ask(served, path)
-    with pytest.raises(urllib.error.HTTPError, match="501"):
+    with pytest.raises(urllib.error.HTTPError, match="405"):
         urllib.request.urlopen(served.url, data=b"x")
+
+
+def test_only_the_page_and_its_user_may_ask(served):
+    def status(path, site, **headers):
+        try:
+            return ask(served, path, **{"Sec-Fetch-Site": site, **headers})[0]
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    link = {"Sec-Fetch-Mode": "navigate"}
+    assert [status("api/users", site) for site in ("same-origin", "none")] == [200, 200]
+    assert [status("api/users", site) for site in ("cross-site", "same-site", "odd")] == [403, 403, 403]
+    assert status("picture?id=i1", "cross-site") == 403
+    assert status("", "cross-site") == 403
+    assert [status("", site, **link) for site in ("cross-site", "same-site")] == [200, 200]  # a link to the page
+    assert status("api/users", "cross-site", **link) == 403
+
+
+def test_large_answers_are_compressed_where_the_client_can(served):
+    status, headers, packed = ask(served, "", **{"Accept-Encoding": "gzip"})
+    assert (status, headers["Content-Encoding"], headers["Vary"]) == (200, "gzip", "Accept-Encoding")
+    _, headers, page = ask(served, "")
+    assert headers["Content-Encoding"] is None
+    assert gzip.decompress(packed) == page
+    assert len(packed) < 0.8 * len(page)
+    _, headers, packed = ask(served, "api/items", **{"Accept-Encoding": "gzip"})
+    assert headers["Content-Encoding"] == "gzip"
+    assert json.loads(gzip.decompress(packed)) == json.loads(ask(served, "api/items")[2])
+    assert headers["X-Frame-Options"] == "DENY"
+
+
+def test_head_has_the_length_and_no_body(served):
+    request = urllib.request.Request(served.url, method="HEAD")
+    with urllib.request.urlopen(request) as answer:
+        assert answer.status == 200
+        assert int(answer.headers["Content-Length"]) > 1000
+        assert answer.read() == b""
+
+
+def test_ctrl_c_stops_the_server(tmp_path):
+    opened = site(small_run(tmp_path), port=0)
+    timer = threading.Timer(0.1, signal.raise_signal, [signal.SIGINT])
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        opened.serve()
+    with socket.socket() as free:  # the port is free again
+        free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        free.bind(("127.0.0.1", int(opened.url.rstrip("/").rpartition(":")[2])))
 
 
 def test_an_address_that_is_taken_is_one_line(tmp_path, capsys):
@@ -83,7 +133,7 @@ def test_an_address_that_is_taken_is_one_line(tmp_path, capsys):
 def test_other_machines_may_ask_only_where_allowed(tmp_path):
     opened = site(small_run(tmp_path), host="0.0.0.0", port=0)
     assert not opened.loopback
-    opened.server.server_close()
+    opened.close()
 
 
 def test_the_command_serves_until_it_is_interrupted(tmp_path, capsys, monkeypatch):
@@ -126,6 +176,23 @@ def test_users_are_found_and_sorted(lookup):
     assert (
         names(lookup.users("", "reliance:sound")) == names(lookup.users("", "no such order")) == ["u10", "u2", "x-u2"]
     )
+
+
+def test_unknown_sorts_keep_nothing(lookup):
+    lookup.warm()
+    default = names(lookup.users("", "id")), names(lookup.items("", "choices"))
+    for sort in (
+        "below²",
+        "relies²",
+        "reliance:sound",
+        "below:sound",
+        "reliance:",
+        "",
+        "x" * 1000,
+        *map(str, range(200)),
+    ):
+        assert (names(lookup.users("", sort)), names(lookup.items("", sort))) == default
+    assert set(lookup._orders) == {("users", "id"), ("items", "choices")}
 
 
 def test_items_are_found_by_title_too(lookup):

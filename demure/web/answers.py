@@ -1,0 +1,145 @@
+"""What `demure ui` answers: the page, the rows that its script asks for, and pictures."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable, Sequence
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.applications import Starlette
+from starlette.datastructures import Headers
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from demure.web.lookup import Lookup
+from demure.web.shared_work import SharedWork
+
+_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+)
+_ANSWERS_KEPT = 2000  # recommendations of that many users, some 2 kB each
+_JSON = "application/json"
+_VARY = {"Vary": "Accept-Encoding"}
+
+
+def build_app(lookup: Lookup, html: str, *, local_only: bool) -> ASGIApp:
+    """Return the application that answers for one run; ``local_only``: only under a name of this machine for itself."""
+    page = html.encode()
+    packed = gzip.compress(page, mtime=0)  # once: it is 2 MB
+
+    def home(request: Request) -> Response:
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            return Response(packed, media_type="text/html", headers={"Content-Encoding": "gzip", **_VARY})
+        return Response(page, media_type="text/html", headers=_VARY)
+
+    def picture(request: Request) -> Response:
+        content = lookup.picture(request.query_params.get("id", ""))
+        if content is None:
+            return Response(status_code=204)
+        return Response(content, media_type="image/jpeg", headers={"Cache-Control": "max-age=3600"})
+
+    def rows(search: Callable[[str, str], Any], sort: str) -> Callable[[Request], Response]:
+        def answer(request: Request) -> Response:
+            query = request.query_params
+            return _as_json(search(query.get("wanted", ""), query.get("sort", sort)))
+
+        return answer
+
+    def details(find: Callable[[str], Any]) -> Callable[[Request], Response]:
+        return lambda request: _as_json(find(request.query_params.get("id", "")))
+
+    def recommend(names: Sequence[str]) -> dict[str, bytes]:
+        return {name: _encode(answer) for name, answer in lookup.recommended(names).items()}
+
+    suggestions = SharedWork(recommend, keep=_ANSWERS_KEPT)
+
+    async def recommended(request: Request) -> Response:
+        user = request.query_params.get("id", "")
+        if user not in lookup.table.user_code:  # nothing is kept for a name that anyone can make up
+            return _as_json(None)
+        return Response(await suggestions.of(user), media_type=_JSON)
+
+    app = Starlette(
+        routes=[
+            Route("/", home),
+            Route("/api/users", rows(lookup.users, "id")),
+            Route("/api/items", rows(lookup.items, "choices")),
+            Route("/api/user", details(lookup.user)),
+            Route("/api/item", details(lookup.item)),
+            Route("/api/recommended", recommended),
+            Route("/picture", picture),
+        ],
+        middleware=[
+            Middleware(_Gate, local_only=local_only),
+            Middleware(GZipMiddleware),
+        ],
+    )
+    app.router.redirect_slashes = False  # a redirection repeats the Host header
+    return app
+
+
+def _encode(value: Any) -> bytes:
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return text.encode("utf-8", "replace")
+
+
+def _as_json(value: Any) -> Response:
+    return Response(_encode(value), media_type=_JSON)
+
+
+class _Gate:
+    """Let only those requests pass that the page itself, or the user, makes; add the headers that every answer has."""
+
+    def __init__(self, app: ASGIApp, local_only: bool) -> None:
+        self._app, self._local_only = app, local_only
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *_HEADERS]
+            await send(message)
+
+        refusal = self._refusal(scope)
+        await (self._app if refusal is None else refusal)(scope, receive, send_with_headers)
+
+    def _refusal(self, scope: Scope) -> Response | None:
+        headers = Headers(scope=scope)
+        # DNS rebinding: a foreign page whose name points to this machine must not read a server that is for it alone.
+        if self._local_only and not is_loopback(_host(headers.get("host", ""))):
+            return PlainTextResponse("this server answers this machine alone", 403)
+        # A foreign page cannot read the answers, but can make the server work. Older browsers and other programs do
+        # not send the header; a link to the page may stand anywhere.
+        origin = headers.get("sec-fetch-site", "none")
+        follows_link = scope["path"] == "/" and headers.get("sec-fetch-mode") == "navigate"
+        if origin not in ("same-origin", "none") and not follows_link:
+            return PlainTextResponse("this server answers its own page alone", 403)
+        return None
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether ``host``, a name or an address, is this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _host(header: str) -> str:
+    """Return the name in a Host header without its port; an empty name for a header that has none."""
+    try:
+        return urlsplit(f"//{header}").hostname or ""
+    except ValueError:
+        return ""
