@@ -1,21 +1,27 @@
-"""Write files and folders atomically (write beside, then rename), hash them, and read and write JSON."""
+"""Write files and folders atomically (write beside, then rename), hash them, read and write JSON, write CSV."""
 
 from __future__ import annotations
 
 import contextlib
+import csv
 import errno
 import hashlib
+import io
+import itertools
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from demure.errors import DemureError
 from demure.leftovers import bring_back, exchange, folder_lock, mark_part, sweep
 from demure.locks import hold_folder
+
+# The last four are full-width.
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 @contextlib.contextmanager
@@ -173,6 +179,33 @@ def read_json(path: Path) -> Any:
     except (OSError, ValueError) as error:
         remedy = remedy_of(error, "the file is damaged")
         raise DemureError(f"cannot be read as JSON ({error})", where=path, remedy=remedy) from error
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a CSV file for people. Texts that a spreadsheet would run as a formula get a leading apostrophe."""
+    with open(path, "w", newline="", encoding="utf-8", errors="backslashreplace") as handle:
+        handle.write(csv_text(header, rows))
+
+
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return the content of ``write_csv``."""
+    return "".join(_csv_line(row) for row in itertools.chain([header], rows))
+
+
+def _csv_line(row: Sequence[object]) -> str:
+    line = io.StringIO(newline="")
+    csv.writer(line).writerow(map(quote_formula, row))  # ends lines with \r\n, or a lone \r would not be quoted
+    return line.getvalue().removesuffix("\r\n") + "\n"
+
+
+def quote_formula(cell: object) -> object:
+    """Return a cell with a leading apostrophe if it is text that a spreadsheet would run (``=cmd``, ``@SUM``)."""
+    return f"'{cell}" if isinstance(cell, str) and cell.lstrip(" \u00a0\ufeff").startswith(_FORMULA_STARTS) else cell
+
+
+def unquote_formula(cell: str) -> str:
+    """Return the text that ``quote_formula`` was given."""
+    return cell[1:] if cell.startswith("'") and quote_formula(cell[1:]) != cell[1:] else cell
 
 
 def _umask() -> int:

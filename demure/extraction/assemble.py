@@ -7,8 +7,6 @@ Shapes: I items, d distinct inputs, D dimensions.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -20,6 +18,7 @@ from demure.extraction.inputs import EncodingTask, InputProblem, Inputs, ItemPro
 from demure.extraction.reuse import EncodingPlan
 from demure.extraction.shards import ShardFolder
 from demure.features import store
+from demure.files import csv_text
 
 PROBLEMS = "problems.csv"
 
@@ -74,9 +73,6 @@ def _problems_by_item(inputs: Inputs, input_problems: list[InputProblem]) -> lis
 
 
 def _csv(item_ids: Sequence[str], problems: list[ItemProblem]) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["item_id", "problem", "value"])
     ids = list(item_ids)
-    writer.writerows((ids[item], kind, value) for item, kind, value in problems)
-    return out.getvalue().encode("utf-8", "backslashreplace").decode()
+    text = csv_text(["item_id", "problem", "value"], ((ids[item], kind, value) for item, kind, value in problems))
+    return text.encode("utf-8", "backslashreplace").decode()

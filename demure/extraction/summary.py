@@ -11,6 +11,7 @@ from demure.data.feature_manifest import FeatureManifest
 from demure.extraction.assemble import PROBLEMS
 from demure.extraction.encoding import EncodingResult
 from demure.features import store
+from demure.files import unquote_formula
 
 
 @dataclass(frozen=True)
@@ -118,5 +119,5 @@ def _first_of_each_kind(problems: Path) -> list[dict[str, str]]:
     first: dict[str, dict[str, str]] = {}
     with open(problems, encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
-            first.setdefault(row["problem"], row)
+            first.setdefault(row["problem"], {name: unquote_formula(cell) for name, cell in row.items()})
     return list(first.values())

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from demure.files import write_csv
 
 ROWS_KEPT = 1000
 FIRST = 5
@@ -66,10 +67,9 @@ class Findings:
 
     def write(self, path: Path) -> None:
         """Write problems.csv: kind, file, row, value, action; at most ``ROWS_KEPT`` rows of each kind."""
-        with open(path, "w", newline="", encoding="utf-8") as handle:
-            writer = csv.writer(handle, lineterminator="\n")
-            writer.writerow(["kind", "file", "row", "value", "action"])
-            for problem in self.problems.values():
-                for row in problem.rows:
-                    value = row.value.encode("utf-8", "backslashreplace").decode()
-                    writer.writerow([problem.kind, row.file, row.row, value, problem.action])
+        rows = (
+            (problem.kind, row.file, row.row, row.value, problem.action)
+            for problem in self.problems.values()
+            for row in problem.rows
+        )
+        write_csv(path, ["kind", "file", "row", "value", "action"], rows)

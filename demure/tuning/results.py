@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from demure.files import atomic_file
+from demure.files import atomic_file, write_csv
 from demure.tuning.space import Value
 
 if TYPE_CHECKING:
@@ -96,13 +95,14 @@ def key_importance(study: optuna.Study, seed: int) -> dict[str, float]:
 def write_trials(trials: Sequence[Trial], file: Path) -> None:
     """Write a CSV file with a row per trial and a column per key."""
     keys = list(trials[0].params) if trials else []
-    with atomic_file(file) as part, open(part, "w", encoding="utf-8", newline="") as handle:
-        writer = csv.writer(handle, lineterminator="\n")
-        writer.writerow(["trial", "state", "value", "epochs", "seconds", *keys, "error"])
-        for trial in trials:
-            params = [trial.params[key] for key in keys]
-            facts = [trial.number, trial.state, trial.value, trial.epochs, trial.seconds]
-            writer.writerow([*facts, *params, trial.error or ""])
+    rows = [
+        [trial.number, trial.state, trial.value, trial.epochs, trial.seconds]
+        + [trial.params[key] for key in keys]
+        + [trial.error or ""]
+        for trial in trials
+    ]
+    with atomic_file(file) as part:
+        write_csv(part, ["trial", "state", "value", "epochs", "seconds", *keys, "error"], rows)
 
 
 def write_page(study: optuna.Study, importance: dict[str, float], seed: int, file: Path) -> str:

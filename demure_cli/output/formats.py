@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from demure.errors import DemureError
+from demure.files import quote_formula
 from demure_cli.output.plain import plain
 from demure_cli.output.terminal import terminal
 
@@ -40,7 +41,7 @@ def check_format(name: str) -> str:
 def write(frame: pd.DataFrame, form: str, *, digits: int = 4) -> None:
     """Print a frame in the format ``form``: csv in full precision, markdown and latex with ``digits`` decimals."""
     if form == "csv":
-        terminal.raw(frame.to_csv(index=False, lineterminator="\n"))
+        terminal.raw(frame.map(quote_formula).to_csv(index=False, lineterminator="\n"))
         return
     shown = frame.copy()
     for column in shown.columns:

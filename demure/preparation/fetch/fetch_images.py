@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import shutil
 from collections import Counter
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from demure.errors import DataError
-from demure.files import atomic_file, cannot_write
+from demure.files import atomic_file, cannot_write, write_csv
 from demure.preparation.fetch.leftovers import sweep_unless_in_use
 from demure.preparation.fetch.log import FetchLog, FetchOutcome, image_stems
 from demure.preparation.problems import Findings
@@ -214,9 +213,7 @@ def _write_dead(folder: Path, missing: list[FetchOutcome]) -> Path | None:
     if not missing:
         path.unlink(missing_ok=True)
         return None
-    with atomic_file(path) as part, open(part, "w", newline="", encoding="utf-8", errors="backslashreplace") as handle:
-        writer = csv.writer(handle, lineterminator="\n")
-        writer.writerow(["item_id", "url", "reason", "final"])
-        for outcome in missing:
-            writer.writerow([outcome.item_id, outcome.url, outcome.reason, str(outcome.final).lower()])
+    with atomic_file(path) as part:
+        rows = ((outcome.item_id, outcome.url, outcome.reason, str(outcome.final).lower()) for outcome in missing)
+        write_csv(part, ["item_id", "url", "reason", "final"], rows)
     return path
