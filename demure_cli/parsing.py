@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -36,6 +37,26 @@ def parse_columns(options: Sequence[str] | None) -> dict[str, str]:
     """Return ``ROLE=NAME,...`` options as a dictionary."""
     pairs = (pair for option in options or () for pair in option.split(","))
     return dict(_named(pairs, "--columns", "ROLE=NAME", "user=visitorid", "one column per role"))
+
+
+def parse_events(options: Sequence[str] | None) -> dict[str, float | None]:
+    """Return ``EVENT,...`` or ``EVENT=WEIGHT,...`` options as event -> weight or None."""
+    events: dict[str, float | None] = {}
+    for word in split_words(options):
+        name, equals, weight = (part.strip() for part in word.partition("="))
+        try:
+            number = float(weight) if equals else None
+        except ValueError:
+            number = math.nan
+        if not name or (number is not None and not math.isfinite(number)):
+            remedy = "for example view,addtocart or view=1,addtocart=3"
+            raise DemureError(f"{word!r} is not EVENT or EVENT=WEIGHT", where="--events", remedy=remedy)
+        if name in events:
+            raise DemureError(f"{name!r} is given twice", where="--events", remedy="name each event once")
+        events[name] = number
+    if len({number is None for number in events.values()}) > 1:
+        raise DemureError("some events have weights, others have none", where="--events", remedy="give all a weight")
+    return events
 
 
 def parse_files(options: Sequence[str] | None) -> dict[str, Path]:

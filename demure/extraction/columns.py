@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from demure.data.nested import LISTS, normalize_name
 from demure.errors import ExtractorError
 from demure.extraction import cleaning
-from demure.preparation.reading.columns import BEHAVIOUR_NAMES, DATE_NAMES, TEXT_NAMES
+from demure.preparation.reading.columns import DATE_NAMES, TEXT_NAMES, is_behaviour
 from demure.suggest import nearest
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def split_categories(value: str) -> list[str]:
 
 def _is_attribute(name: str, values: Sequence[str]) -> bool:
     word = normalize_name(name)
-    if not values or word in _PROSE or word in DATE_NAMES or word in BEHAVIOUR_NAMES or is_code(name):
+    if not values or word in _PROSE or word in DATE_NAMES or is_behaviour(name) or is_code(name):
         return False
     distinct = set(values)
     if len(distinct) < 2:

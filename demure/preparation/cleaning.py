@@ -15,7 +15,7 @@ from demure.preparation.duplicates import DUPLICATES, keep_one_of_duplicates
 from demure.preparation.interactions import CleaningRules, Interactions, RawInteractions
 from demure.preparation.items import Items
 from demure.preparation.problems import Findings
-from demure.preparation.reading.parsing import implausible_times
+from demure.preparation.reading.times import implausible_times, show_time
 from demure.preparation.steps import CleaningStep, CleaningSteps
 
 _LOOKS_MISSING = ["nan", "none", "null", "na", "n/a", "<na>"]
@@ -29,7 +29,8 @@ def clean_interactions(
     Raises ``DataError`` if no row is left, or if no item is one of ``items``.
     """
     cleaning = _Cleaning(raw, findings)
-    cleaning.drop_unusable()
+    cleaning.drop_unusable(need_ratings=rules.need_ratings)
+    cleaning.leave_out_events()
     if items is not None:
         cleaning.drop_unknown_items(items, items_file)
     cleaning.leave_out_times(rules)
@@ -57,6 +58,11 @@ class _Cleaning:
             self.findings.add(kind, "dropped", self.raw.path, rows, lambda k: value(int(dropped[k])))
             self._remove(kind, bad)
 
+    def _report(self, kind: str, odd: np.ndarray, value: Callable[[int], object], action: str = "kept") -> None:
+        """Report rows that are odd but kept, each with its ``value(row)``."""
+        rows = np.flatnonzero(self.kept & odd)
+        self.findings.add(kind, action, self.raw.path, self.raw.row_numbers.of(rows), lambda k: value(int(rows[k])))
+
     def _leave_out(self, kind: str, excluded: np.ndarray) -> None:
         """Remove rows that are valid but not wanted; only the step is recorded."""
         self._remove(kind, excluded)
@@ -66,18 +72,26 @@ class _Cleaning:
         self.kept &= ~removed
         self.steps.add(kind, self.users, self.items, self.kept)
 
-    def drop_unusable(self) -> None:
-        """Drop rows without user or item, and with a time, rating or split that cannot be used."""
+    def drop_unusable(self, *, need_ratings: bool) -> None:
+        """Drop rows without user or item, and with a time or split that cannot be used, or a rating that is needed."""
         raw = self.raw
         self._drop("empty user id", raw.users.is_blank(), raw.users.text)
         self._drop("empty item id", raw.items.is_blank(), raw.items.text)
         for role, kind in (("timestamp", "bad timestamp"), ("rating", "bad rating"), ("split", "unknown split")):
-            if role in raw.unusable:
-                self._drop(kind, raw.unusable[role], _value_of(raw.unusable[role], raw.unusable_values[role]))
+            if role not in raw.unusable:
+                continue
+            value = _value_of(raw.unusable[role], raw.unusable_values[role])
+            if role != "rating" or need_ratings:
+                self._drop(kind, raw.unusable[role], value)
+            else:
+                self._report(kind, raw.unusable[role], value, "kept without rating")
         times = raw.times
         if times is not None:
-            for kind, implausible in implausible_times(times).items():
-                self._drop(kind, implausible, lambda row: f"{times[row]:.15g}")
+            for kind, implausible, is_dropped in implausible_times(times):
+                if is_dropped:
+                    self._drop(kind, implausible, lambda row: f"{times[row]:.15g}")
+                else:
+                    self._report(kind, implausible, lambda row: show_time(times[row]))
         for role, ids in (("user_id", raw.users), ("item_id", raw.items)):
             _note_missing_words(ids.values, raw.id_columns[role], self.findings, raw.path)
         raw.unusable, raw.unusable_values = {}, {}
@@ -97,6 +111,17 @@ class _Cleaning:
             )
         self._drop("unknown item", codes < 0, self.raw.items.text)
         self.items, self.item_ids = codes, items.ids
+
+    def leave_out_events(self) -> None:
+        """Leave out the rows whose event does not count as an interaction."""
+        events = self.raw.events
+        if events is not None and not events.is_counted.all():
+            excluded = ~events.is_counted[events.codes]
+            if excluded.any():
+                names = [events.names[k] or "(blank)" for k in np.unique(events.codes[excluded])]
+                shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+                self._leave_out(f"{events.column} {shown}: not an interaction", excluded)
+        self.raw.events = None
 
     def leave_out_times(self, rules: CleaningRules) -> None:
         """Leave out the rows before ``since``, and from ``until`` on."""

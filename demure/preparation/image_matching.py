@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 
 from demure.preparation.fetch.log import SUFFIXES, FetchLog, hashed_stem
-from demure.preparation.items import URL
+from demure.preparation.item_columns import URL
 from demure.preparation.problems import Findings
 from demure.preparation.reading.columns import ColumnSelection
 from demure.preparation.reading.jsonl import read_jsonl

@@ -14,7 +14,8 @@ from demure.images.files import OUTSIDE, ImageFolder
 from demure.images.unusable import UnusableInput
 from demure.preparation.image_matching import match_images
 from demure.preparation.image_spellings import find_other_spellings
-from demure.preparation.items import URL, Items
+from demure.preparation.item_columns import URL
+from demure.preparation.items import Items
 from demure.preparation.problems import Findings
 
 

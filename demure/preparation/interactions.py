@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +10,12 @@ import pyarrow as pa
 
 from demure.data.splits import LABELS, NEED_TIME
 from demure.errors import DataError
+from demure.preparation.events import Events, read_events
 from demure.preparation.problems import Findings
-from demure.preparation.reading.columns import find_column, require_column
-from demure.preparation.reading.parsing import IdColumn, encode_column, read_ids, read_numbers, read_times
+from demure.preparation.reading.columns import find_column, note_choice, require_column, role_candidates
+from demure.preparation.reading.parsing import IdColumn, encode_column, read_ids, read_ratings
 from demure.preparation.reading.raw_table import RawTable, RowNumbers
+from demure.preparation.reading.times import TimeColumn, read_times
 
 
 @dataclass
@@ -51,6 +53,8 @@ class CleaningRules:
         since: seconds since 1970; earlier rows are left out.
         until: seconds since 1970; rows at this time or later are left out.
         duplicates: which of the rows of one user and item is kept, of ``DUPLICATES``.
+        time_format: the notation of the times, of ``check_time_format``; recognised where None.
+        events: the events that count as interactions, each with its weight or None; see ``read_events``.
         min_rating: rows with a lower rating, or without one, are left out, after duplicates: the latest rating counts.
     """
 
@@ -59,6 +63,13 @@ class CleaningRules:
     until: float | None = None
     duplicates: str = "latest"
     min_rating: float | None = None
+    time_format: str | None = None
+    events: dict[str, float | None] = field(default_factory=dict)
+
+    @property
+    def need_ratings(self) -> bool:
+        """Whether a row without a rating cannot be used."""
+        return self.min_rating is not None or self.duplicates == "best"
 
 
 @dataclass
@@ -84,20 +95,20 @@ class RawInteractions:
     split: np.ndarray | None
     unusable: dict[str, np.ndarray]
     unusable_values: dict[str, pa.ChunkedArray]
+    events: Events | None = None
 
 
 def read_interactions(raw: RawTable, rules: CleaningRules, findings: Findings) -> RawInteractions:
     """Read the columns. Raises ``DataError`` for missing ones, and for rules that need a missing column."""
     path, table = raw.path, raw.table
-    user_column, item_column = (
-        require_column(raw.column_names, role, path, findings) for role in ("user_id", "item_id")
-    )
+    user_column, item_column = (_filled_column(raw, role, findings) for role in ("user_id", "item_id"))
     time_column, rating_column, split_column = (
         find_column(raw.column_names, role, path, findings) for role in ("timestamp", "rating", "split")
     )
-    times = (
-        None if time_column is None else read_times(table[time_column], time_column, path, findings, raw.row_numbers)
-    )
+    times = None
+    if time_column is not None:
+        column = TimeColumn(table[time_column], time_column, path, raw.row_numbers)
+        times = read_times(column, findings, rules.time_format)
     _refuse_unmet_rules(rules, path, times is not None, split_column)
     ratings, split = None, None
     unusable: dict[str, np.ndarray] = {}
@@ -106,11 +117,21 @@ def read_interactions(raw: RawTable, rules: CleaningRules, findings: Findings) -
         unusable["timestamp"] = np.isnan(times)
         values["timestamp"] = table[time_column].filter(pa.array(unusable["timestamp"]))
     if rating_column is not None:
-        ratings, blank = read_numbers(table[rating_column], rating_column, path)
+        ratings, blank = read_ratings(table[rating_column], rating_column, path, findings)
         unusable["rating"] = ~np.isfinite(ratings) & ~blank
         values["rating"] = table[rating_column].filter(pa.array(unusable["rating"]))
-        ratings = None if blank.all() else ratings
-    if ratings is None and (rules.min_rating is not None or rules.duplicates == "best"):
+        if unusable["rating"].any():
+            ratings = np.where(unusable["rating"], np.nan, ratings)
+        is_empty = blank.all() or (not rules.need_ratings and np.isnan(ratings).all())
+        ratings = None if is_empty else ratings
+    events = read_events(raw, rules.events, findings)
+    if events is not None and events.weights is not None:
+        if ratings is not None:
+            remedy = "leave out the weights, or the column of ratings"
+            raise DataError("has ratings already, so --events cannot have weights", where=path, remedy=remedy)
+        ratings = events.weights[events.codes]
+        findings.note(f"{path.name}: the weights of --events are taken as ratings")
+    if ratings is None and rules.need_ratings:
         option = "--min-rating" if rules.min_rating is not None else "--duplicates best"
         raise DataError(f"has no ratings, which {option} needs", where=path, remedy="name their column by --columns")
     if split_column is not None and rules.split_strategy in ("given", "all"):
@@ -126,7 +147,32 @@ def read_interactions(raw: RawTable, rules: CleaningRules, findings: Findings) -
             split, _, _ = None, unusable.pop("split"), values.pop("split")
     id_columns = {"user_id": user_column, "item_id": item_column}
     users, items = read_ids(raw, user_column), read_ids(raw, item_column)
-    return RawInteractions(path, raw.row_numbers, id_columns, users, items, times, ratings, split, unusable, values)
+    used = {user_column, item_column, time_column, rating_column, None if events is None else events.column}
+    _note_unused(raw, used | ({split_column} if split is not None else set()), findings)
+    return RawInteractions(
+        path, raw.row_numbers, id_columns, users, items, times, ratings, split, unusable, values, events
+    )
+
+
+def _filled_column(raw: RawTable, role: str, findings: Findings) -> str:
+    """Return the column of ``role``: of several that may have it, the first that is not mostly empty."""
+    candidates = role_candidates(raw.column_names, role)
+    if len(candidates) < 2:
+        return require_column(raw.column_names, role, raw.path, findings)
+    filled = (name for name in candidates if not _is_mostly_empty(raw, name))
+    column = next(filled, candidates[0])
+    note_choice(column, candidates, role, raw.path, findings)
+    return column
+
+
+def _is_mostly_empty(raw: RawTable, column: str) -> bool:
+    return bool(encode_column(raw.table[column], column, raw.path).is_blank().mean() > 0.5)
+
+
+def _note_unused(raw: RawTable, used: set[str | None], findings: Findings) -> None:
+    unused = [name.removesuffix(", not used") for name in raw.column_names if name not in used]
+    if unused:
+        findings.note(f"{raw.path.name}: columns that are not used: {', '.join(unused)}")
 
 
 def _refuse_unmet_rules(rules: CleaningRules, path: Path, timed: bool, split_column: str | None) -> None:
@@ -137,6 +183,10 @@ def _refuse_unmet_rules(rules: CleaningRules, path: Path, timed: bool, split_col
     if rules.split_strategy == "given" and split_column is None:
         remedy = "add a column split with train, valid or test, or use another --split"
         raise DataError("has no column split, which --split given needs", where=path, remedy=remedy)
-    for option, limit in (("--since", rules.since), ("--until", rules.until)):
+    for option, limit in (
+        ("--since", rules.since),
+        ("--until", rules.until),
+        ("--time-format", rules.time_format),
+    ):
         if limit is not None and not timed:
             raise DataError(f"has no timestamps, which {option} needs", where=path, remedy=f"leave out {option}")

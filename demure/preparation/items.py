@@ -2,38 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
 
-from demure.data.nested import normalize_name
 from demure.errors import DataError
+from demure.preparation.item_columns import ItemIds, find_id_column, read_columns, read_dates
 from demure.preparation.problems import Findings
-from demure.preparation.reading.columns import (
-    ALWAYS_TEXT,
-    BEHAVIOUR_NAMES,
-    DATE_NAMES,
-    TEXT_NAMES,
-    ColumnSelection,
-    find_column,
-    require_column,
-)
+from demure.preparation.reading.columns import ColumnSelection
 from demure.preparation.reading.formats import read_raw
 from demure.preparation.reading.lists import refuse_lists
-from demure.preparation.reading.parsing import is_blank, read_id_texts, to_text
-from demure.preparation.reading.raw_table import RawTable, RowNumbers
-
-_NUMBER = re.compile(r"^[\s$€£]*[-+]?[\d.,]+(e[-+]?\d+)?\s*%?$", re.IGNORECASE)
-URL = re.compile(r"^\s*(https?|ftp)://", re.IGNORECASE)
-_CANONICAL = {name: role for role, names in TEXT_NAMES.items() for name in names} | {
-    "genre": "genres",
-    "category": "categories",
-}
-_SAMPLE = 1000  # values of a column that decide whether it is text
+from demure.preparation.reading.parsing import is_blank
+from demure.preparation.reading.raw_table import RowNumbers
 
 
 @dataclass(frozen=True)
@@ -84,12 +65,14 @@ def _take_rows(columns: dict[str, np.ndarray], kept: np.ndarray) -> dict[str, np
     return {name: values[kept] for name, values in columns.items()}
 
 
-def read_items(path: Path, findings: Findings, selection: ColumnSelection) -> Items:
-    """Read an items file; rows without an id, and all but the first row of an id, are dropped and reported."""
+def read_items(path: Path, findings: Findings, selection: ColumnSelection, chosen: ItemIds | None = None) -> Items:
+    """Read an items file; rows without an id, and all but the first row of an id, are dropped and reported.
+
+    ``chosen``: the ids of the interactions, which decide among columns that may be the id.
+    """
     raw, _ = read_raw(path, "auto", findings, selection)
-    column = require_column(raw.column_names, "item_id", path, findings, items=True)
+    column, texts = find_id_column(raw, chosen, findings)
     refuse_lists(raw, column)
-    texts = read_id_texts(raw, column)
     row_numbers = raw.row_numbers.of(np.arange(raw.table.num_rows))
     blank = is_blank(texts)
     ids = np.array(texts.to_pylist(), dtype=object)
@@ -104,8 +87,8 @@ def read_items(path: Path, findings: Findings, selection: ColumnSelection) -> It
     findings.add(
         "item twice in the items file", "kept the first", path, row_numbers[repeated], lambda k: ids[repeated[k]]
     )
-    columns, attributes = _read_columns(raw, column, findings)
-    dates = _read_dates(raw, findings)
+    columns, attributes = read_columns(raw, column, findings)
+    dates = read_dates(raw, findings)
     return Items(
         ids=ids[kept],
         rows=kept.astype(np.int64),
@@ -136,86 +119,3 @@ def items_by_row(n_items: int, described: Items | None, path: Path | None, findi
             for name, values in source.items():
                 target[name] = np.array([*values, None], dtype=object)[positions]  # position -1 is the None
     return Items(ids, np.arange(n_items, dtype=np.int64), n_items, columns, attributes=attributes)
-
-
-def _read_columns(
-    raw: RawTable, id_column: str, findings: Findings
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Return the texts and the image, and the attributes: columns that are neither, and not only addresses."""
-    image_column = find_column(raw.column_names, "image", raw.path, findings, items=True)
-    columns: dict[str, np.ndarray] = {}
-    attributes: dict[str, np.ndarray] = {}
-    left_out: list[str] = []
-    behaviour = [name for name in raw.column_names if normalize_name(name) in BEHAVIOUR_NAMES]
-    for name in raw.column_names:
-        short = normalize_name(name)
-        if name in (id_column, image_column, *behaviour) or not short or short.startswith("unnamed"):
-            continue
-        values = _read_values(raw, name)
-        if not _is_text(name, raw.table[name].type, values):
-            if _is_attribute(values):
-                attributes[name] = values
-            else:
-                left_out.append(name)
-            continue
-        canonical = _CANONICAL.get(short, name)
-        is_taken = canonical in columns or canonical in raw.column_names or canonical in ("item_id", "image")
-        columns[name if is_taken else canonical] = values
-    if left_out:
-        findings.note(f"{raw.path.name}: columns without text are left out: {', '.join(left_out[:8])}")
-    if attributes:
-        kept = ", ".join(list(attributes)[:8])
-        findings.note(f"{raw.path.name}: columns without text are kept as attributes: {kept} (extract --attributes)")
-    if behaviour:
-        findings.note(
-            f"{raw.path.name}: {', '.join(behaviour)} left out: sums over all users and all times would give the "
-            "held-out part away"
-        )
-    if image_column is not None:
-        columns["image"] = _read_values(raw, image_column)
-    attributes = {name: values for name, values in attributes.items() if name not in columns}
-    return columns, attributes
-
-
-def _read_dates(raw: RawTable, findings: Findings) -> np.ndarray | None:
-    """Return seconds since 1970 (N,), or NaN, of the first column that says when an item appeared; None without one."""
-    name = next((name for name in raw.column_names if normalize_name(name) in DATE_NAMES), None)
-    if name is None:
-        return None
-    texts = pd.Series(to_text(raw.table[name], name, raw.path).to_pylist(), dtype=object).str.strip()
-    is_year = texts.str.fullmatch(r"\d{4}(\.0)?").fillna(False).astype(bool)
-    texts = texts.where(~is_year, texts.str[:4] + "-01-01")
-    dates = pd.to_datetime(texts, format="mixed", errors="coerce", utc=True)
-    if dates.notna().sum() * 2 < texts.notna().sum():
-        return None
-    findings.note(f"{raw.path.name}: column {name!r} is taken as the items' dates, for the check of leaks")
-    seconds: np.ndarray = (dates - pd.Timestamp(0, tz="UTC")).dt.total_seconds().to_numpy()
-    return seconds
-
-
-def _read_values(raw: RawTable, name: str) -> np.ndarray:
-    texts = to_text(raw.table[name], name, raw.path)
-    values = np.array(texts.to_pylist(), dtype=object)
-    values[is_blank(texts)] = None
-    return values
-
-
-def _sample(values: np.ndarray) -> list[str]:
-    present = [value for value in values if value is not None]
-    return present[:: max(1, len(present) // _SAMPLE)]
-
-
-def _is_text(name: str, kind: pa.DataType, values: np.ndarray) -> bool:
-    """Return whether a column is text: by its name, or because at most half of it is numbers and addresses."""
-    sample = _sample(values)
-    if not sample or normalize_name(name) in ALWAYS_TEXT:
-        return bool(sample)
-    if pa.types.is_primitive(kind):
-        return False
-    return sum(bool(_NUMBER.match(value) or URL.match(value)) for value in sample) * 2 < len(sample)
-
-
-def _is_attribute(values: np.ndarray) -> bool:
-    """Return whether a column has values of which less than half are addresses."""
-    sample = _sample(values)
-    return bool(sample) and sum(bool(URL.match(value)) for value in sample) * 2 < len(sample)

@@ -64,6 +64,8 @@ def build_manifest(
             "encoding": options.encoding,
             "quotes": options.quotes,
             "bad_rows": options.bad_rows,
+            "time_format": options.time_format,
+            "events": options.events,
             "format": report.format,
             "split": split.strategy,
             "ratio": list(options.ratio),

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
+
 from demure.data.splits import RATIO_BY, STRATEGIES
 from demure.errors import DataError
 from demure.files import refuse_existing
@@ -16,7 +18,9 @@ from demure.preparation.duplicates import DUPLICATES
 from demure.preparation.interactions import CleaningRules
 from demure.preparation.reading.columns import ColumnSelection, columns_by_role
 from demure.preparation.reading.formats import FORMATS
+from demure.preparation.reading.numeric_times import CALENDARS
 from demure.preparation.reading.quoting import QUOTES
+from demure.preparation.reading.times import EARLIEST, FUTURE, check_time_format
 from demure.suggest import check_choice
 
 BARE_ITEMS = ("keep", "drop")
@@ -33,6 +37,9 @@ class PrepareOptions:
         encoding: of text files; detected where None.
         quotes: what quotation marks mean in delimited text, of ``QUOTES``; decided by each file where ``auto``.
         bad_rows: whether rows of another length are refused, or skipped and counted, of ``BAD_ROWS``.
+        time_format: the notation of the times, such as ``day-first`` or ``%d.%m.%Y``; recognised where None.
+        events: the events that count as interactions -> the weight that becomes the rating, or None; empty for the
+            usual ones (see ``demure.preparation.events.read_events``).
         ratio: percent of train, valid and test, for the splits by ratio and by time.
         ratio_by: whether a user's last interactions are held out (``time``), or drawn ones with ``seed``
             (``random``); ``auto`` is ``time`` where there are timestamps.
@@ -59,6 +66,8 @@ class PrepareOptions:
     encoding: str | None = None
     quotes: str = "auto"
     bad_rows: str = "refuse"
+    time_format: str | None = None
+    events: dict[str, float | None] = field(default_factory=dict)
     ratio: tuple[int, int, int] = (80, 10, 10)
     ratio_by: str = "auto"
     user_core: int | None = None
@@ -85,7 +94,7 @@ class PrepareOptions:
         since, until = _parse_moment(self.since, "--since"), _parse_moment(self.until, "--until")
         if since is not None and until is not None and since >= until:
             raise DataError(f"{self.since} is not before --until {self.until}", where="--since", remedy="swap them")
-        return CleaningRules(self.split, since, until, self.duplicates, self.min_rating)
+        return CleaningRules(self.split, since, until, self.duplicates, self.min_rating, self.time_format, self.events)
 
     def selection(self, *, items: bool = False) -> ColumnSelection:
         """Return the columns to read of the interactions or the items. Raises ``DataError`` for an unknown role."""
@@ -114,6 +123,7 @@ def check_options(options: PrepareOptions) -> None:
     if 0 < options.max_history < options.min_history:
         problem = f"{options.max_history} is less than --min-history {options.min_history}"
         raise DataError(problem, where="--max-history", remedy="no user could have both")
+    check_time_format(options.time_format)
     options.rules()
     options.selection()
     if not options.dry_run:
@@ -139,12 +149,14 @@ def _refuse_unsafe_overwrite(options: PrepareOptions) -> None:
 
 
 def _parse_moment(text: str | None, where: str) -> float | None:
-    """Return seconds since 1970 of ISO 8601 (UTC where it names no zone) or of a number."""
+    """Return seconds since 1970 of ISO 8601 (UTC where it names no zone), of a number, or of a date in digits."""
     if text is None:
         return None
     with contextlib.suppress(ValueError):
-        if math.isfinite(float(text)):
-            return float(text)
+        number = float(text)
+        if math.isfinite(number):
+            date = float(CALENDARS["digits"][1](np.array([number]))[0])  # 2020, 20200131
+            return date if EARLIEST <= date <= FUTURE else number
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:

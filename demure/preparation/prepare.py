@@ -21,13 +21,13 @@ from demure.preparation.cleaning import clean_interactions
 from demure.preparation.content_presence import without_content
 from demure.preparation.filters import apply_filters
 from demure.preparation.images import locate_images
-from demure.preparation.interactions import Interactions, read_interactions
+from demure.preparation.interactions import Interactions, RawInteractions, read_interactions
+from demure.preparation.item_columns import ItemIds
 from demure.preparation.items import Items, items_by_row, read_items
 from demure.preparation.manifest import build_manifest, hash_inputs
 from demure.preparation.options import PrepareOptions, check_options
 from demure.preparation.problems import Findings
 from demure.preparation.reading.formats import read_raw
-from demure.preparation.reading.raw_table import RawTable
 from demure.preparation.report import PreparedReport
 from demure.preparation.split import PreparedSplit, make_splits
 from demure.preparation.write import write_tables
@@ -59,12 +59,12 @@ def _prepare(options: PrepareOptions, listener: Listener, finish: Finish | None)
     raw, format = read_raw(options.interactions, options.format, findings, options.selection())
     is_mmrec = format == "mmrec"
     feature_files = options.features or (_find_mmrec_features(options.interactions, findings) if is_mmrec else {})
-    items = _read_items(options, raw, format, feature_files, findings)
-    files = raw.files
-    listener(Progress("clean", 1, _STAGES, {"rows": raw.table.num_rows}))
+    files, n_rows = raw.files, raw.table.num_rows
     raw_interactions = read_interactions(raw, options.rules(), findings)
     del raw  # here and below: so that each large table is freed before the next is made
     pa.default_memory_pool().release_unused()
+    items = _read_items(options, raw_interactions, format, feature_files, findings)
+    listener(Progress("clean", 1, _STAGES, {"rows": n_rows}))
     interactions, steps = clean_interactions(raw_interactions, items, options.items, options.rules(), findings)
     del raw_interactions
     listener(Progress("filter", 2, _STAGES, {"rows": len(interactions)}))
@@ -168,16 +168,21 @@ def _find_mmrec_features(path: Path, findings: Findings) -> dict[str, Path]:
 
 
 def _read_items(
-    options: PrepareOptions, raw: RawTable, format: str, feature_files: dict[str, Path], findings: Findings
+    options: PrepareOptions,
+    interactions: RawInteractions,
+    format: str,
+    feature_files: dict[str, Path],
+    findings: Findings,
 ) -> Items | None:
     """Return the items, or None if only the interactions name them; check the numbers of rows of the matrices."""
     matrix_rows = {path: _count_npy_rows(path) for path in feature_files.values() if path.suffix.lower() == ".npy"}
     described = None
+    chosen = ItemIds(interactions.items.values, interactions.id_columns["item_id"])
     if options.items is not None:
-        described = read_items(options.items, findings, options.selection(items=True))
+        described = read_items(options.items, findings, options.selection(items=True), chosen)
     items = described
     if format == "mmrec":
-        rows = next(iter(matrix_rows.values()), None) or _count_items_by_id(raw)
+        rows = next(iter(matrix_rows.values()), None) or _count_items_by_id(interactions)
         items = items_by_row(rows, described, options.items, findings)
     elif described is None and matrix_rows:
         raise DataError(
@@ -204,11 +209,11 @@ def _count_npy_rows(path: Path) -> int:
     return int(shape[0])
 
 
-def _count_items_by_id(raw: RawTable) -> int:
+def _count_items_by_id(interactions: RawInteractions) -> int:
     """Return the number of items of MMRec's interactions without features: one more than the largest id."""
-    column = next((name for name in raw.column_names if name.lower() in ("itemid", "item_id")), None)
-    ids = [] if column is None else [item_id for item_id in raw.table[column].unique().to_pylist() if item_id]
+    ids = [item_id for item_id in interactions.items.values.to_pylist() if item_id]
     numbers = [int(item_id) for item_id in ids if re.fullmatch(r"\d{1,9}", item_id)]
-    if column is not None and not numbers:
-        raise DataError("item ids are not row numbers", where=raw.path, remedy="use --format csv for other ids")
-    return max(numbers, default=0) + 1
+    if not numbers:
+        problem = "item ids are not row numbers"
+        raise DataError(problem, where=interactions.path, remedy="use --format csv for other ids")
+    return max(numbers) + 1

@@ -58,7 +58,7 @@ def prepare(
         typer.Option(
             "--format",
             metavar="FORMAT",
-            help="auto, csv, parquet, jsonl, recbole, mmrec, amazon, movielens, microlens, hm, yelp or cornac.",
+            help="auto, csv, parquet, jsonl, recbole, mmrec, amazon, movielens, microlens, mind, hm, yelp or cornac.",
         ),
     ] = "auto",
     columns: Columns = None,
@@ -88,6 +88,25 @@ def prepare(
             rich_help_panel=_CLEANING,
         ),
     ] = "refuse",
+    events: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--events",
+            metavar="EVENT,...",
+            help="The events that count as interactions, of the column event, action, label or the like: "
+            "addtocart,transaction. With weights, which become ratings: view=1,transaction=5.",
+        ),
+    ] = None,
+    time_format: Annotated[
+        str | None,
+        typer.Option(
+            "--time-format",
+            metavar="NOTATION",
+            help="The notation of the times: day-first, month-first, year-first, seconds, milliseconds, microseconds, "
+            "nanoseconds, digits (20210310), excel, days, or a pattern such as '%d.%m.%Y %H:%M'. It is recognised if "
+            "it is not given.",
+        ),
+    ] = None,
     since: Annotated[
         str | None,
         typer.Option(
@@ -193,7 +212,7 @@ def prepare(
     """Read raw data, check and clean it, split it, and write a dataset folder."""
     from pathlib import Path
 
-    from demure_cli.parsing import parse_columns, parse_files, parse_ratio
+    from demure_cli.parsing import parse_columns, parse_events, parse_files, parse_ratio
 
     feature_files = parse_files(features)
     from demure.preparation.prepare import PrepareOptions
@@ -212,6 +231,8 @@ def prepare(
         encoding=encoding,
         quotes=quotes,
         bad_rows=bad_rows,
+        events=parse_events(events),
+        time_format=time_format,
         since=since,
         until=until,
         duplicates=duplicates,

@@ -58,7 +58,7 @@ REFUSED = {
     "not the encoding that was named": (GOOD.encode() + b"\xff\xfe,a,1\n", "--encoding utf-8", "is not utf-8"),
     "an encoding that is none": (GOOD.encode(), "--encoding klingon", "unknown encoding 'klingon'"),
     "a line beyond all measure": (b"user_id,item_id\nu," + b"a" * (1 << 25), "--split ratio", "x.csv"),
-    "no time that can be read": (csv_of([("u", "a", "31/12/2020")]).encode(), "", "no timestamp in column 'timestamp'"),
+    "no time that can be read": (csv_of([("u", "a", "yesterday")]).encode(), "", "no timestamp in column 'timestamp'"),
     "no time at all": (b"user_id,item_id\nu,a\n", "", "has no timestamps, which --split leave-one-out needs"),
     "one moment for all": (csv_of([("u", "a", 7), ("u", "b", 7)]).encode(), "--split time", "nothing is left to train"),
     "only bad rows": (csv_of([("", "a", 1), ("u", "", 1)]).encode(), "", "no usable row is left (empty user id: 1"),
@@ -115,10 +115,11 @@ REPAIRED = {
     "infinite times": (csv_of([("u", "a", T), ("v", "a", "inf")]), "bad timestamp", "dropped", 1, 1),
     "NaN for a time": (csv_of([("u", "a", T), ("v", "a", "nan")]), "bad timestamp", "dropped", 1, 1),
     "infinite ratings": (
-        csv_of([("u", "a", T, 5), ("v", "a", T, "-inf")], "user,item,time,rating"), "bad rating", "dropped", 1, 1
+        csv_of([("u", "a", T, 5), ("v", "a", T, "-inf")], "user,item,time,rating"), "bad rating",
+        "kept without rating", 1, 2
     ),
-    "decimal commas": (
-        "user;item;time;rating\nu;a;1;5\nv;a;1;4,5\n", "bad rating", "dropped", 1, 1
+    "a rating of words": (
+        "user;item;time;rating\nu;a;1;5\nv;a;1;good\n", "bad rating", "kept without rating", 1, 2
     ),
     "no user": (csv_of([("u", "a", T), (" ", "a", T)]), "empty user id", "dropped", 1, 1),
     "the same again": (

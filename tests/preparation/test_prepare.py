@@ -134,7 +134,7 @@ def test_each_problem_is_counted_with_its_rows(make):
         "u1,i1,9,2\n"
         "u1,i2,4,\n"
     )
-    dataset, report = make(content, "item_id,title\ni1,One\ni2,\n,None\ni1,Again\ni3,Cold\n")
+    dataset, report = make(content, "item_id,title\ni1,One\ni2,\n,None\ni1,Again\ni3,Cold\n", duplicates="best")
     problems = {kind: [(row.row, row.value) for row in problem.rows] for kind, problem in report.problems.items()}
     assert problems == {
         "item without id in the items file": [(4, "")],
@@ -144,7 +144,7 @@ def test_each_problem_is_counted_with_its_rows(make):
         "bad timestamp": [(4, "soon"), (5, "")],
         "bad rating": [(6, "good")],
         "unknown item": [(7, "i9")],
-        "same user and item again, kept the latest": [(8, "user u1 item i1")],
+        "same user and item again, kept the best rated": [(8, "user u1 item i1")],
     }
     assert pairs(dataset) == {"u1": ["i2", "i1"]}
     assert dataset.histories("train").times.tolist() == [4, 9]
@@ -176,7 +176,7 @@ def test_every_row_is_kept_or_reported(tmp_path_factory, rows, split, k):
         assert [path.name for path in folder.iterdir()] == ["x.csv"]
         return
     dataset = Dataset.load(folder / "out")
-    dropped = sum(problem.count for problem in report.problems.values())
+    dropped = sum(problem.count for problem in report.problems.values() if problem.action == "dropped")
     outside = sum(step.removed for step in report.steps if step.step.endswith("-core"))
     assert len(rows) == kept_rows(dataset) + dropped + outside
     assert report.steps[0].rows == len(rows)

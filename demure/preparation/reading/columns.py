@@ -12,26 +12,52 @@ from demure.errors import DataError
 from demure.preparation.problems import Findings
 from demure.suggest import did_you_mean, nearest
 
+# Columns of 0 and 1, where 0 says that the user did not choose the item.
+FLAG_NAMES = ("label", "isclick", "isclicked", "click", "clicked", "clk")
 # As ``normalize_name`` gives them; of several columns of a file, the one whose name comes first here has the role.
 NAMES = {
     "user_id": ["userid", "user", "uid", "visitorid", "reviewerid", "customerid", "memberid", "accountid", "username"],
     "item_id": [
         "itemid", "item", "iid", "parentasin", "asin", "movieid", "productid", "articleid", "videoid", "bookid", "isbn",
-        "trackid", "songid", "businessid", "sku", "product", "movie", "video", "book", "gmapid",
+        "trackid", "songid", "businessid", "sku", "product", "movie", "video", "book", "gmapid", "newsid", "gameid",
+        "appid", "recipeid", "animeid", "listingid", "poiid", "venueid",
     ],
     "timestamp": [
         "timestamp", "time", "ts", "unixreviewtime", "unixtime", "unixtimestamp", "datetime", "eventtime", "createdat",
-        "date", "tdat", "timestampms",
+        "date", "tdat", "timestampms", "timems", "reviewtime", "dateadded", "dateupdated", "reviewdate", "reviewedat",
+        "ratedat", "eventdate", "eventtimestamp", "orderdate", "purchasedate", "invoicedate", "clickedat",
+        "watchedat", "viewedat",
     ],
-    "rating": ["rating", "overall", "ratings", "stars", "score"],
+    "rating": ["rating", "overall", "ratings", "stars", "score", "bookrating", "movierating", "userrating",
+               "reviewrating", "starrating", "reviewoverall", "reviewscore", "ratingvalue"],
+    "event": ["event", "eventtype", "eventname", "eventaction", "action", "actiontype", "behavior", "behaviour",
+              "behaviortype", "behaviourtype", "interactiontype", "activity", "activitytype", "feedbacktype", "type",
+              *FLAG_NAMES],
     "split": ["split", "xlabel"],
     "image": ["image", "imagepath", "imagefile", "images", "img", "poster", "posterpath", "picture", "imageurlhighres",
-              "imageurl", "imurl"],
+              "imageurl", "imurl", "imageurll", "imageurlm", "imageurls"],
 }  # fmt: skip
 ITEM_ID_NAMES = [*NAMES["item_id"], "id"]
 TEXT_NAMES = {
-    "title": ["title", "name", "movietitle", "itemname", "productname", "prodname"],
-    "description": ["description", "desc", "detaildesc"],
+    "title": [
+        "title",
+        "name",
+        "movietitle",
+        "itemname",
+        "productname",
+        "prodname",
+        "booktitle",
+        "itemtitle",
+        "producttitle",
+        "videotitle",
+        "articletitle",
+        "newstitle",
+        "headline",
+        "trackname",
+        "songname",
+        "gamename",
+    ],
+    "description": ["description", "desc", "detaildesc", "itemdescription", "productdescription", "bookdescription"],
 }
 ALWAYS_TEXT = {
     *TEXT_NAMES["title"], *TEXT_NAMES["description"], "text", "genres", "genre",
@@ -40,24 +66,46 @@ ALWAYS_TEXT = {
 # Sums over all time of the users' interactions with an item: a model that has them has seen the held-out part.
 BEHAVIOUR_NAMES = {
     "related", "alsobuy", "alsobought", "alsoview", "alsoviewed", "boughttogether", "buyafterviewing", "similaritem",
-    "salesrank", "rank", "bestsellersrank", "averagerating", "avgrating", "ratingnumber", "ratingcount", "ratingscount",
-    "reviewcount", "reviews", "numreviews", "numratings", "popularity", "likes", "views", "viewnumber", "purchases",
+    "salesrank", "rank", "bestsellersrank", "averagerating", "avgrating", "ratingnumber", "ratingcount",
+    "ratingscount", "reviewcount", "reviews", "numreviews", "numratings", "popularity", "likes", "views",
+    "viewnumber", "purchases", "similarbooks", "similarproducts", "similaritems", "similarmovies", "similar",
+    "popularshelves", "scoredby", "favorites", "favourites", "downloads", "sales", "votes", "plays", "clicks",
+    "shares", "comments", "checkins", "stars", "userrating", "userscore", "imdbrating", "imdbscore", "reviewscore",
+    "owners", "listeners", "bookmarks", "orders", "playcount", "peakccu", "voteaverage", "weightedscore", "salerank",
 }  # fmt: skip
+_DEEDS = (
+    "rating|review|vote|like|dislike|view|play|download|sale|purchase|click|share|comment|favou?rite|bookmark|watch"
+    "|listener|member|owner|follower|order|checkin|recommendation|install|user|customer|repost|reaction"
+)
+# Counts and means of what users did: ``text_reviews_count``, ``num_likes``, ``totalSales``, ``averageUserRating``.
+_SUMMARY = re.compile(
+    rf"^(?:(?:avg|average|mean|num|no|number|n|total|sum|count)(?:of)?(?:user|text|work|customer)?(?:{_DEEDS})s?"
+    rf"|(?:text|work|user|all)?(?:{_DEEDS})s?(?:count|counts|counter|number|num|total|avg|average|mean|sum|rank))$"
+)
 DATE_NAMES = {
     "date", "releasedate", "releaseyear", "year", "publicationdate", "publicationyear", "published", "datepublished",
-    "datefirstavailable", "firstavailable", "createdat", "created", "listedat", "uploaddate", "publishtime",
+    "yearofpublication", "originalpublicationyear", "pubdate", "datefirstavailable", "firstavailable", "createdat",
+    "created", "listedat", "uploaddate", "publishtime",
 }  # fmt: skip
 _SHORT_ROLES = {"user": "user_id", "item": "item_id", "time": "timestamp"}
 _ITEM_ROLES = ("item_id", "image", "title", "description", "text")
-_INTERACTION_ROLES = ("user_id", "item_id", "timestamp", "rating", "split")
+_INTERACTION_ROLES = ("user_id", "item_id", "timestamp", "rating", "event", "split")
 _INTERACTION_NAMES = {name for role in _INTERACTION_ROLES for name in (*NAMES[role], normalize_name(role))}
-_ENCODED_NAMES = {name for role in ("user_id", "item_id", "split") for name in (*NAMES[role], normalize_name(role))}
+_ENCODED_NAMES = {
+    name for role in ("user_id", "item_id", "event", "split") for name in (*NAMES[role], normalize_name(role))
+}
 
 
 def names_users_and_items(fields: Sequence[str]) -> bool:
     """Return whether ``fields`` are the names of columns, one of users and one of items among them."""
     names = {normalize_name(field) for field in fields}
     return all(names & {normalize_name(role), *NAMES[role]} for role in ("user_id", "item_id"))
+
+
+def is_behaviour(name: str) -> bool:
+    """Return whether a column of items sums up what users did, by its name."""
+    word = normalize_name(name)
+    return word in BEHAVIOUR_NAMES or bool(_SUMMARY.match(word))
 
 
 def columns_by_role(options: Mapping[str, str]) -> dict[str, str]:
@@ -73,7 +121,7 @@ def columns_by_role(options: Mapping[str, str]) -> dict[str, str]:
         if role is None:
             suggestion = did_you_mean(name, roles)
             hint = f"; {suggestion}" if suggestion else ""
-            remedy = "use user, item, timestamp, rating, split, image, title, description, text, or items.item"
+            remedy = "use user, item, timestamp, rating, event, split, image, title, description, text, or items.item"
             raise DataError(f"unknown role {name!r}{hint}", where="--columns", remedy=remedy)
         if role in columns:
             raise DataError(f"two columns for {role}", where="--columns", remedy="name one")
@@ -184,24 +232,34 @@ class ColumnSelection:
         return columns
 
 
-def find_column(
-    columns: Sequence[str], role: str, path: Path, findings: Findings, *, items: bool = False
-) -> str | None:
-    """Return the one of ``columns`` that has ``role``, or None; a guess is noted."""
+def role_candidates(columns: Sequence[str], role: str, *, items: bool = False) -> list[str]:
+    """Return the ``columns`` that may have ``role`` by their names, the most likely first."""
     if role in columns:
-        return role
+        return [role]
     by_name: dict[str, str] = {}
     for column in columns:
         by_name.setdefault(normalize_name(column), column)
     names = ITEM_ID_NAMES if items and role == "item_id" else NAMES[role]
-    candidates = [by_name[name] for name in names if name in by_name]
+    return [by_name[name] for name in names if name in by_name]
+
+
+def find_column(
+    columns: Sequence[str], role: str, path: Path, findings: Findings, *, items: bool = False
+) -> str | None:
+    """Return the one of ``columns`` that has ``role``, or None; a guess is noted."""
+    candidates = role_candidates(columns, role, items=items)
     if not candidates:
         return None
-    best = candidates[0]
-    others = [column for column in candidates if column != best]
+    note_choice(candidates[0], candidates, role, path, findings)
+    return candidates[0]
+
+
+def note_choice(column: str, candidates: Sequence[str], role: str, path: Path, findings: Findings) -> None:
+    """Note that ``column`` has ``role``, and not the other ``candidates``, unless its name is that of the role."""
+    others = [candidate for candidate in candidates if candidate != column]
     instead_of = f" (not {', '.join(map(repr, others))})" if others else ""
-    findings.note(f"{path.name}: column {best!r} is taken as {role}{instead_of}")
-    return best
+    if column != role:
+        findings.note(f"{path.name}: column {column!r} is taken as {role}{instead_of}")
 
 
 def require_column(columns: Sequence[str], role: str, path: Path, findings: Findings, *, items: bool = False) -> str:

@@ -16,11 +16,13 @@ from demure.preparation.reading.delimited import read_delimited
 from demure.preparation.reading.header import first_line, sniff_delimiter
 from demure.preparation.reading.jsonl import read_jsonl
 from demure.preparation.reading.lists import unroll_lists
+from demure.preparation.reading.mind import is_mind, read_mind
 from demure.preparation.reading.parquet import is_parquet, parquet_files, read_parquet
 from demure.preparation.reading.raw_table import RawTable
 
 FORMATS = (
-    "auto", "csv", "parquet", "jsonl", "recbole", "mmrec", "amazon", "movielens", "microlens", "hm", "yelp", "cornac",
+    "auto", "csv", "parquet", "jsonl", "recbole", "mmrec", "amazon", "movielens", "microlens", "mind", "hm", "yelp",
+    "cornac",
 )  # fmt: skip
 _COMPRESSION_SUFFIX = re.compile(r"\.(gz|zst|zstd|bz2)$")
 
@@ -47,6 +49,8 @@ def recognise_format(path: Path) -> str:
         return "mmrec"
     if special_formats.is_movielens(first, file_name):
         return "movielens"
+    if is_mind(first):
+        return "mind"
     if {"customerid", "articleid"} <= names or {"articleid", "prodname"} <= names:
         return "hm"
     if file_name.endswith("_pairs.tsv") or (file_name.startswith("microlens") and {"item"} <= names):
@@ -55,7 +59,7 @@ def recognise_format(path: Path) -> str:
 
 
 def _recognise_objects(keys: set[str]) -> str:
-    if keys & {"parentasin", "asin"}:
+    if keys & {"parentasin", "asin"} and "bookid" not in keys:  # Goodreads has an asin too
         return "amazon"
     return "yelp" if "businessid" in keys and keys & {"reviewid", "city", "photoid"} else "jsonl"
 
@@ -105,6 +109,7 @@ _READERS: dict[str, Callable[[Path, Findings, ColumnSelection], RawTable]] = {
     "amazon": _read_amazon,
     "movielens": special_formats.read_movielens,
     "microlens": special_formats.read_microlens,
+    "mind": read_mind,
     "hm": _read_with_names,
     "yelp": _read_with_names,
     "cornac": special_formats.read_cornac,

@@ -16,7 +16,7 @@ from demure.preparation.reading.list_text import CellError, Values, has_one_numb
 from demure.preparation.reading.parsing import encode_column
 from demure.preparation.reading.raw_table import RawTable, RowNumbers
 
-_OF_ONE_INTERACTION = ("timestamp", "rating", "split")
+_OF_ONE_INTERACTION = ("timestamp", "rating", "event", "split")
 
 
 def unroll_lists(raw: RawTable, findings: Findings) -> RawTable:
@@ -25,8 +25,8 @@ def unroll_lists(raw: RawTable, findings: Findings) -> RawTable:
     Lists in other columns of the row are taken element by element if they are as long; single values are repeated.
     Raises ``DataError`` with its row for an object, and for a list that is not as long as the one of the ids.
     """
-    ids = [find_column(raw.column_names, role, raw.path, findings) for role in ("user_id", "item_id")]
-    roles = [find_column(raw.column_names, role, raw.path, findings) for role in _OF_ONE_INTERACTION]
+    ids = [find_column(raw.column_names, role, raw.path, Findings()) for role in ("user_id", "item_id")]
+    roles = [find_column(raw.column_names, role, raw.path, Findings()) for role in _OF_ONE_INTERACTION]
     columns = {name: _parse_column(raw, name, is_id=True) for name in ids if name is not None}
     if len(columns) < 2 or not any(column.has_lists for column in columns.values()):
         nested = next((name for name in roles if name and pa.types.is_nested(raw.table[name].type)), None)

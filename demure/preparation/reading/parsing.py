@@ -1,9 +1,8 @@
-"""The values of raw columns: ids and texts as strings, times as seconds, ratings as numbers."""
+"""The values of raw columns: ids and texts as strings, ratings as numbers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +14,9 @@ from demure.data.id_codes import IdEncoder
 from demure.data.nested import value_to_text
 from demure.errors import DataError
 from demure.preparation.problems import Findings
-from demure.preparation.reading.raw_table import RawTable, RowNumbers
+from demure.preparation.reading.raw_table import RawTable
 
-# Seconds of today are near 1.7e9; each unit is a thousand times the one before. Least magnitude, per second, name.
-_UNITS = [(0.0, 1.0, "seconds"), (1e11, 1e3, "milliseconds"), (1e14, 1e6, "microseconds"), (1e17, 1e9, "nanoseconds")]
-_CLEAR = 1e8  # below it is 1973 in seconds, or nothing in any other unit
-_FUTURE = 4102444800.0  # 2100-01-01
-_DATES = 1 << 20  # dates parsed at a time
+_WORDS = {"true": 1.0, "yes": 1.0, "t": 1.0, "y": 1.0, "false": 0.0, "no": 0.0, "f": 0.0, "n": 0.0}
 
 
 def to_text(column: pa.ChunkedArray, name: str, path: Path) -> pa.Array:
@@ -117,8 +112,12 @@ def is_blank(texts: pa.Array) -> np.ndarray:
 
 
 def read_numbers(column: pa.ChunkedArray, name: str, path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Return the numbers (N,) float64, NaN where a value is not a number, and (N,) bool: there is no value."""
-    if pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or pa.types.is_decimal(column.type):
+    """Return the numbers (N,) float64, NaN where a value is not a number, and (N,) bool: there is no value.
+
+    A single comma is a decimal one, unless all commas of the column may as well separate thousands.
+    """
+    kind = column.type
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         numbers = pd.Series(column.cast(pa.float64(), safe=False).to_numpy()).to_numpy()
         return numbers, np.isnan(numbers)
     texts = to_text(column, name, path)
@@ -126,93 +125,48 @@ def read_numbers(column: pa.ChunkedArray, name: str, path: Path) -> tuple[np.nda
         return texts.cast(pa.float64()).to_numpy(zero_copy_only=False), is_blank(texts)
     except pa.ArrowException:
         pass  # a value is not a number: pandas is slower, but parses the others
-    values = pd.to_numeric(pd.Series(texts.to_numpy(zero_copy_only=False), dtype=object), errors="coerce")
-    return values.to_numpy(dtype=np.float64), is_blank(texts)
+    values = _to_numeric(texts)
+    rows = decimal_commas(texts)
+    values[rows] = _to_numeric(pc.replace_substring(texts.take(pa.array(rows)), ",", "."))
+    return values, is_blank(texts)
 
 
-def read_times(
-    column: pa.ChunkedArray, name: str, path: Path, findings: Findings, row_numbers: RowNumbers
-) -> np.ndarray | None:
-    """Return seconds since 1970 (N,) float64, NaN where a value is not a time; None if all values are blank.
+def decimal_commas(texts: pa.Array) -> np.ndarray:
+    """Return the positions of numbers with a single comma, which is then a decimal one (``4,5``).
 
-    Numbers are seconds, milliseconds, microseconds or nanoseconds by the magnitude of most; a number that is clearly in
-    another unit is read in that unit and counted as a problem. Texts are numbers or ISO 8601 (UTC where they name no
-    zone). Raises ``DataError`` if no value can be read.
+    There are none if all these commas may as well separate thousands (``1,500``).
     """
-    if column.null_count == len(column):
-        findings.note(f"{path.name}: column {name!r} is empty, so there are no timestamps")
-        return None
-    if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
-        stamps = column.cast(pa.timestamp("us", tz=getattr(column.type, "tz", None)), safe=False).cast(pa.int64())
-        seconds: np.ndarray = pc.divide(stamps.cast(pa.float64()), 1e6).to_numpy()
-        return seconds
-    values, blank = read_numbers(column, name, path)
-    if blank.all():
-        findings.note(f"{path.name}: column {name!r} is empty, so there are no timestamps")
-        return None
-    values = np.where(np.isfinite(values), values, np.nan)
-    if not np.isnan(values).all():
-        values = _in_seconds(values, column, path, findings, row_numbers)
-    not_numbers = np.flatnonzero(np.isnan(values) & ~blank)
-    if len(not_numbers) and not pa.types.is_floating(column.type):
-        for start in range(0, len(not_numbers), _DATES):
-            rows = not_numbers[start : start + _DATES]
-            values[rows] = _parse_dates(to_text(column.take(pa.array(rows)), name, path).to_pylist())
-    if np.isnan(values).all():
-        example = next(value for value, empty in zip(column.to_pylist(), blank, strict=True) if not empty)
-        raise DataError(
-            f"no timestamp in column {name!r} can be read (the first is {example!r})",
-            where=path,
-            remedy="write seconds since 1970 or ISO 8601, or remove the column",
-        )
-    return values
+    rows = np.flatnonzero(_matches(texts, r"^\s*[-+]?\d*,\d+\s*$"))
+    may_be_thousands = _matches(texts.take(pa.array(rows)), r"^\s*[-+]?[1-9]\d{0,2},\d{3}\s*$").all()
+    return rows[:0] if may_be_thousands else rows
 
 
-def _in_seconds(
-    values: np.ndarray, column: pa.ChunkedArray, path: Path, findings: Findings, row_numbers: RowNumbers
-) -> np.ndarray:
-    common_unit = _unit(np.array([float(np.nanmedian(np.abs(values)))]))[0]
-    if common_unit:
-        findings.note(f"{path.name}: timestamps are taken as {_UNITS[common_unit][2]}")
-    units = _unit(values)
-    odd = np.flatnonzero((units != common_unit) & (np.abs(values) >= _CLEAR))
-    for unit in np.unique(units[odd]):
-        rows = odd[units[odd] == unit]
-        kind = f"timestamp in {_UNITS[unit][2]}, most are {_UNITS[common_unit][2]}"
-        originals = column.take(pa.array(rows))
-        findings.add(kind, f"read as {_UNITS[unit][2]}", path, row_numbers.of(rows), partial(_value_at, originals))
-    if not len(odd):
-        return values / _UNITS[common_unit][1] if common_unit else values
-    divisors = np.full(len(values), _UNITS[common_unit][1])
-    divisors[odd] = np.array([unit[1] for unit in _UNITS])[units[odd]]
-    seconds: np.ndarray = values / divisors
-    return seconds
+def read_ratings(column: pa.ChunkedArray, name: str, path: Path, findings: Findings) -> tuple[np.ndarray, np.ndarray]:
+    """Return ratings as ``read_numbers``; true and yes are 1, false and no 0."""
+    if pa.types.is_boolean(column.type):
+        column = column.cast(pa.string())
+    ratings, blank = read_numbers(column, name, path)
+    unread = np.flatnonzero(np.isnan(ratings) & ~blank)
+    if len(unread):
+        words = encode_column(column.take(pa.array(unread)), name, path)
+        numbers = [_WORDS.get(word.strip().lower(), np.nan) for word in words.values.to_pylist()]
+        ratings[unread] = np.array([*numbers, np.nan])[words.codes]
+        if np.isfinite(ratings[unread]).any():
+            findings.note(f"{path.name}: column {name!r}: true and yes are taken as 1, false and no as 0")
+    if pa.types.is_string(column.type):
+        texts = to_text(column, name, path)
+        rows = decimal_commas(texts)
+        if len(rows):
+            example = texts[int(rows[0])].as_py()
+            findings.note(f"{path.name}: column {name!r} has decimal commas: {example} is {ratings[rows[0]]:g}")
+    return ratings, blank
 
 
-def _value_at(values: pa.ChunkedArray, k: int) -> object:
-    return values[k].as_py()
+def _to_numeric(texts: pa.Array) -> np.ndarray:
+    values = pd.to_numeric(pd.Series(texts.to_numpy(zero_copy_only=False), dtype=object), errors="coerce")
+    return values.to_numpy(dtype=np.float64).copy()
 
 
-def _unit(values: np.ndarray) -> np.ndarray:
-    """Return the position (N,) in ``_UNITS`` by magnitude."""
-    least = [unit[0] for unit in _UNITS[1:]]
-    positions: np.ndarray = np.searchsorted(least, np.abs(values), side="right") * np.isfinite(values)
-    return positions
-
-
-def _parse_dates(texts: list[str | None]) -> np.ndarray:
-    """Return seconds since 1970 (n,) of ISO 8601, NaN for any other text."""
-    dates = pd.to_datetime(pd.Series(texts, dtype=object), format="ISO8601", errors="coerce", utc=True)
-    micros = dates.dt.tz_localize(None).astype("datetime64[us]")
-    return np.where(micros.isna(), np.nan, micros.astype(np.int64).to_numpy() / 1e6)
-
-
-def implausible_times(times: np.ndarray) -> dict[str, np.ndarray]:
-    """Return kind -> (N,) bool: times outside 1970 to 2100 where most are inside (-1 for unknown, a mistyped year)."""
-    median = float(np.nanmedian(times))
-    masks = {}
-    if median >= 0:
-        masks["timestamp before 1970"] = times < 0
-    if median <= _FUTURE:
-        masks["timestamp after 2100"] = times > _FUTURE
-    return masks
+def _matches(texts: pa.Array, pattern: str) -> np.ndarray:
+    matches: np.ndarray = pc.fill_null(pc.match_substring_regex(texts, pattern), False).to_numpy(zero_copy_only=False)
+    return matches
