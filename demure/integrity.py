@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 SEAL = "manifest_sha256"
 CHANGED = "was changed after it was made"
-_KEPT = ".checked.json"
+KEPT_HASHES = ".checked.json"
 _SMALL = 32 << 20
 _SETTLED = 3.0  # seconds: FAT keeps file times in steps of two
 _checked: dict[Path, tuple[list[int], str]] = {}  # of this process: path -> state of the file, SHA-256
@@ -139,7 +139,7 @@ def hash_of(path: Path) -> str:
         _checked[path] = state, digest
         if stat.st_size > _SMALL:
             with contextlib.suppress(DemureError):  # a folder that cannot be written is hashed again
-                write_json(path.parent / _KEPT, {**_kept(path.parent), path.name: [state, digest]})
+                write_json(path.parent / KEPT_HASHES, {**_kept(path.parent), path.name: [state, digest]})
     return digest
 
 
@@ -151,7 +151,9 @@ def _state(path: Path) -> list[int]:
 def _kept(folder: Path) -> dict[str, tuple[list[int], str]]:
     """Return the states and hashes of large files that ``.checked.json`` holds; none where it is absent or damaged."""
     try:
-        return {str(name): (list(state), str(digest)) for name, (state, digest) in read_json(folder / _KEPT).items()}
+        return {
+            str(name): (list(state), str(digest)) for name, (state, digest) in read_json(folder / KEPT_HASHES).items()
+        }
     except (DemureError, AttributeError, TypeError, ValueError):
         return {}
 

@@ -89,10 +89,13 @@ class ShardFolder:
     @contextlib.contextmanager
     def lock(self, name: str, *, wait: bool = False) -> Iterator[bool]:
         """Hold lock ``name`` while the block runs; yield False if another process holds it or the folder is deleted."""
+        file = self.folder / f"{name}.lock"
         try:
-            with hold(self.folder / f"{name}.lock", wait=wait) as held:
+            with hold(file, wait=wait) as held:
                 yield held
-        except PermissionError as error:
+        except OSError as error:
+            if error.filename != str(file):  # of the block
+                raise
             raise cannot_write(self.folder, error) from error
 
     def reusable_shards(self) -> list[Path]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from demure.errors import DemureError, RunError
 from demure.files import already_exists, cannot_write, refuse_existing
+from demure.integrity import KEPT_HASHES
 from demure.leftovers import sweep
 from demure.locks import hold_folder
 
@@ -24,7 +25,7 @@ FILES = (RECIPE, METRICS, WEIGHTS, NEAREST_ITEMS, DIAGNOSIS, SUPPORTS, RELIANCE)
 
 _LOCK = ".training.lock"
 _TRACKERS = ("trace.json", "tensorboard", "wandb", "watchers.json")
-_OWN = {*FILES, *_TRACKERS, MANIFEST, CHECKPOINT, "rivals.safetensors", _LOCK}
+_OWN = {*FILES, *_TRACKERS, MANIFEST, CHECKPOINT, "rivals.safetensors", KEPT_HASHES, _LOCK}
 
 
 @contextlib.contextmanager
