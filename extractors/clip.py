@@ -16,6 +16,7 @@ import open_clip
 import torch
 from demure_extractors import hub
 from demure_extractors.devices import TorchSettings
+from demure_extractors.weights import never_asked
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
@@ -37,7 +38,7 @@ class _ClipTower:
             "library": f"open_clip {open_clip.__version__}",
             "precision": self.settings.precision,
         }
-        with _silence():
+        with _silence(), never_asked():
             self._load(model, revision)
         self.model.eval()
 
@@ -64,6 +65,7 @@ class _ClipTower:
         name = f"local-dir:{source.folder}"
         self.model = open_clip.create_model(name, device=self.device, force_preprocess_cfg=preprocessing)
         self.tokenizer_name = name
+        self.tokenizer_options = _tokenizer_options(stated["model_cfg"])
         self.dim = int(stated["model_cfg"]["embed_dim"])
         self.facts |= {**source.facts, "files_sha256": hub.fingerprint(source.folder)}
 
@@ -101,6 +103,10 @@ class _ClipTower:
         # A tokenizer beside the weights needs no network; the tokenizers of some architectures would.
         has_tokenizer = (source.folder / "open_clip_config.json").is_file()
         self.tokenizer_name = f"local-dir:{source.folder}" if has_tokenizer else architecture
+        own = hub.read_json_file(source.folder / "open_clip_config.json", self.where) if has_tokenizer else {}
+        self.tokenizer_options = _tokenizer_options(
+            own.get("model_cfg") if has_tokenizer else open_clip.get_model_config(architecture)
+        )
         self.dim = int(open_clip.get_model_config(architecture)["embed_dim"])
         self.facts |= {**source.facts, "architecture": architecture, "tag": tag, "file": checkpoint.name}
 
@@ -117,6 +123,12 @@ class _ClipTower:
         if assumed:
             self.facts["assumed"] = [f"{key} {DEFAULTS[key]} (open_clip's default)" for key in assumed]
         return {**DEFAULTS, **{key: config[key] for key in (*REQUIRED, *DEFAULTS) if config.get(key)}}
+
+
+def _tokenizer_options(config: Any) -> dict[str, Any]:
+    """Return options that overrule the options of a configuration: its tokenizer may not run code of its folder."""
+    text = (config or {}).get("text_cfg") or {}
+    return {"trust_remote_code": False} if text.get("hf_tokenizer_name") else {}
 
 
 class ClipImage(_ClipTower):
@@ -148,7 +160,7 @@ class ClipText(_ClipTower):
 
     def _load(self, model: str, revision: str | None) -> None:
         super()._load(model, revision)
-        self.tokenizer = open_clip.get_tokenizer(self.tokenizer_name)
+        self.tokenizer = open_clip.get_tokenizer(self.tokenizer_name, **self.tokenizer_options)
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """Return (n, D) float32."""

@@ -28,7 +28,13 @@ class ModelFiles:
 
 
 def find_model(
-    model: str, revision: str | None, family: str, suggestions: Sequence[str] = (), alias: str = ""
+    model: str,
+    revision: str | None,
+    family: str,
+    suggestions: Sequence[str] = (),
+    alias: str = "",
+    *,
+    code: bool = False,
 ) -> ModelFiles:
     """Return the files of a model.
 
@@ -38,6 +44,7 @@ def find_model(
         family: the family of encoders, for messages.
         suggestions: names to suggest where ``model`` is unknown.
         alias: the user's name for the model, where it differs.
+        code: whether the model's Python files are wanted, too.
 
     Raises ``ExtractorError`` with what was tried and how to fetch the model.
     """
@@ -53,7 +60,9 @@ def find_model(
             where=where,
             remedy=f"{suggestion(model, suggestions)}write owner/model",
         )
-    snapshot = cached(model, revision) or _download(model, revision, where, suggestions)
+    snapshot = cached(model, revision)
+    if snapshot is None or (code and not any(snapshot.glob("*.py"))):
+        snapshot = _download(model, revision, where, suggestions, code=code)
     return ModelFiles(snapshot, {"model": model, "revision": snapshot.name, "from": "hub"})
 
 
@@ -62,6 +71,27 @@ def suggestion(name: str, names: Sequence[str]) -> str:
     by_last = {other.rpartition("/")[2].lower(): other for other in names} | {other.lower(): other for other in names}
     similar = nearest(name.lower(), by_last) or nearest(name.rpartition("/")[2].lower(), by_last)
     return f"did you mean {by_last[similar]!r}? " if similar else ""
+
+
+def own_code(where: str, evidence: str, *, may_run: bool = True) -> ExtractorError:
+    """Return the error for a model that cannot be had without running code of its folder."""
+    allow = ", or read its code and say --trust-remote-code" if may_run else ""
+    return ExtractorError(
+        f"the model brings its own code ({evidence}), which demure does not run",
+        where=where,
+        remedy=f"use another model{allow}",
+    )
+
+
+def unused_code(*folders: Path) -> list[str]:
+    """Return a note on each file that names code of the folder, for models that were loaded without it."""
+    names = [
+        f"{folder.name}/{name}"
+        for folder in folders
+        for name in ("config.json", "tokenizer_config.json", "preprocessor_config.json")
+        if (folder / name).is_file() and "auto_map" in (folder / name).read_text(encoding="utf-8")
+    ]
+    return [f"transformers' own classes, not the code that {', '.join(names)} names"] if names else []
 
 
 def weights(folder: Path) -> list[Path]:
@@ -83,9 +113,19 @@ def require_weights(folder: Path, where: str) -> None:
 
 def fingerprint(folder: Path, extra: Sequence[str] = ()) -> str:
     """Return the hex digest of the weights and of all small configuration files in a model's folder."""
-    files = [*weights(folder), *folder.glob("*.json"), *folder.glob("*/config.json"), *folder.glob("*.txt")]
+    patterns = ("*.json", "*/*.json", "*.txt", "*/*.safetensors")
+    files = [*weights(folder), *(path for pattern in patterns for path in folder.glob(pattern))]
+    return _digest(folder, [*files, *(folder / name for name in extra)])
+
+
+def code_fingerprint(folder: Path) -> str:
+    """Return the hex digest of the Python files in a model's folder."""
+    return _digest(folder, list(folder.rglob("*.py")))
+
+
+def _digest(folder: Path, files: Sequence[Path]) -> str:
     digest = hashlib.sha256()
-    for path in sorted({*files, *(folder / name for name in extra)}):
+    for path in sorted(set(files)):
         with open(path, "rb") as handle:
             digest.update(f"{path.relative_to(folder).as_posix()}\0".encode())
             digest.update(hashlib.file_digest(handle, "sha256").digest())
@@ -96,7 +136,7 @@ def read_json_file(path: Path, where: str) -> Any:
     """Return the content of a model's JSON file. Raises ``ExtractorError`` if it is damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ExtractorError(f"{path} cannot be read ({error})", where=where, remedy="the model is damaged") from error
 
 
@@ -109,10 +149,11 @@ def cached(model: str, revision: str | None) -> Path | None:
     except (OSError, ValueError):  # a miss is a FileNotFoundError and a ValueError
         return None
     # An interrupted download leaves a snapshot without its weights.
-    return folder if weights(folder) and any(folder.glob("*config.json")) else None
+    whole = weights(folder) or any(folder.glob("*/*.safetensors"))
+    return folder if whole and (any(folder.glob("*config.json")) or (folder / "modules.json").is_file()) else None
 
 
-def _download(model: str, revision: str | None, where: str, suggestions: Sequence[str]) -> Path:
+def _download(model: str, revision: str | None, where: str, suggestions: Sequence[str], *, code: bool = False) -> Path:
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub import errors as hub
 
@@ -126,7 +167,8 @@ def _download(model: str, revision: str | None, where: str, suggestions: Sequenc
         names = [file.rfilename for file in info.siblings or []]
         if not any(name.endswith(".safetensors") for name in names):
             raise ExtractorError("the hub has no safetensors weights of it", where=where, remedy="use another model")
-        return Path(snapshot_download(model, revision=info.sha, allow_patterns=FILES, ignore_patterns=NOT_FILES))
+        wanted = [*FILES, "*.py"] if code else FILES
+        return Path(snapshot_download(model, revision=info.sha, allow_patterns=wanted, ignore_patterns=NOT_FILES))
     except hub.RevisionNotFoundError as error:
         raise ExtractorError(f"the hub has no revision {revision!r} of it", where=where) from error
     except hub.GatedRepoError as error:

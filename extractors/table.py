@@ -52,7 +52,8 @@ FAMILIES: dict[str, EncoderFamily] = {
             "sentence encoders in transformers' and sentence-transformers' layout",
             "sentence:sentence-transformers/all-MiniLM-L6-v2",
             text="demure_extractors.sentence:Sentence",
-            needs=("transformers", "torch"),
+            needs=("sentence_transformers", "transformers", "torch"),
+            keywords=("trust_remote_code", "prompt"),
             models=(
                 KnownModel("sentence-transformers/all-MiniLM-L6-v2", 384, 91),
                 KnownModel("sentence-transformers/all-MiniLM-L12-v2", 384, 133),
@@ -74,6 +75,7 @@ FAMILIES: dict[str, EncoderFamily] = {
             "vision:facebook/dinov2-small",
             image="demure_extractors.vision:Vision",
             needs=("transformers", "torch", "torchvision"),
+            keywords=("trust_remote_code",),
             models=(
                 KnownModel("facebook/dinov2-small", 384, 88),
                 KnownModel("facebook/dinov2-base", 768, 346),

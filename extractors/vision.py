@@ -24,9 +24,18 @@ from demure.errors import ExtractorError
 class Vision:
     """An image encoder: the model's pooled output, or its first token where the model has no trained pooler."""
 
-    def __init__(self, model: str, revision: str | None, device: str, precision: str = "auto") -> None:
+    def __init__(
+        self,
+        model: str,
+        revision: str | None,
+        device: str,
+        precision: str = "auto",
+        *,
+        trust_remote_code: bool = False,
+    ) -> None:
         where = f"vision:{model}"
-        source = hub.find_model(model, revision, "vision", FAMILIES["vision"].model_names)
+        names = FAMILIES["vision"].model_names
+        source = hub.find_model(model, revision, "vision", names, code=trust_remote_code)
         for name in ("config.json", "preprocessor_config.json"):
             if not (source.folder / name).is_file():
                 raise ExtractorError(
@@ -36,8 +45,12 @@ class Vision:
         self.settings = TorchSettings(device, precision)
         self.device, self.batch = self.settings.device, self.settings.batch
         processors: Any = transformers.AutoImageProcessor  # transformers leaves it untyped
-        self.processor = processors.from_pretrained(source.folder, local_files_only=True)
-        self.model, untrained = load_model(transformers.AutoModel, source.folder, where, unused=("pooler",))
+        self.processor = processors.from_pretrained(
+            source.folder, local_files_only=True, trust_remote_code=trust_remote_code
+        )
+        self.model, untrained = load_model(
+            transformers.AutoModel, source.folder, where, unused=("pooler",), trust_remote_code=trust_remote_code
+        )
         self.model.to(self.device)
         self.tower = (
             "image features" if hasattr(self.model, "get_image_features") else "first token" if untrained else ""
@@ -51,6 +64,10 @@ class Vision:
             **source.facts,
             "files_sha256": hub.fingerprint(source.folder),
         }
+        if trust_remote_code:
+            self.facts |= {"trust_remote_code": True, "code_sha256": hub.code_fingerprint(source.folder)}
+        elif notes := hub.unused_code(source.folder):
+            self.facts["assumed"] = notes
 
     def prepare(self, image: Image.Image) -> torch.Tensor:
         """Return (3, height, width) float32, as the model's own processor makes it."""

@@ -85,6 +85,8 @@ def extract(
     resume: bool = True,
     workers: int | None = None,
     image_seconds: float = 20.0,
+    trust_remote_code: bool = False,
+    prompt: str | None = None,
     listener: Listener = silent,
 ) -> Dataset:
     """Turn the items' texts and images into features, as `demure extract` does.
@@ -106,6 +108,8 @@ def extract(
         resume=resume,
         workers=workers,
         image_seconds=image_seconds,
+        trust_remote_code=trust_remote_code,
+        prompt=prompt,
     )
     return Dataset.load(path)
 

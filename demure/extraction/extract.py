@@ -16,13 +16,14 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from demure.compute.launcher import process_ranks
 from demure.errors import ExtractorError, NothingUsable
 from demure.extraction.encoding import ExecutionOptions, encode_modality
 from demure.extraction.inputs import EncodingTask, Inputs
 from demure.extraction.loading import load_encoder, resolve_encoder
+from demure.extraction.protocol import EncoderFamily
 from demure.extraction.shards import extraction_lock
 from demure.extraction.sources import (
     EncoderNames,
@@ -51,6 +52,8 @@ class ExtractOptions:
         resume: use the results of earlier runs.
         workers: processes that decode images; None chooses by the device and the cores.
         image_seconds: time limit for one image; an image that takes longer is given up.
+        trust_remote_code: let the models of ``sentence`` and ``vision`` run the code in their folders.
+        prompt: name of the model's own prompt that goes before every text; None chooses the prompt for documents.
     """
 
     device: str = "auto"
@@ -58,6 +61,14 @@ class ExtractOptions:
     resume: bool = True
     workers: int | None = None
     image_seconds: float = 20.0
+    trust_remote_code: bool = False
+    prompt: str | None = None
+
+    @property
+    def keywords(self) -> dict[str, Any]:
+        """The options for encoders alone, without those that were not given."""
+        given = {"trust_remote_code": self.trust_remote_code, "prompt": self.prompt}
+        return {name: value for name, value in given.items() if value}
 
 
 def extract(
@@ -72,6 +83,8 @@ def extract(
     resume: bool = True,
     workers: int | None = None,
     image_seconds: float = 20.0,
+    trust_remote_code: bool = False,
+    prompt: str | None = None,
 ) -> ExtractReport:
     """Turn item texts, images and attributes into features in the dataset folder.
 
@@ -89,9 +102,9 @@ def extract(
         listener: receives progress.
         attributes: columns of categories and numbers, ``"brand,price"`` or ``"NAME=brand,price"``; ``"all"`` takes the
             columns that ``demure.extraction.columns.attribute_columns`` returns.
-        device, precision, resume, workers, image_seconds: see ``ExtractOptions``. With ``resume``, the vectors of an
-            interrupted run, or of a run on other items with the same encoder, are reused, and features that are up to
-            date are kept.
+        device, precision, resume, workers, image_seconds, trust_remote_code, prompt: see ``ExtractOptions``. With
+            ``resume``, the vectors of an interrupted run, or of a run on other items with the same encoder, are reused,
+            and features that are up to date are kept.
 
     Raises ``DatasetError``, ``ExtractorError``, ``MachineError`` or ``FeatureError``; ``KeyboardInterrupt`` with the
     number of inputs that are kept.
@@ -105,7 +118,7 @@ def extract(
         dataset.text_columns,
         dataset.images_root,
         {"text": text, "image": image, "attributes": attributes},
-        ExtractOptions(device, precision, resume, workers, image_seconds),
+        ExtractOptions(device, precision, resume, workers, image_seconds, trust_remote_code, prompt),
         listener,
     )
 
@@ -156,6 +169,7 @@ def _extract_items(
         return _nothing_to_extract(folder)
     # All names are understood before any work begins.
     resolved = [(request, *resolve_encoder(request.encoder, request.kind)) for request in requests]
+    _check_keywords(options.keywords, [family for _, _, family in resolved])
     columns = {
         request.name: columns_of(request.kind, request.name, spec, items, text_columns) for request, spec, _ in resolved
     }
@@ -176,7 +190,7 @@ def _extract_items(
             listener(Progress(f"reading {plural(kind)}", 0, len(items)))
             inputs[source] = read_inputs(kind, items, columns[name], text_columns, folder, images_root)
         device = options.device if family.built_in else ranks.device(options.device)
-        encoder = load_encoder(spec, family, kind, device, options.precision)
+        encoder = load_encoder(spec, family, kind, device, options.precision, options.keywords)
         task = EncodingTask(folder, ids, name, kind, str(spec), inputs[source])
         try:
             result = encode_modality(task, encoder, execution, listener)
@@ -191,6 +205,14 @@ def _extract_items(
     if left_out and not modalities:
         raise left_out[0]
     return ExtractReport(Path(folder), modalities, [str(error) for error in left_out])
+
+
+def _check_keywords(keywords: Mapping[str, Any], families: Sequence[EncoderFamily]) -> None:
+    """Raise ``ExtractorError`` for an option that none of the encoders takes."""
+    for name in keywords:
+        if not any(name in family.keywords for family in families):
+            option = "--" + name.replace("_", "-")
+            raise ExtractorError("none of these encoders takes it", where=option, remedy=f"leave {option} out")
 
 
 def _built_in_requests(items: pd.DataFrame, text_columns: Sequence[str], images_root: Path | None) -> list[Request]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from demure.errors import DemureError, ExtractorError, MachineError
@@ -110,8 +110,15 @@ def parse_attribute_options(values: str | Sequence[str]) -> dict[str, str]:
     return encoders
 
 
-def load_encoder(spec: EncoderSpec, family: EncoderFamily, kind: str, device: str, precision: str = "auto") -> Any:
-    """Return the encoder, ready to encode.
+def load_encoder(
+    spec: EncoderSpec,
+    family: EncoderFamily,
+    kind: str,
+    device: str,
+    precision: str = "auto",
+    keywords: Mapping[str, Any] | None = None,
+) -> Any:
+    """Return the encoder, ready to encode. ``keywords`` are those of ``EncoderFamily.keywords`` that the user gave.
 
     Raises ``ExtractorError`` if it cannot be loaded, ``MachineError`` if packages are absent or do not fit together.
     """
@@ -120,16 +127,24 @@ def load_encoder(spec: EncoderSpec, family: EncoderFamily, kind: str, device: st
         make = getattr(importlib.import_module(module), name)
         if family.built_in:
             return make(spec.model) if spec.model else make()
-        return make(spec.model, spec.revision, device, precision)
+        taken = {name: value for name, value in (keywords or {}).items() if name in family.keywords}
+        return make(spec.model, spec.revision, device, precision, **taken)
     except DemureError:
         raise
     except Exception as error:
-        raise loading_error(error, spec) from error
+        raise loading_error(error, spec, may_run_code="trust_remote_code" in family.keywords) from error
 
 
-def loading_error(error: Exception, spec: EncoderSpec) -> DemureError:
+def loading_error(error: Exception, spec: EncoderSpec, *, may_run_code: bool = False) -> DemureError:
     """Return an error of one line for any exception that loading raised."""
     text = " ".join(str(error).split())
+    if "trust_remote_code" in text:
+        allow = ", or read its code and say --trust-remote-code" if may_run_code else ""
+        return ExtractorError(
+            "the model brings its own code, which demure does not run",
+            where=str(spec),
+            remedy=f"use another model{allow}",
+        )
     if "torchvision::" in text or ("torchvision" in text and "undefined symbol" in text):
         versions = " and ".join(f"{name} {_version(name)}" for name in ("torch", "torchvision"))
         return MachineError(

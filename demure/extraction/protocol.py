@@ -16,8 +16,9 @@ class is needed), and name it in ``FAMILIES`` of ``extractors/table.py`` as ``"m
             counts = [[text.count(letter) for letter in string.ascii_lowercase] for text in texts]
             return np.array(counts, dtype=np.float32)
 
-A class of a family with a model is called with ``(model, revision, device, precision)``; a built-in class is called
-without arguments, or with the options that stand after the colon. An encoder raises ``ExtractorError`` for a model that
+A class of a family with a model is called with ``(model, revision, device, precision)``, and with the keywords of
+``EncoderFamily.keywords`` that the user gives; a built-in class is called without arguments, or with the options that
+stand after the colon. An encoder raises ``ExtractorError`` for a model that
 it cannot load. It need not care for batches that are too large (``oom``), for interruptions (``shards``) or for inputs
 that occur twice (``inputs``). Its vectors need no scale: training scales all features robustly.
 """
@@ -113,6 +114,7 @@ class EncoderFamily:
         built_in: whether the family works without a model.
         dim: length of a built-in family's vectors, where it is fixed.
         options: how the options of a built-in family are written; empty if it has none.
+        keywords: options of `demure extract` that the classes take: ``"trust_remote_code"``, ``"prompt"``.
     """
 
     name: str
@@ -127,6 +129,7 @@ class EncoderFamily:
     dim: int | None = None
     attributes: str | None = None
     options: str = ""
+    keywords: tuple[str, ...] = ()
 
     @property
     def model_names(self) -> list[str]:

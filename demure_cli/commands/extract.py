@@ -43,6 +43,23 @@ def extract(
             " NAME=COLUMNS adds another.",
         ),
     ] = None,
+    prompt: Annotated[
+        str | None,
+        typer.Option(
+            "--prompt",
+            metavar="NAME",
+            help="The prompt of a sentence: model to put before every text, by its name in the model's files; by"
+            " default its prompt for documents.",
+        ),
+    ] = None,
+    trust_remote_code: Annotated[
+        bool,
+        flag(
+            "--trust-remote-code",
+            help="Run the Python code in the folders of sentence: and vision: models. Read it first: it can do anything"
+            " that you can. By default such models are refused.",
+        ),
+    ] = False,
     device: Device = "auto",
     resume: Annotated[
         bool,
@@ -102,6 +119,8 @@ def extract(
                 resume=resume,
                 workers=workers,
                 image_seconds=image_seconds,
+                trust_remote_code=trust_remote_code,
+                prompt=prompt,
             )
     except KeyboardInterrupt as stop:
         kept = f"{stop or 'what was encoded before'} is kept in {Path(dataset) / 'features'}"

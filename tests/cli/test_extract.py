@@ -140,3 +140,37 @@ def test_torchrun(shop):
     made = json.loads(done.stdout)["modalities"]
     assert [(feature["name"], feature["present"]) for feature in made] == [("text", N), ("image", N - 1)]
     assert not list(shop.glob("features/.work*"))
+
+
+@pytest.mark.parametrize(
+    ("option", "name"), [(["--trust-remote-code"], "--trust-remote-code"), (["--prompt", "x"], "--prompt")]
+)
+def test_an_option_that_no_encoder_takes_is_refused(shop, capsys, option, name):
+    assert main(["extract", str(shop), "--text", "tfidf", *option]) == 2
+    assert f"{name}: none of these encoders takes it; leave {name} out" in capsys.readouterr().err
+
+
+def test_a_model_with_code_of_its_own_is_refused_and_a_prompt_chosen(shop, tmp_path, capsys, monkeypatch):
+    pytest.importorskip("transformers")
+    from support.tiny_models import bert_folder, bring_code
+
+    monkeypatch.setattr("builtins.input", lambda *_: "y")  # a piped `yes`
+    model = bert_folder(tmp_path / "model", {"pooling_mode": "mean"})
+    prompts = {"prompts": {"STS": "story of ", "Clustering": "war "}}
+    (model / "config_sentence_transformers.json").write_text(json.dumps(prompts))
+    arguments = ["extract", str(shop), "--text", f"sentence:{model}"]
+    assert main([*arguments, "--prompt", "STSS"]) == 2
+    assert "has no prompt 'STSS'; did you mean STS?" in capsys.readouterr().err
+    assert main(arguments) == 0
+    assert "no prompt: none of its prompts is for documents (STS, Clustering)" in " ".join(
+        capsys.readouterr().err.split()
+    )
+    assert main([*arguments, "--prompt", "STS"]) == 0
+    assert store.read_manifest(shop, "text").provenance["preprocessing"]["prompt"] == "story of "
+    capsys.readouterr()
+    bring_code(model)
+    assert main(arguments) == 2
+    shown = capsys.readouterr().err
+    assert shown.splitlines()[-1].endswith("use another model, or read its code and say --trust-remote-code")
+    assert main([*arguments, "--trust-remote-code"]) == 0
+    assert store.read_manifest(shop, "text").provenance["trust_remote_code"] is True

