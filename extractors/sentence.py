@@ -23,7 +23,7 @@ from demure_extractors import hub
 from demure_extractors.devices import TorchSettings
 from demure_extractors.sentence_layout import SentenceLayout, choose_prompt, read_layout
 from demure_extractors.table import FAMILIES
-from demure_extractors.weights import watched_loading
+from demure_extractors.weights import quiet_loading
 
 from demure.errors import ExtractorError
 
@@ -132,7 +132,7 @@ def _load(
 ) -> sentence_transformers.SentenceTransformer:
     """Return the model in float32; nothing is downloaded, and no pickle is read."""
     default = layout.default_prompt
-    with watched_loading() as loaded:
+    with quiet_loading() as loaded:
         model = sentence_transformers.SentenceTransformer(
             str(folder),
             device=str(device),

@@ -33,7 +33,7 @@ class LoadedWeights:
 
 
 @contextlib.contextmanager
-def watched_loading() -> Iterator[LoadedWeights]:
+def quiet_loading() -> Iterator[LoadedWeights]:
     """Record which weights the files lack, for each model that transformers loads inside, and load in silence.
 
     transformers gives weights that are absent random values, and says so in its log alone. Another library may call it.
@@ -84,7 +84,7 @@ def load_model(
 
     Raises ``ExtractorError`` if weights of any other part are missing.
     """
-    with watched_loading() as loaded:
+    with quiet_loading() as loaded:
         model = kind.from_pretrained(
             folder,
             local_files_only=True,

@@ -67,8 +67,8 @@ class ExtractOptions:
     @property
     def keywords(self) -> dict[str, Any]:
         """The options for encoders alone, without those that were not given."""
-        given = {"trust_remote_code": self.trust_remote_code, "prompt": self.prompt}
-        return {name: value for name, value in given.items() if value}
+        keywords = {"trust_remote_code": self.trust_remote_code, "prompt": self.prompt}
+        return {name: value for name, value in keywords.items() if value}
 
 
 def extract(

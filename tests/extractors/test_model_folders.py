@@ -53,8 +53,8 @@ def edit_module(folder, number, **changes):
 
 
 def load(folder, family="sentence", kind="text", **keywords):
-    spec, found = resolve_encoder(f"{family}:{folder}", kind)
-    return load_encoder(spec, found, kind, "cpu", keywords=keywords)
+    spec, resolved = resolve_encoder(f"{family}:{folder}", kind)
+    return load_encoder(spec, resolved, kind, "cpu", keywords=keywords)
 
 
 def test_a_projection_is_applied(folder):
@@ -142,7 +142,7 @@ def test_prompts_of_any_name(folder, prompts, default, wanted, prompt, note):
     encoder = load(folder, **({} if wanted is None else {"prompt": wanted}))
     np.testing.assert_allclose(encoder.encode(["a cat"]), plain, atol=1e-6)
     assert encoder.identity()["preprocessing"]["prompt"] == prompt
-    assert [note in said for said in encoder.identity()["assumed"]] == [True] * (note is not None)
+    assert [note in assumed for assumed in encoder.identity()["assumed"]] == [True] * (note is not None)
 
 
 def symlink_out(folder):
@@ -214,7 +214,7 @@ def test_a_folder_that_is_refused_is_one_plain_line(folder, change, monkeypatch)
         assert "--trust-remote-code" in str(refused.value)
 
 
-def test_code_runs_where_the_user_says_so_and_is_on_record(folder):
+def test_code_runs_with_the_option_and_is_on_record(folder):
     bring_code(folder)
     trusted = load(folder, trust_remote_code=True).identity()
     assert trusted["trust_remote_code"] is True
@@ -222,7 +222,7 @@ def test_code_runs_where_the_user_says_so_and_is_on_record(folder):
     assert load(folder, trust_remote_code=True).identity()["code_sha256"] != trusted["code_sha256"]
 
 
-def test_code_that_is_not_needed_is_not_run_and_this_is_said(folder):
+def test_code_that_is_not_needed_is_not_run_and_this_is_reported(folder):
     own_tokenizer(folder)
     (folder / "evil.py").write_text(OWN_CODE)
     note = "transformers' own classes, not the code that model/tokenizer_config.json names"

@@ -15,12 +15,12 @@ def calls(path):
             yield node.lineno, name, {keyword.arg for keyword in node.keywords}
 
 
-def test_every_loader_is_told_whether_to_trust_remote_code():
-    found = [
+def test_every_loader_states_whether_to_trust_remote_code():
+    loading = [
         (name, line, "trust_remote_code" in keywords)
         for name, path in modules().items()
         for line, call, keywords in calls(path)
         if call in LOADERS
     ]
-    assert len(found) >= 3
-    assert [place for *place, told in found if not told] == []
+    assert len(loading) >= 3
+    assert [place for *place, stated in loading if not stated] == []
