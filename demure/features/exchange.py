@@ -17,7 +17,7 @@ import numpy as np
 
 from demure.errors import FeatureError
 from demure.features import store
-from demure.features.importing import finite_rows, read_matrix, read_parquet
+from demure.features.importing import finite_rows, read_array, read_matrix, read_parquet
 from demure.files import sha256_bytes, sha256_file
 
 if TYPE_CHECKING:
@@ -79,7 +79,8 @@ def import_files(
         source: the file or folder.
         name: the modality. An MMRec folder needs none: all its modalities are stored under their own names.
         format: one of ``FORMATS``, or ``"auto"``.
-        ids: file with the item id of each row of a ``.npy`` file.
+        ids: file with the item id of each row of a ``.npy`` file; without it, row k is item k where the dataset has an
+            order of its own (see ``check_order``).
         partial: store the rows whose items are in the dataset, rather than refuse the file.
         overwrite: replace features of the same name.
 
@@ -91,10 +92,11 @@ def import_files(
     source = Path(source)
     if not source.exists():
         raise FeatureError("no such file or folder", where=source, remedy="give the file or folder to import")
-    kind = _detect_format(source) if format == "auto" else format
+    kind = _detect_format(source, ids) if format == "auto" else format
     if kind not in FORMATS:
         raise FeatureError(f"unknown format {kind!r}", where="--format", remedy=f"use auto, {', '.join(FORMATS)}")
     items = dataset.items["item_id"].astype(str).tolist()
+    ordered = "items" in dataset.manifest.inputs
     files = _mmrec_files(source, name) if kind == "mmrec" else [(_require_name(name, source), source)]
     for modality, _ in files:
         store.check_name(modality)
@@ -102,14 +104,16 @@ def import_files(
             raise FeatureError(
                 f"there are features {modality!r}", where=dataset.path, remedy="say --overwrite, or NAME=FILE"
             )
+    if ids is not None and kind != "npy":
+        raise FeatureError(f"is for one .npy file, not for {kind}", where="--ids", remedy="import one file at a time")
     imported = []
     for modality, file in files:
         if kind == "npy":
-            foreign = _read_npy(file, items, ids)
+            foreign = _read_npy(file, items, ids, ordered=ordered)
         elif kind == "parquet":
             foreign = ForeignVectors(*read_parquet(file), file, "column item_id")
         elif kind == "mmrec":
-            foreign = _read_mmrec(file, items)
+            foreign = _read_mmrec(file, items, ordered=ordered)
         else:
             foreign = _read_ducho(file, items, dataset.items)
         imported.append(store_vectors(dataset.path, modality, items, foreign, partial=partial))
@@ -166,9 +170,11 @@ def store_vectors(
     )
 
 
-def _detect_format(source: Path) -> str:
+def _detect_format(source: Path, ids: Path | None) -> str:
     if source.is_dir():
         return "mmrec" if any(source.glob("*_feat.npy")) else "ducho"
+    if source.name.endswith("_feat.npy") and ids is None and not (source.parent / IDS).is_file():
+        return "mmrec"
     return "parquet" if source.suffix.lower() in {".parquet", ".pq"} else "npy"
 
 
@@ -179,15 +185,14 @@ def _require_name(name: str | None, source: Path) -> str:
 
 
 def read_ids(file: Path) -> list[str]:
-    """Read item ids from a text file with one per line, a CSV with a column ``item_id``, or a ``.npy`` array."""
+    """Read item ids from a text file with one per line, a CSV or Parquet with ``item_id``, or a ``.npy`` array."""
     if not file.is_file():
         raise FeatureError("no such file", where=file, remedy="give the file of the item ids")
     if file.suffix.lower() == ".npy":
-        try:
-            array = np.load(file, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise FeatureError("cannot be read as an array of ids", where=file, remedy="save it as text") from error
+        array = read_array(file, "an array of ids", "save it as text")
         return [str(item_id) for item_id in array.ravel().tolist()]
+    if file.suffix.lower() in {".parquet", ".pq"}:
+        return _read_parquet_ids(file)
     try:
         text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeError) as error:
@@ -201,7 +206,41 @@ def read_ids(file: Path) -> list[str]:
     return text.splitlines()
 
 
-def _read_npy(file: Path, items: list[str], ids: Path | None) -> ForeignVectors:
+def _read_parquet_ids(file: Path) -> list[str]:
+    import pandas as pd
+
+    try:
+        return pd.read_parquet(file, columns=["item_id"])["item_id"].astype(str).tolist()
+    except (OSError, ValueError, KeyError) as error:
+        raise FeatureError("has no readable column 'item_id'", where=file, remedy="give the items' ids") from error
+
+
+def check_order(items: Sequence[str], file: Path, *, ordered: bool) -> None:
+    """Raise ``FeatureError`` unless row k of a file is certainly item k of ``items`` (ids, in the dataset's order).
+
+    ``ordered``: whether the dataset was made with an items file, whose order is the dataset's. Otherwise its items are
+    in the order of their first interaction, which no other program knows. Ids that are 0..n-1 (or 1..n) are numbers of
+    rows themselves.
+    """
+    for first in (0, 1):
+        numbers = [str(k) for k in range(first, first + len(items))]
+        if list(items) == numbers:
+            return
+        if set(items) == set(numbers):
+            problem = f"the ids are {first} to {numbers[-1]}, but the dataset has them in another order"
+            break
+    else:
+        if ordered:
+            return
+        problem = "the dataset was made without an items file, so that its items are in the order of their interactions"
+    raise FeatureError(
+        f"which item a row belongs to is not certain: {problem}",
+        where=file,
+        remedy="name the items of the rows: --ids FILE, one id a line; --ids DATASET/items.parquet for its own order",
+    )
+
+
+def _read_npy(file: Path, items: list[str], ids: Path | None, *, ordered: bool) -> ForeignVectors:
     matrix = read_matrix(file)
     beside = file.parent / IDS
     ids_file = ids if ids is not None else beside if beside.is_file() else None
@@ -212,6 +251,7 @@ def _read_npy(file: Path, items: list[str], ids: Path | None) -> ForeignVectors:
                 where=file,
                 remedy="name the items of the rows: --ids FILE",
             )
+        check_order(items, file, ordered=ordered)
         return ForeignVectors(items, matrix, file, "row k is item k")
     row_ids = read_ids(ids_file)
     if len(row_ids) != len(matrix):
@@ -234,7 +274,7 @@ def _mmrec_files(source: Path, name: str | None) -> list[tuple[str, Path]]:
     return chosen
 
 
-def _read_mmrec(file: Path, items: list[str]) -> ForeignVectors:
+def _read_mmrec(file: Path, items: list[str], *, ordered: bool) -> ForeignVectors:
     """Read a feature file of MMRec, whose row k belongs to MMRec's item number k.
 
     The numbers are matched by MMRec's mapping file where it exists, else by item ids that are these numbers, else row k
@@ -265,6 +305,7 @@ def _read_mmrec(file: Path, items: list[str]) -> ForeignVectors:
             where=file,
             remedy=f"put {MAPPING} beside it",
         )
+    check_order(items, file, ordered=ordered)
     return ForeignVectors(items, matrix, file, "row k is item k here")
 
 

@@ -30,7 +30,7 @@ def import_features(
     if not file.is_file():
         raise FeatureError("no such file", where=file, remedy=f"check --features {name}=FILE")
     suffix = file.suffix.lower()
-    if suffix == ".npy":
+    if suffix in {".npy", ".npz"}:
         raw, facts = _rows_by_number(file, ids, rows, total)
     elif suffix in {".parquet", ".pq"}:
         raw, facts = _rows_by_id(file, ids)
@@ -68,13 +68,11 @@ def finite_rows(raw: np.ndarray, file: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def read_matrix(file: Path, *, any_shape: bool = False) -> np.ndarray:
-    """Open a ``.npy`` matrix of numbers as a memory map. Raises ``FeatureError`` if the file is of another kind."""
-    try:
-        matrix: np.ndarray = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise FeatureError(
-            "cannot be read as a .npy matrix of numbers", where=file, remedy="save it with numpy.save, as floats"
-        ) from error
+    """Open a ``.npy`` matrix of numbers as a memory map, or read the only array of a ``.npz``.
+
+    Raises ``FeatureError`` if the file is of another kind.
+    """
+    matrix = read_array(file, "a .npy matrix of numbers", "save it with numpy.save, as floats")
     if matrix.dtype.kind not in "fiu" or not (any_shape or (matrix.ndim == 2 and matrix.shape[1])):
         raise FeatureError(
             f"{matrix.dtype} array of shape {matrix.shape} is not a matrix of numbers",
@@ -82,6 +80,29 @@ def read_matrix(file: Path, *, any_shape: bool = False) -> np.ndarray:
             remedy="give one row of floats per item",
         )
     return matrix
+
+
+def read_array(file: Path, kind: str, remedy: str) -> np.ndarray:
+    """Open a ``.npy`` as a memory map, or read the only array of a ``.npz``; nothing is unpickled.
+
+    ``kind`` and ``remedy`` are words for a message. Raises ``FeatureError`` if the file is of another kind: NumPy opens
+    any zip, a model of PyTorch for one, and raises errors of many types for damaged files.
+    """
+    try:
+        opened = np.load(file, mmap_mode="r", allow_pickle=False)
+        if isinstance(opened, np.ndarray):
+            return opened
+        with opened:
+            names = sorted(opened.files) if all(name.endswith(".npy") for name in opened.zip.namelist()) else []
+            if len(names) == 1:
+                array: np.ndarray = opened[names[0]]
+                return array
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise FeatureError(f"cannot be read as {kind}", where=file, remedy=remedy) from error
+    problem = f"holds {len(names)} arrays ({', '.join(names[:5])})" if names else f"is not {kind}"
+    raise FeatureError(problem, where=file, remedy=remedy)
 
 
 def _rows_by_number(
@@ -121,6 +142,8 @@ def read_parquet(file: Path) -> tuple[list[str], np.ndarray]:
             where=file,
             remedy="give columns item_id and vector",
         )
+    if table["item_id"].null_count:
+        raise FeatureError("a row has no item_id", where=file, remedy="give one row per item")
     ids = [str(item_id) for item_id in table["item_id"].to_pylist()]
     if len(set(ids)) != len(ids):
         counts = Counter(ids)
@@ -138,7 +161,10 @@ def read_parquet(file: Path) -> tuple[list[str], np.ndarray]:
             where=file,
             remedy="give every item as many numbers as the others, or null",
         )
-    flat = column.drop_null().flatten().cast(pa.float32(), safe=False).to_numpy(zero_copy_only=False)
+    try:
+        flat = column.drop_null().flatten().cast(pa.float32(), safe=False).to_numpy(zero_copy_only=False)
+    except pa.ArrowException as error:
+        raise FeatureError(f"column 'vector' is of type {dtype}", where=file, remedy="give lists of floats") from error
     vectors = np.full((len(ids), lengths.pop()), np.nan, dtype=np.float32)
     vectors[present] = flat.reshape(-1, vectors.shape[1])
     return ids, vectors

@@ -11,8 +11,9 @@ import numpy as np
 import pyarrow as pa
 
 from demure.data.manifest import PROBLEMS
-from demure.errors import DataError
+from demure.errors import DataError, FeatureError
 from demure.features import store
+from demure.features.importing import read_array
 from demure.files import atomic_folder, write_json
 from demure.leftovers import folder_lock
 from demure.locks import hold_folder
@@ -200,10 +201,9 @@ def _read_items(
 
 def _count_npy_rows(path: Path) -> int:
     try:
-        shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
-    except (OSError, ValueError, EOFError) as error:
-        remedy = "save it with numpy.save, as floats"
-        raise DataError("cannot be read as a .npy matrix of numbers", where=path, remedy=remedy) from error
+        shape = read_array(path, "a .npy matrix of numbers", "save it with numpy.save, as floats").shape
+    except FeatureError as error:
+        raise DataError(error.problem, where=path, remedy=error.remedy) from error
     if len(shape) != 2 or not shape[0]:
         raise DataError(f"has shape {shape}, not (items, dimensions)", where=path, remedy="give one row per item")
     return int(shape[0])

@@ -1,17 +1,23 @@
 """Features of other tools, by their ids; what does not fit is refused with the counts."""
 
+import io
 import json
+import zipfile
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from support.small_sets import prepared_set
 
 from demure.errors import DemureError, FeatureError
 from demure.features import store
-from demure.features.exchange import import_files
+from demure.features.exchange import check_order, import_files
 from demure.features.exporting import export_features
+from demure.features.importing import read_matrix
+from demure.preparation.prepare import PrepareOptions, prepare
 from demure_cli.app import main
 
 
@@ -189,3 +195,121 @@ def test_the_commands_print_what_they_did(three, tmp_path, capsys, monkeypatch):
     assert "sound" in capsys.readouterr().out
     assert sorted(path.name for path in (tmp_path / "o").iterdir()) == ["item_ids.csv", "sound.npy"]
     assert pd.read_csv(tmp_path / "o" / "item_ids.csv", dtype=str)["item_id"].tolist() == ["a", "007", "c"]
+
+
+NUMBERED = ["5", "2", "7", "0", "1", "3", "6", "4"]
+
+
+@pytest.fixture
+def numbered(tmp_path):
+    """A dataset without an items file, whose ids are numbers in the order of their interactions."""
+    log = pd.DataFrame({"user_id": "u", "item_id": NUMBERED, "timestamp": range(8)})
+    log.to_csv(tmp_path / "clicks.csv", index=False)
+    prepare(PrepareOptions(tmp_path / "clicks.csv", tmp_path / "numbered"))
+    return tmp_path / "numbered"
+
+
+def test_rows_whose_order_is_not_certain_are_refused_until_it_is_given(numbered, tmp_path, capsys):
+    own = np.arange(16, dtype=np.float32).reshape(8, 2) + 1  # row k is item k
+    file = npy(tmp_path / "emb.npy", own)
+    assert main(["features", "import", str(numbered), f"a={file}"]) == 2
+    error = capsys.readouterr().err
+    assert "not certain: the ids are 0 to 7, but the dataset has them in another order; name the items" in error
+    assert len(error.splitlines()) == 1
+    assert store.names(numbered) == []
+    (tmp_path / "ids.txt").write_text("".join(f"{k}\n" for k in range(8)))
+    import_files(numbered, file, "a", ids=tmp_path / "ids.txt")
+    import_files(numbered, npy(tmp_path / "image_feat.npy", own))  # MMRec's: row k is item k
+    import_files(
+        numbered, npy(tmp_path / "x.npy", own[[int(k) for k in NUMBERED]]), "b", ids=numbered / "items.parquet"
+    )
+    assert store.names(numbered) == ["a", "b", "image"]
+    for name in store.names(numbered):
+        assert store.load(numbered, name).vectors[:, 0].tolist() == [2 * int(k) + 1 for k in NUMBERED]
+    with pytest.raises(FeatureError, match=r"--ids: is for one \.npy file, not for mmrec"):
+        import_files(numbered, tmp_path, ids=tmp_path / "ids.txt", overwrite=True)
+
+
+def test_without_an_items_file_ids_of_any_kind_have_no_certain_order(tmp_path):
+    pd.DataFrame({"user_id": "u", "item_id": ["b", "a"], "timestamp": [1, 2]}).to_csv(tmp_path / "c.csv", index=False)
+    prepare(PrepareOptions(tmp_path / "c.csv", tmp_path / "set"))
+    for name in ("x.npy", "image_feat.npy"):
+        with pytest.raises(FeatureError, match="not certain: the dataset was made without an items file"):
+            import_files(tmp_path / "set", npy(tmp_path / name, VECTORS[:2]), "x")
+
+
+@given(st.permutations(range(6)), st.integers(0, 2), st.booleans(), st.sampled_from(["", "i"]))
+@settings(max_examples=60, deadline=None)
+def test_an_order_is_certain_only_where_ids_or_an_items_file_give_it(numbers, first, ordered, letter):
+    """Ids 0..n-1 and 1..n are row numbers, whatever the items file; other ids have the order of the items file."""
+    items = [f"{letter}{number + first}" for number in numbers]
+    are_rows = not letter and first < 2
+    certain = list(numbers) == sorted(numbers) if are_rows else ordered
+    try:
+        check_order(items, "x.npy", ordered=ordered)
+    except FeatureError:
+        assert not certain
+    else:
+        assert certain
+
+
+def zipped(**members):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return out.getvalue()
+
+
+def saved(array, **options):
+    out = io.BytesIO()
+    np.save(out, array, **options)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (zipped(**{"archive/data.pkl": b"x"}), "is not a .npy matrix of numbers; save it with numpy.save"),
+        (zipped(**{"a.npy": saved(VECTORS), "b.npy": saved(VECTORS)}), "holds 2 arrays (a, b)"),
+        (zipped(), "is not a .npy matrix"),
+        (zipped(**{"a.npy": b"\x93NUMPY\x01\x00"}), "cannot be read as a .npy matrix"),
+        (zipped(**{"a.npy": saved(np.array([{}]), allow_pickle=True)}), "cannot be read as a .npy matrix"),
+        (saved(np.array([{}]), allow_pickle=True), "cannot be read as a .npy matrix"),
+        (saved(np.array(["a"])), "array of shape (1,) is not a matrix of numbers"),
+        (saved(np.zeros(3)), "array of shape (3,) is not a matrix of numbers"),
+        (saved(np.zeros((3, 0))), "array of shape (3, 0) is not a matrix of numbers"),
+        (saved(np.zeros((3, 2, 1))), "array of shape (3, 2, 1) is not a matrix of numbers"),
+        (b"PK\x03\x04", "cannot be read"),
+        (b"", "cannot be read"),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".pt"])
+def test_a_file_of_another_kind_is_one_plain_line(three, tmp_path, content, message, suffix):
+    file = tmp_path / f"x{suffix}"
+    file.write_bytes(content)
+    with pytest.raises(FeatureError) as error:
+        import_files(three, file, "sound")
+    assert message in str(error.value)
+    assert store.names(three) == []
+
+
+def test_the_only_array_of_an_npz_is_read(three, tmp_path):
+    np.savez_compressed(tmp_path / "x.npz", VECTORS)
+    import_files(three, tmp_path / "x.npz", "sound")
+    assert store.load(three, "sound").vectors.tolist() == VECTORS.tolist()
+
+
+@given(st.sampled_from([saved(VECTORS), zipped(**{"a.npy": saved(VECTORS)})]), st.data())
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_damaged_matrices_are_refused_or_read(tmp_path, content, data):
+    damaged = bytearray(content[: data.draw(st.integers(0, len(content)))])
+    for place in data.draw(st.lists(st.integers(0, max(len(damaged) - 1, 0)), max_size=3)) if damaged else []:
+        damaged[place] = data.draw(st.integers(0, 255))
+    (tmp_path / "x.npy").write_bytes(damaged)
+    try:
+        matrix = read_matrix(tmp_path / "x.npy")
+    except FeatureError as error:
+        assert str(error).startswith(str(tmp_path / "x.npy"))  # noqa: PT017
+    else:
+        assert matrix.ndim == 2
