@@ -9,6 +9,7 @@ import torch
 from demure.baselines.learned import Learned, LearnedOptions, Task
 from demure.baselines.registry import WITH_CONTENT, make_learned
 from demure.features import store
+from demure.features.constant import leave_out_constant
 from demure.features.normalize import robust_scale
 from demure.features.select import default_modalities
 
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 def build_task(data: Dataset, model: str, modalities: tuple[str, ...]) -> Task:
     """Return the training histories, and where ``model`` uses content the features of ``modalities``.
 
-    Without ``modalities``, the default ones (``default_modalities``).
+    Without ``modalities``, the default ones (``default_modalities``). Features that are alike for all items are left
+    out (``leave_out_constant``).
     """
     names: list[str] = []
     if model in WITH_CONTENT:
@@ -27,6 +29,7 @@ def build_task(data: Dataset, model: str, modalities: tuple[str, ...]) -> Task:
             names = [name for name in store.names(data.path) if name in modalities]
         else:
             names = default_modalities(data.path)[0]
+        names = leave_out_constant(data.path, names)
     content = {name: robust_scale(store.load(data.path, name)) for name in names}
     return Task(data.histories("train"), data.n_items, content)
 

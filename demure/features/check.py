@@ -13,6 +13,7 @@ from demure.data.feature_manifest import read_arrays
 from demure.data.titles import item_titles
 from demure.errors import FeatureError
 from demure.features import store
+from demure.features.constant import constant_columns, why_constant
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,7 +47,7 @@ class FeatureCheck:
         norms: least, median and greatest length of a vector.
         duplicates: items whose vector another item has too.
         same_input: duplicates that have the same text or image; None where the inputs were not recorded.
-        constant: columns with one value for all items.
+        constant: columns with one value for all items, but for rounding.
         similarity: mean cosine of two items; 1 if all vectors have one direction.
         effective_dim: (sum of variances)^2 / sum of squared variances, over the principal axes.
         warnings: sentences on what a person should look at.
@@ -109,7 +110,8 @@ def _check(path: Path, name: str, table: pd.DataFrame, wanted: list[int], exampl
         "norms": tuple(float(value) for value in (lengths.min(), np.median(lengths), lengths.max())),
         "duplicates": int(duplicated.sum()),
         "same_input": _same_input(path, name, with_vector[duplicated]),
-        "constant": int((vectors == vectors[0]).all(axis=0).sum()),
+        "constant": int(constant_columns(vectors).sum()),
+        "alike": why_constant(vectors),
         "similarity": _similarity(units),
         "effective_dim": _effective_dim(vectors[sample] - mean),
     }
@@ -126,7 +128,7 @@ def _check(path: Path, name: str, table: pd.DataFrame, wanted: list[int], exampl
         present=len(with_vector),
         missing=len(features.present) - len(with_vector),
         dim=vectors.shape[1],
-        **numbers,
+        **{name: number for name, number in numbers.items() if name != "alike"},
         warnings=_warnings(len(with_vector), len(features.present), vectors.shape[1], numbers),
         neighbours=[_example(k, with_vector, centred, ids, titles, nearest) for k in shown],
     )
@@ -164,6 +166,8 @@ def _same_input(path: Path, name: str, items: np.ndarray) -> int | None:
 
 def _warnings(present: int, items: int, dim: int, numbers: dict[str, Any]) -> list[str]:
     warnings = []
+    if numbers["alike"]:
+        warnings.append(f"{numbers['alike']}: it can be no reason for a choice, and `demure train` leaves it out")
     if present < items / 2:
         warnings.append(f"{items - present:,} of {items:,} items lack it")
     spare = numbers["duplicates"] - (numbers["same_input"] or 0)

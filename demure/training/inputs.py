@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from demure.errors import FeatureError, RecipeError
 from demure.features import store
+from demure.features.constant import leave_out_constant
 from demure.features.normalize import robust_scale
 from demure.features.select import default_modalities
 from demure.model.latent import Latent, fit_latent
@@ -23,9 +24,10 @@ def build_latents(
 ) -> dict[str, Latent]:
     """Return the latent spaces of ``modalities`` by name, or where there are none, of the default ones.
 
-    Of at most ``max_dim`` dimensions. With ``timed`` training histories, features lose what they reveal about the time
-    of choices. Raises ``FeatureError`` if the dataset has no features yet or hardly an item has them, ``RecipeError``
-    for a modality that the dataset does not have.
+    Of at most ``max_dim`` dimensions, without the modalities that are alike for all items (``leave_out_constant``).
+    With ``timed`` training histories, features lose what they reveal about the time of choices. Raises
+    ``FeatureError`` if the dataset has no features yet, hardly an item has them, or all are alike; ``RecipeError`` for
+    a modality that the dataset does not have.
     """
     available = store.names(dataset.path)
     if not available:
@@ -39,7 +41,7 @@ def build_latents(
             remedy = did_you_mean(name, available) or f"known: {', '.join(available)}"
             raise RecipeError(f"the dataset has no modality {name!r}", where="modalities", remedy=remedy)
     latents = {}
-    for name in modalities or default_modalities(dataset.path)[0]:
+    for name in leave_out_constant(dataset.path, modalities or default_modalities(dataset.path)[0]):
         features = store.load(dataset.path, name)
         if features.present.sum() < 2:
             raise FeatureError(

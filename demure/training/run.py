@@ -21,6 +21,7 @@ from demure.data.dataset import Dataset
 from demure.errors import RecipeError, RunError
 from demure.evaluation.ranking import evaluate
 from demure.features import store
+from demure.features.constant import constant_features
 from demure.features.normalize import robust_scale
 from demure.features.select import default_modalities
 from demure.files import atomic_file, sha256_bytes
@@ -60,7 +61,8 @@ class TrainReport:
 
     ``epochs`` trained, ``best_epoch`` kept (0: before any step); ``valid``: metric -> value by full ranking on the
     validation split; ``seconds`` of this call; ``diagnosed``: whether there is a diagnosis to inspect; ``left_out``:
-    features that are second encodings of those used, and were not asked for.
+    features that are second encodings of those used, and were not asked for; ``constant``: modality -> how its features
+    are alike for all items, so that it was left out.
     """
 
     run: str
@@ -72,6 +74,7 @@ class TrainReport:
     seconds: float
     diagnosed: bool
     left_out: list[str] = field(default_factory=list)
+    constant: dict[str, str] = field(default_factory=dict)
 
 
 @flush_denormals()
@@ -129,10 +132,19 @@ def train(
             seconds=time.monotonic() - start,
             diagnosed=resolved.model == "demure",
             left_out=[] if resolved.modalities or not outcome.modalities else default_modalities(data.path)[1],
+            constant=_constant(data, resolved, outcome),
         )
         if processes.is_first:
             _finish_folder(job, outcome)
     return report
+
+
+def _constant(data: Dataset, recipe: Recipe, outcome: _Outcome) -> dict[str, str]:
+    """Return modality -> why, for the modalities that the training left out since they are alike for all items."""
+    if not outcome.modalities:
+        return {}
+    wanted = recipe.modalities or default_modalities(data.path)[0]
+    return constant_features(data.path, [name for name in wanted if name not in outcome.modalities])
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,8 @@ def show(result: TrackedReport) -> None:
     )
     for name in result.left_out:
         terminal.note(f"left out: {name}, another encoding of a modality in use; choose with --set modalities=[...]")
+    for name, reason in result.constant.items():
+        terminal.note(f"left out: {name}, as {reason}: it can be no reason for a choice (see `demure features check`)")
     if result.profile is not None:
         _show_profile(result.profile)
     terminal.notes(result.notes)
