@@ -69,6 +69,12 @@ class Histories:
         start = self.indptr[user] + part * lengths[user] // n_parts[user]
         return Histories(np.append(start, self.indptr[-1]), self.items, self.times)
 
+    def last(self, longest: int) -> Histories:
+        """Return the last ``longest`` interactions of each user."""
+        lengths = np.minimum(self.lengths, longest)
+        indptr = np.concatenate([[0], np.cumsum(lengths)])
+        return self._take(indptr, np.repeat(self.indptr[1:] - indptr[1:], lengths) + np.arange(indptr[-1]))
+
     def padded(self, users: np.ndarray, longest: int | None = None) -> np.ndarray:
         """Return the items (B, T) int64 of the last ``longest`` interactions of each of ``users``, -1 after the end.
 

@@ -186,8 +186,9 @@ def _as_onnx(
     """Write model.onnx to ``folder``; return what it holds and lacks, and its checks."""
     from demure.serving.onnx import build_graph, run_onnx, write_onnx
 
-    reference = _reference(loaded, histories)
     graph = build_graph(loaded, histories)
+    # The graph says what it lacks: what came before its length. It is held to the run with as much of the histories.
+    reference = _reference(loaded, histories.last(graph.length) if graph.input_name == "history" else histories)
     write_onnx(graph, folder / "model.onnx")
 
     def scores(output: str) -> Scores:

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 MAX_DENSE_ITEMS = 5_000
 """Items up to which the graph contains the item-item model: its dense matrices have 100 MB each."""
-_MAX_LENGTH = 1_024  # of a history
+MAX_LENGTH = 1_024
+"""Interactions of a history that a graph reads: the last ones."""
 _USERS_AT_ONCE = 8  # a graph may hold users x history x items
 OPSET = 18
 
@@ -101,7 +102,7 @@ class DemureGraph(Graph):
     content_weight_I: Tensor
     log_popularity_I: Tensor
 
-    def __init__(self, model: Recommender, histories: Histories) -> None:
+    def __init__(self, model: Recommender, histories: Histories, max_length: int = MAX_LENGTH) -> None:
         super().__init__()
         self.denoiser, self.recent = model.denoiser.cpu().eval().requires_grad_(False), model.max_history
         self.fusion = model.fusion
@@ -110,7 +111,7 @@ class DemureGraph(Graph):
         with torch.no_grad():
             self.views = self.denoiser.views()
         longest = int(histories.lengths.max(initial=1))
-        self.length = max(self.recent, min(longest, _MAX_LENGTH))
+        self.length = max(self.recent, min(longest, max_length))
         self.item_item: nn.Module | None = None
         whole = model.item_item is None or len(model.train_counts_I) <= MAX_DENSE_ITEMS
         if whole and model.item_item is not None:
@@ -220,14 +221,17 @@ class DenseContentItems(nn.Module):
         return mix_content_items(collaborative_BI.exp(), content_BI, self.model_parameters.share, popularity_I).log()
 
 
-def build_graph(loaded: LoadedRun, histories: Histories) -> Graph:
-    """Return the graph of a run. Raises ``DemureError`` for a model that has none."""
+def build_graph(loaded: LoadedRun, histories: Histories, max_length: int = MAX_LENGTH) -> Graph:
+    """Return the graph of a run, which reads at most the last ``max_length`` interactions of a history.
+
+    (It reads more where the model's content does.) Raises ``DemureError`` for a model that has no graph.
+    """
     if isinstance(loaded.learned, SASRec):
         return SequenceGraph(loaded.learned)
     if isinstance(loaded.learned, Pairwise):
         return UserGraph(loaded.learned)
     if loaded.recommender is not None:
-        return DemureGraph(loaded.recommender, histories)
+        return DemureGraph(loaded.recommender, histories, max_length)
     raise DemureError(
         f"{loaded.recipe.model!r} has no layers to make a graph of",
         where="--format onnx",

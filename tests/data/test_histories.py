@@ -82,3 +82,14 @@ def test_groups_take_every_user_once_and_keep_to_the_size(lengths, max_cells, lo
 
 def test_groups_are_not_smaller_than_need_be():
     assert [len(group) for group in histories([10] * 25).group_by_length(np.arange(25), 1000, 100)] == [10, 10, 5]
+
+
+@given(LENGTHS, st.integers(1, 14))
+@settings(deadline=None)
+def test_the_last_interactions_of_each_user(lengths, longest):
+    all_of_them = histories(lengths)
+    last = all_of_them.last(longest)
+    assert lists(last) == [items[-longest:] for items in lists(all_of_them)]
+    users = np.arange(len(lengths))
+    assert np.array_equal(last.padded(users), all_of_them.padded(users, longest))
+    assert np.array_equal(last.times, 10.0 * last.items)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from demure.data.histories import Histories
 from demure.errors import DemureError, MachineError
 from demure.runs.load import load_run
 from demure.serving import export as module
@@ -145,8 +146,37 @@ def test_a_large_catalogue_has_its_content_in_the_graph_alone(runs, monkeypatch)
     graph = onnx.DemureGraph(loaded.recommender, histories)
     assert graph.outputs == ("content",)
     assert "channel `id`: above 10 items" in graph.lacks
-    monkeypatch.setattr(onnx, "_MAX_LENGTH", 8)
-    assert "before the last 8 interactions" in onnx.DemureGraph(loaded.recommender, histories).lacks
+    assert "before the last 8 interactions" in onnx.DemureGraph(loaded.recommender, histories, 8).lacks
+
+
+@pytest.mark.parametrize("max_length", [6, 8, 1_024])
+def test_an_export_is_held_to_the_run_with_as_much_of_the_histories(runs, tmp_path, monkeypatch, max_length):
+    """Users with more interactions than the graph reads are among the checked ones; torch runs the graph, not ONNX."""
+    import torch
+
+    from demure.serving import onnx
+
+    def run_in_torch(file, graph, histories, users_B):
+        history = np.full((len(users_B), graph.length), -1)
+        padded = histories.padded(users_B, graph.length)
+        history[:, : padded.shape[1]] = padded
+        with torch.no_grad():
+            results = graph.eval()(torch.as_tensor(history))
+        return {name: result.numpy() for name, result in zip(graph.outputs, results, strict=True)}
+
+    build_graph = onnx.build_graph
+    monkeypatch.setattr(onnx, "build_graph", lambda loaded, histories: build_graph(loaded, histories, max_length))
+    monkeypatch.setattr(onnx, "write_onnx", lambda graph, file: file.write_bytes(b""))
+    monkeypatch.setattr(onnx, "run_onnx", run_in_torch)
+    longest = int(whole(runs["demure"])[1].lengths.max())
+    report = export(runs["demure"], tmp_path / "out", format="onnx")
+    assert {check.what for check in report.checks} == {"content", "scores"}
+    cut = max_length < longest
+    assert report.lacks == [f"a user's history before the last {max_length} interactions"] * cut
+    if cut:  # the cut is what made the check fail
+        monkeypatch.setattr(Histories, "last", lambda histories, longest: histories)
+        with pytest.raises(DemureError, match="the exported scores differ from the run's"):
+            export(runs["demure"], tmp_path / "again", format="onnx")
 
 
 def test_an_index_is_written_and_its_recall_reported(runs, tmp_path):
