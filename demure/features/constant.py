@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from demure.data.feature_manifest import VECTORS
 from demure.errors import FeatureError
-from demure.features import rows, store
+from demure.features import rows
 
 SMALLEST_SPREAD = 2e-3
 """A column whose standard deviation is a smaller share of its values is constant: float16 rounds nearly as coarsely."""
@@ -45,7 +46,7 @@ def constant_features(dataset_path: Path, names: Sequence[str]) -> dict[str, str
     """
     reasons = {}
     for name in names:
-        sample = _sample(Path(dataset_path) / "features" / name / store.VECTORS)
+        sample = _sample(Path(dataset_path) / "features" / name / VECTORS)
         reason = None if sample is None else why_constant(sample)
         if reason is not None:
             reasons[name] = reason
