@@ -143,17 +143,21 @@ def cold(
     recipes: Recipes = "default,no-denoising,content-only,freedom,item-knn",
     share: float = 0.2,
 ) -> None:
-    """Test recall@20 by how often the item to be found was taken in training, and by the modalities that it has;
-    ``share`` of the items are kept from training. Ranked among all items, and those never taken among such alone."""
+    """Recall@20 by how often the item to be found was taken in training, and by the modalities that it has.
+
+    ``share`` of the items are kept from training. Ranked among all items, and those never taken among such alone; on
+    the test split, or on validation for a set without one.
+    """
     rows = []
     seed = int(seeds.split(",")[0])
     for name in sets.split(","):
         benchmark = frozen(obtain(name, data, work), share, work)
         dataset = Dataset.load(benchmark.path)
-        test = dataset.histories("test")
+        split = "test" if len(dataset.histories("test").items) else "valid"
+        targets = dataset.histories(split)
         taken = np.bincount(dataset.histories("train").items, minlength=dataset.n_items)
-        users = np.flatnonzero(test.lengths == 1)
-        items = test.items[test.indptr[users]]
+        users = np.flatnonzero(targets.lengths == 1)
+        items = targets.items[targets.indptr[users]]
         target = pd.DataFrame(
             {"taken": taken[items], "has": modalities_of(benchmark)[items]}, index=dataset.user_ids[users]
         )
@@ -162,9 +166,9 @@ def cold(
             measure(benchmark, recipe, seed, work)
             run = run_of(benchmark, recipe, seed, work)
             file = work / "per-user.parquet"
-            evaluate_runs([run], per_user=file, ks=(20,), device="cpu")
+            evaluate_runs([run], split=split, per_user=file, ks=(20,), device="cpu")
             recall = pd.read_parquet(file).set_index("user_id")["recall@20"]
-            among_cold = pd.Series(recall_among(run, taken == 0, users, items), index=target.index)
+            among_cold = pd.Series(recall_among(run, split, taken == 0, users, items), index=target.index)
             for kind in kinds:
                 row = [name, recipe, kind]
                 of_kind = target["has"].eq(kind) | (kind == "any")
@@ -188,12 +192,12 @@ def cold(
     publish("cold", markdown(header, rows))
 
 
-def recall_among(run: Path, allowed_I: np.ndarray, users: np.ndarray, items: np.ndarray) -> np.ndarray:
+def recall_among(run: Path, split: str, allowed_I: np.ndarray, users: np.ndarray, items: np.ndarray) -> np.ndarray:
     """Return the recall@20 of ``items``, one for each of ``users``, in the ranking of the allowed items alone (U,).
 
     Ties are in any order; 0 where the item is not allowed.
     """
-    score = load_run(run).scorer("test")
+    score = load_run(run).scorer(split)
     recall = np.zeros(len(users))
     for rows in np.array_split(np.flatnonzero(allowed_I[items]), 20):
         if len(rows):
