@@ -9,7 +9,7 @@ from demure.errors import DataError, DemureError
 from demure.preparation.prepare import PrepareOptions, prepare
 
 GOOD = "user_id,item_id,timestamp\nu,a,1\nu,b,2\n"
-ZIPPED = gzip.compress(GOOD.encode() * 50)
+ZIPPED = gzip.compress(GOOD.encode() * 50, mtime=0)
 PARQUET = pd.DataFrame({"user_id": ["u"], "item_id": ["a"]}).to_parquet()
 
 
