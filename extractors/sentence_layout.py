@@ -6,6 +6,7 @@ the folder, run code, read a pickle, or compute something else than the files sa
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -129,7 +130,7 @@ def _modules(file: Path, folder: Path, where: str, trust_remote_code: bool) -> l
         if not isinstance(kind, str) or not isinstance(path, str):
             raise _damaged(file, "a module has no type or no path", where)
         part = folder / path
-        if not part.resolve().is_relative_to(folder.resolve()):
+        if not Path(os.path.realpath(part)).is_relative_to(os.path.realpath(folder)):
             raise ExtractorError(
                 f"{file} leads out of the model's folder (path {path!r})", where=where, remedy="use another model"
             )

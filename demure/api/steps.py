@@ -31,6 +31,8 @@ class PrepareKeywords(TypedDict, total=False):
     encoding: str | None
     quotes: str
     bad_rows: str
+    events: dict[str, float | None]
+    time_format: str | None
     ratio: tuple[int, int, int]
     ratio_by: str
     user_core: int | None

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from demure.data.feature_manifest import VECTORS
+from demure.data.feature_manifest import VECTORS, feature_files
 from demure.errors import FeatureError
 from demure.features import rows
 
@@ -42,11 +42,11 @@ def why_constant(vectors: np.ndarray) -> str | None:
 def constant_features(dataset_path: Path, names: Sequence[str]) -> dict[str, str]:
     """Return name -> why, for the features of ``names`` that are alike for all items.
 
-    Looks at most at ``_SAMPLE`` rows. Damaged files are left to ``store.load``, which says what is wrong with them.
+    Looks at most at ``_SAMPLE`` rows. Changed and damaged files are left to ``store.load``, which names what is wrong.
     """
     reasons = {}
     for name in names:
-        sample = _sample(Path(dataset_path) / "features" / name / VECTORS)
+        sample = _sample(dataset_path, name)
         reason = None if sample is None else why_constant(sample)
         if reason is not None:
             reasons[name] = reason
@@ -73,11 +73,12 @@ def _share_of_most_frequent(vectors: np.ndarray) -> float:
     return float(counts.max() / len(vectors))
 
 
-def _sample(file: Path) -> np.ndarray | None:
+def _sample(dataset_path: Path, name: str) -> np.ndarray | None:
     """Return vectors of items that are present, (n, D), from blocks spread over all rows; None if they are damaged."""
     from safetensors import SafetensorError, safe_open
 
     try:
+        file = feature_files(dataset_path, name).file(VECTORS)
         with safe_open(str(file), framework="numpy") as arrays:
             present = arrays.get_tensor("present").astype(bool)
         reader = rows.RowReader(file, "vectors")
@@ -87,7 +88,7 @@ def _sample(file: Path) -> np.ndarray | None:
         else:
             starts, length = np.linspace(0, total - _BLOCK, _SAMPLE // _BLOCK).astype(int).tolist(), _BLOCK
         blocks = [reader.read(start, start + length)[present[start : start + length]] for start in starts]
-    except (OSError, ValueError, KeyError, IndexError, TypeError, SafetensorError):
+    except (OSError, ValueError, KeyError, IndexError, TypeError, SafetensorError, FeatureError):
         return None
     sample = np.concatenate(blocks).astype(np.float32)
     return sample if np.isfinite(sample).all() else None

@@ -23,7 +23,7 @@ def extract(
             metavar="ENCODER",
             help="The encoder of texts: family:model@revision, or tfidf (built in; tfidf:256 sets the number of"
             " dimensions, tfidf:keep-numbers keeps years and ids). NAME=ENCODER adds another;"
-            " 'NAME=ENCODER\\[title,description]' reads only these columns.",
+            " 'NAME=ENCODER\\[title,text]' reads only these columns.",
         ),
     ] = None,
     image: Annotated[

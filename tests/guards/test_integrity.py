@@ -21,6 +21,7 @@ EXEMPT = {
     "demure.extraction.image_cache": "a cache",
     "demure.extraction.shards": "unfinished work, which is named by its hash",
     "demure.extraction.reuse": "a path that the reader returned",
+    "demure.features.constant": "a path that the reader returned",
     "demure.training.checkpoint": "unfinished work, which carries a signature",
     "demure.training.rivals": "unfinished work beside the checkpoint",
     "demure.training.tracked": "the seed in the run.json beside a recipe",

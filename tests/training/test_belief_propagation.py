@@ -170,6 +170,7 @@ def test_long_histories_are_inferred_in_parts():
     assert max(part.shape[1] for part in positions) <= 4
 
 
+@pytest.mark.slow  # a minute
 def test_on_noisy_features_it_helps(tmp_path: Path):
     """Where features hardly show the clusters, users do."""
     noisy = PlantedOptions(
