@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # Branch coverage in per cent that `make coverage` and `.ci/run` ask for. It does not fall: raise it when coverage rises.
-COVERAGE_FLOOR ?= 95
+COVERAGE_FLOOR ?= 95.5
 PYTEST_ARGS ?=
 # The oldest and the newest Python that `make test-lowest` runs on, and a folder for their environments.
 OLDEST_PYTHON ?= 3.11
