@@ -249,6 +249,7 @@ def test_what_is_embedded_is_what_is_served(tmp_path, visit):
     assert texts[0] == texts[1]
 
 
+@pytest.mark.slow  # a quarter of a minute, and only a person sees what is wrong
 def test_screenshots_for_those_who_look(written, visit, tmp_path):
     for width in (400, 900, 1600):
         page = visit(written[1], width=width)

@@ -36,7 +36,7 @@ def written(checkpoint):
     return checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
 
 
-@pytest.fixture(scope="module", params=list(ASKED))
+@pytest.fixture(scope="module", params=["default", pytest.param("sasrec", marks=pytest.mark.slow)])
 def whole(request, timed, tmp_path_factory):
     """(recipe, a run of it that nothing disturbed)"""
     out = tmp_path_factory.mktemp("whole") / "run"

@@ -39,7 +39,10 @@ def launch_two(start_python, dataset, out, recipe, *more, asked=None):
     )
 
 
-@pytest.mark.parametrize("recipe", ["default", "sasrec", pytest.param("freedom", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "recipe",
+    ["default", pytest.param("sasrec", marks=pytest.mark.slow), pytest.param("freedom", marks=pytest.mark.slow)],
+)
 def test_two_train_what_one_trains(timed, tmp_path, recipe, start_python):
     """Batches of odd sizes, so that the parts differ; the last ones may leave a process with nothing."""
     train(timed, tmp_path / "one", recipe=recipe, overrides=ASKED[recipe], device="cpu")
