@@ -52,3 +52,9 @@ def run(timed, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "run"
     train(timed, out, overrides=QUICK, device="cpu")
     return out
+
+
+def pytest_collection_modifyitems(items):
+    """Start with the folders whose tests take longest, so that the processes of `make test` end together."""
+    long = ("training", "tuning", "tracking", "demo", "api")
+    items.sort(key=lambda item: item.path.parent.name not in long)
