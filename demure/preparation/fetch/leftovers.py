@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
-_UNFINISHED = re.compile(r"\..+\.\w{8}\.part\.\w+")  # as demure.files.atomic_file names them
+from demure.leftovers import sweep
 
 
 @contextlib.contextmanager
@@ -23,16 +22,9 @@ def sweep_unless_in_use(folder: Path) -> Iterator[None]:
     try:
         with contextlib.suppress(OSError):  # another download, or a file system without locks
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _sweep(folder)
+            sweep(folder)
         with contextlib.suppress(OSError):
             fcntl.flock(handle, fcntl.LOCK_SH)
         yield
     finally:
         os.close(handle)
-
-
-def _sweep(folder: Path) -> None:
-    for entry in os.scandir(folder):
-        if _UNFINISHED.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
-            with contextlib.suppress(OSError):
-                os.unlink(entry.path)
