@@ -17,13 +17,11 @@ from urllib.parse import unquote, urlsplit
 
 import numpy as np
 
-from demure.preparation.fetch.log import SUFFIXES, FetchLog, hashed_stem
-from demure.preparation.item_columns import URL
+from demure.preparation.fetch.log import IMAGE_SUFFIXES, FetchLog, hashed_stem
+from demure.preparation.item_columns import URL, absolute_url
 from demure.preparation.problems import Findings
 from demure.preparation.reading.columns import ColumnSelection
 from demure.preparation.reading.jsonl import read_jsonl
-
-_SUFFIXES = {*SUFFIXES.values(), ".jpeg", ".tiff"}
 
 
 class _Claim(NamedTuple):
@@ -40,17 +38,21 @@ class ImageListing:
     Attributes:
         paths: all files, relative to the folder, the first of them in order of depth and path.
         by_stem: a file's name without suffix -> its files.
+        by_path: a file's path, with its suffix, and where it has a folder also without -> the file.
         fetched: (item id, URL) -> the file that `demure images fetch` has written for it; ``by_url``: URL -> file.
         by_listing: item id -> file, by Yelp's photos.json.
     """
 
     def __init__(self, folder: Path) -> None:
-        files = (path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.name[0] != ".")
+        files = (path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.name[0] != ".")
         paths = [path.relative_to(folder).as_posix() for path in files]
         self.paths = dict.fromkeys(sorted(paths, key=lambda path: (path.count("/"), path)))
         self.by_stem: dict[str, list[str]] = defaultdict(list)
+        self.by_path = {path: path for path in self.paths}
         for path in self.paths:
             self.by_stem[Path(path).stem].append(path)
+            if "/" in path:
+                self.by_path.setdefault(path.removesuffix(Path(path).suffix), path)
         outcomes = FetchLog(folder).read().items()
         self.fetched = {key: outcome.file for key, outcome in outcomes if outcome.file in self.paths}
         self.by_url = {url: file for (_, url), file in self.fetched.items()}
@@ -80,7 +82,7 @@ def match_images(ids: np.ndarray, names: np.ndarray, folder: Path, findings: Fin
     listing = ImageListing(folder)
     unnamed = [k for k, name in enumerate(names) if name is None or URL.match(name)]
     taken = {posixpath.normpath(name) for name in names if name is not None and not URL.match(name)}
-    urls = {k: names[k].strip() for k in unnamed if names[k] is not None}
+    urls = {k: absolute_url(names[k]) for k in unnamed if names[k] is not None}
     last_parts = _last_parts(ids, urls, listing, findings)
     same_form = Counter(_form(item_id) for item_id in ids)
     by_form: dict[str, set[str]] = defaultdict(set)
@@ -94,6 +96,8 @@ def match_images(ids: np.ndarray, names: np.ndarray, folder: Path, findings: Fin
         file = listing.fetched.get((item_id, url)) or listing.by_url.get(url) or _at_host_and_path(url, listing)
         if file:
             yield _Claim(4, file, url)
+        if item_id in listing.by_path:  # "a/b" is the id of a/b.jpg rather than "b" is
+            yield _Claim(3, listing.by_path[item_id], item_id)
         if item_id in listing.by_listing:
             yield _Claim(3, listing.by_listing[item_id], item_id)
         form = _form(item_id)

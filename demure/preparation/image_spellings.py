@@ -1,13 +1,16 @@
-"""Image files whose names are written in another way than in the items file: composed letters, %20, a backslash."""
+"""Image files whose names are written in another way than in the items file: composed letters, %20, a backslash,
+a suffix in capitals or left out."""
 
 from __future__ import annotations
 
 import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
+from pathlib import PurePosixPath
 from urllib.parse import quote, unquote
 
 from demure.images.files import ImageFolder
+from demure.preparation.fetch.log import IMAGE_SUFFIXES
 
 
 def find_other_spellings(folder: ImageFolder, missing: Sequence[str], present: Sequence[str]) -> dict[str, str]:
@@ -18,8 +21,9 @@ def find_other_spellings(folder: ImageFolder, missing: Sequence[str], present: S
     spelled: dict[str, str] = {}
     for name in dict.fromkeys(missing):
         spelling = next((spelling for spelling in _spellings(name) if folder.find(spelling)), None)
-        if spelling is not None:
-            spelled[name] = spelling
+        spellings = [spelling] if spelling else [path for path in _with_other_suffix(name) if folder.find(path)]
+        if len({folder.find(path) for path in spellings}) == 1:
+            spelled[name] = spellings[0]
     names_of = defaultdict(set)
     for name, spelling in spelled.items():
         names_of[folder.find(spelling)].add(name)
@@ -37,3 +41,13 @@ def _spellings(name: str) -> list[str]:
         for decoded in (path, unquote(path), quote(path)):
             spellings += [decoded, unicodedata.normalize("NFC", decoded), unicodedata.normalize("NFD", decoded)]
     return [spelling for spelling in dict.fromkeys(spellings) if spelling != name]
+
+
+def _with_other_suffix(name: str) -> list[str]:
+    """Return the path ``name`` in which its suffix is in capitals or small letters; without one, each suffix."""
+    path = PurePosixPath(name.strip().replace("\\", "/"))
+    if not path.name:
+        return []
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return [str(path.with_suffix(suffix)) for suffix in (path.suffix.lower(), path.suffix.upper())]
+    return [f"{path}{suffix}" for lower in sorted(IMAGE_SUFFIXES) for suffix in (lower, lower.upper())]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -23,13 +24,14 @@ from demure.preparation.reading.columns import (
     require_column,
     role_candidates,
 )
+from demure.preparation.reading.list_text import CellError, parse_cell
 from demure.preparation.reading.parsing import is_blank, read_id_texts, to_text
 from demure.preparation.reading.raw_table import RawTable
 from demure.preparation.reading.times import TimeColumn, read_times
 
 _NUMBER = re.compile(r"^[\s$€£]*[-+]?[\d.,]+(e[-+]?\d+)?\s*%?$", re.IGNORECASE)
 _TRUTH_VALUE = re.compile(r"^\s*(true|false|yes|no|t|f|y|n)\s*$", re.IGNORECASE)
-URL = re.compile(r"^\s*(https?|ftp)://", re.IGNORECASE)
+URL = re.compile(r"^\s*((https?|ftp):)?//", re.IGNORECASE)
 _CANONICAL = {name: role for role, names in TEXT_NAMES.items() for name in names} | {
     "genre": "genres",
     "category": "categories",
@@ -123,9 +125,32 @@ def read_columns(
             "held-out part away"
         )
     if image_column is not None:
-        columns["image"] = _read_values(raw, image_column)
+        columns["image"] = first_images(_read_values(raw, image_column), raw.path, findings)
     attributes = {name: values for name, values in attributes.items() if name not in columns}
     return columns, attributes
+
+
+def absolute_url(cell: str) -> str:
+    """Return a cell as a URL: one without a scheme (``//cdn.example/1.jpg``), as pages have it, is https."""
+    url = cell.strip()
+    return f"https:{url}" if url.startswith("//") else url
+
+
+def first_images(values: np.ndarray, path: Path, findings: Findings) -> np.ndarray:
+    """Return the cells of images (N,), with the first image where a cell is a list in text."""
+    images = values.copy()
+    for k, value in enumerate(values):
+        if value is not None and value.strip().startswith(("[", "(")):
+            try:
+                listed = parse_cell(value)
+            except CellError:
+                listed = None
+            if listed is not None:
+                images[k] = next((image for image in listed if image and image.strip()), None)
+    n_lists = int((images != values).sum())
+    if n_lists:
+        findings.note(f"{path.name}: {n_lists} cells of images are lists: the first image of each is taken")
+    return images
 
 
 def read_dates(raw: RawTable, findings: Findings) -> np.ndarray | None:

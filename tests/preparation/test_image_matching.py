@@ -74,6 +74,24 @@ def test_two_files_of_the_last_part_are_no_match(tmp_path):
     assert images == {"a": f"{CDN}/x.jpg"}
 
 
+def test_a_whole_path_is_stronger_than_its_last_part(tmp_path):
+    images, report = prepared(tmp_path, [("a/b", ""), ("b", ""), ("c.jpg", ""), ("c", "")], ["a/b.jpg", "c.jpg"])
+    assert images == {"a/b": "a/b.jpg", "b": None, "c.jpg": "c.jpg", "c": None}
+    assert any("2 items get no image, since theirs could as well be another item's" in note for note in report.notes)
+
+
+def test_lists_of_images_give_their_first(tmp_path):
+    items = [("a", "\"['a1.jpg', 'a2.jpg']\""), ("b", "b1.jpg"), ("c", "[REC].jpg"), ("d", "[]")]
+    images, report = prepared(tmp_path, items, ["a1.jpg", "a2.jpg", "b1.jpg", "[REC].jpg"])
+    assert images == {"a": "a1.jpg", "b": "b1.jpg", "c": "[REC].jpg", "d": None}
+    assert any("2 cells of images are lists: the first image of each is taken" in note for note in report.notes)
+
+
+def test_an_address_without_scheme_is_one(tmp_path):
+    images, _ = prepared(tmp_path, [("x", "//cdn.example/p/7.jpg"), ("7", "//cdn.example/p/x.jpg")], ["x.jpg"])
+    assert images == {"x": "x.jpg", "7": "//cdn.example/p/x.jpg"}
+
+
 def test_the_whole_address_is_stronger_than_the_id(tmp_path):
     """The ids were dealt anew since the download: the log still says which address each file came from."""
     log = [fetched("1", f"{CDN}/red.jpg", "1.jpg"), fetched("2", f"{CDN}/blue.jpg", "2.jpg")]
@@ -185,6 +203,9 @@ SPELLINGS = {
     "as wget.jpg": "as%20wget.jpg",
     " edge.jpg ": "edge.jpg",
     "/rooted.jpg": "rooted.jpg",
+    "capitals.JPG": "capitals.jpg",
+    "small.png": "small.PNG",
+    "without": "without.webp",
 }
 
 
@@ -208,6 +229,11 @@ def test_a_spelling_that_two_items_share_is_no_match(tmp_path, other):
     own = other == "my photo.jpg"
     assert images == {"a": "my%20photo.jpg", "b": other}
     assert report.problems["image file not there"].count == (1 if own else 2)
+
+
+def test_a_name_without_suffix_that_two_files_have_is_no_match(tmp_path):
+    images, _ = prepared(tmp_path, [("a", "x"), ("b", "y.jpg")], ["x.jpg", "x.png", "y.jpg"])
+    assert images == {"a": "x", "b": "y.jpg"}
 
 
 @settings(max_examples=40, deadline=None)

@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import numpy as np
+
 from demure.errors import DataError
 from demure.files import atomic_file, cannot_write, write_csv
 from demure.preparation.fetch.leftovers import sweep_unless_in_use
 from demure.preparation.fetch.log import FetchLog, FetchOutcome, image_stems
+from demure.preparation.item_columns import absolute_url, first_images
 from demure.preparation.problems import Findings
 from demure.preparation.reading.columns import ColumnSelection, columns_by_role, find_column, require_column
 from demure.preparation.reading.formats import read_raw
@@ -169,10 +172,12 @@ def _read_urls(options: FetchOptions, findings: Findings) -> dict[str, str]:
     if image_column is None:
         remedy = "say --columns image=NAME"
         raise DataError("has no column image", where=options.items, remedy=remedy)
-    ids, values = (to_text(raw.table[name], name, raw.path).to_pylist() for name in (id_column, image_column))
+    ids = to_text(raw.table[id_column], id_column, raw.path).to_pylist()
+    cells = np.array(to_text(raw.table[image_column], image_column, raw.path).to_pylist(), dtype=object)
+    values = first_images(cells, raw.path, findings).tolist()
     urls: dict[str, str] = {}
     for item, value in zip(ids, values, strict=True):
-        url = (value or "").strip()
+        url = absolute_url(value or "")
         if item and item.strip() and item not in urls and host_of(url):
             urls[item] = url
     if not urls:

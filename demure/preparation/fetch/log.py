@@ -25,6 +25,7 @@ SUFFIXES = {  # of the formats that are kept
     "TIFF": ".tif",
     "AVIF": ".avif",
 }
+IMAGE_SUFFIXES = {*SUFFIXES.values(), ".jpeg", ".tiff"}
 _LONGEST = 80
 _DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{k}" for port in ("com", "lpt") for k in range(1, 10))}  # on Windows
 
