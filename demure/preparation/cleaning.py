@@ -8,17 +8,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from demure.errors import DataError
 from demure.preparation.duplicates import DUPLICATES, keep_one_of_duplicates
 from demure.preparation.interactions import CleaningRules, Interactions, RawInteractions
 from demure.preparation.items import Items
+from demure.preparation.odd_ids import note_odd_ids
 from demure.preparation.problems import Findings
 from demure.preparation.reading.times import implausible_times, show_time
 from demure.preparation.steps import CleaningStep, CleaningSteps
-
-_LOOKS_MISSING = ["nan", "none", "null", "na", "n/a", "<na>"]
 
 
 def clean_interactions(
@@ -93,7 +91,7 @@ class _Cleaning:
                 else:
                     self._report(kind, implausible, lambda row: show_time(times[row]))
         for role, ids in (("user_id", raw.users), ("item_id", raw.items)):
-            _note_missing_words(ids.values, raw.id_columns[role], self.findings, raw.path)
+            note_odd_ids(ids.values, raw.id_columns[role], raw.path, self.findings)
         raw.unusable, raw.unusable_values = {}, {}
         self._refuse_empty()
 
@@ -166,10 +164,3 @@ def _value_of(mask: np.ndarray, values: pa.ChunkedArray) -> Callable[[int], obje
     """Return a function row -> its value; ``values`` has those of the rows in ``mask`` only."""
     rows = np.flatnonzero(mask)
     return lambda row: values[int(np.searchsorted(rows, row))].as_py()
-
-
-def _note_missing_words(ids: pa.Array, column: str, findings: Findings, path: Path) -> None:
-    """Note the ids that look like a missing value: they are taken as ids."""
-    looks_missing = pc.is_in(pc.utf8_lower(ids), value_set=pa.array(_LOOKS_MISSING))
-    for name in ids.filter(looks_missing).to_pylist():
-        findings.note(f"{path.name}: {name!r} in column {column!r} is taken as an id")

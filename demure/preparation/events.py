@@ -20,8 +20,9 @@ _YES, _NO = {"1", "true"}, {"0", "-1", "false"}
 # Events after which the user does not have the item, or has only seen that it exists.
 _NOT_CHOSEN = {
     "impression", "impressions", "exposure", "exposed", "shown", "show", "display", "skip", "skipped", "noclick",
-    "notclicked", "nonclick", "dislike", "disliked", "downvote", "hate", "report", "removefromcart", "cartremove",
-    "removefromwishlist", "remove", "refund", "return", "returned", "cancel", "cancelled", "unlike", "unfollow",
+    "notclicked", "nonclick", "dislike", "disliked", "downvote", "hate", "report", "removefromcart", "removedfromcart",
+    "cartremove", "removefromwishlist", "removedfromwishlist", "remove", "removed", "refund", "refunded", "return",
+    "returned", "cancel", "cancelled", "canceled", "unlike", "unfollow",
 }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import lzma
 import os
 import resource
 import signal
@@ -37,6 +38,8 @@ REFUSED = {
     "damaged gzip": (gzip.compress(GOOD.encode() * 99)[:40] + b"x" * 50, "", "cannot be unzipped"),
     "zip bomb": (BOMB, "", "grows more than 250-fold when unpacked"),
     "zip archive": (b"PK\x03\x04\x14\0\0\0", "", "is not a text file"),
+    "7z archive": (b"7z\xbc\xaf\x27\x1c", "", "is not a text file but a 7z archive; unpack it"),
+    "cut off xz": (lzma.compress(GOOD.encode() * 99)[:-9], "", "cannot be unzipped"),
     "cut off Parquet": (PARQUET[:-20], "", "cannot be read as Parquet"),
     "Parquet with a damaged page": (PARQUET[:4] + b"\xff" * 60 + PARQUET[64:], "", "cannot be read as Parquet"),
     "Parquet without rows": (

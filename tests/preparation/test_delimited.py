@@ -151,6 +151,10 @@ REFUSED = {
         C + 'u,a,1,"x\nu,b,2,x\nu,c,3,27"\n',
         "x.csv:2: a value with a line break looks",
     ),
+    "two lone marks that enclose rows, one of them broken": (
+        C + 'u,a,1,"\nx\n' + "u,b,2,x\n" * 9 + 'u,c,3,27"\n',
+        "x.csv:2: a value with a line break looks",
+    ),
     "a lone mark among quoted values": (C + 'u,a,1,"x, y"\nu,b,2,"x\nu,c,3,"y"\n', "x.csv:3: a quotation mark"),
     "text after a quoted value": (C + 'u,a,1,"x" y\n', "x.csv:2: a quotation mark does not close"),
     "a lone mark in the header": (C.replace("review", '"review') + 'u,a,1,x\nu,b,2,y"\n', "x.csv:1: a quotation mark"),

@@ -86,10 +86,11 @@ def test_zero_of_a_flag_is_not_an_interaction(tmp_path, header, no, yes):
 
 def test_events_by_which_nothing_was_chosen(tmp_path):
     lines = [("u", "a", "impression"), ("u", "b", "click"), ("v", "a", "remove_from_cart"), ("v", "c", "dislike")]
+    lines += [("w", "a", "removed_from_cart"), ("w", "b", "refunded")]
     path = write(tmp_path, "x.csv", csv_of(lines, "user_id,item_id,action"))
     dataset, report = made(tmp_path, path, split="ratio")
     assert rows(dataset) == [("u", "b")]
-    assert report.steps[1].removed == 3
+    assert report.steps[1].removed == 5
     with pytest.raises(DataError, match="no usable row is left"):
         made(tmp_path, write(tmp_path, "y.csv", csv_of(lines[:1], "user_id,item_id,action")), split="ratio", out="y")
 

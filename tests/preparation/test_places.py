@@ -71,6 +71,18 @@ def test_names_of_the_items_apart_from_those_of_the_interactions(tmp_path):
         made(tmp_path, interactions, items=items, columns={**columns, "title": "key"}, out="no")
 
 
+@pytest.mark.parametrize("header", ["Kunde,Artikel", "who,what"])
+def test_words_above_ids_with_digits_are_a_header(tmp_path, header):
+    places = {"user": "1", "item": "2"}
+    columns = {"ids": ["10", "11", "10"], "words": ["x", "y", "x"], "isbn": ["034545104X", "0155061224", "7"]}
+    for name, ids in columns.items():
+        lines = [(f"u{k // 2}", item) for k, item in enumerate(ids)]
+        path = write(tmp_path, f"{name}.csv", csv_of(lines, header))
+        dataset, _ = made(tmp_path, path, columns=places, split="ratio", out=name)
+        first = [] if name != "words" else [tuple(header.split(","))]  # such words may be ids
+        assert sorted(rows(dataset)) == sorted([*first, *lines])
+
+
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.permutations(["user_id", "item_id", "timestamp"]),

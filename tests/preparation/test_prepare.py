@@ -111,10 +111,35 @@ def test_ids_are_kept_exactly(make, kind):
     assert any("'None' in column 'user_id' is taken as an id" in note for note in report.notes)
 
 
+@pytest.mark.parametrize(
+    ("ids", "note"),
+    [
+        (["1.23457E+12", "B2"], "1 ids in column 'item_id', such as '1.23457E+12', are numbers that a spreadsheet has"),
+        ([" a", "b "], "2 ids in column 'item_id', such as ' a', begin or end with a space"),
+        (["'a'", "b"], "1 ids in column 'item_id', such as \"'a'\", are in quotation marks, which are part of the id"),
+        (["N1 N2 N3", "N1 N4"], "most ids in column 'item_id' look like several, such as 'N1 N2 N3'"),
+        (["{a7,b8}", "{b8,c9}"], "most ids in column 'item_id' look like several, such as '{a7,b8}'"),
+        (["a1|b2", "a1|b3"], "most ids in column 'item_id' look like several, such as 'a1|b2'"),
+        (["Half-Life 2", "Portal, 2007", "A|B"], None),
+        (["2e5", "O'Neill"], None),
+    ],
+)
+def test_odd_ids_are_kept_and_noted(make, ids, note):
+    content = pd.DataFrame({"user_id": "u", "item_id": ids}).to_csv(index=False)
+    dataset, report = make(content, split="ratio")
+    assert list(dataset.item_ids) == ids
+    odd = [line for line in report.notes if "ids in column" in line]
+    assert len(odd) == (note is not None)
+    assert note is None or note in odd[0]
+
+
 def test_numbers_as_ids(make):
     dataset, _ = make(pd.DataFrame({"user_id": [1.0, 2.0, np.nan], "item_id": [10, 2**60, 3]}).to_parquet(),
                       name="x.parquet", split="ratio")  # fmt: skip
     assert (list(dataset.user_ids), list(dataset.item_ids)) == (["1", "2"], ["10", str(2**60)])
+    wide = pd.DataFrame({"user_id": ["u", "u"], "item_id": np.array([2**24, 2**31], np.float32)}).to_parquet()
+    dataset, _ = make(wide, name="x.parquet", split="ratio", out="wide")
+    assert list(dataset.item_ids) == [str(2**24), str(2**31)]
     dataset, report = make('{"user_id": 1, "item_id": 9007199254740993}\n{"user_id": NaN, "item_id": 1}\n',
                            name="x.jsonl", split="ratio", out="b")  # fmt: skip
     assert (list(dataset.user_ids), list(dataset.item_ids)) == (["1"], ["9007199254740993"])

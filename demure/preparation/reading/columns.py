@@ -91,9 +91,21 @@ _SHORT_ROLES = {"user": "user_id", "item": "item_id", "time": "timestamp"}
 _ITEM_ROLES = ("item_id", "image", "title", "description", "text")
 _INTERACTION_ROLES = ("user_id", "item_id", "timestamp", "rating", "event", "split")
 _INTERACTION_NAMES = {name for role in _INTERACTION_ROLES for name in (*NAMES[role], normalize_name(role))}
+_ROLES_WITH_DIGITS = ("user_id", "item_id", "timestamp", "rating")
 _ENCODED_NAMES = {
     name for role in ("user_id", "item_id", "event", "split") for name in (*NAMES[role], normalize_name(role))
 }
+
+
+def _is_name_above_digits(first_row: Sequence[str], next_rows: Sequence[Sequence[str]], index: int) -> bool:
+    """Return whether the column ``index`` has a word without digits in the first row, and digits in the next rows."""
+    values = [row[index] for row in (first_row, *next_rows) if index < len(row)]
+    name, *others = values or [""]
+    return _is_word(name) and len(others) > 1 and not any(map(_is_word, others))
+
+
+def _is_word(value: str) -> bool:
+    return bool(value.strip()) and not any(char.isdigit() for char in value)
 
 
 def names_users_and_items(fields: Sequence[str]) -> bool:
@@ -165,13 +177,20 @@ class ColumnSelection:
         """Return whether a column is read as codes, because its values repeat."""
         return not self.items and normalize_name(name) in _ENCODED_NAMES
 
-    def has_header(self, first_row: Sequence[str]) -> bool:
-        """Return whether ``first_row`` has the names of the columns: ``column_of_role`` has no places, or names."""
+    def has_header(self, first_row: Sequence[str], next_rows: Sequence[Sequence[str]] = ()) -> bool:
+        """Return whether ``first_row`` has the names of the columns.
+
+        It does where ``column_of_role`` has no places, where a name is that of a role, and where it has words without
+        digits above ids, times and ratings with digits in the ``next_rows``.
+        """
         places = self._places(first_row)
         if not places or self.has_types or (not self.items and names_users_and_items(first_row)):
             return True
         normalized = {place: normalize_name(name) for place, name in enumerate(first_row, start=1)}
-        return any(normalized.get(int(place)) in self._names(role) for role, place in places.items())
+        if any(normalized.get(int(place)) in self._names(role) for role, place in places.items()):
+            return True
+        indices = [int(place) - 1 for role, place in places.items() if role in _ROLES_WITH_DIGITS]
+        return bool(indices) and all(_is_name_above_digits(first_row, next_rows, index) for index in indices)
 
     def rename(
         self, names: Sequence[str], path: Path, findings: Findings, first_row: Sequence[str] | None = None

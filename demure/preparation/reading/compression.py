@@ -6,6 +6,7 @@ import bz2
 import contextlib
 import gzip
 import io
+import lzma
 import os
 import stat
 import zlib
@@ -19,24 +20,39 @@ from demure.errors import DataError
 
 BOM = b"\xef\xbb\xbf"
 _PIECE = 1 << 22  # bytes
-_MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bz2"}
+_MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bz2", b"\xfd7zXZ\0": "xz"}
+# Archives hold several files, and which of them is meant cannot be known.
+_ARCHIVES = {
+    b"PK\x03\x04": "a ZIP archive or an Excel workbook",
+    b"7z\xbc\xaf": "a 7z archive",
+    b"Rar!": "a RAR archive",
+}
 # Click logs shrink 5- to 30-fold; a small file that grows beyond this is made to fill a disk or a memory.
 _FREE, _MOST_GROWTH = 1 << 28, 250
 
 
 def read_head(path: Path, size: int = 65536) -> bytes:
-    """Return the file's first ``size`` bytes, decompressed. Raises ``DataError`` if it is empty or cannot be read."""
+    """Return the file's first ``size`` bytes, decompressed. Raises ``DataError`` if it is empty, an archive, or
+    cannot be read.
+    """
     with file_errors(path), open_decompressed(path) as handle:
         data = handle.read(size)
     if not data.removeprefix(BOM).strip():
         raise DataError("is empty", where=path, remedy="give a file with rows")
+    archive = next((kind for magic, kind in _ARCHIVES.items() if data.startswith(magic)), None)
+    if archive is not None:
+        raise DataError(
+            f"is not a text file but {archive}",
+            where=path,
+            remedy="unpack it, or save its sheet as CSV, and give that file",
+        )
     return data
 
 
 def compression_of(path: Path) -> str | None:
-    """Return gzip, zstd or bz2, by the first bytes; None for a file that is not compressed."""
+    """Return gzip, zstd, bz2 or xz, by the first bytes; None for a file that is not compressed."""
     with open(path, "rb") as handle:
-        start = handle.read(4)
+        start = handle.read(6)
     return next((name for magic, name in _MAGIC.items() if start.startswith(magic)), None)
 
 
@@ -51,6 +67,7 @@ def open_decompressed(path: Path) -> IO[bytes]:
 _DECOMPRESSORS: dict[str, Callable[[Path], Any]] = {
     "gzip": gzip.GzipFile,
     "bz2": bz2.BZ2File,
+    "xz": lzma.LZMAFile,
     "zstd": lambda path: pa.CompressedInputStream(pa.OSFile(str(path)), "zstd"),
 }
 
@@ -93,7 +110,7 @@ def file_errors(path: Path) -> Iterator[None]:
         raise DataError("is not a regular file (a pipe or a device)", where=path, remedy="write it to a file first")
     try:
         yield
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+    except (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error) as error:
         raise _damaged(path, error) from error
     except OSError as error:
         # bz2 and Arrow's zstd raise an OSError without a number for damaged content.

@@ -72,7 +72,7 @@ def parse_month_names(texts: pa.Array) -> np.ndarray:
         parts = pc.extract_regex(texts.take(pa.array(rows)), regex)
         year, day = _number(parts, "year"), _number(parts, "day")
         month = _by_distinct_value(parts.field("month"), lambda name: _MONTHS.get(name.lower(), np.nan))
-        seconds[rows] = seconds_of_date(_full_year(year), month, day) + _time_of_day(parts)
+        seconds[rows] = seconds_of_date(full_year(year), month, day) + _time_of_day(parts)
     return seconds
 
 
@@ -82,8 +82,8 @@ def parse_orders(texts: pa.Array) -> dict[str, np.ndarray]:
     a, b, c = (_number(parts, name) for name in "abc")
     time = _time_of_day(parts)
     n_first, n_last = (_number_of_digits(parts, name) for name in "ac")
-    year_first = np.where(np.isin(n_first, (2, 4)) & (n_last <= 2), _full_year(a), np.nan)
-    year_last = np.where(np.isin(n_last, (2, 4)) & (n_first <= 2), _full_year(c), np.nan)
+    year_first = np.where(np.isin(n_first, (2, 4)) & (n_last <= 2), full_year(a), np.nan)
+    year_last = np.where(np.isin(n_last, (2, 4)) & (n_first <= 2), full_year(c), np.nan)
     starting_with_year = seconds_of_date(year_first, b, c) + time
     readings = {
         "day-first": seconds_of_date(year_last, b, a) + time,
@@ -122,7 +122,8 @@ def _number_of_digits(parts: pa.StructArray, name: str) -> np.ndarray:
     return lengths
 
 
-def _full_year(year: np.ndarray) -> np.ndarray:
+def full_year(year: np.ndarray) -> np.ndarray:
+    """Return years (n,) of four digits; of two digits, 69 and later are in the 20th century."""
     return np.where(year < 100, year + np.where(year < _PIVOT, 2000, 1900), year)
 
 

@@ -58,7 +58,7 @@ def read_delimited(
     if delimiter is None and first.delimiter != ("\t" if ".tsv" in path.name.lower() else ","):
         findings.note(f"{path.name}: columns are separated by {first.delimiter!r}")
     first_row = first.values(Quoting.DOUBLE if quotes else Quoting.NONE)
-    has_header = header is None and selection.has_header(first_row)
+    has_header = header is None and selection.has_header(first_row, first.next_rows)
 
     def open_rows() -> IO[bytes]:
         return open_at(first.end if has_header else first.start)

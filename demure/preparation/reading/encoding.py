@@ -36,7 +36,7 @@ def detect_encoding(path: Path, findings: Findings, encoding: str | None = None)
     except LookupError as error:
         remedy = "use utf-8, cp1252, gb18030 or another that Python knows"
         raise DataError(f"unknown encoding {wanted!r}", where="--encoding", remedy=remedy) from error
-    if start.startswith((b"PK\x03\x04", b"PAR1")) or (mark is None and encoding is None and b"\0" in start):
+    if start.startswith(b"PAR1") or (mark is None and encoding is None and b"\0" in start):
         raise DataError("is not a text file", where=path, remedy="give CSV, TSV, JSON Lines or Parquet, or --format")
     is_declared = bool(encoding) or mark not in (None, "utf-8")
     line, is_valid, has_quotes = 1, True, False

@@ -13,6 +13,7 @@ _DELIMITERS = ",\t;|"
 _RARE_DELIMITERS = ("\x01", "^", "~", ":", " ")
 # Excel writes the delimiter into a line of its own.
 _DELIMITER_LINE = re.compile(r'^"?sep=(.)"?\1*\s*$', re.IGNORECASE)
+_SAMPLE_LINES, _SAMPLE_BYTES = 100, 1 << 16
 _BLANK = re.compile(rb"(?:[ \t]*(?:\r\n?|\n))*")
 _LINE = re.compile(rb"[^\r\n]*(?:\r\n?|\n)?")
 
@@ -49,8 +50,8 @@ class Header:
         delimiter: of the text; ``is_stated``: by a line ``sep=;``.
         line: the row without its end.
         is_open: whether a quotation mark in it does not close at the end of a name.
-        next_columns: the number of values of the row after it; ``next_extra``: the first of these values that the
-            header has no name for and that is not blank.
+        next_extra: the first value of the row after it that the header has no name for and that is not blank.
+        next_rows: the values of the first lines after it.
     """
 
     start: int
@@ -59,8 +60,8 @@ class Header:
     is_stated: bool
     line: str
     is_open: bool
-    next_columns: int
     next_extra: str | None
+    next_rows: list[list[str]]
 
     def values(self, quoting: Quoting) -> list[str]:
         """Return the values of the row."""
@@ -69,7 +70,7 @@ class Header:
     def names(self, quoting: Quoting) -> list[str]:
         """Return the values as names of columns; columns at the end without name or value may be missing in the row."""
         names = self.values(quoting)
-        missing = self.next_columns - len(names) if self.next_extra is None else 0
+        missing = len(self.next_rows[0]) - len(names) if self.next_extra is None else 0
         return [*names, *[""] * missing]
 
     @property
@@ -98,9 +99,10 @@ def read_header(head: bytes, delimiter: str | None = None, columns: int = 0) -> 
         is_open = all(row.count(delimiter.encode()) == columns - 1 for row in lines)
         line, end = (line, end) if is_open else (head[start:row_end], row_end)
     names = _split(_text(line), delimiter)
-    following = _split(_text(_line_at(head, _skip_blank(head, end))), delimiter)
-    extra = next((value for value in following[len(names) :] if value.strip()), None)
-    return Header(start, end, delimiter, bool(stated), _text(line), is_open, len(following), extra)
+    next_lines = [row for row in head[end : end + _SAMPLE_BYTES].splitlines() if row.strip()]
+    next_rows = [_split(_text(row), delimiter) for row in next_lines[:_SAMPLE_LINES]] or [[]]
+    extra = next((value for value in next_rows[0][len(names) :] if value.strip()), None)
+    return Header(start, end, delimiter, bool(stated), _text(line), is_open, extra, next_rows)
 
 
 def _skip_blank(head: bytes, position: int) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from demure.preparation.reading.dates import seconds_of_date
+from demure.preparation.reading.dates import full_year, seconds_of_date
 
 # Seconds of today are near 1.7e9; each unit is a thousand times the one before: the least magnitude, and per second.
 UNITS = {"seconds": (0.0, 1.0), "milliseconds": (1e11, 1e3), "microseconds": (1e14, 1e6), "nanoseconds": (1e17, 1e9)}
@@ -52,6 +52,26 @@ def _from_digits(values: np.ndarray) -> np.ndarray:
         time = hour * 3600.0 + minute * 60 + second + (number % 1000 / 1000 if length == 17 else 0)
         seconds[rows] = seconds_of_date(number // 10 ** (length - 4), month, day) + np.where(is_time, time, np.nan)
     return seconds
+
+
+def dates_by_order(values: np.ndarray) -> dict[str, np.ndarray]:
+    """Return order -> seconds since 1970 (n,) of dates in digits, NaN where a number is no such date.
+
+    The orders are those of ``demure.preparation.reading.dates``: 210310 and those of ``_from_digits`` are year-first,
+    10032021 and 100321 day-first, 3102021 (numbers lose their first zero) and 31021 month-first.
+    """
+    is_whole = np.isfinite(values) & (values % 1 == 0) & (values >= 10101) & (values < 1e8)
+    number = np.where(is_whole, values, 0).astype(np.int64)
+    is_long = number >= 1_000_000
+    pair = number // np.where(is_long, 10_000, 100)  # day and month, in either order; both are 0 for no date
+    year = full_year(number % np.where(is_long, 10_000, 100))
+    digits, short = _from_digits(values), np.where(is_long, 0, number)
+    year_first = seconds_of_date(full_year(short // 10_000), short // 100 % 100, short % 100)
+    return {
+        "year-first": np.where(np.isnan(year_first), digits, year_first),
+        "day-first": seconds_of_date(year, pair % 100, pair // 100),
+        "month-first": seconds_of_date(year, pair // 100, pair % 100),
+    }
 
 
 # Name -> description, and seconds since 1970 (n,) of numbers, NaN where a number is not such a time.

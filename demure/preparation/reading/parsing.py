@@ -29,8 +29,9 @@ def to_text(column: pa.ChunkedArray, name: str, path: Path) -> pa.Array:
         return to_text(column.cast(kind.value_type), name, path)
     if pa.types.is_floating(kind):
         column = pc.if_else(pc.is_nan(column), pa.scalar(None, kind), column)
-        is_whole = pc.all(pc.and_(pc.equal(column, pc.round(column)), pc.less(pc.abs(column), 2**53))).as_py()
-        column = column.cast(pa.int64()) if is_whole else column
+        wide = column.cast(pa.float64())
+        is_whole = pc.all(pc.and_(pc.equal(wide, pc.round(wide)), pc.less(pc.abs(wide), 2**53))).as_py()
+        column = wide.cast(pa.int64()) if is_whole else column
     if pa.types.is_nested(kind):
         return pa.array([value_to_text(name, value) for value in column.to_pylist()], pa.string())
     try:

@@ -9,6 +9,7 @@ from typing import IO
 
 _PIECE = 1 << 22  # bytes
 _LONGEST_ROW = 1 << 24  # bytes; Arrow reads no longer one either
+_MANY, _NEARLY_ALL = 3, 0.8
 _LISTED = 1000  # rows of a kind whose text is kept
 UNQUOTED_DELIMITERS = "\t\x01\x1f"  # files with these are as good as never quoted
 _EOL = rb"(?:\r\n?|\n)"
@@ -180,9 +181,14 @@ def _add_row(scan: RowScan, text: bytes, n_columns: int, delimiter: bytes, first
 
 
 def _looks_like_rows(text: bytes, columns: int, delimiter: bytes) -> bool:
-    """Return whether each line has the delimiters of a row, and one begins with a word where the first line does."""
+    """Return whether the lines have the delimiters of a row, and one begins with a word where the first line does.
+
+    All lines must, or nearly all of many between the first and the last: a swallowed row may be broken itself.
+    """
     lines = [line for line in _LINE_END.split(text) if line]
-    if any(line.count(delimiter) != columns - 1 for line in lines):
+    is_row = [line.count(delimiter) == columns - 1 for line in lines]
+    inner = is_row[1:-1]
+    if not all(is_row) and (len(inner) < _MANY or sum(inner) < _NEARLY_ALL * len(inner)):
         return False
     if delimiter.decode() in UNQUOTED_DELIMITERS:
         return True

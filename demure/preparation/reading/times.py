@@ -22,7 +22,7 @@ from demure.preparation.reading.dates import (
     parse_month_names,
     parse_orders,
 )
-from demure.preparation.reading.numeric_times import CALENDARS, UNITS, read_in_units
+from demure.preparation.reading.numeric_times import CALENDARS, UNITS, dates_by_order, read_in_units
 from demure.preparation.reading.parsing import read_numbers, to_text
 from demure.preparation.reading.raw_table import RowNumbers
 from demure.suggest import did_you_mean
@@ -154,7 +154,7 @@ def _read_numbers(column: TimeColumn, values: np.ndarray, findings: Findings, ti
     if time_format in CALENDARS:
         return CALENDARS[time_format][1](values)
     if time_format is not None:
-        return np.full(len(values), np.nan)
+        return dates_by_order(values)[time_format]
     seconds, unit, odd = read_in_units(values)
     rows = np.flatnonzero(np.isfinite(values))
     if column.of_items or not column.is_plausible(np.array([np.nanmedian(seconds)])).all():
@@ -164,6 +164,9 @@ def _read_numbers(column: TimeColumn, values: np.ndarray, findings: Findings, ti
             if plausible.mean() >= _MOST:
                 _note_notation(column, notation, (row := int(rows[np.argmax(plausible)])), dates[row], findings)
                 return dates
+        by_order = _read_digits_by_order(column, values, rows, findings)
+        if by_order is not None:
+            return by_order
     if unit != "seconds":
         findings.note(f"{column.path.name}: timestamps are taken as {unit}")
     for odd_unit, odd_rows in odd.items():
@@ -171,6 +174,24 @@ def _read_numbers(column: TimeColumn, values: np.ndarray, findings: Findings, ti
         numbers = column.row_numbers.of(odd_rows)
         findings.add(kind, f"read as {odd_unit}", column.path, numbers, partial(_value_at, shown))
     return seconds
+
+
+def _read_digits_by_order(
+    column: TimeColumn, values: np.ndarray, rows: np.ndarray, findings: Findings
+) -> np.ndarray | None:
+    """Return seconds since 1970 (N,) where the numbers of ``rows`` are dates in digits that do not begin with the year.
+
+    None where they are not. Raises ``DataError`` if the order of day and month stays open.
+    """
+    readings = dates_by_order(values)
+    if not any(column.is_plausible(dates[rows]).mean() >= _MOST for dates in readings.values()):
+        return None
+    order = _decide_order(column, rows, {name: dates[rows] for name, dates in readings.items()}, len(rows), findings)
+    if order is None:
+        return None
+    row = int(rows[np.argmax(np.isfinite(readings[order][rows]))])
+    _note_notation(column, f"dates in digits, {order}", row, readings[order][row], findings)
+    return readings[order]
 
 
 def _value_at(values: pa.ChunkedArray, k: int) -> object:
