@@ -6,6 +6,7 @@ Shape suffixes: B users, T positions of a history, R rivals of content; ``x_BTT`
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -76,3 +77,24 @@ class HistoryBatch:
         return cls(
             items_BT, valid_BT.float(), observed_BT.float(), visible_BTT.float(), log_gap, log_age, side_information
         )
+
+    @cached_property
+    def mutual_BTT(self) -> Tensor:
+        """1 where both positions are observed and the source may be evidence for the target, from target to source."""
+        return self.visible_BTT.transpose(1, 2) * self.observed_BT[:, :, None]
+
+    @cached_property
+    def same_item_BTT(self) -> Tensor | None:
+        """1 where two positions have the same item; None on a CPU where no history holds an item twice."""
+        same_BTT = self.items_BT[:, :, None] == self.items_BT[:, None, :]
+        if self.items_BT.device.type == "cpu" and not is_exporting():
+            valid_BT = self.valid_BT.bool()
+            in_both_BTT = same_BTT & valid_BT[:, :, None] & valid_BT[:, None, :]
+            if int(in_both_BTT.sum()) == int(valid_BT.sum()):
+                return None
+        return same_BTT.float()
+
+
+def is_exporting() -> bool:
+    """Return whether torch is tracing an export; torch has this function since 2.7."""
+    return bool(getattr(torch.compiler, "is_exporting", bool)())

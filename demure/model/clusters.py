@@ -34,14 +34,20 @@ class ClusterState:
     """The cluster expert on one batch.
 
     ``affinity_BTC``: q_ic / qbar_c of every position's item. ``posterior_BTC``: current posterior over the clusters of
-    every position. ``prior_BTC``: qbar_c in the period of the position. ``density_BTC``: theta_c / qbar_c from the
-    user's other positions, None before the first call of :meth:`ClusterExpert.ratio`.
+    every position. ``prior_BTC``: qbar_c in the period of the position. ``theta_BTC``: theta_c from the user's other
+    positions, None before the first call of :meth:`ClusterExpert.ratio`.
     """
 
     affinity_BTC: Tensor
     posterior_BTC: Tensor
     prior_BTC: Tensor
-    density_BTC: Tensor | None = None
+    theta_BTC: Tensor | None = None
+
+    @property
+    def density_BTC(self) -> Tensor:
+        """theta_c / qbar_c; only after a call of :meth:`ClusterExpert.ratio`."""
+        assert self.theta_BTC is not None
+        return self.theta_BTC / self.prior_BTC
 
 
 class ClusterExpert(nn.Module):
@@ -99,19 +105,18 @@ class ClusterExpert(nn.Module):
         return ClusterState(q_BTC / prior_BTC, q_BTC, prior_BTC)
 
     def ratio(
-        self, state: ClusterState, decay_BTT: Tensor, weight_BT: Tensor, mass_BT: Tensor
+        self, state: ClusterState, decay_BTT: Tensor, weight_BT: Tensor, mass_BT: Tensor, smoothing: Tensor
     ) -> tuple[Tensor, ClusterState]:
         """Return the density ratio (B, T) of every target given the weighted sources, and the updated state.
 
-        ``mass_BT`` is the total weight of the sources of each target.
+        ``mass_BT`` is the total weight of the sources of each target, ``smoothing`` that of the prior of theta.
         """
-        smoothing = self.log_smoothing.exp()
         counts_BTC = decay_BTT.transpose(1, 2) @ (weight_BT[..., None] * state.posterior_BTC)
         theta_BTC = (counts_BTC + smoothing * state.prior_BTC) / (mass_BT[..., None] + smoothing)
         joint_BTC = theta_BTC * state.affinity_BTC
         ratio_BT = joint_BTC.sum(-1)
         posterior_BTC = joint_BTC / ratio_BT[..., None].clamp(min=1e-9)
-        return ratio_BT, ClusterState(state.affinity_BTC, posterior_BTC, state.prior_BTC, theta_BTC / state.prior_BTC)
+        return ratio_BT, ClusterState(state.affinity_BTC, posterior_BTC, state.prior_BTC, theta_BTC)
 
     def density(self, state: ClusterState, prior_C: Tensor, weight_BT: Tensor) -> Tensor:
         """Return theta_c / qbar_c of the whole history (B, C); times q_ic it is the density ratio of any item."""

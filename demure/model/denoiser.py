@@ -26,9 +26,9 @@ from torch import Tensor, nn
 from demure.model.batch import HistoryBatch, SideInformation
 from demure.model.clusters import ClusterExpert, init_clusters
 from demure.model.latent import Latent
-from demure.model.mixture import cause_posterior, shares_from_counts
+from demure.model.mixture import CausePriors, cause_posterior
 from demure.model.modality import CatalogueView, ExpertState, ModalityExpert
-from demure.model.pairs import catalogue_factors, compute_inverse_lifts, pair_factors
+from demure.model.pairs import catalogue_factors, compute_inverse_lifts, pair_extents, pair_factors
 from demure.model.stored_names import attribute_name, stored_name
 from demure.recipe.schema import DenoiserRecipe
 
@@ -239,10 +239,9 @@ class Denoiser(nn.Module):
         experts, settings = self.experts(), self.settings
         cavities = cavity_messages or [None] * len(experts)
         states = [e.init_state(view, batch, cavity) for e, view, cavity in zip(experts, views, cavities, strict=True)]
-        inverse_lifts = self._inverse_lifts(views)
-        present = torch.stack([state.present_BT for state in states], -1)
-        rival_ratio = self._rival_ratios(batch)
-        present = present * self.admitted_K()[self.n_rivals :]
+        rival_ratio, priors = self._rival_ratios(batch), self.cause_priors()
+        present = torch.stack([state.present_BT for state in states], -1) * priors.admitted_K[self.n_rivals :]
+        inverse_lifts, extents = self._inverse_lifts(views), pair_extents(self.pairs, experts, present.unbind(-1))
         r = present / (len(experts) + 1) if settings.denoise else present
         # At first all rivals together are as likely as one modality, and each in proportion to its ratio.
         rival_r = rival_ratio / ((len(experts) + 1) * rival_ratio.sum(-1, keepdim=True))
@@ -250,16 +249,11 @@ class Denoiser(nn.Module):
         for after_shift in (False, True):
             for _ in range(rounds):
                 weights = self._weigh(r, present)
-                ratio = torch.stack(
-                    [
-                        expert.ratio(state, view, batch, weights[..., m])
-                        for m, (expert, state, view) in enumerate(zip(experts, states, views, strict=True))
-                    ],
-                    -1,
-                )
+                ratios = zip(experts, states, weights.unbind(-1), strict=True)
+                ratio = torch.stack([expert.ratio(state, weight) for expert, state, weight in ratios], -1)
                 posteriors = [state.clusters.posterior_BTC for state in states]
-                factors = pair_factors(self.pairs, inverse_lifts, experts, posteriors, present)
-                cause_share = self.cause_shares(r, rival_r, batch)
+                factors = pair_factors(self.pairs, inverse_lifts, extents, posteriors)
+                cause_share = self.cause_shares(r, rival_r, batch, priors)
                 r, rival_r, total = self.posterior(ratio, rival_ratio, cause_share, present, factors)
             if not after_shift:  # move the centres only after the first rounds, when noise has a low weight
                 weights = self._weigh(r, present)
@@ -299,17 +293,28 @@ class Denoiser(nn.Module):
             return present_BTM
         return (r_BTM == r_BTM.amax(-1, keepdim=True)) * present_BTM if self.settings.hard else r_BTM
 
-    def cause_shares(self, r_BTM: Tensor, rival_r_BTR: Tensor, batch: HistoryBatch) -> Tensor:
-        """Return pi (B, T, K): the smoothed mean of the responsibilities of the positions visible to each target."""
+    def cause_shares(
+        self, r_BTM: Tensor, rival_r_BTR: Tensor, batch: HistoryBatch, priors: CausePriors | None = None
+    ) -> Tensor:
+        """Return pi (B, T, K): the smoothed mean of the responsibilities of the positions visible to each target.
+
+        ``priors``: the result of :meth:`cause_priors`, if it is known already.
+        """
+        priors = priors or self.cause_priors()
         r_BTK = torch.cat([rival_r_BTR, r_BTM], -1)
         if not self.users_differ:
-            return self.shares_from_counts(torch.zeros_like(r_BTK[..., :1, :])).expand_as(r_BTK)
-        return self.shares_from_counts(torch.einsum("bjt,bjk->btk", batch.visible_BTT, r_BTK))
+            return priors.shares(torch.zeros_like(r_BTK[..., :1, :])).expand_as(r_BTK)
+        return priors.shares(batch.visible_BTT.transpose(1, 2) @ r_BTK)
+
+    def cause_priors(self, dtype: torch.dtype = torch.float32) -> CausePriors:
+        """Return the learned priors of the shares of the causes."""
+        cause_prior_K, side_prior_2 = self.log_cause_prior_K.exp(), self.log_side_prior_2.exp()
+        admitted_K = self.admitted_K().to(dtype)
+        return CausePriors.build(cause_prior_K.to(dtype), side_prior_2.to(dtype), admitted_K, self.n_rivals)
 
     def shares_from_counts(self, counts_K: Tensor) -> Tensor:
         """Return pi (..., K) from the counts of each cause, with the learned priors."""
-        cause_prior_K, side_prior_2 = self.log_cause_prior_K.exp(), self.log_side_prior_2.exp()
-        return shares_from_counts(counts_K, cause_prior_K, side_prior_2, self.admitted_K(), self.n_rivals)
+        return self.cause_priors(counts_K.dtype).shares(counts_K)
 
     def admitted_K(self) -> Tensor:
         """Return 1 for the causes that are allowed (K,), 0 for the modalities that are not admitted."""

@@ -27,7 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from demure.model.batch import HistoryBatch
+from demure.model.batch import HistoryBatch, is_exporting
 from demure.model.log_normalizer import log_normaliser
 
 _ENTRIES = 100_000_000  # users x history x items held at once
@@ -130,7 +130,7 @@ class KernelExpert(nn.Module):
         similarity = 1 + agreement + z_BTE[..., -1:]
         sharpness = self.log_sharpness.exp()
         eta = sharpness * source
-        log_norm, _ = _normaliser(eta, z_IE, batch.items_BT, source_BT, candidates)
+        log_norm = _item_normaliser(sharpness, z_IE, batch.items_BT, source_BT, candidates)
         ratio = (sharpness * agreement - _in_target_period(log_norm, batch)).exp()
         return KernelState(z_BTE, similarity, eta, log_norm, ratio)
 
@@ -150,14 +150,13 @@ class KernelExpert(nn.Module):
         tangent.
         """
         near = torch.sigmoid(self.log_slope.exp() * (state.similarity_BTT - self.nearness))
-        mutual = batch.visible_BTT.transpose(1, 2) * batch.observed_BT[:, :, None]
-        pull = near * mutual * (r_BT * source_BT)[:, None, :] * self.log_pull.exp()
+        pull = near * batch.mutual_BTT * (r_BT * source_BT * self.log_pull.exp())[:, None, :]
         z, source = state.z_BTE, _as_sources(state.z_BTE)
         h = source + pull @ source
         mass = h[..., -1]
         eta = h * (self._sharpness(mass) / mass)[..., None]
-        log_norm, mean = _normaliser(eta, z_IE, batch.items_BT, source_BT, candidates)
-        own = pull @ (batch.items_BT[:, :, None] == batch.items_BT[:, None, :]).float()
+        log_norm, mean = _normaliser(eta, z_IE, batch, source_BT, candidates)
+        own = pull if batch.same_item_BTT is None else pull @ batch.same_item_BTT
         self_agreement = (source * z).sum(-1)[:, None, :]
         mass_out = mass[..., None] - own
         scale_out = self._sharpness(mass_out) / mass_out
@@ -167,12 +166,11 @@ class KernelExpert(nn.Module):
         log_ratio = scale_out * (h @ z.transpose(1, 2) - own * self_agreement) - log_norm_out
         return KernelState(z, state.similarity_BTT, eta, log_norm, log_ratio.clamp(max=_MAX_LOG_RATIO).exp())
 
-    def ratio(self, kernel_BTT: Tensor, weight_BT: Tensor, mass_BT: Tensor) -> Tensor:
-        """Return the density ratio p(i_t | others) / p_0(i_t) (B, T), smoothed towards 1.
+    def ratio(self, kernel_BTT: Tensor, weight_BT: Tensor, mass_BT: Tensor, smoothing: Tensor) -> Tensor:
+        """Return the density ratio p(i_t | others) / p_0(i_t) (B, T), smoothed towards 1 by the weight ``smoothing``.
 
         ``kernel_BTT``: ratios of the sources times their decay; ``mass_BT``: total weight of each target's sources.
         """
-        smoothing = self.log_smoothing.exp()
         return ((weight_BT[:, None] @ kernel_BTT)[:, 0] + smoothing) / (mass_BT + smoothing)
 
     def catalogue_ratios(self, state: KernelState, z_IE: Tensor, weight_BT: Tensor) -> Tensor:
@@ -180,7 +178,7 @@ class KernelExpert(nn.Module):
         smoothing = self.log_smoothing.exp()
         parts = []
         # Never users x history x all items at once; an exported graph does not know the number of users.
-        size = len(z_IE) if _exporting() else max(1, _ENTRIES // max(1, weight_BT.numel()))
+        size = len(z_IE) if is_exporting() else max(1, _ENTRIES // max(1, weight_BT.numel()))
         for part_E in torch.split(z_IE, size):
             dense = (state.eta_BTE @ part_E.T - state.log_norm_BTP[..., :1]).exp_()
             parts.append(torch.einsum("bt,bti->bi", weight_BT, dense))
@@ -189,11 +187,6 @@ class KernelExpert(nn.Module):
 
     def _sharpness(self, mass: Tensor) -> Tensor:
         return self.log_sharpness.exp() * (1 + F.softplus(self.growth) * (mass - 1).clamp(min=0))
-
-
-def _exporting() -> bool:
-    """Return whether torch is tracing an export; torch has this function since 2.7."""
-    return bool(getattr(torch.compiler, "is_exporting", bool)())
 
 
 def _in_target_period(log_norm_BTP: Tensor, batch: HistoryBatch) -> Tensor:
@@ -209,24 +202,52 @@ def _as_sources(z_BTE: Tensor) -> Tensor:
     return torch.cat([z_BTE[..., :-1], torch.ones_like(z_BTE[..., -1:])], -1)
 
 
+def _item_normaliser(
+    sharpness: Tensor, z_IE: Tensor, items_BT: Tensor, source_BT: Tensor, candidates: Candidates
+) -> Tensor:
+    """Return :func:`_normaliser` (B, T, P) of sources that are centred on their own item, once for each such item."""
+    if is_exporting():
+        eta_BTE = sharpness * _as_sources(F.embedding(items_BT, z_IE))
+        return _normaliser_for_export(eta_BTE, z_IE, items_BT, source_BT, candidates)[0]
+    row = torch.nonzero(source_BT.flatten() > 0)[:, 0]
+    item_S, index_R = items_BT.flatten()[row].unique(return_inverse=True)  # type: ignore[no-untyped-call]
+    log_norm_SP, _ = log_normaliser(
+        sharpness * _as_sources(F.embedding(item_S, z_IE)),
+        z_IE[candidates.items_N],
+        candidates.log_weight_N,
+        candidates.index_I[item_S],
+        candidates.period_NP,
+        with_mean=False,
+    )
+    periods = candidates.period_NP.shape[1]
+    log_norm = z_IE.new_full((source_BT.numel(), periods), _NOT_A_SOURCE)
+    return log_norm.index_put((row,), F.embedding(index_R, log_norm_SP)).view(*source_BT.shape, periods)
+
+
 def _normaliser(
-    eta_BTE: Tensor, z_IE: Tensor, items_BT: Tensor, source_BT: Tensor, candidates: Candidates
+    eta_BTE: Tensor, z_IE: Tensor, batch: HistoryBatch, source_BT: Tensor, candidates: Candidates
 ) -> tuple[Tensor, Tensor]:
     """Return log sum_i p_p(i) exp<eta, z_i> (B, T, P) over the candidates, and the mean of z (B, T, E).
 
-    The mean is under the popularity of all periods. A source's own item is left out: it cannot be chosen again.
+    The mean is under the popularity of all periods. A source's own item is left out: it cannot be chosen again. Periods
+    in which the user has no interaction may be left out.
     """
-    if _exporting():
+    items_BT, periods = batch.items_BT, candidates.period_NP.shape[1]
+    if is_exporting():
         return _normaliser_for_export(eta_BTE, z_IE, items_BT, source_BT, candidates)
     row = torch.nonzero(source_BT.flatten() > 0)[:, 0]
+    used_RP = None
+    if periods > 1 and eta_BTE.device.type == "cpu":  # few rows at a time, of which each history uses few periods
+        used_BP = torch.zeros(len(items_BT), periods, dtype=torch.bool)
+        used_RP = used_BP.scatter_(1, batch.side_information.period_BT, True)[row // items_BT.shape[1]]
     log_norm_RP, mean_RE = log_normaliser(
         eta_BTE.flatten(0, 1)[row],
         z_IE[candidates.items_N],
         candidates.log_weight_N,
         candidates.index_I[items_BT.flatten()[row]],
         candidates.period_NP,
+        used_RP=used_RP,
     )
-    periods = candidates.period_NP.shape[1]
     log_norm = eta_BTE.new_full((source_BT.numel(), periods), _NOT_A_SOURCE).index_put((row,), log_norm_RP)
     mean = torch.zeros_like(eta_BTE).flatten(0, 1).index_put((row,), mean_RE)
     return log_norm.view(*source_BT.shape, periods), mean.view_as(eta_BTE)

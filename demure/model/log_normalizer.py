@@ -20,52 +20,84 @@ _NEVER = -1e4
 
 
 def log_normaliser(
-    eta_RE: Tensor, z_NE: Tensor, log_weight_N: Tensor, own_R: Tensor, period_NP: Tensor
+    eta_RE: Tensor,
+    z_NE: Tensor,
+    log_weight_N: Tensor,
+    own_R: Tensor,
+    period_NP: Tensor,
+    *,
+    used_RP: Tensor | None = None,
+    with_mean: bool = True,
 ) -> tuple[Tensor, Tensor]:
     """Return log sum_n w_n f_np exp<eta, z_n> (R, P), and the mean of z under the weights w_n exp<eta, z_n> (R, E).
 
     ``period_NP``: factors f_np of the candidates in each period. ``own_R`` (int64): the candidate that a row leaves
-    out, -1 for none. Differentiable once, in ``eta_RE`` and ``z_NE``.
+    out, -1 for none. ``used_RP`` (bool): the periods that a row is asked for, all where None; in the others the result
+    is the normaliser without factors, or as asked. Without ``with_mean`` the mean is empty. Differentiable once, in
+    ``eta_RE`` and ``z_NE``.
     """
-    norm_and_mean: tuple[Tensor, Tensor] = _LogNormaliser.apply(eta_RE, z_NE, log_weight_N, own_R, period_NP)
+    norm_and_mean: tuple[Tensor, Tensor] = _LogNormaliser.apply(
+        eta_RE, z_NE, log_weight_N, own_R, period_NP, used_RP, with_mean
+    )
     return norm_and_mean
 
 
 class _LogNormaliser(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, eta: Tensor, z: Tensor, log_weight: Tensor, own: Tensor, period: Tensor
+        ctx: Any,
+        eta: Tensor,
+        z: Tensor,
+        log_weight: Tensor,
+        own: Tensor,
+        period: Tensor,
+        used: Tensor | None,
+        with_mean: bool,
     ) -> tuple[Tensor, Tensor]:
-        log_norm, mean = eta.new_empty(len(eta), period.shape[1]), torch.empty_like(eta)
-        log_total = eta.new_empty(len(eta))
-        for rows in _blocks(len(eta), len(z)):
+        R, P = len(eta), period.shape[1]
+        # All sums over the candidates in one product: the total, the sum of z, and the sums of the periods.
+        columns_KN = torch.cat([torch.ones_like(period[:, :1]), *([z] if with_mean else []), period], 1).T.contiguous()
+        before = len(columns_KN) - P
+        log_norm, log_total = eta.new_empty(R, P), eta.new_empty(R, 1)
+        mean = torch.empty_like(eta) if with_mean else eta.new_empty(0)
+        for rows in _blocks(R, len(z)):
             logits = _logits(eta[rows], z, log_weight, own[rows])
             most = logits.amax(1, keepdim=True)
             p = logits.sub_(most).exp_()
-            total = p.sum(1, keepdim=True)
-            log_total[rows] = (most + total.log())[:, 0]
-            log_norm[rows] = most + (p @ period).clamp(min=1e-30).log()
-            mean[rows] = (p @ z).div_(total)
+            columns = None if used is None else _few(used[rows], before)
+            sums = p @ (columns_KN if columns is None else columns_KN[columns]).T
+            log_total[rows] = most + sums[:, :1].log()
+            log_sums = most + sums[:, before:].clamp(min=1e-30).log()
+            if columns is None:
+                log_norm[rows] = log_sums
+            else:
+                log_norm[rows] = log_total[rows]
+                log_norm[rows, columns[before:] - before] = log_sums
+            if with_mean:
+                torch.div(sums[:, 1:before], sums[:, :1], out=mean[rows])
         ctx.save_for_backward(eta, z, log_weight, own, period, log_norm, log_total, mean)
+        if not with_mean:
+            ctx.mark_non_differentiable(mean)
         return log_norm, mean
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, d_norm: Tensor, d_mean: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, d_norm: Tensor, d_mean: Tensor | None) -> tuple[Tensor | None, ...]:
         eta, z, log_weight, own, period, log_norm, log_total, mean = ctx.saved_tensors
         d_eta, d_z = torch.empty_like(eta), torch.zeros_like(z)
-        towards = bool(d_mean.any())
+        towards = mean.numel() > 0 and d_mean is not None and bool(d_mean.any())
         for rows in _blocks(len(eta), len(z)):
-            p = _logits(eta[rows], z, log_weight, own[rows]).sub_(log_total[rows, None]).exp_()
-            by_period = d_norm[rows] * (log_total[rows, None] - log_norm[rows]).exp()
+            p = _logits(eta[rows], z, log_weight, own[rows]).sub_(log_total[rows]).exp_()
+            by_period = d_norm[rows] * (log_total[rows] - log_norm[rows]).exp()
             d_logits = (by_period @ period.T).mul_(p)
             if towards:
+                assert d_mean is not None
                 along = d_mean[rows] @ z.T
                 d_logits += along.sub_((d_mean[rows] * mean[rows]).sum(1, keepdim=True)).mul_(p)
                 d_z += p.T @ d_mean[rows]
             d_eta[rows] = d_logits @ z
             d_z += d_logits.T @ eta[rows]
-        return d_eta, d_z, None, None, None
+        return d_eta, d_z, None, None, None, None, None
 
 
 def _logits(eta: Tensor, z: Tensor, log_weight: Tensor, own: Tensor) -> Tensor:
@@ -73,6 +105,14 @@ def _logits(eta: Tensor, z: Tensor, log_weight: Tensor, own: Tensor) -> Tensor:
     row = torch.nonzero(own >= 0)[:, 0]
     logits[row, own[row]] = _NEVER
     return logits
+
+
+def _few(used_RP: Tensor, before: int) -> Tensor | None:
+    """Return the columns to sum: the first ``before``, and the periods that are used; None if these are many."""
+    periods = torch.nonzero(used_RP.any(0))[:, 0]
+    if len(periods) > used_RP.shape[1] // 2:
+        return None
+    return torch.cat([torch.arange(before), before + periods])
 
 
 def _blocks(rows: int, candidates: int) -> list[slice]:

@@ -11,35 +11,43 @@ Shape suffixes: B users, T positions, R rivals of content, M modalities, K = R +
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 
-def shares_from_counts(
-    counts_K: Tensor, cause_prior_K: Tensor, side_prior_2: Tensor, admitted_K: Tensor, n_rivals: int
-) -> Tensor:
-    """Return pi (..., K) from the counts of each cause.
+@dataclass(frozen=True)
+class CausePriors:
+    """Priors of the shares of the causes, as pseudo-counts.
 
-    The causes have two sides: the rivals (the first ``n_rivals``) and the content. The Beta prior ``side_prior_2``
-    decides between the sides, the Dirichlet priors ``cause_prior_K`` within each, all as pseudo-counts. ``admitted_K``
-    is 0 for causes that are not admitted.
+    The causes have two sides: the rivals and the content. The Beta prior ``side_prior_2`` decides between the sides,
+    the Dirichlet priors ``cause_prior_K`` within each. ``side_K2``: 1 where a cause belongs to a side. ``admitted_K``,
+    ``admitted_2``: 0 for causes that are not admitted, and for a side without an admitted cause.
     """
-    R = n_rivals
-    within_K = (counts_K + cause_prior_K) * admitted_K
-    counts_K = counts_K * admitted_K
-    sides = [
-        (counts_K[..., :R], within_K[..., :R], side_prior_2[0]),
-        (counts_K[..., R:], within_K[..., R:], side_prior_2[1]),
-    ]
-    weight = [
-        (counts.sum(-1, keepdim=True) + prior) * (part.sum(-1, keepdim=True) > 0) for counts, part, prior in sides
-    ]
-    parts = [
-        part / part.sum(-1, keepdim=True).clamp(min=1e-30) * side_weight
-        for (_, part, _), side_weight in zip(sides, weight, strict=True)
-    ]
-    return torch.cat(parts, -1) / (weight[0] + weight[1])
+
+    cause_prior_K: Tensor
+    side_prior_2: Tensor
+    side_K2: Tensor
+    admitted_K: Tensor
+    admitted_2: Tensor
+
+    @classmethod
+    def build(cls, cause_prior_K: Tensor, side_prior_2: Tensor, admitted_K: Tensor, n_rivals: int) -> CausePriors:
+        """Return the priors; the first ``n_rivals`` causes are the rivals."""
+        is_rival_K = torch.arange(len(cause_prior_K), device=cause_prior_K.device) < n_rivals
+        side_K2 = torch.stack([is_rival_K, ~is_rival_K], 1).to(cause_prior_K.dtype)
+        admitted_2 = (admitted_K @ side_K2 > 0).to(cause_prior_K.dtype)
+        return cls(cause_prior_K * admitted_K, side_prior_2 * admitted_2, side_K2, admitted_K, admitted_2)
+
+    def shares(self, counts_K: Tensor) -> Tensor:
+        """Return pi (..., K) from the counts of each cause (..., K)."""
+        counts_K = counts_K * self.admitted_K
+        within_K = counts_K + self.cause_prior_K
+        weight_2 = counts_K @ self.side_K2 * self.admitted_2 + self.side_prior_2
+        share_2 = weight_2 / weight_2.sum(-1, keepdim=True)
+        per_count_2 = share_2 / (within_K @ self.side_K2).clamp(min=1e-30)
+        return within_K * (per_count_2 @ self.side_K2.T)
 
 
 def cause_posterior(
@@ -61,14 +69,23 @@ def cause_posterior(
     R = rival_ratio_BTR.shape[-1]
     rival_term_BTR = cause_share_BTK[..., :R] * rival_ratio_BTR
     content_BTM = cause_share_BTK[..., R:]
-    modality_term_BTM = (1 - two_causes_share) * content_BTM * ratio_BTM
-    total = rival_term_BTR.sum(-1) + modality_term_BTM.sum(-1)
-    if pairs:
-        first, second = (torch.tensor(column, device=modality_term_BTM.device) for column in zip(*pairs, strict=True))
-        share = content_BTM[..., first] * content_BTM[..., second]
-        share = share / share.sum(-1, keepdim=True).clamp(min=1e-9) * content_BTM.sum(-1, keepdim=True)
-        joint = two_causes_share * share * ratio_BTM[..., first] * ratio_BTM[..., second]
-        joint = joint * torch.stack(list(factors), -1) if factors else joint
-        total = total + joint.sum(-1)
-        modality_term_BTM = modality_term_BTM.index_add(-1, first, joint).index_add(-1, second, joint)
+    modality_term_BTM = content_BTM * ratio_BTM
+    if not pairs:
+        total = rival_term_BTR.sum(-1) + modality_term_BTM.sum(-1)
+        return modality_term_BTM / total[..., None] * present_BTM, rival_term_BTR / total[..., None], total
+    shares = [content_BTM[..., m] * content_BTM[..., n] for m, n in pairs]
+    joints = [modality_term_BTM[..., m] * modality_term_BTM[..., n] for m, n in pairs]
+    joints = [joint * factor for joint, factor in zip(joints, factors, strict=True)] if factors else joints
+    weight_BT = two_causes_share * content_BTM.sum(-1) / torch.stack(shares, -1).sum(-1).clamp(min=1e-9)
+    joints = [joint * weight_BT for joint in joints]
+    joint_BTM = torch.stack(
+        [
+            sum(joint for pair, joint in zip(pairs, joints, strict=True) if m in pair)
+            for m in range(content_BTM.shape[-1])
+        ],
+        -1,
+    )
+    modality_term_BTM = modality_term_BTM * (1 - two_causes_share)
+    total = rival_term_BTR.sum(-1) + modality_term_BTM.sum(-1) + joint_BTM.sum(-1) / 2  # each pair is in two columns
+    modality_term_BTM = modality_term_BTM + joint_BTM
     return modality_term_BTM / total[..., None] * present_BTM, rival_term_BTR / total[..., None], total

@@ -48,7 +48,8 @@ class ExpertState:
     """A modality's expert on one batch.
 
     ``present_BT``: 1 where the item has the modality. ``decay_BTT``: weight of a source for a target.
-    ``kernel_BTT``: ``decay_BTT`` times the kernel expert's density ratio.
+    ``kernel_BTT``: ``decay_BTT`` times the kernel expert's density ratio. ``mixing``: what all rounds of the inference
+    have in common.
     """
 
     present_BT: Tensor
@@ -56,6 +57,23 @@ class ExpertState:
     kernel: KernelState
     kernel_BTT: Tensor
     clusters: ClusterState
+    mixing: Mixing
+
+
+@dataclass(frozen=True)
+class Mixing:
+    """Parameters of an expert as they enter its ratios, computed once for a batch.
+
+    ``source_BT``: 1 where the position is a source. ``gate``: share of the kernel expert. ``scale``, ``absence``: see
+    the equations of this module. ``kernel_smoothing``, ``cluster_smoothing``: weights of the priors.
+    """
+
+    source_BT: Tensor
+    gate: Tensor
+    scale: Tensor
+    absence: Tensor
+    kernel_smoothing: Tensor
+    cluster_smoothing: Tensor
 
 
 class ModalityExpert(nn.Module):
@@ -132,21 +150,33 @@ class ModalityExpert(nn.Module):
         """Start on a batch from each item alone; ``cavity_BTC`` as in :meth:`ClusterExpert.init_state`."""
         present = view.present_I[batch.items_BT] * batch.valid_BT
         decay = (-F.softplus(self.fading) * batch.log_gap_BTT).exp() * batch.visible_BTT
-        kernel = self.kernel.init_state(view.z_IE, batch, present * batch.observed_BT, view.candidates)
+        source = present * batch.observed_BT
+        kernel = self.kernel.init_state(view.z_IE, batch, source, view.candidates)
         clusters = self.clusters.init_state(view.q_IC, view.prior_PC, batch, cavity_BTC)
-        return ExpertState(present, decay, kernel, decay * kernel.ratio_BTT, clusters)
+        mixing = Mixing(
+            source,
+            torch.sigmoid(self.gate),
+            self._scale(view),
+            torch.sigmoid(self.absence),
+            self.kernel.log_smoothing.exp(),
+            self.clusters.log_smoothing.exp(),
+        )
+        return ExpertState(present, decay, kernel, decay * kernel.ratio_BTT, clusters, mixing)
 
-    def ratio(self, state: ExpertState, view: CatalogueView, batch: HistoryBatch, r_BT: Tensor) -> Tensor:
+    def ratio(self, state: ExpertState, r_BT: Tensor) -> Tensor:
         """Return rho^m(i_t) (B, T) given the other positions, weighted by their responsibilities ``r_BT``.
 
         Updates ``state.clusters``.
         """
-        weight_BT = r_BT * batch.observed_BT * state.present_BT
-        mass_BT = (weight_BT[:, None] @ state.decay_BTT)[:, 0]
-        gate = torch.sigmoid(self.gate)
-        kernel = self.kernel.ratio(state.kernel_BTT, weight_BT, mass_BT)
-        cluster, state.clusters = self.clusters.ratio(state.clusters, state.decay_BTT, weight_BT, mass_BT)
-        return self._complete(gate * kernel + (1 - gate) * cluster, state.present_BT, view)
+        mixing, decay_BTT = state.mixing, state.decay_BTT
+        weight_BT = r_BT * mixing.source_BT
+        mass_BT = (weight_BT[:, None] @ decay_BTT)[:, 0]
+        kernel = self.kernel.ratio(state.kernel_BTT, weight_BT, mass_BT, mixing.kernel_smoothing)
+        cluster, state.clusters = self.clusters.ratio(
+            state.clusters, decay_BTT, weight_BT, mass_BT, mixing.cluster_smoothing
+        )
+        mixed = torch.lerp(cluster, kernel, mixing.gate)
+        return torch.where(state.present_BT > 0, mixed * mixing.scale, mixing.absence)
 
     def messages(self, state: ExpertState, view: CatalogueView, ratio_BT: Tensor, r_BT: Tensor) -> Tensor:
         """Return the log message of every position to its item's cluster (B, T, C), of mean 0 over the clusters.
@@ -156,7 +186,6 @@ class ModalityExpert(nn.Module):
         0 where the modality is missing.
         """
         density_BTC = state.clusters.density_BTC
-        assert density_BTC is not None  # set by `ratio`
         cluster_BT1 = (density_BTC * state.clusters.affinity_BTC * state.clusters.prior_BTC).sum(-1, keepdim=True)
         change_BTC = (1 - torch.sigmoid(self.gate)) * self._scale(view) * (density_BTC - cluster_BT1)
         slope_BT1 = (r_BT / ratio_BT.clamp(min=1e-9))[..., None]
@@ -171,7 +200,6 @@ class ModalityExpert(nn.Module):
         Messages about the other items stay. An item's users are not evidence for its content.
         """
         density_BTC = state.clusters.density_BTC
-        assert density_BTC is not None  # set by `ratio`
         by_features_BTC = self.clusters.memberships_by_features(self.cluster_space_ID[batch.items_BT])
         with_messages_BTC = state.clusters.affinity_BTC * state.clusters.prior_BTC
         change_BT = (density_BTC * (by_features_BTC - with_messages_BTC)).sum(-1)
@@ -180,7 +208,7 @@ class ModalityExpert(nn.Module):
 
     def shift_centres(self, state: ExpertState, view: CatalogueView, batch: HistoryBatch, r_BT: Tensor) -> None:
         """Move the kernel expert's centres by the current responsibilities of the history; updates ``state``."""
-        source = state.present_BT * batch.observed_BT
+        source = state.mixing.source_BT
         state.kernel = self.kernel.mean_shift(state.kernel, view.z_IE, batch, source, r_BT, view.candidates)
         state.kernel_BTT = state.decay_BTT * state.kernel.ratio_BTT
 

@@ -32,23 +32,23 @@ def compute_inverse_lifts(pairs: Sequence[Pair], views: Sequence[CatalogueView])
     return inverse_lifts
 
 
+def pair_extents(pairs: Sequence[Pair], experts: Sequence[ModalityExpert], presents: Sequence[Tensor]) -> list[Tensor]:
+    """Return for each pair to what extent both densities come from clusters, in the shape of ``presents``.
+
+    ``presents``: 1 where the item has the modality, for each modality.
+    """
+    return [
+        torch.sigmoid(-experts[a].gate) * torch.sigmoid(-experts[b].gate) * presents[a] * presents[b] for a, b in pairs
+    ]
+
+
 def pair_factors(
-    pairs: Sequence[Pair],
-    inverse_lifts: Sequence[Tensor],
-    experts: Sequence[ModalityExpert],
-    posteriors: Sequence[Tensor],
-    present_BTM: Tensor,
+    pairs: Sequence[Pair], inverse_lifts: Sequence[Tensor], extents: Sequence[Tensor], posteriors: Sequence[Tensor]
 ) -> list[Tensor]:
     """Return the factor (B, T) of each pair. ``posteriors`` over the clusters (B, T, C) for each modality."""
     return [
-        _gated(
-            experts[a],
-            experts[b],
-            ((posteriors[a] @ inverse_lift_CD) * posteriors[b]).sum(-1),
-            present_BTM[..., a],
-            present_BTM[..., b],
-        )
-        for (a, b), inverse_lift_CD in zip(pairs, inverse_lifts, strict=False)
+        _gated(((posteriors[a] @ inverse_lift_CD) * posteriors[b]).sum(-1), extent)
+        for (a, b), inverse_lift_CD, extent in zip(pairs, inverse_lifts, extents, strict=False)
     ]
 
 
@@ -64,7 +64,8 @@ def catalogue_factors(
     ``densities``: theta_c / qbar_c (B, C) of the history for each modality.
     """
     factors = []
-    for (a, b), inverse_lift_CD in zip(pairs, inverse_lifts, strict=False):
+    extents = pair_extents(pairs, experts, [view.present_I for view in views])
+    for (a, b), inverse_lift_CD, extent_I in zip(pairs, inverse_lifts, extents, strict=False):
         chance_BCD = densities[a][:, :, None] * densities[b][:, None, :]
         weighted_BI, chance_BI = (
             # cluster by cluster: never users x items x clusters at once
@@ -72,11 +73,10 @@ def catalogue_factors(
             for of_BCD in (chance_BCD * inverse_lift_CD, chance_BCD)
         )
         factor_BI = weighted_BI / chance_BI.clamp(min=1e-9)
-        factors.append(_gated(experts[a], experts[b], factor_BI, views[a].present_I, views[b].present_I))
+        factors.append(_gated(factor_BI, extent_I))
     return factors
 
 
-def _gated(a: ModalityExpert, b: ModalityExpert, factor: Tensor, a_present: Tensor, b_present: Tensor) -> Tensor:
-    """Return ``factor`` to the extent that both densities come from clusters."""
-    extent = torch.sigmoid(-a.gate) * torch.sigmoid(-b.gate) * a_present * b_present
+def _gated(factor: Tensor, extent: Tensor) -> Tensor:
+    """Return ``factor`` to the ``extent`` (0 to 1) that both densities come from clusters."""
     return 1 + extent * (factor - 1)

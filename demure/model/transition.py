@@ -37,6 +37,7 @@ class Transition:
     def __init__(self, train: Histories, user_N: np.ndarray, n_items: int, popularity_factor_N: np.ndarray) -> None:
         item_N = train.items
         source_E, self._target_E, self._kind_E = _pairs(train, user_N)
+        self._kind_starts = np.searchsorted(self._kind_E, np.arange(2 * WINDOW + 1))
         j, i, user = item_N[source_E], item_N[self._target_E], user_N[self._target_E]
         self._n, self._n_items, self._from_E = len(item_N), n_items, j
         self._key, self._pair_E = np.unique(j * np.int64(n_items) + i, return_inverse=True)
@@ -59,17 +60,20 @@ class Transition:
         count_E = self._count[self._pair_E] - np.bincount(self._own_pair_E, weight_E)[self._own_pair_E]
         row_E = self._row_I[self._from_E] - np.bincount(self._own_from_E, weight_E)[self._own_from_E]
         ratio_EK = _ratios(np.maximum(count_E, 0.0), np.maximum(row_E, 0.0), self._base_E)
+        kinds = [slice(*self._kind_starts[kind : kind + 2]) for kind in range(2 * WINDOW)]
         for _ in range(_EM_STEPS):
-            share_EK = self.share_SK[self._kind_E]
-            joint_EK = share_EK * ratio_EK
-            density_N = np.bincount(self._target_E, joint_EK.sum(1), self._n)
-            posterior_EK = joint_EK / np.maximum(density_N, _TINY)[self._target_E][:, None]
-            weighted_EK = weight_N[self._target_E][:, None] * posterior_EK
-            columns = [np.bincount(self._kind_E, weighted_EK[:, k], 2 * WINDOW) for k in range(len(_STRENGTHS))]
-            self.share_SK = np.stack(columns, 1) + 1e-3
+            share_SK = self.share_SK
+            # Sums over the strengths, kind by kind: products with vectors, without arrays of pairs x strengths.
+            density_E = np.concatenate(
+                [ratio_EK[rows] @ share_K for rows, share_K in zip(kinds, share_SK, strict=True)]
+            )
+            density_N = np.bincount(self._target_E, density_E, self._n)
+            scale_E = (weight_N / np.maximum(density_N, _TINY))[self._target_E]
+            expected_SK = np.stack([scale_E[rows] @ ratio_EK[rows] for rows in kinds]) * share_SK
+            self.share_SK = expected_SK + 1e-3
             self.share_SK /= self.share_SK.sum()
         # The shares of the sources that a short history lacks go to the popularity, whose ratio is 1.
-        missing_N = 1.0 - np.bincount(self._target_E, share_EK.sum(1), self._n)
+        missing_N = 1.0 - np.bincount(self._target_E, share_SK.sum(1)[self._kind_E], self._n)
         ratio_N: np.ndarray = np.maximum(missing_N, 0.0) + density_N
         return ratio_N
 
@@ -106,7 +110,7 @@ def _ratios(count_E: np.ndarray, row_E: np.ndarray, base_E: np.ndarray) -> np.nd
 
 
 def _pairs(train: Histories, user_N: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return sources and targets (E,) as indices of interactions, and the kind of each pair.
+    """Return sources and targets (E,) as indices of interactions, and the kind of each pair, ascending.
 
     The kind is the distance of the source before the target or, in the upper half, after it where their times are equal
     or unknown.

@@ -12,7 +12,7 @@ from support.small_models import ITEMS, inferred, small_denoiser, small_historie
 
 from demure.model.batch import HistoryBatch, SideInformation
 from demure.model.denoiser import Denoiser
-from demure.model.pairs import catalogue_factors, compute_inverse_lifts, pair_factors
+from demure.model.pairs import catalogue_factors, compute_inverse_lifts, pair_extents, pair_factors
 
 THREE = ("audio", "image", "text")
 
@@ -130,7 +130,8 @@ def test_a_centre_is_a_density_in_every_period(shifted):
     denoiser = periods_by_hand()
     items = small_histories([6])
     expert, view = denoiser.experts()[0], denoiser.views()[0]
-    batch = denoiser.make_batch(items)
+    every_period = SideInformation(torch.arange(6)[None] % 3, None)
+    batch = denoiser.make_batch(items, side_information=every_period)
     state = expert.init_state(view, batch)
     if shifted:
         expert.shift_centres(state, view, batch, torch.ones(items.shape))
@@ -388,6 +389,7 @@ def test_without_one_of_the_modalities_the_factor_is_1():
     present = torch.stack([state.present_BT for state in inference.states], -1)
     posteriors = [state.clusters.posterior_BTC for state in inference.states]
     inverse_lifts = compute_inverse_lifts(denoiser.pairs, denoiser.views())
-    (factor,) = pair_factors(denoiser.pairs, inverse_lifts, denoiser.experts(), posteriors, present)
+    extents = pair_extents(denoiser.pairs, denoiser.experts(), present.unbind(-1))
+    (factor,) = pair_factors(denoiser.pairs, inverse_lifts, extents, posteriors)
     assert (factor[present.prod(-1) == 0] == 1).all()
     assert (factor[present.prod(-1) == 1] != 1).all()

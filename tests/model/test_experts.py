@@ -61,7 +61,7 @@ def test_clusters_are_a_density_over_the_catalogue(seed):
     items = small_histories([8, 3, 1], seed=seed)
     expert, view, batch, state = state_on(denoiser, items)
     weight = torch.rand(items.shape, generator=torch.manual_seed(seed))
-    expert.clusters.ratio(state.clusters, state.decay_BTT, weight, state.decay_BTT.sum(1))
+    expert.clusters.ratio(state.clusters, state.decay_BTT, weight, state.decay_BTT.sum(1), torch.tensor(1.0))
     ratio = expert.clusters.density(state.clusters, view.prior_PC[0], weight * batch.observed_BT) @ view.q_IC.T
     np.testing.assert_allclose((ratio * own_popularity(denoiser)).sum(1), 1, atol=1e-5)
 
@@ -147,8 +147,8 @@ def test_no_occurrence_of_an_item_is_evidence_for_it(ordered):
     full = torch.ones(items.shape)
 
     def ratio(r):
-        expert, view, batch, state = state_on(denoiser, items)
-        return expert.ratio(state, view, batch, r)[0]
+        expert, _, _, state = state_on(denoiser, items)
+        return expert.ratio(state, r)[0]
 
     before = ratio(full)
     own = full.clone()
@@ -160,12 +160,20 @@ def test_no_occurrence_of_an_item_is_evidence_for_it(ordered):
     assert (ratio(other)[[0, 2]] != before[[0, 2]]).all()
 
 
+def test_histories_with_and_without_a_repeated_item_meet_in_a_batch():
+    """Alone, a history of different items takes a shorter way; beside a repeated item it has the same result."""
+    denoiser = small_denoiser(missing=0.0)
+    different, repeated = torch.tensor([[5, 9, 11, 17, 21]]), torch.tensor([[5, 9, 5, 17, -1]])
+    (*_, alone), (*_, beside) = state_on(denoiser, different), state_on(denoiser, torch.cat([different, repeated]))
+    torch.testing.assert_close(alone.kernel.ratio_BTT[0], beside.kernel.ratio_BTT[0])
+
+
 def test_contributions_are_shares_of_others():
     denoiser = small_denoiser(missing=0.3)
     items = torch.tensor([[5, 9, 5, 11, 17, 30], [3, 8, 1, -1, -1, -1]])
-    expert, view, batch, state = state_on(denoiser, items)
+    expert, _, batch, state = state_on(denoiser, items)
     r = torch.rand(items.shape, generator=torch.manual_seed(0))
-    expert.ratio(state, view, batch, r)
+    expert.ratio(state, r)
     parts = expert.contributions(state, batch, r)
     assert (parts >= 0).all()
     assert (parts.sum(1) <= 1 + 1e-5).all()
@@ -196,7 +204,7 @@ def test_cluster_shares_against_a_slow_loop():
         expected[t] = sum(theta[c] * affinity[0, t, c] for c in range(C))
         posterior[t] = theta * affinity[0, t] / expected[t]
     shares = ClusterState(*(torch.tensor(value).float() for value in (affinity, share, prior[None, None])))
-    inputs = [torch.tensor(value).float() for value in (decay, worth, weight.sum(1))]
+    inputs = [torch.tensor(value).float() for value in (decay, worth, weight.sum(1), smoothing)]
     ratio, updated = expert.clusters.ratio(shares, *inputs)
     np.testing.assert_allclose(ratio[0], expected, rtol=1e-5)
     np.testing.assert_allclose(updated.posterior_BTC[0], posterior, rtol=1e-4)

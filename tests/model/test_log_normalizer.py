@@ -55,6 +55,29 @@ def test_gradients_are_those_of_the_whole_matrix(monkeypatch, block, periods, to
         torch.testing.assert_close(blockwise, expected, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize("block", [1, 64, 1 << 18])
+def test_only_the_periods_asked_for_need_be_right(monkeypatch, block):
+    """Values and gradients in the periods that a row uses are those of all periods; the mean is the same."""
+    monkeypatch.setattr(log_normalizer, "_BLOCK", block)
+    inputs = drawn(17, 20, 5, periods=9)
+    used = torch.rand(17, 9, generator=torch.Generator().manual_seed(3)) < 0.15
+    (norm, mean), (expected_norm, expected_mean) = log_normaliser(*inputs, used_RP=used), log_normaliser(*inputs)
+    torch.testing.assert_close(norm[used], expected_norm[used], rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(mean, expected_mean, rtol=1e-12, atol=1e-12)
+    own, others = (torch.autograd.grad(value[used].sum(), inputs[:2]) for value in (norm, expected_norm))
+    torch.testing.assert_close(own, others, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("block", [20, 1 << 18])
+def test_without_the_mean_the_normaliser_and_its_gradient_are_the_same(monkeypatch, block):
+    monkeypatch.setattr(log_normalizer, "_BLOCK", block)
+    inputs = drawn(17, 20, 5, periods=4)
+    alone, expected = (log_normaliser(*inputs, with_mean=flag)[0] for flag in (False, True))
+    torch.testing.assert_close(alone, expected, rtol=1e-12, atol=1e-12)
+    own, others = (torch.autograd.grad(value.square().sum(), inputs[:2]) for value in (alone, expected))
+    torch.testing.assert_close(own, others, rtol=1e-10, atol=1e-10)
+
+
 def test_finite_differences_agree():
     eta, z, *others = drawn(4, 6, 3, periods=2)
     assert torch.autograd.gradcheck(lambda eta, z: log_normaliser(eta, z, *others), (eta, z))
