@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.adam import adam
 
 from demure.compute.process_group import ProcessGroup
 from demure.errors import RunError
@@ -25,8 +26,8 @@ class Optimizer:
     ) -> None:
         rowwise_ids = {id(parameter) for parameter in rowwise}
         self.processes = processes
-        self._parts: list[torch.optim.Optimizer] = []
-        for kind, sparse in ((torch.optim.Adam, False), (torch.optim.SparseAdam, True)):
+        self._parts: list[_Adam | torch.optim.Optimizer] = []
+        for kind, sparse in ((_Adam, False), (torch.optim.SparseAdam, True)):
             own = [
                 {**group, "params": [p for p in group["params"] if (id(p) in rowwise_ids) == sparse]}
                 for group in groups
@@ -87,6 +88,62 @@ class Optimizer:
         """Forget all moments."""
         for part in self._parts:
             part.state.clear()
+
+
+class _Adam:
+    """Adam with the settings that torch has by default, of the same interface as ``torch.optim.Adam``.
+
+    The steps are torch's own. Only its class is not used: to make an instance imports torch's compiler, which takes two
+    seconds at every start and then does nothing.
+    """
+
+    def __init__(self, groups: Sequence[dict[str, Any]]) -> None:
+        self.param_groups = [{"lr": 1e-3, **group, "params": list(group["params"])} for group in groups]
+        self.state: dict[nn.Parameter, dict[str, Tensor]] = {}
+
+    def zero_grad(self) -> None:
+        for parameter in self._parameters():
+            parameter.grad = None
+
+    @torch.no_grad()
+    def step(self) -> None:
+        for group in self.param_groups:
+            learned = [parameter for parameter in group["params"] if parameter.grad is not None]
+            for parameter in learned:
+                if parameter not in self.state:
+                    moments = {name: torch.zeros_like(parameter) for name in ("exp_avg", "exp_avg_sq")}
+                    self.state[parameter] = {"step": torch.zeros(()), **moments}
+            states = [self.state[parameter] for parameter in learned]
+            adam(
+                learned,
+                [parameter.grad for parameter in learned if parameter.grad is not None],
+                [state["exp_avg"] for state in states],
+                [state["exp_avg_sq"] for state in states],
+                [],
+                [state["step"] for state in states],
+                amsgrad=False,
+                beta1=0.9,
+                beta2=0.999,
+                lr=group["lr"],
+                weight_decay=0.0,
+                eps=1e-8,
+                maximize=False,
+            )
+
+    def state_dict(self) -> dict[str, dict[int, dict[str, Tensor]]]:
+        numbered = enumerate(self._parameters())
+        return {"state": {number: self.state[parameter] for number, parameter in numbered if parameter in self.state}}
+
+    def load_state_dict(self, state_dict: dict[str, dict[int, dict[str, Tensor]]]) -> None:
+        parameters = self._parameters()
+        for number, state in state_dict["state"].items():
+            device = parameters[number].device
+            self.state[parameters[number]] = {
+                name: value.clone() if name == "step" else value.to(device, copy=True) for name, value in state.items()
+            }
+
+    def _parameters(self) -> list[nn.Parameter]:
+        return [parameter for group in self.param_groups for parameter in group["params"]]
 
 
 def _gradient(parameter: nn.Parameter) -> Tensor:

@@ -27,6 +27,7 @@ from demure.model.modality import ModalityExpert
 from demure.training.batches import draw_observed
 from demure.training.belief_propagation import infer_blocks
 from demure.training.denoiser_loop import batch_loss, draw_batch
+from demure.training.optimizer import Optimizer
 
 if TYPE_CHECKING:
     from demure.data.histories import Histories
@@ -84,15 +85,13 @@ def learn_placebo_shares(
         if not denoiser.admitted_modalities()[m]:
             continue
         with permuted_features(expert, np.random.default_rng([seed, m, 0])), _trainable_shares(denoiser) as parameters:
-            optimizer = torch.optim.Adam(parameters, lr=_RATE)
+            optimizer = Optimizer([{"params": parameters, "lr": _RATE}], (), ProcessGroup())
             generator = torch.Generator().manual_seed(seed)
-            for _ in range(steps):
+            for step in range(steps):
                 interactions_BT = draw_batch(validation.train, validation.training_users, recipe, generator)
                 observed_BT = draw_observed(interactions_BT, recipe.held_out, generator)
-                optimizer.zero_grad()
                 loss = batch_loss(denoiser, validation.rivals, interactions_BT, observed_BT, generator, ProcessGroup())
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
+                optimizer.step(loss, f"step {step + 1} of the placebo of {name!r}", "the learning rates")
             shares[name] = _copy_shares(denoiser)
     return shares
 
