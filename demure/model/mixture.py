@@ -76,16 +76,18 @@ def cause_posterior(
     shares = [content_BTM[..., m] * content_BTM[..., n] for m, n in pairs]
     joints = [modality_term_BTM[..., m] * modality_term_BTM[..., n] for m, n in pairs]
     joints = [joint * factor for joint, factor in zip(joints, factors, strict=True)] if factors else joints
-    weight_BT = two_causes_share * content_BTM.sum(-1) / torch.stack(shares, -1).sum(-1).clamp(min=1e-9)
+    weight_BT = two_causes_share * content_BTM.sum(-1) / _add(shares).clamp(min=1e-9)
     joints = [joint * weight_BT for joint in joints]
-    joint_BTM = torch.stack(
-        [
-            sum(joint for pair, joint in zip(pairs, joints, strict=True) if m in pair)
-            for m in range(content_BTM.shape[-1])
-        ],
-        -1,
-    )
+    of_modality = [[q for q, pair in enumerate(pairs) if m in pair] for m in range(content_BTM.shape[-1])]
+    joint_BTM = torch.stack([_add([joints[q] for q in numbers]) for numbers in of_modality], -1)
     modality_term_BTM = modality_term_BTM * (1 - two_causes_share)
     total = rival_term_BTR.sum(-1) + modality_term_BTM.sum(-1) + joint_BTM.sum(-1) / 2  # each pair is in two columns
     modality_term_BTM = modality_term_BTM + joint_BTM
     return modality_term_BTM / total[..., None] * present_BTM, rival_term_BTR / total[..., None], total
+
+
+def _add(tensors: Sequence[Tensor]) -> Tensor:
+    total = tensors[0]
+    for tensor in tensors[1:]:
+        total = total + tensor
+    return total

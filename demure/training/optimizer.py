@@ -130,11 +130,11 @@ class _Adam:
                 maximize=False,
             )
 
-    def state_dict(self) -> dict[str, dict[int, dict[str, Tensor]]]:
+    def state_dict(self) -> dict[str, Any]:
         numbered = enumerate(self._parameters())
         return {"state": {number: self.state[parameter] for number, parameter in numbered if parameter in self.state}}
 
-    def load_state_dict(self, state_dict: dict[str, dict[int, dict[str, Tensor]]]) -> None:
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         parameters = self._parameters()
         for number, state in state_dict["state"].items():
             device = parameters[number].device
