@@ -52,6 +52,7 @@ class _ClipTower:
     def _load_folder(self, model: str, revision: str | None) -> None:
         tags = [f"{architecture}/{tag}" for architecture, tag in open_clip.list_pretrained()]
         source = hub.find_model(model, revision, "clip", tags)
+        self.folders = [source.folder]
         config = source.folder / "open_clip_config.json"
         if not config.is_file():
             raise ExtractorError(
@@ -88,6 +89,7 @@ class _ClipTower:
                 remedy=f"use another tag of {architecture}: {others or 'none'}",
             )
         source = hub.find_model(repository, revision, "clip", alias=f"{architecture}/{tag}")
+        self.folders = [source.folder]
         names = [f"{Path(file).stem}.safetensors"] if file else ["open_clip_model.safetensors", "model.safetensors"]
         checkpoint = next((source.folder / name for name in names if (source.folder / name).is_file()), None)
         if checkpoint is None:

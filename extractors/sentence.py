@@ -49,6 +49,7 @@ class Sentence:
     ) -> None:
         where = f"sentence:{model}"
         source = _source(model, revision, code=trust_remote_code)
+        self.folders = [source.folder]
         layout = read_layout(source.folder, where, trust_remote_code=trust_remote_code)
         self.prompt, assumed = choose_prompt(layout, prompt, where)
         self.layout = layout

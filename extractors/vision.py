@@ -36,6 +36,7 @@ class Vision:
         where = f"vision:{model}"
         names = FAMILIES["vision"].model_names
         source = hub.find_model(model, revision, "vision", names, code=trust_remote_code)
+        self.folders = [source.folder]
         for name in ("config.json", "preprocessor_config.json"):
             if not (source.folder / name).is_file():
                 raise ExtractorError(

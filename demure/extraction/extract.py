@@ -4,6 +4,7 @@ The path from a text or an image to a vector, by module:
 
 - ``extract`` (this module) and ``sources``: which encoder reads which content;
 - ``inputs`` (texts and attributes) or ``images`` (with ``image_cache``): the distinct inputs, by hash;
+- ``request_key``: whether there is anything to do;
 - ``encoding``: one modality; ``reuse`` finds the vectors that an earlier run made;
 - ``shard_encoder``: the encoder; for images, ``workers`` decodes (``decoding``) and prepares them beside it;
 - ``shards``: unfinished work on disk;
@@ -20,11 +21,12 @@ from typing import TYPE_CHECKING, Any
 
 from demure.compute.launcher import process_ranks
 from demure.errors import ExtractorError, NothingUsable
-from demure.extraction.encoding import ExecutionOptions, encode_modality
+from demure.extraction.encoding import EncodingResult, ExecutionOptions, encode_modality
 from demure.extraction.inputs import EncodingTask, Inputs
 from demure.extraction.loading import load_encoder, resolve_encoder
 from demure.extraction.protocol import EncoderFamily
-from demure.extraction.shards import extraction_lock
+from demure.extraction.request_key import RequestKey
+from demure.extraction.shards import delete_shards, extraction_lock
 from demure.extraction.sources import (
     EncoderNames,
     Request,
@@ -40,6 +42,8 @@ from demure.progress import Listener, Progress, silent
 
 if TYPE_CHECKING:
     import pandas as pd
+
+UP_TO_DATE = "up to date"
 
 
 @dataclass(frozen=True)
@@ -189,6 +193,12 @@ def _extract_items(
         if source not in inputs:
             listener(Progress(f"reading {plural(kind)}", 0, len(items)))
             inputs[source] = read_inputs(kind, items, columns[name], text_columns, folder, images_root)
+        decisive = {"device": options.device, "precision": options.precision, **options.keywords}
+        key = RequestKey.of(folder, name, kind, spec, family, decisive, inputs[source])
+        if options.resume and key.up_to_date(ids):
+            delete_shards(folder, name)
+            modalities.append(summarize(folder, name, EncodingResult(up_to_date=True), kept=UP_TO_DATE))
+            continue
         device = options.device if family.built_in else ranks.device(options.device)
         encoder = load_encoder(spec, family, kind, device, options.precision, options.keywords)
         task = EncodingTask(folder, ids, name, kind, str(spec), inputs[source])
@@ -199,9 +209,10 @@ def _extract_items(
                 raise
             left_out.append(error)
             continue
+        key.remember(getattr(encoder, "folders", []))
         del encoder  # frees its memory before the next one is loaded
         seconds = time.perf_counter() - started
-        modalities.append(summarize(folder, name, result, seconds, "up to date" if result.up_to_date else None))
+        modalities.append(summarize(folder, name, result, seconds, UP_TO_DATE if result.up_to_date else None))
     if left_out and not modalities:
         raise left_out[0]
     return ExtractReport(Path(folder), modalities, [str(error) for error in left_out])

@@ -38,7 +38,11 @@ from demure.errors import ExtractorError
 
 
 class Encoder(Protocol):
-    """What all encoders have: ``dim``, the length D of a vector, and ``batch``, the inputs of one ``encode`` call."""
+    """What all encoders have: ``dim``, the length D of a vector, and ``batch``, the inputs of one ``encode`` call.
+
+    An encoder with a model also has ``folders``, a list of the folders of the files that decide its vectors: as long as
+    none of them changes, features are known to be up to date without loading the model.
+    """
 
     dim: int
     batch: int
