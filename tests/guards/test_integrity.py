@@ -19,6 +19,7 @@ EXEMPT = {
     "demure.demo.run": "files that the demo has just exported",
     "demure.serving.export": "files that the export has just written",
     "demure.extraction.image_cache": "a cache",
+    "demure.extraction.request_key": "a record that decides only whether the features' own hashes are asked at once",
     "demure.extraction.shards": "unfinished work, which is named by its hash",
     "demure.extraction.reuse": "a path that the reader returned",
     "demure.features.constant": "a path that the reader returned",

@@ -17,7 +17,7 @@ from demure.training.optimizer import Optimizer
 from demure.training.run import train
 from demure_cli.app import main
 
-STEPS = ("training.epochs=3", "training.epoch_steps=12", "training.offset_epochs=2")
+STEPS = ("training.epochs=6", "training.epoch_steps=5", "training.offset_epochs=2")
 ASKED = {
     "default": (*QUICK, *STEPS),
     "sasrec": ("baseline.epochs=24", "baseline.every=8", "baseline.dim=8", "baseline.batch=8"),
