@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from demure import __version__
+from demure.compute.threads import prepare_threads
 from demure.errors import DemureError, MachineError
 from demure_cli.command import Interrupted
 from demure_cli.commands.compare import compare
@@ -98,6 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0: success; 2: an error that the user can fix (one line on standard error); 130: Ctrl-C; 141: the reader of the
     output is gone; 1: a bug in demure.
     """
+    prepare_threads()
     terminal.reset()
     open_streams()
     correct_sizes()

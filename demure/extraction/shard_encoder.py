@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 
 from demure.compute.launcher import ProcessRanks
+from demure.compute.threads import usable_cores
 from demure.extraction.inputs import InputProblem
 from demure.extraction.oom import HalvingEncoder
 from demure.extraction.reuse import EncodingPlan
 from demure.extraction.shards import RowProblem, Shard, ShardFolder
-from demure.extraction.workers import DecodedBatch, open_decoders, usable_cores
+from demure.extraction.workers import DecodedBatch, open_decoders
 from demure.features.kinds import plural
 from demure.images.unusable import UnusableInput
 from demure.progress import Listener, Progress

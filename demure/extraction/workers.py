@@ -263,8 +263,3 @@ def open_decoders(
     if sys.platform == "linux":
         return DecoderPool(decode, template, size, count, seconds)
     return SerialDecoder(decode)
-
-
-def usable_cores() -> int:
-    """Return how many CPU cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -17,6 +17,7 @@ from demure.baselines.build import build_learned, build_task
 from demure.baselines.registry import LEARNED, check_model, learned_options, make_baseline
 from demure.compute.device import pick_device
 from demure.compute.process_group import ProcessGroup
+from demure.compute.threads import one_thread
 from demure.data.dataset import Dataset
 from demure.errors import RecipeError, RunError
 from demure.evaluation.ranking import evaluate
@@ -115,7 +116,9 @@ def train(
             context.listener(Progress("read features", 0))
             job = _Job(data, resolved, seed, chosen, context, overwrite, claimed)
             if resolved.model == "demure":
-                outcome = _train_demure(job)
+                # Its operators are small: more threads wait for each other longer than they compute.
+                with one_thread():
+                    outcome = _train_demure(job)
             elif resolved.model in LEARNED:
                 outcome = _train_learned(job)
             else:

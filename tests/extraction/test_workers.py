@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from demure.extraction.decoding import UnusableInput
-from demure.extraction.workers import DecoderPool, SerialDecoder, usable_cores
+from demure.extraction.workers import DecoderPool, SerialDecoder
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux only")
 LIKE = np.zeros((2, 3), dtype=np.float32)
@@ -100,7 +100,3 @@ def test_alone_gives_the_same():
     for (_, good, array, bad), alone in zip(ran(make, groups), SerialDecoder(make).run(iter(groups)), strict=True):
         assert (good, bad) == (alone[1], alone[3])
         np.testing.assert_array_equal(array, alone[2])
-
-
-def test_at_least_one_core():
-    assert usable_cores() >= 1
