@@ -63,6 +63,12 @@ def command(
         ]
         run.__signature__ = signature.replace(parameters=parameters, return_annotation=None)  # type: ignore[attr-defined]
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        run.__doc__ = _paragraphs(function)
         return run
 
     return decorate
+
+
+def _paragraphs(function: Callable[..., object]) -> str:
+    """Return the docstring with one line for each paragraph: Typer would keep the line breaks of the source."""
+    return "\n\n".join(" ".join(part.split()) for part in (inspect.getdoc(function) or "").split("\n\n"))

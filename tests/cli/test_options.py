@@ -26,6 +26,12 @@ def test_help_is_complete_and_fits(capsys, monkeypatch, path, width):
     assert "…" not in text
 
 
+def test_paragraphs_of_help_fill_their_lines(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["inspect", "--help"]) == 0
+    assert "interaction is poi (it was a point of interest), noise," in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("option", ["--track", "--watch"])
 def test_track_has_its_old_name_as_a_hidden_alias(capsys, monkeypatch, option):
     monkeypatch.setattr("demure.training.tracked.train_tracked", lambda *_, track, **__: {"track": track})
