@@ -14,6 +14,16 @@ _CONTROLS_IN_LINES = re.compile(rf"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029{_DIR
 _ESCAPED_IN_JSON = re.compile(rf"[\x7f-\x9f\u2028\u2029{_DIRECTIONS}\ufeff\ud800-\udfff]")
 
 
+JOINED_SPACE = "\ufdd1"
+"""Stands for a space at which no line is folded: rich folds at U+00A0 too. It is a noncharacter, so no text holds it;
+``clean.cleaned`` prints it as a space."""
+
+
+def unfolded_numbers(text: object) -> str:
+    """Return ``safe`` text in which a number stays on one line with its per cent sign."""
+    return safe(text).replace(" %", f"{JOINED_SPACE}%")
+
+
 def safe(value: object, *, line: bool = True) -> str:
     """Return ``value`` as text without control characters, so that no id or title can control the terminal. ``line``:
     also replace line breaks and tabs."""

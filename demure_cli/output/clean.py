@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.segment import Segment
 
-from demure_cli.output.characters import safe
+from demure_cli.output.characters import JOINED_SPACE, safe
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -19,7 +19,8 @@ class _Cleaned:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         for segment in console.render(self.part, options):
-            yield segment if segment.control else Segment(safe(segment.text, line=False), segment.style)
+            text = safe(segment.text, line=False).replace(JOINED_SPACE, " ")
+            yield segment if segment.control else Segment(text, segment.style)
 
 
 def cleaned(part: RenderableType) -> RenderableType:

@@ -11,19 +11,19 @@ from rich.table import Table
 from rich.text import Text
 
 from demure.diagnosis.verdict import Verdict, probability_of
-from demure_cli.output.characters import safe
+from demure_cli.output.characters import safe, unfolded_numbers
 
 VERDICT_STYLES = {Verdict.POI: "bold green", Verdict.NOISE: "yellow", Verdict.MISSING: "dim"}
 
 
 def heading(text: str) -> Text:
     """Return a heading above a table; rich would fold the title of a table to the table's width."""
-    return Text(safe(text), style="bold")
+    return Text(unfolded_numbers(text), style="bold")
 
 
 def aside(text: str) -> Text:
     """Return an explanation below a table."""
-    return Text(safe(text), style="dim")
+    return Text(unfolded_numbers(text), style="dim")
 
 
 def table(columns: Iterable[str | tuple[str, dict[str, Any]]]) -> Table:
