@@ -15,7 +15,7 @@ from demure.diagnosis.flagging import deviations, flagged
 from demure.diagnosis.reader import DiagnosisReader
 from demure.diagnosis.segments import select_segment
 from demure.diagnosis.table import DiagnosisTable
-from demure.diagnosis.verdict import FLAG_MIN_INTERACTIONS, Verdict
+from demure.diagnosis.verdict import FLAG_MIN_INTERACTIONS, MIN_CHOICES, Verdict
 
 _MAX_RANKED = 500_000
 
@@ -31,7 +31,8 @@ class Overview:
     ``mean_probability`` over interactions where the modality is present; except for a segment or an older run,
     ``placebo``: a dictionary with ``mean_probability``, ``excess``, ``low`` and ``high``.
     ``reliance``: per modality, and ``none``, how many ``users`` rely on it most, their ``share``, and the
-    ``mean_reliance`` over all users (the shares of choices; they sum to 1).
+    ``mean_reliance`` over all users (the shares of choices; they sum to 1). ``short_histories``: how many of these
+    users have fewer than ``MIN_CHOICES`` choices, and are too short to tell in segments and lists.
     ``agreement``: per pair of modalities, over the ``interactions`` whose item has both, the shares for which ``both``
     were points of interest, ``only_first``, ``only_second`` or ``neither`` (sum 1), and the rank ``correlation``
     of their evidence (over a regular sample where there are more than half a million interactions).
@@ -57,6 +58,7 @@ class Overview:
     agreement: pd.DataFrame
     flagged_total: int
     segment: str | None = None
+    short_histories: int = 0
 
     @property
     def explaining_pairs(self) -> pd.DataFrame:
@@ -84,6 +86,7 @@ def overview(
     placebos = reader.placebos
     low = flagged(deviations(reader, table), min_count)
     flagged_items = filter_rows(low[~low["modality"].isin(placebos.cannot_tell)].reset_index(drop=True), where, sort)
+    users = np.unique(table.user)
     neither = float((~table.poi.any(1)).mean()) if len(table.user) else float("nan")
     modalities, placebo_column = verdict_shares(table), placebos.column()
     if segment is None and placebo_column is not None:
@@ -93,7 +96,7 @@ def overview(
         run=str(reader.run),
         recipe=reader.manifest.recipe,
         dataset=str(reader.dataset),
-        users=len(np.unique(table.user)),
+        users=len(users),
         items=len(np.unique(table.item)),
         interactions=len(table.user),
         min_count=min_count,
@@ -101,11 +104,12 @@ def overview(
         causes=placebos.causes if segment is None else None,
         cannot_tell=placebos.cannot_tell,
         modalities=modalities,
-        reliance=reliance_table(reader, np.unique(table.user)),
+        reliance=reliance_table(reader, users),
         flagged=flagged_items.head(top).reset_index(drop=True),
         agreement=agreement(table),
         flagged_total=len(flagged_items),
         segment=None if segment is None else "=".join(segment),
+        short_histories=int((reader.table.lengths[users] < MIN_CHOICES).sum()),
     )
 
 

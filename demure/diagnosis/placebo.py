@@ -146,7 +146,7 @@ class Placebos:
         return f"of the causes other than content, {joined}"
 
     def _none_of_them(self) -> str:
-        return {1: "The rest", 2: "Neither"}.get(len(self.modalities), "None of them")
+        return {1: "By verdict", 2: "Neither"}.get(len(self.modalities), "None of them")
 
 
 def _modality(name: str, recorded: Mapping[str, Any] | None, features: Mapping[str, Any]) -> Modality:

@@ -40,8 +40,11 @@ def describe_scores(manifest: RunManifest) -> str:
     source = "Validation gave" if manifest.valid else "Without a validation split, the defaults gave"
     similar = float((manifest.content_items or {}).get("share", 0))
     if similar and collaborative:
-        rest = f", and the denoised content a weight of {content:g} beside both" if content or scarce else ""
-        return f"{source} items with similar content {similar:.0%} of the mixture with what is taken together{rest}."
+        rest = f"; the denoised content has a weight of {content:g} beside both" if content or scarce else ""
+        shares = (
+            f"a share of {100 * (1 - similar):.0f} % in this list, and items with similar content {100 * similar:.0f} %"
+        )
+        return f"{source} what is taken together {shares}{rest}."
     if not content and not scarce:
         rest = "what is taken together" if collaborative else "what is popular"
         return f"{source} the content no weight in this list: recommendations follow {rest}."

@@ -15,12 +15,13 @@ from demure.diagnosis.reader import DiagnosisReader
 from demure.diagnosis.table import DiagnosisTable
 from demure.diagnosis.verdict import MIN_CHOICES, MIN_SEGMENT_INTERACTIONS
 from demure.errors import DemureError
+from demure.preparation.reading.times import EARLIEST
 
 KINDS = ("category", "reliance", "history", "popularity", "time")
 TOO_SHORT = "too short to tell"
 COUNT_COLUMNS = ("segment", "users", "items", "interactions")
 _BANDS = (1, 5, 10, 20, 50, 100, 200)
-_CALENDAR = 2.5e11  # seconds on either side of 1970: some 8,000 years
+_CALENDAR = 2.5e11  # seconds since 1970: some 8,000 years
 _MAX_PERIODS = 40
 _MAX_LISTED = 12
 
@@ -174,9 +175,11 @@ def _periods(reader: DiagnosisReader) -> Membership:
     times = reader.table_times
     if times is None or not np.isfinite(times).any():
         raise DemureError("the data has no timestamps", where=reader.dataset, remedy="segment by something else")
-    valid = np.isfinite(times) & (np.abs(times) < _CALENDAR)
+    valid = np.isfinite(times) & (times >= EARLIEST) & (times < _CALENDAR)
     if not valid.any():
-        raise DemureError("the timestamps fit no calendar", where=reader.dataset, remedy="segment by something else")
+        raise DemureError(
+            "the timestamps are no dates from 1990 on", where=reader.dataset, remedy="segment by something else"
+        )
     seconds = times[valid].astype("M8[s]")
     names, code = np.unique(seconds.astype("M8[Y]"), return_inverse=True)
     for unit in ("M8[M]", "M8[D]"):  # the finest unit that stays readable

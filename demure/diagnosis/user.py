@@ -20,6 +20,7 @@ from demure.diagnosis.recommended import Suggestion, describe_scores, suggestion
 from demure.diagnosis.uncertainty import share_interval
 from demure.diagnosis.verdict import DRIFT_MIN_CHOICES, MIN_CHOICES, ModalityVerdict, Support, Verdict
 from demure.errors import DemureError
+from demure.preparation.reading.times import EARLIEST
 
 _FIELDS = ("choice", "item_id", "title", "category", "date")
 
@@ -175,8 +176,9 @@ def _fields(reader: DiagnosisReader, history: list[Choice]) -> pd.DataFrame:
 
 
 def date(seconds: float) -> str:
-    """Return an ISO date in UTC; an empty text for NaN; the number itself if it fits no calendar."""
-    if math.isnan(seconds):
+    """Return an ISO date in UTC; an empty text for NaN and before 1990, where times are an order (1, 2, 3) or an error;
+    the number itself if it fits no calendar."""
+    if math.isnan(seconds) or seconds < EARLIEST:
         return ""
     try:
         return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%d")

@@ -27,6 +27,7 @@ from demure.diagnosis.similar_items import SimilarItem, similar_items
 from demure.diagnosis.supports import read_supports
 from demure.diagnosis.uncertainty import share_intervals
 from demure.diagnosis.verdict import ModalityVerdict, Support, Verdict, verdict_labels
+from demure.preparation.reading.times import EARLIEST
 from demure.runs.folder import SUPPORTS
 
 SECONDS_PER_DAY = 86_400
@@ -347,7 +348,8 @@ def _tenths(value: float) -> float:
 
 
 def _day(seconds: float) -> int | None:
-    return int(seconds // SECONDS_PER_DAY) if math.isfinite(seconds) else None
+    """Return days since 1970; None where ``demure.diagnosis.user.date`` has no date."""
+    return int(seconds // SECONDS_PER_DAY) if math.isfinite(seconds) and seconds >= EARLIEST else None
 
 
 def _shorten(text: str) -> str:

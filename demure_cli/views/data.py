@@ -23,7 +23,11 @@ _MAX_BAR = 50
 def show_description(result: Description) -> None:
     """Print counts, distributions, content, leakage, look-alike items and suspicious users."""
     n = result.counts
+    from demure.preparation.reading.times import EARLIEST
+
     span = "no timestamps" if result.span is None else f"{_day(result.span[0])} to {_day(result.span[1])}"
+    if result.span is not None and result.span[1] < EARLIEST:
+        span = f"an order without dates, {result.span[0]:g} to {result.span[1]:g}"
     parts = ", ".join(f"{count(n[part])} {part}" for part in ("train", "valid", "test"))
     pairs = [
         ("dataset", result.dataset),

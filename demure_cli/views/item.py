@@ -47,7 +47,9 @@ def _show_similar(view: ItemView) -> None:
         for item in similar:
             numbers = (f"{item['likeness']:.2f}", signed(item["evidence"]), count(item["interactions"]))
             row(shown, item["item_id"], or_dash(item["title"]), *numbers)
-        title = f"Items to compare with: similar in the other modalities, with a {modality} better than is typical"
+        title = (
+            f"Items to compare with: similar in the other modalities, and their {modality} does better than is typical"
+        )
         terminal.result(heading(title), shown, aside("similarity: mean cosine in the other modalities"), "")
 
 

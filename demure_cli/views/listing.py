@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def show_listing(view: Listing) -> None:
     """Print the items or users that meet the conditions."""
-    title = f"{count(view.total)} {'items and modalities' if view.what == 'items' else view.what}"
+    title = f"{count(view.total)} {'pairs of item and modality' if view.what == 'items' else view.what}"
     if view.matched != view.total:
         title += f", {count(view.matched)} meet the conditions"
     if len(view.rows) < view.matched:

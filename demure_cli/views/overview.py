@@ -57,6 +57,14 @@ def _reliance(view: Overview) -> tuple[RenderableType, ...]:
     for line in view.reliance[~view.reliance["modality"].isin(view.cannot_tell)].to_dict("records"):
         row(shown, line["modality"], count(line["users"]), percent(line["share"]))
     legend = "none: causes other than content (popularity, habit, hidden taste) explain most of the user's choices"
+    if view.short_histories:
+        from demure.diagnosis.segments import TOO_SHORT
+        from demure.diagnosis.verdict import MIN_CHOICES
+
+        some = (
+            f"{count(view.short_histories)} of these users have" if view.short_histories > 1 else "1 of these users has"
+        )
+        legend += f"; {some} fewer than {MIN_CHOICES} choices, and --list and --segment call them {TOO_SHORT}"
     return heading("Users by the modality that they rely on most"), shown, aside(legend), ""
 
 

@@ -25,7 +25,8 @@ _REASON_WIDTH = 25  # columns that a modality needs for a verdict with its reaso
 _CHOICE_WIDTH = 24
 _LEGEND = f"the number: probability of the word before it; ?: below .{DECIDED_PERCENT}, either verdict is possible"
 _RECOMMENDED_LEGEND = (
-    "because of: what contributes most to the score of the item; closest past choice: the choice that supports it most"
+    "because of: what contributes most to the score of the item; closest past choice: the choice that supports it "
+    "most, held-out choices included"
 )
 
 
@@ -68,7 +69,8 @@ def _drift(view: UserView) -> list[tuple[str, str]]:
     if drift is None:
         return []
     change = f"mean probability {drift.before:.2f} before and {drift.after:.2f} since choice {drift.position + 1}"
-    return [("drift", f"{drift.modality}: {change} ({date(drift.time)}); permutation test, p {drift.p_value:.3f}")]
+    day = f" ({date(drift.time)})" if date(drift.time) else ""
+    return [("drift", f"{drift.modality}: {change}{day}; permutation test, p {drift.p_value:.3f}")]
 
 
 def user_table(

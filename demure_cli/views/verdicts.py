@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.bar import Bar
 from rich.text import Text
 
-from demure_cli.output.characters import safe
+from demure_cli.output.characters import unfolded_numbers
 from demure_cli.output.style import (
     VERDICT_STYLES,
     aside,
@@ -46,19 +46,20 @@ KINDS = {
 _ROOMY = 100
 _SHARES = "poi: share of the choices for which the modality was a point of interest"
 _ABOVE = (
-    "; above shuffled: mean probability of a point of interest, less the mean probability of the same diagnosis with "
-    "the features shuffled among the items, with a 95 % interval"
+    "; mean: mean probability of a point of interest, which also counts the chances of choices without that verdict; "
+    "above shuffled: the mean, less the mean of the same diagnosis with the features shuffled among the items, with a "
+    "95 % interval"
 )
 ITEMS_LEGEND = (
-    "evidence: mean evidence, in nats, that the modality was a point of interest, beside the typical value; below: how "
-    "many standard deviations between items it lies below typical, corrected for few choices; ?: not significant. The "
-    "picture or text may be wrong, or only unusual: low evidence does not prove a fault"
+    "evidence: mean evidence, in nats, that the modality was a point of interest; below: how many standard deviations "
+    "between items it lies below the typical evidence of the modality, corrected for few choices; ?: not significant. "
+    "The picture or text may be wrong, or only unusual: low evidence does not prove a fault"
 )
 
 
 def sentences(texts: Iterable[str]) -> list[Text]:
     """Return sentences as lines that fold to the terminal."""
-    return [Text(safe(sentence)) for sentence in texts]
+    return [Text(unfolded_numbers(sentence)) for sentence in texts]
 
 
 def cell(diagnosed: ModalityVerdict | None, *, informative: bool = True) -> Text:
@@ -80,14 +81,15 @@ def shares(title: str, frame: pd.DataFrame, uninformative: Collection[str]) -> t
     of points of interest, and it is not called noise either."""
     has_placebo = "placebo" in frame.columns
     columns = ["modality", ">interactions", *(f">{word}" for word in VERDICT_STYLES)]
-    shown = table([*columns, *([">above shuffled"] if has_placebo else [])])
+    shown = table([*columns, *([">above shuffled", ">mean"] if has_placebo else [])])
     for line in frame.to_dict("records"):
         informative = line["modality"] not in uninformative
         cells = [Text(percent(line[word]), style=style) for word, style in VERDICT_STYLES.items()]
         if not informative:
             cells[:2] = [no_answer(), Text("-", style="dim")]
+        means = [percent(line["mean_probability"]) if informative else "-"] if has_placebo else []
         excess = [_excess(line["placebo"], informative=informative)] if has_placebo else []
-        row(shown, line["modality"], count(line["interactions"]), *cells, *excess)
+        row(shown, line["modality"], count(line["interactions"]), *cells, *excess, *means)
     return heading(title), shown, aside(_SHARES + (_ABOVE if has_placebo else ""))
 
 

@@ -71,7 +71,7 @@ def test_the_first_lines_show_the_excess_over_the_placebo(capsys, tmp_path, widt
         "Texts explain 30 % of the choices more than shuffled texts do (26 to 34 %). "
         "Neither: 17 % of the choices have no point of interest in the content; of the causes other than content, "
     )
-    assert re.search(r"image\s+6\s+50.0 %\s+33.3 %\s+16.7 %\s+19 % \(17 to 21 %\)", text)
+    assert re.search(r"image\s+6\s+50.0 %\s+33.3 %\s+16.7 %\s+19 % \(17 to 21 %\)\s+62.0 %\n", text)  # 3.1 of 5
     assert max(map(len, text.splitlines())) <= width
     overview = json.loads(shown(capsys, run, "--json"))
     assert next(iter(overview)) == "summary"
@@ -81,6 +81,28 @@ def test_the_first_lines_show_the_excess_over_the_placebo(capsys, tmp_path, widt
         {"mean_probability": 0.02, "excess": 0.19, "low": 0.17, "high": 0.21},
         {"mean_probability": 0.02, "excess": 0.3, "low": 0.26, "high": 0.34},
     ]
+
+
+def test_no_number_is_folded_away_from_its_per_cent_sign(capsys, tmp_path, monkeypatch):
+    run = with_placebo(tmp_path, ABOVE)
+    for columns in range(40, 80, 3):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        assert re.search(r"\d\s*\n\s*%", shown(capsys, run)) is None
+
+
+def test_short_histories_are_counted_where_lists_call_them_too_short(capsys, run):
+    text = unfolded(shown(capsys, run))
+    assert "; 3 of these users have fewer than 5 choices, and --list and --segment call them too short to tell" in text
+    assert json.loads(shown(capsys, run, "--json"))["short_histories"] == 3
+    assert shown(capsys, run, "--list", "users").count("too short to tell") == 3
+
+
+def test_times_that_are_only_an_order_are_not_shown_as_dates(capsys, tmp_path):
+    run = str(small_run(tmp_path, first_time=0.0))
+    for arguments in (["--user", "ann", "--recommend", "0"], ["--item", "i1"]):
+        assert "1970" not in shown(capsys, run, *arguments)
+    assert main(["inspect", run, "--segment", "time"]) == 2
+    assert "the timestamps are no dates from 1990 on" in capsys.readouterr().err
 
 
 def test_a_modality_that_explains_nothing_is_not_called_noise(capsys, tmp_path, width):

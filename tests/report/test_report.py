@@ -256,6 +256,19 @@ def test_the_first_sentences_are_those_of_inspect(tmp_path):
     assert "no point of interest in 17 %" in page
 
 
+def test_the_mean_stands_beside_the_excess_that_is_taken_of_it(tmp_path):
+    page = words_of(page_with(tmp_path, ABOVE))
+    assert "19 % above shuffled (17 to 21 %) of a mean probability of 62 %" in page  # 3.1 of 5
+    assert "3 of these users have fewer than 5 choices" in page
+
+
+def test_times_that_are_only_an_order_have_no_days(tmp_path):
+    report(small_run(tmp_path, first_time=0.0), tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "time" not in embedded(page)["charts"]
+    assert "1970" not in words_of(page)
+
+
 def test_a_modality_below_its_placebo_is_nowhere_called_noise(tmp_path):
     page = page_with(tmp_path, IMAGE_EXPLAINS_NOTHING)
     words = words_of(page)

@@ -51,6 +51,7 @@ def write_run(
     reliance: pd.DataFrame | None = None,
     supports: Sequence[tuple[str, str, int, str, int, str, float]] = (),
     timestamps: bool = True,
+    first_time: float = 874_965_478.0,
     pictures: bool = True,
     recipe: str = "default",
     manifest: Mapping[str, Any] | None = None,
@@ -89,7 +90,7 @@ def write_run(
     chosen = diagnosis.drop_duplicates(["user_id", "position"]).sort_values(["user_id", "position"])
     interactions = chosen[["user_id", "item_id"]].assign(split="train")
     if timestamps:
-        interactions["timestamp"] = 874_965_478.0 + 86_400.0 * chosen["position"]
+        interactions["timestamp"] = first_time + 86_400.0 * chosen["position"]
     interactions.to_parquet(dataset / "interactions.parquet", index=False)
     pd.DataFrame({"user_id": diagnosis["user_id"].unique()}).to_parquet(dataset / "users.parquet", index=False)
     if pictures:
