@@ -165,6 +165,9 @@ def _rows(run: Path) -> list[dict[str, float]]:
         raise files.failed(METRICS, error) from error
 
 
+_WORDS = {"valid_log_likelihood": "log-likelihood on validation", "loss": "training loss"}
+
+
 def _is_loss(name: str) -> bool:
     return "loss" in name or "nll" in name or "likelihood" in name
 
@@ -192,7 +195,8 @@ def _lines(runs: Mapping[str, list[dict[str, float]]], names: list[str]) -> tupl
             points = {row.get("epoch", number): row[name] for number, row in enumerate(rows, start=1) if name in row}
             if not points:
                 continue
-            label = f"{run}: {name}" if several else name
+            shown = _WORDS.get(name, name)
+            label = f"{run}: {shown}" if several else shown
             figure.add_scatter(
                 x=list(points), y=list(points.values()), name=_text(label), mode="lines+markers",
                 line={"color": PALETTE[k % len(PALETTE)]},

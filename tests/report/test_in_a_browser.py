@@ -186,6 +186,12 @@ def test_nothing_sticks_out(written, visit, width, scheme):
     assert page.is_visible("#user h3")
 
 
+def test_who_chose_an_item_fits_a_phone(written, visit):
+    page = visit(f"{written[1]}#item=i1", width=390)
+    assert page.eval_on_selector("#item .scroll", "(box) => box.scrollWidth <= box.clientWidth")
+    assert page.inner_text("#item td .badge") == "poi 90 %"
+
+
 def hostile_run(folder):
     rows = [
         DiagnosisRow(f"{HOSTILE}{user}", k, f"{HOSTILE}{k}", HOSTILE if m else "image", "poi", 0.9)
