@@ -196,10 +196,15 @@ class DiagnosisReader:
     def pictures(self, item_ids: Sequence[str]) -> list[Path | None]:
         """Return the picture file of each item; None if it is not given, absent, or outside the folder of images."""
         root = self.dataset_manifest.images_root
-        if root is None or "image" not in self.items.columns:
+        if root is None or not self.names_pictures:
             return [None] * len(item_ids)
         folder = ImageFolder(root)
         return [folder.find(self._images.get(item)) for item in item_ids]
+
+    @property
+    def names_pictures(self) -> bool:
+        """Whether the items file has pictures at all, of any item."""
+        return self.dataset_manifest.images_root is not None and "image" in self.items.columns
 
     def has_picture(self, item_id: str) -> bool:
         """Return whether the items file names a picture for the item; ``pictures`` checks whether the file exists."""

@@ -78,6 +78,7 @@ def render_page(
         verdicts=verdicts,
         noise=Verdict.NOISE.value,
         missing=Verdict.MISSING.value,
+        names_pictures=reader.names_pictures,
         min_choices=MIN_CHOICES,
         min_drift_choices=DRIFT_MIN_CHOICES,
         drift_percent=round(100 * DRIFT_P_VALUE),

@@ -262,6 +262,13 @@ def test_the_mean_stands_beside_the_excess_that_is_taken_of_it(tmp_path):
     assert "3 of these users have fewer than 5 choices" in page
 
 
+@pytest.mark.parametrize("pictures", [True, False])
+def test_data_without_pictures_has_no_room_for_them(tmp_path, pictures):
+    report(small_run(tmp_path, pictures=pictures), tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert ('<body class="no-pictures">' in page) == (not pictures)
+
+
 def test_times_that_are_only_an_order_have_no_days(tmp_path):
     report(small_run(tmp_path, first_time=0.0), tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
