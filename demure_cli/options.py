@@ -57,6 +57,16 @@ Columns = Annotated[
         help="The columns to read, by role: user=visitorid,item=asin. Without a header, use column numbers from 1.",
     ),
 ]
+TimeFormat = Annotated[
+    str | None,
+    typer.Option(
+        "--time-format",
+        metavar="NOTATION",
+        help="The notation of the times: day-first, month-first, year-first, seconds, milliseconds, microseconds, "
+        "nanoseconds, digits (20210310), excel, days, or a pattern such as '%d.%m.%Y %H:%M'. It is recognised if it "
+        "is not given.",
+    ),
+]
 CompareWith = Annotated[
     list[str] | None,
     typer.Option("--compare", metavar="RUN", help="Another run to show next to this one. Repeat it for several runs."),

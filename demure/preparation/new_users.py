@@ -14,17 +14,22 @@ from demure.preparation.items import Items
 from demure.preparation.problems import Findings
 from demure.preparation.reading.columns import ColumnSelection
 from demure.preparation.reading.formats import read_raw
+from demure.preparation.reading.times import check_time_format
 
 
-def read_histories(path: Path, dataset: Dataset) -> tuple[np.ndarray, Histories, Findings]:
+def read_histories(
+    path: Path, dataset: Dataset, time_format: str | None = None
+) -> tuple[np.ndarray, Histories, Findings]:
     """Read interactions of users that the dataset need not have.
 
     Returns the user ids (U,) in the order of the file, their histories in order of time (of the file, without
     timestamps), and the findings: unusable rows, and rows with items that the dataset does not have, are dropped. A
-    user with no item of the dataset has an empty history. Raises ``DataError`` for a file that cannot be read, that has
+    user with no item of the dataset has an empty history. ``time_format`` is the notation of the times, as of
+    ``PrepareOptions``. Raises ``DataError`` for a file that cannot be read, that has
     no user_id and item_id, or that has no item of the dataset.
     """
-    findings, rules = Findings(), CleaningRules()
+    check_time_format(time_format)
+    findings, rules = Findings(), CleaningRules(time_format=time_format)
     raw, _ = read_raw(Path(path), "auto", findings, ColumnSelection())
     item_ids = np.asarray(dataset.item_ids, dtype=object)
     items = Items(item_ids, np.arange(len(item_ids), dtype=np.int64), len(item_ids))

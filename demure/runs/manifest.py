@@ -48,7 +48,8 @@ class RunManifest:
     (0: before any step). ``valid``: metric -> value on the validation split. ``features``: modality -> the manifest of
     its features. ``causes``: cause -> mean share of the choices. ``placebo``: modality -> the fields of
     ``training.placebo.Placebo``. ``pool``: the fusion weights; ``walk``: the parameters of the item-item model;
-    ``content_items``: those of the content-based one, if validation gives it a share.
+    ``content_items``: those of the content-based one, if validation gives it a share. ``constant``: modality -> how its
+    features are alike for all items, so that it was left out.
     ``files``: name -> SHA-256 of the files of the run; None for a run of an early version. ``environment``: package ->
     version. ``extra``: further keys of the file.
     """
@@ -69,6 +70,7 @@ class RunManifest:
     pool: dict[str, float] | None = None
     walk: dict[str, float] | None = None
     content_items: dict[str, float] | None = None
+    constant: dict[str, str] | None = None
     files: dict[str, str] | None = None
     environment: dict[str, str] = field(default_factory=read_environment)
     demure_version: str = __version__

@@ -45,6 +45,7 @@ def recommend(
     *,
     users: Sequence[str] | None = None,
     history: Path | None = None,
+    time_format: str | None = None,
     k: int = 20,
     device: str = "auto",
     listener: Listener = silent,
@@ -52,9 +53,9 @@ def recommend(
     """Write the ``k`` best items that each user has not had: user_id, rank (1 = best), item_id, score, because.
 
     ``users``: ids; None stands for all users of the dataset, in its order. With ``history``, a file of interactions,
-    the users are those of the file, in the dataset or new, and its rows are their whole history; nothing is trained
-    again. Raises ``DemureError`` for a user that the dataset does not have, for a file without usable rows, and for an
-    ``out`` that is not a Parquet file.
+    the users are those of the file, in the dataset or new, and its rows are their whole history, with times in the
+    notation ``time_format``; nothing is trained again. Raises ``DemureError`` for a user that the dataset does not
+    have, for a file without usable rows, and for an ``out`` that is not a Parquet file.
     """
     import pandas as pd
     import pyarrow as pa
@@ -69,7 +70,7 @@ def recommend(
     if history is None:
         user_ids = list(dict.fromkeys(users)) if users is not None else [str(user) for user in loaded.dataset.user_ids]
     else:
-        file_users, histories, findings = read_histories(history, loaded.dataset)
+        file_users, histories, findings = read_histories(history, loaded.dataset, time_format)
         user_ids, notes = [str(user) for user in file_users], _notes(findings, histories)
     schema = pa.schema(
         [

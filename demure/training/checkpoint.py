@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import time
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from demure.compute.process_group import ProcessGroup
 from demure.errors import RunError
 from demure.files import atomic_file, remedy_of
+from demure.integrity import CHANGED
 from demure.progress import Listener, ValidatedEpoch, silent
 from demure.runs.folder import CHECKPOINT
 from demure.training.optimizer import Optimizer
@@ -209,17 +211,11 @@ class CheckpointManager:
         if device.type == "cuda":
             tensors["random.cuda"] = torch.cuda.get_rng_state(device)
         metadata = {"signature": self.signature, "log": self.log.to_json()}
-        write_tensors(self._path, tensors, metadata)
+        write_unfinished(self._path, tensors, metadata)
 
     def _restore(self) -> None:
         path = self._path
-        try:
-            with safe_open(path, "pt") as file:
-                metadata = file.metadata() or {}
-            tensors = load_file(path)
-        except (OSError, SafetensorError) as error:
-            remedy = remedy_of(error, "train again with --overwrite")
-            raise RunError(f"cannot be read ({error})", where=path, remedy=remedy) from error
+        tensors, metadata = read_unfinished(path)
         if metadata.get("signature") != self.signature:
             raise RunError(
                 "belongs to another dataset, recipe or seed", where=path, remedy="use the same ones, or --overwrite"
@@ -237,6 +233,37 @@ class CheckpointManager:
         device = next(self.module.parameters()).device
         self.best = {name: tensor.to(device) for name, tensor in strip_prefix(tensors, "best.").items()}
         self.log = TrainingLog.from_json(metadata["log"])
+
+
+def write_unfinished(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write tensors of an unfinished training with a hash of themselves, as no manifest records one yet."""
+    metadata = metadata or {}
+    write_tensors(path, tensors, {**metadata, "sha256": _hash_content(tensors, metadata)})
+
+
+def read_unfinished(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors and the metadata of :func:`write_unfinished`. Raises ``RunError`` if they are damaged."""
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        remedy = remedy_of(error, "train again with --overwrite")
+        raise RunError(f"cannot be read ({error})", where=path, remedy=remedy) from error
+    digest = metadata.pop("sha256", None)  # files of early versions have none
+    if digest is not None and digest != _hash_content(tensors, metadata):
+        raise RunError(CHANGED, where=path, remedy="train again with --overwrite")
+    return tensors, metadata
+
+
+def _hash_content(tensors: dict[str, Tensor], metadata: dict[str, str]) -> str:
+    """Return the SHA-256 of all that a file of an unfinished training holds, as hex digits."""
+    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().contiguous().cpu()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:

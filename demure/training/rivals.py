@@ -18,17 +18,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
-from demure.errors import RunError
-from demure.files import remedy_of
 from demure.model.batch import SideInformation
 from demure.model.denoiser import RIVALS, Denoiser
 from demure.model.popularity import Periods, Popularity, fit_periods
 from demure.model.taste import Taste
 from demure.model.transition import WINDOW, Transition
-from demure.training.checkpoint import strip_prefix, write_tensors
+from demure.training.checkpoint import read_unfinished, strip_prefix, write_unfinished
 
 if TYPE_CHECKING:
     from demure.data.histories import Histories
@@ -156,15 +152,11 @@ class Rivals:
         tensors = {"responsibilities": self._r_NK, "ratio": self.ratio_NR}
         for number, model in enumerate(self._models.all()):
             tensors |= {f"{number}.{name}": array for name, array in model.state().items()}
-        write_tensors(path, {name: torch.as_tensor(array) for name, array in tensors.items()})
+        write_unfinished(path, {name: torch.as_tensor(array) for name, array in tensors.items()})
 
     def load(self, path: Path) -> None:
         """Restore what :meth:`save` wrote. Raises ``RunError`` where it cannot be read."""
-        try:
-            arrays = {name: tensor.numpy() for name, tensor in load_file(path).items()}
-        except (OSError, SafetensorError) as error:
-            remedy = remedy_of(error, "train again with --overwrite")
-            raise RunError(f"cannot be read ({error})", where=path, remedy=remedy) from error
+        arrays = {name: tensor.numpy() for name, tensor in read_unfinished(path)[0].items()}
         self._r_NK, self.ratio_NR = arrays["responsibilities"], arrays["ratio"]
         self._models = self._build_models()
         for number, model in enumerate(self._models.all()):

@@ -138,7 +138,7 @@ def train(
             constant=_constant(data, resolved, outcome),
         )
         if processes.is_first:
-            _finish_folder(job, outcome)
+            _finish_folder(job, outcome, report.constant)
     return report
 
 
@@ -331,7 +331,7 @@ def _fit_baseline(job: _Job) -> _Outcome:
     return _Outcome(valid={name: means[name] for name in METRICS})
 
 
-def _finish_folder(job: _Job, outcome: _Outcome) -> None:
+def _finish_folder(job: _Job, outcome: _Outcome, constant: dict[str, str]) -> None:
     """Write recipe.yaml and run.json, which makes the run finished, and delete the checkpoint."""
     folder = job.context.folder
     with atomic_file(folder / RECIPE) as part:
@@ -353,6 +353,7 @@ def _finish_folder(job: _Job, outcome: _Outcome) -> None:
         pool=outcome.pool,
         walk=outcome.walk,
         content_items=outcome.content_items,
+        constant=constant or None,
         files=hash_files(folder),
     ).write(folder)
     (folder / CHECKPOINT).unlink(missing_ok=True)

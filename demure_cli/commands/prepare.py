@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from demure_cli.command import command, view
-from demure_cli.options import Columns, flag
+from demure_cli.options import Columns, TimeFormat, flag
 from demure_cli.output.terminal import terminal
 
 _CLEANING, _SPLITTING = "Cleaning", "Splitting"
@@ -97,16 +97,7 @@ def prepare(
             "addtocart,transaction. With weights, which become ratings: view=1,transaction=5.",
         ),
     ] = None,
-    time_format: Annotated[
-        str | None,
-        typer.Option(
-            "--time-format",
-            metavar="NOTATION",
-            help="The notation of the times: day-first, month-first, year-first, seconds, milliseconds, microseconds, "
-            "nanoseconds, digits (20210310), excel, days, or a pattern such as '%d.%m.%Y %H:%M'. It is recognised if "
-            "it is not given.",
-        ),
-    ] = None,
+    time_format: TimeFormat = None,
     since: Annotated[
         str | None,
         typer.Option(

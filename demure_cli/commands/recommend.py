@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from demure_cli.command import command, view
-from demure_cli.options import Device, RunFolder, flag
+from demure_cli.options import Device, RunFolder, TimeFormat, flag
 from demure_cli.output.terminal import terminal
 
 
@@ -35,6 +35,7 @@ def recommend(
             help="Interactions of users of the dataset or of new users: recommend to them by these interactions alone.",
         ),
     ] = None,
+    time_format: TimeFormat = None,
     k: Annotated[int, typer.Option("--k", min=1, metavar="N", help="The number of items per user.")] = 20,
     device: Device = "auto",
 ) -> object:
@@ -49,10 +50,19 @@ def recommend(
             where="recommend",
             remedy="choose one of them",
         )
+    if time_format is not None and history is None:
+        raise DemureError("states the times of --history", where="--time-format", remedy="give --history FILE, too")
     from demure.runs.recommend import recommend as recommend_items
 
     file = None if history is None else Path(history)
     with terminal.progress() as listener:
         return recommend_items(
-            Path(run), Path(out), users=user or None, history=file, k=k, device=device, listener=listener
+            Path(run),
+            Path(out),
+            users=user or None,
+            history=file,
+            time_format=time_format,
+            k=k,
+            device=device,
+            listener=listener,
         )

@@ -90,4 +90,6 @@ def test_train_reports_what_it_leaves_out(shop, tmp_path, capsys):
     assert main(["train", str(shop), "--out", str(tmp_path / "run"), "--recipe", "vbpr", *options]) == 0
     shown = capsys.readouterr()
     assert "left out: image, as all items have the same vector: it can be no reason" in " ".join(shown.err.split())
-    assert json.loads((tmp_path / "run" / "run.json").read_text())["modalities"] == ["text"]
+    manifest = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert manifest["modalities"] == ["text"]
+    assert manifest["constant"] == {"image": "all items have the same vector"}

@@ -90,6 +90,18 @@ def test_the_fit_of_the_rivals_is_needed_to_go_on(timed, tmp_path):
             go(timed, out, resume=True)
 
 
+@pytest.mark.parametrize("name", [CHECKPOINT, RIVALS_FILE])
+def test_a_flipped_bit_of_an_unfinished_training_is_noticed(timed, tmp_path, name):
+    out = tmp_path / "run"
+    with pytest.raises(CutOff):
+        go(timed, out, listener=cut_off_at("train", 6))
+    content = bytearray((out / name).read_bytes())
+    content[-5] ^= 4
+    (out / name).write_bytes(content)
+    with pytest.raises(RunError, match=r"was changed after it was made.*--overwrite"):
+        go(timed, out, resume=True)
+
+
 def test_cut_off_again_and_again(timed, run, tmp_path):
     out = tmp_path / "run"
     for step in (2, 5, 7, 10):
