@@ -139,8 +139,11 @@ _OF_THE_SYSTEM = {
 def remedy_of(error: BaseException, remedy: str) -> str:
     """Return the ``remedy`` for a damaged file, unless ``error`` shows that the system could not read or write it.
 
-    What a missing permission or a full disk caused must not be begun again from nothing.
+    What a missing permission or a full disk caused must not be begun again from nothing, nor what is only named by
+    bytes that are not UTF-8, which Arrow and safetensors cannot open.
     """
+    if isinstance(error, UnicodeEncodeError):
+        return "rename the folder: its path is not UTF-8"
     if isinstance(error, DemureError) and error.remedy == TRY_AGAIN:
         return TRY_AGAIN
     return TRY_AGAIN if isinstance(error, OSError) and error.errno in _OF_THE_SYSTEM else remedy

@@ -132,6 +132,11 @@ def _run(arguments: Sequence[str] | None) -> int:
         return 141
     except SystemExit as stop:  # rich raises it with code 1 when the reader is gone; shell completion raises it too
         return 141 if stop.code == 1 else int(stop.code or 0)
+    except UnicodeEncodeError as error:
+        if error.reason != "surrogates not allowed":
+            return _bug(error)
+        problem = f"{error.object[:200]!r} is not UTF-8 text"
+        return _unexpected(error, 2, f"{problem}; rename the file or folder, or give another value")
     except OSError as error:
         place = "" if error.filename is None else f"{error.filename}: "
         return _unexpected(error, 2, f"{place}{error.strerror or error}")
@@ -140,9 +145,11 @@ def _run(arguments: Sequence[str] | None) -> int:
     except Exception as error:
         if type(error).__name__ == "OutOfMemoryError":  # of torch, recognised without importing torch
             return _unexpected(error, 2, "the device is out of memory; use --device cpu, or a smaller recipe")
-        return _unexpected(
-            error, 1, f"{type(error).__name__}: {error}; this is a bug: please report it, with --verbose"
-        )
+        return _bug(error)
+
+
+def _bug(error: Exception) -> int:
+    return _unexpected(error, 1, f"{type(error).__name__}: {error}; this is a bug: please report it, with --verbose")
 
 
 def _usage(error: Any) -> str:

@@ -76,11 +76,16 @@ def check_name(name: str) -> None:
 
 
 def names(dataset_path: Path) -> list[str]:
-    """Return the modalities of a dataset folder, sorted."""
+    """Return the modalities of a dataset folder, sorted. Raises ``FeatureError`` for vectors without a manifest."""
     root = Path(dataset_path) / "features"
     if not root.is_dir():
         return []
-    return sorted(p.name for p in root.iterdir() if not p.name.startswith(".") and (p / MANIFEST).is_file())
+    folders = sorted(p for p in root.iterdir() if not p.name.startswith("."))
+    for folder in folders:
+        if (folder / VECTORS).is_file() and not (folder / MANIFEST).is_file():
+            remedy = "delete the folder, and extract or import these features again"
+            raise FeatureError(f"has vectors but no {MANIFEST}", where=folder, remedy=remedy)
+    return [folder.name for folder in folders if (folder / MANIFEST).is_file()]
 
 
 def item_ids(dataset_path: Path) -> np.ndarray:

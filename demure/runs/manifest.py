@@ -83,8 +83,12 @@ class RunManifest:
         own = {"environment": {}, "demure_version": "", **{key: values[key] for key in values if key in names}}
         if values.get("dataset", {}) is None:
             raise SchemaError("dataset is null, not an object")
+        manifest = build(cls, own, skip=("extra",))
+        for name, features in (manifest.features or {}).items():
+            if not isinstance(features.get("provenance") or {}, dict):
+                raise SchemaError(f"features.{name}.provenance is {features['provenance']!r:.40}, not an object")
         extra = {key: values[key] for key in values if key not in names and key not in ("format_version", SEAL)}
-        return replace(build(cls, own, skip=("extra",)), extra=extra)
+        return replace(manifest, extra=extra)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the keys of run.json, in the order of the file."""

@@ -149,6 +149,17 @@ def test_what_the_machine_refuses_is_exit_2(capsys, failing, error, message):
     assert message in one_line(capsys.readouterr().err)
 
 
+def test_bytes_that_are_not_utf8_are_a_users_mistake(capsys, run):
+    assert main(["inspect", run, "--user", "u\udcff"]) == 2
+    assert "is not UTF-8 text; rename" in one_line(capsys.readouterr().err)
+
+
+def test_a_folder_whose_name_is_not_utf8_is_not_called_damaged(capsys, tmp_path):
+    run = small_run(tmp_path).rename(tmp_path / "r\udcff")
+    assert main(["inspect", str(run)]) == 2
+    assert "rename the folder: its path is not UTF-8" in one_line(capsys.readouterr().err)
+
+
 def test_ctrl_c_is_exit_130_and_prints_what_is_kept(capsys, failing):
     failing(KeyboardInterrupt())
     assert main(["inspect", "r"]) == 130

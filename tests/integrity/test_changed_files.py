@@ -90,6 +90,13 @@ def test_a_changed_file_is_refused_by_each_of_its_readers(moved, name, damage):
     assert refused or damage not in ("one bit", "truncated")
 
 
+def test_vectors_without_their_manifest_are_refused(timed, tmp_path):
+    dataset = shutil.copytree(timed, tmp_path / "dataset")
+    (dataset / "features" / "text" / "features.json").unlink()
+    with pytest.raises(FeatureError, match=r"text: has vectors but no features\.json; delete the folder"):
+        store.names(dataset)
+
+
 def deal(arrays):
     return {**arrays, "vectors": arrays["vectors"][::-1].copy()}
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from support.data_by_hand import csv_of, made, rows, write
 
 from demure.errors import DataError
+from demure.preparation.new_users import read_histories
 from demure.preparation.problems import Findings
 from demure.preparation.reading.dates import ORDERS
 from demure.preparation.reading.times import TIME_FORMATS, TimeColumn, check_time_format, read_times
@@ -217,3 +218,14 @@ def test_any_text_is_read_or_not_but_nothing_breaks(text, time_format):
         assert "--time-format" in str(error)  # noqa: PT017
         return
     assert times[1] == seconds(2020, 1, 31)
+
+
+def test_time_format_of_histories(tmp_path):
+    dataset, _ = made(tmp_path, write(tmp_path, "x.csv", csv_of([("u", "a", 1), ("u", "b", 2), ("u", "c", 3)])))
+    path = write(tmp_path, "today.csv", csv_of([("v", "a", "02/06/2020"), ("v", "b", "01/07/2020")]))
+    with pytest.raises(DataError, match="say --time-format day-first or --time-format month-first"):
+        read_histories(path, dataset)
+    for time_format, order in (("day-first", [0, 1]), ("month-first", [1, 0])):
+        assert read_histories(path, dataset, time_format)[1].items.tolist() == order
+    with pytest.raises(DataError, match="unknown value 'day_first'"):
+        read_histories(path, dataset, "day_first")

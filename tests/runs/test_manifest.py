@@ -35,6 +35,13 @@ def test_a_manifest_without_a_dataset_is_refused(tmp_path, dataset):
         read_manifest(tmp_path)
 
 
+def test_features_of_another_form_are_refused_in_a_manifest_without_hash(tmp_path):
+    facts = {"dataset": {"path": "/data", "identity": IDENTITY}, "features": {"image": {"provenance": 1.5}}}
+    write_json(tmp_path / "run.json", {"format_version": 1, **facts})
+    with pytest.raises(RunError, match=r"features\.image\.provenance is 1\.5, not an object"):
+        read_manifest(tmp_path)
+
+
 def test_where_no_dataset_is_named_there_is_none_to_open():
     with pytest.raises(RunError, match="does not say what data it is of"):
         recorded_dataset(Path("run"), RunManifest())
