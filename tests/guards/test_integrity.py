@@ -24,7 +24,6 @@ EXEMPT = {
     "demure.extraction.reuse": "a path that the reader returned",
     "demure.features.constant": "a path that the reader returned",
     "demure.training.checkpoint": "unfinished work, which carries a signature",
-    "demure.training.rivals": "unfinished work beside the checkpoint",
     "demure.training.tracked": "the seed in the run.json beside a recipe",
     "demure.tracking.protocol": "ids of other tools' runs",
     "demure.tuning.study": "the manifest of a study",
