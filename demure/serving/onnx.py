@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.torch_version import TorchVersion
 
 from demure.baselines.pairwise import Pairwise
 from demure.baselines.sasrec import SASRec
@@ -32,6 +33,8 @@ MAX_LENGTH = 1_024
 """Interactions of a history that a graph reads: the last ones."""
 _USERS_AT_ONCE = 8  # a graph may hold users x history x items
 OPSET = 18
+FIRST_TORCH = "2.9"
+"""torch 2.4 has no such export, and that of 2.7 fails and kills the process."""
 
 
 class Graph(nn.Module):
@@ -282,8 +285,11 @@ def run_onnx(file: Path, graph: Graph, histories: Histories, users: np.ndarray) 
 
 
 def require_onnx() -> None:
-    """Raise ``MachineError`` where a package for ONNX is missing."""
+    """Raise ``MachineError`` where a package for ONNX is missing or torch is too old."""
     for name in ("onnx", "onnxscript", "onnxruntime"):
         if importlib.util.find_spec(name) is None:
             remedy = "pip install 'demure[onnx]', or use safetensors or npy"
             raise MachineError(f"the package {name} is not installed", where="--format onnx", remedy=remedy)
+    if TorchVersion(torch.__version__) < FIRST_TORCH:
+        remedy = f"install torch {FIRST_TORCH} or later, or use safetensors or npy"
+        raise MachineError(f"torch {torch.__version__} cannot write graphs", where="--format onnx", remedy=remedy)

@@ -4,13 +4,16 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
+from torch.torch_version import TorchVersion
 
 from demure.data.histories import Histories
 from demure.errors import DemureError, MachineError
 from demure.runs.load import load_run
 from demure.serving import export as module
 from demure.serving.export import export
+from demure.serving.onnx import FIRST_TORCH
 from demure_cli.app import main
 
 VECTORS = ("vbpr", "lightgcn", "freedom", "sasrec")
@@ -112,6 +115,8 @@ def test_a_graph_scores_as_the_run_does(runs, tmp_path, kind):
     """In batches of a size of their own, from the file alone."""
     for name in ("onnx", "onnxscript"):
         pytest.importorskip(name)
+    if TorchVersion(torch.__version__) < FIRST_TORCH:
+        pytest.skip(f"torch {torch.__version__} writes no graphs")
     runtime = pytest.importorskip("onnxruntime")
     report = export(runs[kind], tmp_path / "out", format="onnx")
     loaded, histories, expected = whole(runs[kind])
@@ -232,6 +237,13 @@ def test_a_missing_package_is_named(runs, tmp_path, monkeypatch):
         importlib.util, "find_spec", lambda name, *a: None if name == "onnxruntime" else sound(name, *a)
     )
     with pytest.raises(MachineError, match=r"onnxruntime is not installed; pip install 'demure\[onnx\]'"):
+        export(runs["vbpr"], tmp_path / "out", format="onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_torch_that_writes_no_graphs_is_named(runs, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch, "__version__", "2.7.1+cu126")
+    with pytest.raises(MachineError, match=r"torch 2\.7\.1\+cu126 cannot write graphs; install torch 2\.9 or later"):
         export(runs["vbpr"], tmp_path / "out", format="onnx")
     assert list(tmp_path.iterdir()) == []
 
