@@ -12,6 +12,7 @@ NEWEST_PYTHON ?= 3.13
 LOWEST ?= .venv-lowest
 # Tests run in one process per core; a process takes one thread (tests/conftest.py).
 PYTEST_WORKERS ?= auto
+PARALLEL := -n $(PYTEST_WORKERS) --maxprocesses 8 --dist worksteal
 
 .PHONY: demo test test-slow test-lowest coverage lint format notebook bench bench-quality clean help
 
@@ -28,19 +29,22 @@ demo: $(STAMP)
 	$(BIN)/demure demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --maxprocesses 8 --dist worksteal $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) $(PYTEST_ARGS)
 
 test-slow: $(STAMP) test-lowest
 	$(BIN)/python -m pytest -m slow
 
-# The lowest versions that pyproject.toml allows and that have a wheel for that Python.
+# The lowest versions that pyproject.toml allows and that have a wheel for that Python; last, those of all extras.
+# The paths are absolute: tests start processes in other folders.
+lowest_tests = $(BIN)/uv venv --quiet --allow-existing --python $(1) $(LOWEST)/$(2) && \
+	  $(BIN)/uv pip install --python $(LOWEST)/$(2) --resolution lowest-direct --only-binary :all: \
+	    --requirements pyproject.toml $(3) && \
+	  PYTHONPATH=$(CURDIR):$(CURDIR)/.ci/names $(LOWEST)/$(2)/bin/python -m pytest $(PARALLEL) $(4) $(PYTEST_ARGS)
+
 test-lowest: $(STAMP)
-	for python in $(OLDEST_PYTHON) $(NEWEST_PYTHON); do \
-	  $(BIN)/uv venv --quiet --allow-existing --python $$python $(LOWEST)/$$python && \
-	  $(BIN)/uv pip install --python $(LOWEST)/$$python --resolution lowest-direct --only-binary :all: \
-	    --requirements pyproject.toml --extra dev && \
-	  PYTHONPATH=.ci/names $(LOWEST)/$$python/bin/python -m pytest --ignore=tests/guards $(PYTEST_ARGS) || exit 1; \
-	done
+	$(call lowest_tests,$(OLDEST_PYTHON),oldest,--extra dev,--ignore=tests/guards)
+	$(call lowest_tests,$(NEWEST_PYTHON),newest,--extra dev,--ignore=tests/guards)
+	$(call lowest_tests,$(OLDEST_PYTHON),extras,--all-extras,tests/serving tests/tracking)
 
 coverage:
 	$(MAKE) test PYTEST_ARGS="--cov --cov-report=term:skip-covered --cov-fail-under=$(COVERAGE_FLOOR)"
