@@ -56,11 +56,11 @@ def test_what_the_user_has_set_stays(cgroups, monkeypatch):
 
 
 def test_one_thread_and_then_as_many_as_before():
-    before, seen = torch.get_num_threads(), []
+    before, counts = torch.get_num_threads(), []
     torch.set_num_threads(2)
     try:
         with one_thread():
-            seen.append(torch.get_num_threads())
-        assert (seen, torch.get_num_threads()) == ([1], 2)
+            counts.append(torch.get_num_threads())
+        assert (counts, torch.get_num_threads()) == ([1], 2)
     finally:
         torch.set_num_threads(before)
