@@ -260,9 +260,9 @@ def _hash_content(tensors: dict[str, Tensor], metadata: dict[str, str]) -> str:
     """Return the SHA-256 of all that a file of an unfinished training holds, as hex digits."""
     digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
     for name in sorted(tensors):
-        tensor = tensors[name].detach().contiguous().cpu()
+        tensor = tensors[name].detach().cpu()
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+        digest.update(tensor.numpy().tobytes())
     return digest.hexdigest()
 
 
