@@ -114,8 +114,9 @@ def _check_manifest(out: Path, manifest: dict[str, Any]) -> None:
     stored = read_json(out / MANIFEST)
     if not isinstance(stored, dict) or stored.get("format_version") != FORMAT_VERSION:
         raise RunError("has another format version", where=out / MANIFEST, remedy="begin again with --overwrite")
-    dataset = stored.get("dataset", {})
-    changed = ["dataset"] if dataset.get("identity") != manifest["dataset"]["identity"] else []
+    dataset = stored.get("dataset")
+    identity = dataset.get("identity") if isinstance(dataset, dict) else None
+    changed = ["dataset"] if identity != manifest["dataset"]["identity"] else []
     keys = ("recipe", "space", "metric", "seed", "seeds", "pruning")
     changed += [key for key in keys if stored.get(key) != manifest[key]]
     if changed:

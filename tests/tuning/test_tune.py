@@ -256,6 +256,12 @@ def test_a_study_of_another_dataset_or_damaged_is_refused(timed, tmp_path):
     tune(timed, tmp_path / "study", trials=1, **FAST)
     with pytest.raises(RunError, match="is a study of another dataset"):
         tune(other, tmp_path / "study", trials=2, **FAST)
+    stored = json.loads((tmp_path / "study" / "study.json").read_text())
+    for dataset in (None, [], "x"):
+        (tmp_path / "study" / "study.json").write_text(json.dumps({**stored, "dataset": dataset}))
+        with pytest.raises(RunError, match="is a study of another dataset"):
+            tune(timed, tmp_path / "study", trials=2, **FAST)
+    (tmp_path / "study" / "study.json").write_text(json.dumps(stored))
     (tmp_path / "study" / "study.db").write_bytes(b"no database at all" * 99)
     with pytest.raises(RunError, match=r"study\.db: cannot be read"):
         tune(timed, tmp_path / "study", trials=2, **FAST)
