@@ -1,6 +1,6 @@
 """Recognise a request whose features are up to date before its encoder is loaded: that takes seconds and memory.
 
-``features/NAME/request.json`` keeps a hash of what was asked for, and the size and time of change of every file that
+``features/NAME/request.json`` keeps a hash of what was asked for, and the size, times and inode of every file that
 decided the vectors. Where all of it is as it was, so are the features; otherwise the encoder
 is loaded and the hashes of contents decide (``encoding``).
 """
@@ -23,7 +23,8 @@ from demure.extraction.protocol import EncoderFamily, EncoderSpec
 from demure.features import store
 from demure.files import read_json, sha256_bytes, write_json
 
-_FORMAT = 1
+_FORMAT = 2
+_CACHES = ("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME")  # where the hub's models are
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,8 @@ class RequestKey:
         """Return the key of a request for ``inputs``; ``options`` are those that decide vectors, as JSON."""
         packages = {package: _version(package) for package in family.needs}
         code = _state([Path(origin)] if (origin := _origin(family, kind)) else [])
-        facts = [_FORMAT, __version__, kind, str(spec), dict(options), packages, code, inputs.facts, inputs.problems]
+        made_by = [__version__, kind, str(spec), _place(spec.model), dict(options), packages, code]
+        facts = [_FORMAT, *made_by, inputs.facts, inputs.problems]
         text = json.dumps(facts, sort_keys=True, default=str)
         return cls(folder, name, sha256_bytes(text.encode(), inputs.index.tobytes(), inputs.keys.tobytes()))
 
@@ -80,6 +82,13 @@ class RequestKey:
         return self.folder / "features" / self.name / "request.json"
 
 
+def _place(model: str) -> list[str | None]:
+    """Return where a model's name leads from here: the same name is another folder elsewhere, or in another cache."""
+    if model and os.path.exists(model):
+        return [os.path.realpath(model)]
+    return [os.environ.get(name) for name in _CACHES]
+
+
 def _version(package: str) -> str | None:
     """Return the version of the installed package with this module, None where it is not known."""
     names = {"sklearn": "scikit-learn", "open_clip": "open_clip_torch"}
@@ -96,11 +105,15 @@ def _origin(family: EncoderFamily, kind: str) -> str | None:
 
 
 def _state(paths: Sequence[Path]) -> dict[str, list[int]]:
-    """Return path -> [size, time of change in ns] of all files at and below ``paths``."""
+    """Return path -> [size, times in ns, inode] of all files at and below ``paths``.
+
+    Weights of one shape have one size, and archives and copies bring their times of change along, so that these two
+    tell no two models apart; no program sets the time at which a file's entry changed.
+    """
     state = {}
     for path in sorted(_files(paths)):
         status = path.stat()
-        state[str(path)] = [status.st_size, status.st_mtime_ns]
+        state[str(path)] = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
     return state
 
 
@@ -116,5 +129,10 @@ def _files(paths: Sequence[Path]) -> Iterator[Path]:
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
-    for place, _, names in os.walk(folder):
+    seen = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        if (real := os.path.realpath(place)) in seen:  # links in a circle
+            folders.clear()
+            continue
+        seen.add(real)
         yield from (file for name in names if (file := Path(place, name)).is_file())

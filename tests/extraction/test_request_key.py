@@ -96,8 +96,19 @@ def import_others(folder, items, model):
     return folder, items, model, {}
 
 
+def put_other_weights_of_the_same_size_and_time(folder, items, model):
+    file = model / "model.safetensors"
+    status = file.stat()
+    data = bytearray(file.read_bytes())
+    data[-2] ^= 1
+    file.write_bytes(data)
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    return folder, items, model, {}
+
+
 CHANGES = (
-    change_text, touch_the_weights, add_a_file, ask_for_16_bits, start_over, damage_the_vectors, import_others,
+    change_text, touch_the_weights, put_other_weights_of_the_same_size_and_time, add_a_file,
+    ask_for_16_bits, start_over, damage_the_vectors, import_others,
 )  # fmt: skip
 
 
@@ -143,3 +154,28 @@ def test_a_branch_of_the_hub_that_moved_on_is_noticed(tmp_path):
     assert len(before) == 2
     reference.write_text("abcdef")
     assert request_key._state([snapshot]) != before
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links")
+def test_a_file_in_a_linked_folder_is_noticed_and_links_in_a_circle_end(tmp_path):
+    (tmp_path / "pooling").mkdir()
+    (tmp_path / "pooling" / "config.json").write_text("{}")
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "1_Pooling").symlink_to(tmp_path / "pooling")
+    (tmp_path / "pooling" / "again").symlink_to(tmp_path / "model")
+    before = request_key._state([tmp_path / "model"])
+    assert len(before) == 1
+    (tmp_path / "pooling" / "config.json").write_text("{ }")
+    assert request_key._state([tmp_path / "model"]) != before
+
+
+def test_the_same_name_in_another_place_is_another_model(encoded, loaded, tmp_path, monkeypatch):
+    _, items, model = encoded
+    for place in ("here", "there"):
+        shutil.copytree(model, tmp_path / place / "model")
+    (tmp_path / "d").mkdir()
+    items.to_parquet(tmp_path / "d" / "items.parquet")
+    for place, count in (("here", 1), ("here", 1), ("there", 2)):
+        monkeypatch.chdir(tmp_path / place)
+        run(tmp_path / "d", items, "model")
+        assert len(loaded) == count
