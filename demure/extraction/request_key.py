@@ -129,10 +129,10 @@ def _files(paths: Sequence[Path]) -> Iterator[Path]:
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
-    seen = set()
+    visited = set()
     for place, folders, names in os.walk(folder, followlinks=True):
-        if (real := os.path.realpath(place)) in seen:  # links in a circle
+        if (real := os.path.realpath(place)) in visited:  # links in a circle
             folders.clear()
             continue
-        seen.add(real)
+        visited.add(real)
         yield from (file for name in names if (file := Path(place, name)).is_file())

@@ -46,8 +46,9 @@ class CausePriors:
         within_K = counts_K + self.cause_prior_K
         weight_2 = counts_K @ self.side_K2 * self.admitted_2 + self.side_prior_2
         share_2 = weight_2 / weight_2.sum(-1, keepdim=True)
-        per_count_2 = share_2 / (within_K @ self.side_K2).clamp(min=1e-30)
-        return within_K * (per_count_2 @ self.side_K2.T)
+        # First the shares within a side, which sum to 1: a prior that only scales all of them has no gradient then.
+        total_K = (within_K @ self.side_K2).clamp(min=1e-30) @ self.side_K2.T
+        return within_K / total_K * (share_2 @ self.side_K2.T)
 
 
 def cause_posterior(
