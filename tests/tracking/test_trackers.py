@@ -82,7 +82,7 @@ def use_tracker(monkeypatch):
 
 def test_a_tracker_receives_everything(timed, tmp_path, use_tracker):
     tracker = use_tracker(Recorder())
-    report = go(timed, tmp_path / "run", track=["mine"])
+    report = go_quickly(timed, tmp_path / "run", track=["mine"])
     kinds = [call[0] for call in tracker.calls]
     written = lines(tmp_path / "run")
     assert kinds == ["begin", *["epoch"] * len(written), "end"]

@@ -47,10 +47,10 @@ def go(dataset, out, *overrides, **options):
     [
         ("train", 1),
         ("fit the rivals of content", 0),
-        ("train", 5),
+        pytest.param("train", 5, marks=pytest.mark.slow),
         ("train", 6),
-        ("train", 7),
-        ("train", 8),
+        pytest.param("train", 7, marks=pytest.mark.slow),
+        pytest.param("train", 8, marks=pytest.mark.slow),
         ("train", 10),
         ("tune the fusion", 0),
         ("diagnose", 60),

@@ -63,7 +63,7 @@ def test_training_learns(tmp_path):
     """On a clear planted set the likelihood of what was held out rises, and the diagnosis finds the causes."""
     options = dataclasses.replace(SMALL, users=200, items=150, p_none=0.0, p_two=0.0, missing=0.0)
     dataset = dataset_folder(tmp_path, options)
-    train(dataset, tmp_path / "run", overrides=["training.epochs=4"], device="cpu")
+    train(dataset, tmp_path / "run", overrides=["training.epochs=4", "training.offset_epochs=1"], device="cpu")
     lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     values = [json.loads(line)["valid_log_likelihood"] for line in lines]
     assert max(values) > values[0] + 0.05
