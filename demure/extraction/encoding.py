@@ -78,7 +78,7 @@ def encode_modality(task: EncodingTask, encoder: Any, options: ExecutionOptions,
     result_hash = _result_hash(identity, inputs)
 
     def up_to_date() -> bool:
-        return _up_to_date(task.folder, task.name, result_hash, task.item_ids)
+        return is_result(task.folder, task.name, result_hash, task.item_ids)
 
     if options.resume and up_to_date():
         delete_shards(task.folder, task.name)
@@ -152,7 +152,7 @@ def _result_hash(identity: dict[str, Any], inputs: Inputs) -> str:
     return sha256_bytes(facts.encode(), inputs.index.tobytes(), inputs.keys.tobytes())
 
 
-def _up_to_date(folder: Path, name: str, result_hash: str, item_ids: Sequence[str]) -> bool:
+def is_result(folder: Path, name: str, result_hash: str, item_ids: Sequence[str]) -> bool:
     """Return whether the stored features are the result of ``result_hash``, undamaged."""
     if name not in store.names(folder):
         return False

@@ -1,8 +1,8 @@
 """Recognise a request whose features are up to date before its encoder is loaded: that takes seconds and memory.
 
 ``features/NAME/request.json`` keeps a hash of what was asked for, and the size, times and inode of every file that
-decided the vectors. Where all of it is as it was, so are the features; otherwise the encoder
-is loaded and the hashes of contents decide (``encoding``).
+decided the vectors. Where all of it is as it was, so are the features; otherwise the encoder is loaded and the hashes
+of contents decide (``encoding``).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 
 from demure import __version__
 from demure.errors import DemureError
+from demure.extraction.encoding import is_result
 from demure.extraction.inputs import Inputs
 from demure.extraction.protocol import EncoderFamily, EncoderSpec
 from demure.features import store
@@ -58,17 +59,14 @@ class RequestKey:
         """Return whether the stored features are those of this request, for these items, undamaged."""
         try:
             record = read_json(self._file)
-            if self.name not in store.names(self.folder) or record["request"] != self.sha256:
+            if record["request"] != self.sha256:
                 return False
             folders = [Path(path) for path in record["folders"]]
             if not all(folder.is_dir() for folder in folders) or _state(folders) != record["files"]:
                 return False
-            manifest = store.read_manifest(self.folder, self.name)
+            return record["key"] is not None and is_result(self.folder, self.name, record["key"], item_ids)
         except (DemureError, OSError, KeyError, TypeError, ValueError):
             return False
-        same_items = manifest.item_ids_sha256 == store.ids_hash(item_ids)
-        same_vectors = manifest.provenance.get("key") == record.get("key") is not None
-        return same_items and same_vectors and store.intact(self.folder, self.name)
 
     def remember(self, folders: Sequence[Path]) -> None:
         """Keep that the features which are stored now are those of this request, from model files in ``folders``."""

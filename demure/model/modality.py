@@ -229,7 +229,7 @@ class ModalityExpert(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Return rho^m of every item given the history (B, I), and theta_c / qbar_c of each cluster (B, C)."""
         fading = (-F.softplus(self.fading) * batch.log_age_BT).exp() if self.ordered else 1.0
-        weight_BT = r_BT * batch.observed_BT * state.present_BT * fading
+        weight_BT = r_BT * state.mixing.source_BT * fading
         gate = torch.sigmoid(self.gate)
         kernel = self.kernel.catalogue_ratios(state.kernel, view.z_IE, weight_BT)
         density_BC = self.clusters.density(state.clusters, view.prior_PC[0], weight_BT)
