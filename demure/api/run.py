@@ -21,7 +21,7 @@ from demure.errors import DemureError
 from demure.runs.manifest import RunManifest, read_manifest, recorded_dataset, verify_dataset
 
 if TYPE_CHECKING:
-    from demure.evaluation.ranking import Scorer
+    from demure.evaluation.ranking import ArrayScorer
     from demure.runs.load import LoadedRun
 
 _DIAGNOSIS = ("user_id", "position", "item_id", "modality", "poi_probability", "evidence", "verdict")
@@ -150,9 +150,12 @@ class Run:
         ks = [k] if isinstance(k, int) else k
         return evaluate_runs([self.path], split=split, ks=ks, by=names, device=self.device).frame().drop(columns="run")
 
-    def scorer(self, split: str = "test") -> Scorer:
+    def scorer(self, split: str = "test") -> ArrayScorer:
         """Return a function from indices of users (B,) to scores (B, items), for an evaluation of your own."""
-        return self._loaded.scorer(split)
+        from demure.evaluation.ranking import as_array
+
+        score = self._loaded.scorer(split)
+        return lambda users: as_array(score(users))
 
     def _titled(self, frame: pd.DataFrame, *, after: str) -> pd.DataFrame:
         titles = self.dataset.titles

@@ -12,7 +12,7 @@ from demure.errors import DemureError
 
 if TYPE_CHECKING:
     from demure.data.histories import Histories
-    from demure.evaluation.ranking import Scorer
+    from demure.evaluation.ranking import ArrayScorer
 
 MOST_ITEMS = 30_000
 """The dense (I, I) matrix and its inverse, in float32, take 7 GB at this number of items."""
@@ -61,6 +61,6 @@ class Ease:
         np.fill_diagonal(weights, 0.0)
         self.weights = weights
 
-    def scorer(self, histories: Histories) -> Scorer:
+    def scorer(self, histories: Histories) -> ArrayScorer:
         """Return a scorer of users by ``histories``."""
         return product_scorer(history_matrix(histories, len(self.weights), decay=self.options.decay), self.weights)

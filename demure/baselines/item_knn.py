@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
     from demure.data.histories import Histories
-    from demure.evaluation.ranking import Scorer
+    from demure.evaluation.ranking import ArrayScorer
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class ItemKNN:
         kernel = kernel.tocsr()
         self._kernel = _keep_strongest(kernel, self.options.neighbours) if self.options.neighbours else kernel
 
-    def scorer(self, histories: Histories) -> Scorer:
+    def scorer(self, histories: Histories) -> ArrayScorer:
         """Return a scorer of users by ``histories``."""
         return product_scorer(history_matrix(histories, self._kernel.shape[0], decay=self.options.decay), self._kernel)
 

@@ -84,5 +84,8 @@ class Learned(nn.Module):
         return []
 
     def scorer(self, histories: Histories) -> Scorer:
-        """Return a scorer of users (B,) -> (B, I) float32; models with a vector per user ignore ``histories``."""
+        """Return a scorer of users (B,) -> (B, I) float32, a tensor on the model's device.
+
+        Models with a vector per user ignore ``histories``.
+        """
         raise NotImplementedError

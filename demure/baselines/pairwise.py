@@ -104,11 +104,10 @@ class Pairwise(Learned):
     def scorer(self, histories: Histories) -> Scorer:
         self.eval()
         with torch.no_grad():
-            users, items = (part.detach().cpu().numpy() for part in self.vectors())
+            users, items = (part.detach() for part in self.vectors())
 
-        def score(user_codes: np.ndarray) -> np.ndarray:
-            scores: np.ndarray = users[user_codes] @ items.T
-            return scores
+        def score(user_codes: np.ndarray) -> Tensor:
+            return users[torch.as_tensor(user_codes, device=users.device)] @ items.T
 
         return score
 

@@ -9,7 +9,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from demure.data.histories import Histories
-    from demure.evaluation.ranking import Scorer
+    from demure.evaluation.ranking import ArrayScorer
 
 
 @dataclass(frozen=True)
@@ -26,5 +26,5 @@ class Popularity:
     def fit(self, train: Histories, n_items: int) -> None:
         self._counts = np.bincount(train.items, minlength=n_items).astype(np.float32)
 
-    def scorer(self, histories: Histories) -> Scorer:
+    def scorer(self, histories: Histories) -> ArrayScorer:
         return lambda users: np.tile(self._counts, (len(users), 1))

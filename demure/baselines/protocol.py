@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from demure.evaluation.ranking import Scorer
+from demure.evaluation.ranking import ArrayScorer
 
 if TYPE_CHECKING:
     from demure.data.histories import Histories
@@ -21,5 +21,5 @@ class Baseline(Protocol):
     def fit(self, train: Histories, n_items: int) -> None:
         """Fit the training histories of U users over items 0 .. ``n_items`` - 1."""
 
-    def scorer(self, histories: Histories) -> Scorer:
+    def scorer(self, histories: Histories) -> ArrayScorer:
         """Return a scorer of users (B,) -> (B, n_items) float32, each by its history; to be called after ``fit``."""

@@ -193,15 +193,15 @@ class SASRec(Learned):
             vectors = self.vectors()
 
         @torch.no_grad()
-        def score(users: np.ndarray) -> np.ndarray:
+        def score(users: np.ndarray) -> Tensor:
             blocks = []
             for start in range(0, len(users), self.options.batch):
                 batch = users[start : start + self.options.batch]
                 items = torch.as_tensor(histories.padded(batch, self.options.longest))
                 last = (items >= 0).sum(1).clamp(min=1) - 1
                 states = self.states(items.to(device), vectors)[torch.arange(len(items)), last.to(device)]
-                blocks.append((states @ vectors.T).cpu().numpy())
-            return np.concatenate(blocks) if blocks else np.zeros((0, self.n_items), np.float32)
+                blocks.append(states @ vectors.T)
+            return torch.cat(blocks) if blocks else vectors.new_zeros(0, self.n_items)
 
         return score
 

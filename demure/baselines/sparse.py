@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
     from demure.data.histories import Histories
-    from demure.evaluation.ranking import Scorer
+    from demure.evaluation.ranking import ArrayScorer
 
 
 def history_matrix(histories: Histories, n_items: int, *, decay: float = 0.0) -> csr_array:
@@ -39,7 +39,7 @@ def history_matrix(histories: Histories, n_items: int, *, decay: float = 0.0) ->
     return csr_array((weights, (users[kept], histories.items[kept])), shape=(len(lengths), n_items))
 
 
-def product_scorer(weights: csr_array, similarity: np.ndarray | csr_array) -> Scorer:
+def product_scorer(weights: csr_array, similarity: np.ndarray | csr_array) -> ArrayScorer:
     """Return a scorer of users by ``weights[users] @ similarity``: (U, I) times (I, I), dense or sparse."""
 
     def score(users: np.ndarray) -> np.ndarray:

@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from demure.evaluation.metrics import MetricAtK
+from demure.evaluation.metrics import ILD, MetricAtK
 
 if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
     from demure.data.dataset import Dataset
     from demure.data.histories import Histories
 
@@ -62,26 +65,65 @@ def users_per_item(train: Histories, n_items: int) -> tuple[np.ndarray, int]:
     return np.bincount(distinct % n_items, minlength=n_items), int((lengths > 0).sum())
 
 
-def measure_lists(items: np.ndarray, ks: Sequence[int], catalogue: Catalogue) -> dict[str, np.ndarray]:
-    """Return the metrics of each list (B,) at each of the ascending ``ks``; NaN for a list that is too short.
+class ListMetrics:
+    """The metrics of lists that are added block by block, at each of the ascending ``ks``.
+
+    ``n_items``: number of items that can be listed. The lists are measured on ``device``, and only values come back.
 
     novelty@k = mean over the items listed of -log2((n_i + 1) / (U + 1)): the self-information, in bits, of an item
     that n_i of U users had (Zhou et al., PNAS 2010; smoothed, so that items without users count as well).
     arp@k = mean over the items listed of n_i (Yin et al., VLDB 2012).
     ild-MODALITY@k = 1 - mean cosine over the pairs of items listed that have the modality (Smyth and McClure 2001).
     """
-    listed = items >= 0
-    users = catalogue.popularity[items].astype(np.float64)
-    self_information = np.log2(catalogue.users + 1) - np.log2(users + 1)
-    metrics = {}
-    for name, values in (("novelty", self_information), ("arp", users)):
-        for k in ks:
-            inside = listed[:, :k]
-            metrics[str(MetricAtK(name, k))] = _ratio(values[:, :k].sum(axis=1, where=inside), inside.sum(axis=1))
-    for name, vectors in catalogue.content.items():
-        for k, values in zip(ks, _diversity(items, ks, vectors, catalogue.comparable[name]), strict=True):
-            metrics[str(MetricAtK(f"ild-{name}", k))] = values
-    return metrics
+
+    def __init__(self, catalogue: Catalogue, ks: Sequence[int], n_items: int, device: torch.device | str) -> None:
+        import torch
+
+        device = torch.device(device)
+        # MPS has no float64.
+        self._ks, self._n_items, self._device = ks, n_items, torch.device("cpu") if device.type == "mps" else device
+        popularity = torch.as_tensor(catalogue.popularity, device=self._device).double()
+        self_information = np.log2(catalogue.users + 1) - (popularity + 1).log2()
+        self._values_I = {"novelty": self_information, "arp": popularity}
+        self._content = {
+            name: (
+                torch.as_tensor(vectors, device=self._device),
+                torch.as_tensor(catalogue.comparable[name], device=self._device),
+            )
+            for name, vectors in catalogue.content.items()
+        }
+        self._counts_KI = torch.zeros(len(ks), n_items, dtype=torch.int64, device=self._device)
+        names = [*self._values_I, *(f"{ILD}-{name}" for name in self._content)]
+        self._per_list: dict[str, list[Tensor]] = {str(MetricAtK(name, k)): [] for name in names for k in ks}
+
+    def add(self, items: Tensor) -> None:
+        """Measure the lists ``items`` (B, K) int64, -1 where a list has ended."""
+        items = items.to(self._device)
+        listed = items >= 0
+        n_listed = listed.cumsum(1)
+        columns = [min(k, items.shape[1]) - 1 for k in self._ks]
+        for name, values_I in self._values_I.items():
+            sums = (values_I[items] * listed).cumsum(1)
+            for k, column in zip(self._ks, columns, strict=True):
+                self._per_list[str(MetricAtK(name, k))].append(_ratio(sums[:, column], n_listed[:, column]))
+        for name, (vectors, comparable) in self._content.items():
+            for k, values in zip(self._ks, _diversity(items, self._ks, vectors, comparable), strict=True):
+                self._per_list[str(MetricAtK(f"{ILD}-{name}", k))].append(values)
+        for counts_I, column in zip(self._counts_KI, columns, strict=True):
+            top = items[:, : column + 1]
+            counts_I += top[top >= 0].bincount(minlength=self._n_items)
+
+    def per_list(self) -> dict[str, np.ndarray]:
+        """Return the metrics of each list, in the order in which they were added; NaN for one that is too short."""
+        none = np.empty(0)
+        return {
+            name: np.concatenate([none, *(values.cpu().numpy() for values in parts)])
+            for name, parts in self._per_list.items()
+        }
+
+    def counts(self) -> dict[int, np.ndarray]:
+        """Return how many lists of length k hold each item: k -> (I,) int64."""
+        return dict(zip(self._ks, self._counts_KI.cpu().numpy(), strict=True))
 
 
 def measure_catalogue(list_counts: Mapping[int, np.ndarray]) -> dict[str, float]:
@@ -102,27 +144,26 @@ def gini(counts: np.ndarray) -> float:
     return float((2 * np.arange(1, n + 1) - n - 1) @ ordered / (n * total)) if total else float("nan")
 
 
-def _diversity(items: np.ndarray, ks: Sequence[int], vectors: np.ndarray, comparable: np.ndarray) -> list[np.ndarray]:
+def _diversity(items: Tensor, ks: Sequence[int], vectors: Tensor, comparable: Tensor) -> list[Tensor]:
     """Return (B,) at each k. The mean cosine of the pairs of n unit vectors with sum s is (|s|^2 - n) / (n (n - 1)), so
     no pair is ever formed."""
-    from scipy.sparse import csr_array
+    from torch.nn.functional import embedding_bag
 
     has_content = (items >= 0) & comparable[items]
-    out, total, n, start = [], np.zeros((len(items), vectors.shape[1])), np.zeros(len(items)), 0
+    total = vectors.new_zeros(len(items), vectors.shape[1]).double()
+    n, start, out = has_content.new_zeros(len(items)).long(), 0, []
     for k in ks:
         inside = has_content[:, start:k]
-        ends = np.concatenate([[0], inside.sum(axis=1).cumsum()])
-        listed = items[:, start:k][inside]
-        total += csr_array((np.ones(len(listed), np.float32), listed, ends), (len(items), len(vectors))) @ vectors
-        n += inside.sum(axis=1)
-        out.append(1.0 - _ratio((total**2).sum(axis=1) - n, n * (n - 1)))
+        lengths = inside.sum(1)
+        total += embedding_bag(items[:, start:k][inside], vectors, lengths.cumsum(0) - lengths, mode="sum")
+        n += lengths
+        out.append(1.0 - _ratio(total.square().sum(1) - n, n * (n - 1)))
         start = k
     return out
 
 
-def _ratio(over: np.ndarray, under: np.ndarray) -> np.ndarray:
-    ratio: np.ndarray = np.divide(over, under, out=np.full(len(over), np.nan), where=under > 0)
-    return ratio
+def _ratio(over: Tensor, under: Tensor) -> Tensor:
+    return (over / under).masked_fill(under == 0, float("nan"))
 
 
 def _unit(vectors: np.ndarray, present: np.ndarray) -> np.ndarray:

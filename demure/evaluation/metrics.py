@@ -101,7 +101,7 @@ class Metric:
     formula: Callable[[Hits, int], Floats] | None = None
 
 
-_ILD = "ild"
+ILD = "ild"
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
@@ -115,19 +115,19 @@ METRICS: dict[str, Metric] = {
         Metric("gini", "catalogue", 4, False, "nothing"),
         Metric("novelty", "list", 2, False, "training counts"),
         Metric("arp", "list", 1, False, "training counts"),
-        Metric(_ILD, "list", 4, False, "features"),  # one metric per modality: ild-image, ild-text
+        Metric(ILD, "list", 4, False, "features"),  # one metric per modality: ild-image, ild-text
         Metric("exposure", "slice", 4, False, "nothing"),
     )
 }
 ACCURACY = tuple(name for name, metric in METRICS.items() if metric.kind == "accuracy")
-PER_USER = tuple(name for name, metric in METRICS.items() if metric.kind in ("accuracy", "list") and name != _ILD)
+PER_USER = tuple(name for name, metric in METRICS.items() if metric.kind in ("accuracy", "list") and name != ILD)
 
 
 def find_metric(name: str) -> Metric | None:
     """Return the row of the metric ``name`` (without ``@k``), None if there is none; ``ild-image`` is row ``ild``."""
     base, _, modality = name.partition("-")
-    if base == _ILD:
-        return METRICS[_ILD] if modality else None
+    if base == ILD:
+        return METRICS[ILD] if modality else None
     return METRICS.get(name)
 
 

@@ -16,23 +16,35 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Union
 
 import numpy as np
 
 from demure.errors import DemureError
-from demure.evaluation.beyond_accuracy import Catalogue, measure_catalogue, measure_lists
+from demure.evaluation.beyond_accuracy import Catalogue, ListMetrics, measure_catalogue
 from demure.evaluation.metrics import Hits, measure
-from demure.evaluation.top_k import top_k
+from demure.evaluation.top_k import top_k_tensor
 from demure.progress import Listener, Progress, silent
 
 if TYPE_CHECKING:
     import pandas as pd
+    import torch
+    from torch import Tensor
 
     from demure.data.histories import Histories
 
-Scorer = Callable[[np.ndarray], np.ndarray]
-"""Users (B,) int64 -> scores (B, I) float32, one column per item; -inf = never recommend."""
+Scorer = Callable[[np.ndarray], Union[np.ndarray, "Tensor"]]
+"""Users (B,) int64 -> scores (B, I) float32, one column per item; -inf = never recommend.
+
+Scores may be a tensor on any device: they are ranked there, and only the ranks come back.
+"""
+ArrayScorer = Callable[[np.ndarray], np.ndarray]
+
+
+def as_array(scores: np.ndarray | Tensor) -> np.ndarray:
+    """Return what a scorer returned as an array (B, I) float32, from whatever device."""
+    return np.asarray(scores if isinstance(scores, np.ndarray) else scores.cpu().numpy(), dtype=np.float32)
+
 
 DEFAULT_KS = (5, 10, 20, 50)
 _BLOCK_SCORES = 64_000_000  # a block of scores stays near 256 MB for any number of items
@@ -108,80 +120,112 @@ def evaluate(
             where="evaluate",
             remedy="both must come from the same dataset",
         )
+    import torch
+
     candidates = np.flatnonzero(relevant.lengths).astype(np.int64)
     evaluated: list[np.ndarray] = []
-    measured: list[dict[str, np.ndarray]] = []
     relevant_ranks: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    list_counts: dict[int, np.ndarray] = {}
+    list_metrics: ListMetrics | None = None
+    cells_of: list[_Cells] = []
     done = n_evaluated = 0
     for users, scores in _blocks(scorer, candidates, n_items, batch):
         width = scores.shape[1]
-        cells = _exclude_past(scores, _cells(relevant, users, width), _cells(past, users, width))
-        items, values = top_k(scores, min(max(cuts), width))
+        if not cells_of:
+            cells_of = [_Cells(histories, width, scores.device) for histories in (relevant, past)]
+            list_metrics = None if catalogue is None else ListMetrics(catalogue, cuts, width, scores.device)
+        cells = _exclude_past(scores, *(each.of(users) for each in cells_of))
+        items, values = top_k_tensor(scores, min(max(cuts), width))
         _refuse_nan(scores, values, users)
-        items[values == -np.inf] = -1
-        ranks = _ranks(scores, items, cells)
-        has_relevant = np.bincount(cells // width, minlength=len(users)) > 0
-        items, row, item = items[has_relevant], (np.cumsum(has_relevant) - 1)[cells // width], cells % width
-        metrics = measure(Hits.of(row, ranks, len(items)), cuts)
-        if catalogue is not None:
-            metrics |= measure_lists(items, cuts, catalogue)
-            for k in cuts:
-                top = items[:, :k]
-                np.add.at(list_counts.setdefault(k, np.zeros(width, np.int64)), top[top >= 0], 1)
-        relevant_ranks.append((row + n_evaluated, item, ranks))
-        evaluated.append(users[has_relevant])
-        measured.append(metrics)
-        n_evaluated += len(items)
+        listed = values > -np.inf
+        rank = _ranks(scores, items, listed, cells)
+        row, item = cells // width, cells % width
+        has_relevant = torch.zeros(len(users), dtype=torch.bool, device=row.device).index_fill_(0, row, True)
+        if list_metrics is not None:
+            list_metrics.add(items.where(listed, -1)[has_relevant])
+        row = (has_relevant.cumsum(0) - 1)[row]
+        relevant_ranks.append((row.cpu().numpy() + n_evaluated, item.cpu().numpy(), rank.cpu().numpy()))
+        evaluated.append(users[has_relevant.cpu().numpy()])
+        n_evaluated += len(evaluated[-1])
         done += len(users)
         listener(Progress("evaluate", done, len(candidates)))
-    if not measured:
-        none = np.empty(0, np.int64)
-        evaluated, relevant_ranks, measured = [none], [(none,) * 3], [measure(Hits.of(none, none, 0), cuts)]
-    row, item, rank = map(np.concatenate, zip(*relevant_ranks, strict=True))
+    none = np.empty(0, np.int64)
+    row_R, item_R, rank_R = map(np.concatenate, zip(*(relevant_ranks or [(none,) * 3]), strict=True))
+    per_user = measure(Hits.of(row_R, rank_R, n_evaluated), cuts)
+    if list_metrics is not None:
+        per_user |= list_metrics.per_list()
+    list_counts = {} if list_metrics is None else list_metrics.counts()
     return Evaluation(
-        users=np.concatenate(evaluated),
-        per_user={name: np.concatenate([metrics[name] for metrics in measured]) for name in measured[0]},
+        users=np.concatenate([none, *evaluated]),
+        per_user=per_user,
         overall=measure_catalogue(list_counts),
-        relevant_ranks=RelevantRanks(row, item, rank),
+        relevant_ranks=RelevantRanks(row_R, item_R, rank_R),
         list_counts=list_counts,
     )
+
+
+class _Cells:
+    """The items of ``histories`` as cells of a block of scores of ``n_items`` columns, built on its ``device``."""
+
+    def __init__(self, histories: Histories, n_items: int, device: torch.device) -> None:
+        import torch
+
+        if len(histories.items) and histories.items.max() >= n_items:
+            raise DemureError(
+                f"item index {int(histories.items.max())}, but only {n_items} items are scored",
+                where="evaluate",
+                remedy="the scorer and the dataset must be over the same items",
+            )
+        self._lengths, self._n_items = histories.lengths, n_items
+        self._first = torch.as_tensor(histories.indptr[:-1], device=device)
+        self._length = torch.as_tensor(self._lengths, device=device)
+        self._items = torch.as_tensor(histories.items, device=device)
+
+    def of(self, users: np.ndarray) -> Tensor:
+        """Return the cells of the items of ``users`` (B,); the row is the position within ``users``."""
+        import torch
+
+        device, total = self._items.device, int(self._lengths[users].sum())
+        user = torch.as_tensor(users, device=device)
+        length = self._length[user]
+        # The place of a user's first item, less the number of items before it.
+        start = self._first[user] - (length.cumsum(0) - length)
+        row = torch.repeat_interleave(length, output_size=total)
+        return row * self._n_items + self._items[start[row] + torch.arange(total, device=device)]
 
 
 # The block's copy of the scores also serves as the lookup table of cells: to write marks into it is faster than a
 # search.
 
 
-def _exclude_past(scores: np.ndarray, relevant: np.ndarray, past: np.ndarray) -> np.ndarray:
+def _exclude_past(scores: Tensor, relevant: Tensor, past: Tensor) -> Tensor:
     """Write -inf to the cells ``past`` of the block; return the cells of ``relevant`` that are not past, each once."""
-    flat = scores.reshape(-1)
-    relevant = np.sort(relevant)
-    relevant = relevant[np.diff(relevant, prepend=-1) > 0]
-    before = flat[relevant]
-    flat[relevant] = 0.0
-    flat[past] = -np.inf
-    new = flat[relevant] == 0.0
-    flat[relevant[new]] = before[new]
-    remaining: np.ndarray = relevant[new]
+    flat = scores.view(-1)
+    relevant = relevant.unique()  # type: ignore[no-untyped-call]
+    before = flat.take(relevant)
+    flat.index_fill_(0, relevant, 0.0)
+    flat.index_fill_(0, past, -np.inf)
+    new = flat.take(relevant) == 0.0
+    remaining = relevant[new]
+    flat[remaining] = before[new]
     return remaining
 
 
-def _ranks(scores: np.ndarray, items: np.ndarray, cells: np.ndarray) -> np.ndarray:
-    """Return the rank of each of ``cells`` (R,) in the lists ``items`` (B, K), 0 if it is not there. Overwrites
-    ``scores``."""
-    flat = scores.reshape(-1)
-    flat[cells] = 0.0
-    row, place = np.nonzero(items >= 0)
-    flat[row * scores.shape[1] + items[row, place]] = place + 1
-    ranks: np.ndarray = flat[cells].astype(np.int64)
-    return ranks
+def _ranks(scores: Tensor, items: Tensor, listed: Tensor, cells: Tensor) -> Tensor:
+    """Return the rank of each of ``cells`` (R,) in the lists ``items`` (B, K), 0 if it is not there or not ``listed``
+    (B, K). Overwrites ``scores``."""
+    import torch
+
+    scores.view(-1).index_fill_(0, cells, 0.0)
+    place = torch.arange(1, items.shape[1] + 1, dtype=scores.dtype, device=scores.device)
+    scores.scatter_(1, items, place * listed)
+    return scores.view(-1).take(cells).long()
 
 
-def _refuse_nan(scores: np.ndarray, best: np.ndarray, users: np.ndarray) -> None:
+def _refuse_nan(scores: Tensor, best: Tensor, users: np.ndarray) -> None:
     """Raise ``DemureError`` if a score is NaN. Torch ranks NaN first, so the first of ``best`` (B, K) is enough to
     check."""
-    if np.isnan(best[:, :1]).any():
-        bad = np.argwhere(np.isnan(scores))
+    if bool(best[:, :1].isnan().any()):
+        bad = scores.isnan().nonzero().tolist()
         raise DemureError(
             f"{len(bad)} scores are NaN, the first for user {users[bad[0][0]]} and item {bad[0][1]}",
             where="evaluate",
@@ -200,44 +244,32 @@ def check_ks(ks: Sequence[int]) -> list[int]:
 
 def _blocks(
     scorer: Scorer, users: np.ndarray, n_items: int | None, batch: int | None
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield users (B,) and a copy of their scores (B, I), valid until the next block. The first block of a scorer of
-    unknown width is one user."""
+) -> Iterator[tuple[np.ndarray, Tensor]]:
+    """Yield users (B,) and a copy of their scores (B, I) float32, valid until the next block. The first block of a
+    scorer of unknown width is one user."""
+    import torch
+
     start, width = 0, n_items
-    buffer = np.empty((0, 0), np.float32)  # one buffer for all blocks: new memory costs more than the copy
+    buffer = torch.empty(0)  # one buffer for all blocks: new memory costs more than the copy
     while start < len(users):
-        size = batch or (1 if width is None else users_at_once(width))
+        size = batch or (1 if width is None else users_at_once(width, buffer.device.type))
         block = users[start : start + size]
-        scores = np.asarray(scorer(block))
+        scores = torch.as_tensor(scorer(block))
         if scores.ndim != 2 or len(scores) != len(block) or (width is not None and scores.shape[1] != width):
             raise DemureError(
-                f"scores of shape {scores.shape} for {len(block)} users and {width or 'any number of'} items",
+                f"scores of shape {tuple(scores.shape)} for {len(block)} users and {width or 'any number of'} items",
                 where="evaluate",
                 remedy="a scorer returns one row per user and one column per item",
             )
         width = scores.shape[1]
-        if buffer.size < scores.size:
-            buffer = np.empty(scores.shape, np.float32)
-        copy = buffer.reshape(-1)[: scores.size].reshape(scores.shape)
-        np.copyto(copy, scores, casting="unsafe")
-        yield block, copy
+        if buffer.numel() < scores.numel() or buffer.device != scores.device:
+            buffer = torch.empty(scores.numel(), device=scores.device)
+        yield block, buffer[: scores.numel()].view(scores.shape).copy_(scores)
         start += size
 
 
-def users_at_once(n_items: int) -> int:
-    """Return how many users are scored in one block."""
-    return int(np.clip(_BLOCK_SCORES // max(n_items, 1), 1, 1024))
-
-
-def _cells(histories: Histories, users: np.ndarray, n_items: int) -> np.ndarray:
-    """Return the cells of the items of ``users``; the row is the position within ``users``."""
-    chosen = histories.select_users(users)
-    items = chosen.items
-    if len(items) and items.max() >= n_items:
-        raise DemureError(
-            f"item index {int(items.max())}, but only {n_items} items are scored",
-            where="evaluate",
-            remedy="the scorer and the dataset must be over the same items",
-        )
-    cells: np.ndarray = chosen.owners * n_items + items
-    return cells
+def users_at_once(n_items: int, device: str = "cpu") -> int:
+    """Return how many users are scored in one block on a ``device`` of this type."""
+    # On an accelerator more, because every block costs its launches.
+    most = 1024 if device == "cpu" else 16_384
+    return int(np.clip(_BLOCK_SCORES // max(n_items, 1), 1, most))

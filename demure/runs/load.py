@@ -21,7 +21,7 @@ from demure.data.dataset import Dataset
 from demure.data.histories import Histories
 from demure.data.splits import EARLIER
 from demure.errors import RunError
-from demure.evaluation.ranking import Scorer
+from demure.evaluation.ranking import ArrayScorer, Scorer, as_array
 from demure.evaluation.top_k import top_k
 from demure.features import store
 from demure.integrity import CheckedFolder, all_finite
@@ -80,6 +80,11 @@ class LoadedRun:
 
         return score
 
+    def array_scorer_of(self, histories: Histories) -> ArrayScorer:
+        """Return the same, whose scores are NumPy arrays."""
+        score = self.scorer_of(histories)
+        return lambda users: as_array(score(users))
+
     def recommend(self, users: list[str], k: int = 20) -> pd.DataFrame:
         """Return the ``k`` best items that each user has not chosen in any split.
 
@@ -116,7 +121,7 @@ class LoadedRun:
         """Return the ``k`` best new items of the users ``user_codes`` (U,) of ``histories``, with ids ``user_ids``."""
         import pandas as pd
 
-        scorer = None if self.recommender is not None else self.scorer_of(histories)
+        scorer = None if self.recommender is not None else self.array_scorer_of(histories)
         reasons = np.array([*self.manifest.modalities, HISTORY], dtype=object)
         frames = []
         for start in range(0, len(user_codes), _USERS_AT_ONCE):
@@ -126,7 +131,7 @@ class LoadedRun:
                 scores_BI, because_BI = self.recommender.score(terms), self.recommender.because(terms)
             else:
                 assert scorer is not None
-                scores_BI = np.array(scorer(block), dtype=np.float32)
+                scores_BI = scorer(block).copy()
                 because_BI = np.full(scores_BI.shape, len(reasons) - 1)
             for row, user in enumerate(block):
                 past_items = histories.of(int(user))

@@ -86,7 +86,7 @@ def _learned_contents(loaded: LoadedRun, module: Learned, histories: Histories) 
         holds=["user_vectors (users, dim) and item_vectors (items, dim): the score is their inner product"],
         lacks=lacks,
         scores=lambda arrays, users_B: arrays["user_vectors"][users_B] @ arrays["item_vectors"].T,
-        reference=loaded.scorer_of(histories),
+        reference=loaded.array_scorer_of(histories),
         index_inputs={"items": IndexInput(np.arange(len(vectors)), vectors, users.astype(np.float32))},
     )
 

@@ -200,7 +200,7 @@ def _as_onnx(
 
 def _reference(loaded: LoadedRun, histories: Histories) -> dict[str, Scores]:
     """Return the run's own value of each output of a graph."""
-    reference: dict[str, Scores] = {"scores": loaded.scorer_of(histories)}
+    reference: dict[str, Scores] = {"scores": loaded.array_scorer_of(histories)}
     model = loaded.recommender
     if model is not None:
         reference["content"] = lambda users_B: model.content(histories.padded(users_B))[0]

@@ -3,17 +3,25 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from support.small_sets import prepared, raw_files
 
 from demure.data.dataset import Dataset
 from demure.data.histories import Histories
-from demure.evaluation.beyond_accuracy import Catalogue, gini, measure_catalogue, measure_lists, users_per_item
+from demure.evaluation.beyond_accuracy import Catalogue, ListMetrics, gini, measure_catalogue, users_per_item
 from demure.evaluation.ranking import evaluate
 
 # Two lists over six items; the second ends after its second item.
 LISTS = np.array([[0, 1, 4], [2, 0, -1]])
 HAD, USERS = np.array([7, 3, 0, 1, 1, 5]), 7
 UNIT = np.array([[1, 0], [0, 1], [0.6, 0.8], [1, 0], [0, 0], [1, 0]], np.float32)
+
+
+def measure_lists(items, ks, catalogue):
+    metrics = ListMetrics(catalogue, ks, len(catalogue.popularity), "cpu")
+    for part in np.array_split(items, 2):
+        metrics.add(torch.as_tensor(part))
+    return metrics.per_list()
 
 
 @pytest.fixture

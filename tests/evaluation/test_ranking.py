@@ -1,13 +1,17 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from demure.data.histories import Histories
 from demure.errors import DemureError
+from demure.evaluation.beyond_accuracy import Catalogue, users_per_item
 from demure.evaluation.ranking import evaluate
 from demure.evaluation.top_k import top_k
 
@@ -134,6 +138,42 @@ def test_the_scores_given_are_left_alone():
     scores = np.array([[3, 2, 1]], np.float32)
     evaluate(lambda users: scores, histories([[1]]), histories([[0]]), [1])
     assert scores.tolist() == [[3, 2, 1]]
+
+
+class HostReads(TorchDispatchMode):
+    """Counts what makes the host wait for the device: numbers read one by one, and results of unknown size."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        waits = (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default)
+        self.count += function in waits
+        return function(*args, **(kwargs or {}))
+
+
+def test_scores_may_be_a_tensor_and_are_left_alone():
+    random = np.random.default_rng(0)
+    scores = random.integers(0, 4, (50, 30)).astype(np.float32)
+    relevant, past = histories(random.integers(0, 30, (50, 3))), histories(random.integers(0, 30, (50, 5)))
+    catalogue = Catalogue(*users_per_item(past, 30), {"text": random.standard_normal((30, 2), np.float32)})
+    arrays = evaluate(lambda users: scores[users], relevant, past, [1, 5], catalogue=catalogue)
+    given = torch.tensor(scores)
+    tensors = evaluate(lambda users: given[users], relevant, past, [1, 5], catalogue=catalogue)
+    pd.testing.assert_frame_equal(arrays.frame(np.arange(50)), tensors.frame(np.arange(50)))
+    assert arrays.means() == pytest.approx(tensors.means(), nan_ok=True)
+    assert np.array_equal(given.numpy(), scores)
+
+
+@pytest.mark.parametrize("users", [20, 200])
+def test_the_host_waits_for_a_block_as_often_however_large_it_is(users):
+    random = np.random.default_rng(0)
+    scores = torch.tensor(random.integers(0, 4, (users, 30)), dtype=torch.float32)
+    relevant, past = histories(random.integers(0, 30, (users, 3))), histories(random.integers(0, 30, (users, 5)))
+    with HostReads() as reads:
+        evaluate(lambda users: scores[users], relevant, past, [5], n_items=30)
+    assert reads.count <= 10
 
 
 def test_blocks_do_not_change_the_result():
