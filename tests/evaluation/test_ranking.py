@@ -159,11 +159,11 @@ def test_scores_may_be_a_tensor_and_are_left_alone():
     relevant, past = histories(random.integers(0, 30, (50, 3))), histories(random.integers(0, 30, (50, 5)))
     catalogue = Catalogue(*users_per_item(past, 30), {"text": random.standard_normal((30, 2), np.float32)})
     arrays = evaluate(lambda users: scores[users], relevant, past, [1, 5], catalogue=catalogue)
-    given = torch.tensor(scores)
-    tensors = evaluate(lambda users: given[users], relevant, past, [1, 5], catalogue=catalogue)
+    tensor = torch.tensor(scores)
+    tensors = evaluate(lambda users: tensor[users], relevant, past, [1, 5], catalogue=catalogue)
     pd.testing.assert_frame_equal(arrays.frame(np.arange(50)), tensors.frame(np.arange(50)))
     assert arrays.means() == pytest.approx(tensors.means(), nan_ok=True)
-    assert np.array_equal(given.numpy(), scores)
+    assert np.array_equal(tensor.numpy(), scores)
 
 
 @pytest.mark.parametrize("users", [20, 200])
