@@ -59,6 +59,8 @@ def atomic_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     exists and is not an empty folder, unless ``overwrite``; and if another process is writing it.
     """
     path = Path(path)
+    if path.is_symlink():  # else the link would be exchanged, and the folder that it names would stay
+        path = Path(os.path.realpath(path))
     bring_back(path)
     refuse_existing(path, overwrite=overwrite)
     parent = path.absolute().parent
@@ -79,7 +81,7 @@ def atomic_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
                 mark_part(handle)
             yield part
             part.chmod(0o777 & ~_umask())
-            _replace_folder(part, path)
+            replace_folder(part, path)
         except OSError as error:
             raise cannot_write(path, error) from error
         finally:
@@ -88,15 +90,19 @@ def atomic_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
             shutil.rmtree(part, ignore_errors=True)
 
 
-def _replace_folder(part: Path, path: Path) -> None:
+def replace_folder(part: Path, path: Path) -> None:
     """Give the folder ``part`` the name ``path``; after an exchange, ``part`` is the earlier folder."""
     if not path.exists():
         os.rename(part, path)
     elif not exchange(part, path):
         old = part.with_suffix(".old")  # a kill before the second rename: `bring_back` at the next start
         os.rename(path, old)
-        os.rename(part, path)
-        shutil.rmtree(old)
+        try:
+            os.rename(part, path)
+        except OSError:
+            os.rename(old, path)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def refuse_existing(path: Path, *, overwrite: bool = False) -> None:

@@ -41,3 +41,10 @@ class Notice(Progress):
     """A problem that does not stop the operation: ``text`` describes it."""
 
     text: str = ""
+
+
+@dataclass(frozen=True)
+class FinishedTraining(Progress):
+    """The end of a training, before its folder takes the place of an earlier run; ``valid`` as in run.json."""
+
+    valid: dict[str, float] = field(default_factory=dict)

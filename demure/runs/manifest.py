@@ -14,6 +14,7 @@ from demure import __version__
 from demure.errors import DatasetError, DemureError, RunError
 from demure.files import read_json, remedy_of, sha256_file, write_json
 from demure.integrity import SEAL, CheckedFolder, check_seal, sealed
+from demure.leftovers import bring_back
 from demure.runs.folder import CHECKPOINT, FILES, MANIFEST
 from demure.schema import SchemaError, build
 
@@ -113,6 +114,8 @@ class RunManifest:
 def read_manifest(run: Path) -> RunManifest:
     """Read run.json of a finished run. Raises ``RunError`` if there is none, or one of another format."""
     path = run / MANIFEST
+    if not path.is_file():
+        bring_back(run)
     if not path.is_file():
         if (run / CHECKPOINT).is_file():
             raise RunError("the training has not finished", where=run, remedy="go on with `demure train ... --resume`")

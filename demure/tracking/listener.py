@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from demure.progress import Listener, Notice, Progress, ValidatedEpoch
+from demure.progress import FinishedTraining, Listener, Notice, Progress, ValidatedEpoch
 from demure.tracking.protocol import RunInfo, Tracker
 
 
@@ -22,7 +22,7 @@ class TrackingListener:
     def __init__(self, trackers: Mapping[str, Tracker], info: RunInfo, listener: Listener) -> None:
         self.trackers, self.info, self.listener = dict(trackers), info, listener
         self.failures: dict[str, str] = {}
-        self._begun = False
+        self._begun = self._ended = False
         self._start = time.monotonic()
 
     def __call__(self, progress: Progress) -> None:
@@ -32,10 +32,15 @@ class TrackingListener:
             numbers = {name: float(value) for name, value in values.items() if not isinstance(value, str)}
             for name, tracker in list(self.trackers.items()):
                 self._call(name, partial(tracker.epoch, progress.done, numbers))
+        if isinstance(progress, FinishedTraining):  # trackers close their files before the folder moves
+            self.end(progress.valid, finished=True)
         self.listener(progress)
 
     def end(self, values: Mapping[str, float], *, finished: bool) -> None:
-        """End all trackers; where no epoch was validated, a finished training begins them first."""
+        """End all trackers, once; where no epoch was validated, a finished training begins them first."""
+        if self._ended:
+            return
+        self._ended = True
         if finished:
             self._begin()
         for name, tracker in list(self.trackers.items()) if self._begun else ():

@@ -14,11 +14,20 @@ _RUN_IDS = "watchers.json"  # the name of the first release, so that its runs ca
 
 @dataclass(frozen=True)
 class RunInfo:
-    """A run as trackers see it: its ``folder``, the ``recipe`` with whole names of keys, and other ``facts``."""
+    """A run as trackers see it: its ``folder``, the ``recipe`` with whole names of keys, and other ``facts``.
+
+    ``working``: the folder that the training writes to if that is not ``folder`` yet.
+    """
 
     folder: Path
     recipe: Mapping[str, Any]
     facts: Mapping[str, Any]
+    working: Path | None = None
+
+    @property
+    def files(self) -> Path:
+        """The folder for the tracker's files."""
+        return self.working or self.folder
 
     @property
     def name(self) -> str:
@@ -27,12 +36,12 @@ class RunInfo:
 
     def load_id(self, tracker: str) -> str | None:
         """Return the id that ``tracker`` gave this run before it was interrupted, None for a new run."""
-        file = self.folder / _RUN_IDS
+        file = self.files / _RUN_IDS
         return read_json(file).get(tracker) if file.is_file() else None
 
     def save_id(self, tracker: str, run_id: str) -> None:
         """Keep the id that ``tracker`` gave this run, so that a resumed training goes on in the same one."""
-        file = self.folder / _RUN_IDS
+        file = self.files / _RUN_IDS
         write_json(file, (read_json(file) if file.is_file() else {}) | {tracker: run_id})
 
 

@@ -15,7 +15,7 @@ class TensorBoard:
     """Scalars per epoch, the recipe as text."""
 
     def begin(self, info: RunInfo) -> None:
-        self.writer = SummaryWriter(str(info.folder / FOLDER))
+        self.writer = SummaryWriter(str(info.files / FOLDER))
         rows = [f"| {name} | {value} |" for name, value in {**info.facts, **info.recipe}.items()]
         self.writer.add_text("recipe", "\n".join(["| key | value |", "| --- | --- |", *rows]))
 

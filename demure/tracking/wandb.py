@@ -17,7 +17,7 @@ class WeightsAndBiases:
         self.run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", "demure"),
             name=info.name,
-            dir=str(info.folder),
+            dir=str(info.files),
             config={**info.facts, **info.recipe},
             id=info.load_id("wandb"),
             resume="allow",

@@ -39,10 +39,10 @@ from demure.model.denormals import flush_denormals
 from demure.model.fusion import FusionWeights
 from demure.model.latent import Latent
 from demure.model.recommender import Recommender
-from demure.progress import Listener, Progress, silent
+from demure.progress import FinishedTraining, Listener, Progress, silent
 from demure.recipe.load import load_recipe, to_yaml
 from demure.recipe.schema import Recipe
-from demure.runs.folder import CHECKPOINT, NEAREST_ITEMS, RECIPE, WEIGHTS, claim_folder
+from demure.runs.folder import CHECKPOINT, NEAREST_ITEMS, RECIPE, WEIGHTS, claim_folder, publish, working_folder
 from demure.runs.manifest import DatasetReference, RunManifest, hash_files
 from demure.training.baseline_loop import METRICS, train_baseline
 from demure.training.belief_propagation import propagate_beliefs
@@ -95,9 +95,10 @@ def train(
     """Train on ``dataset``, keep the best epoch by the validation split, write the run folder ``out``.
 
     The folder is finished when run.json is there; until then it holds a checkpoint, of every validated epoch and of
-    every ``checkpoint_minutes``, that ``resume`` goes on from. The same seed gives the same weights on a CPU. Started
-    by torchrun or accelerate, all processes train one model; only the first of them tunes the fusion, writes, and
-    returns the validation metrics. Raises ``DemureError`` for what a user can cause.
+    every ``checkpoint_minutes``, that ``resume`` goes on from. A finished run that ``overwrite`` replaces stays
+    until the new one is finished. The same seed gives the same weights on a CPU. Started by torchrun or accelerate, all
+    processes train one model; only the first of them tunes the fusion, writes, and returns the validation metrics.
+    Raises ``DemureError`` for what a user can cause.
     """
     start = time.monotonic()
     resolved = load_recipe(recipe, overrides, listener=listener)
@@ -110,11 +111,12 @@ def train(
             data = Dataset.load(Path(dataset))
             if not len(data.histories("train").items):
                 raise RunError("holds no training interaction", where=dataset, remedy="prepare it with another split")
+            folder = working_folder(Path(out), overwrite=overwrite)
             context = TrainingContext(
-                Path(out), resume, checkpoint_minutes, listener if processes.is_first else silent, processes
+                folder, resume, checkpoint_minutes, listener if processes.is_first else silent, processes
             )
             context.listener(Progress("read features", 0))
-            job = _Job(data, resolved, seed, chosen, context, overwrite, claimed)
+            job = _Job(data, resolved, Path(out), seed, chosen, context, overwrite, claimed)
             if resolved.model == "demure":
                 # Its operators are small: more threads wait for each other longer than they compute.
                 with one_thread():
@@ -156,6 +158,7 @@ class _Job:
 
     data: Dataset
     recipe: Recipe
+    out: Path
     seed: int
     device: torch.device
     context: TrainingContext
@@ -165,8 +168,9 @@ class _Job:
     def claim_folder(self) -> None:
         """Let the first process take the run folder until the training ends, and the others wait for it."""
         if self.context.processes.is_first:
-            folder = claim_folder(self.context.folder, resume=self.context.resume, overwrite=self.overwrite)
-            self.claimed.enter_context(folder)
+            claim = claim_folder(self.out, resume=self.context.resume, overwrite=self.overwrite)
+            if self.claimed.enter_context(claim) != self.context.folder:
+                raise RunError("was finished by another process", where=self.out, remedy="try again")
         self.context.processes.barrier()
 
     def feature_manifests(self, modalities: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -358,3 +362,6 @@ def _finish_folder(job: _Job, outcome: _Outcome, constant: dict[str, str]) -> No
     ).write(folder)
     (folder / CHECKPOINT).unlink(missing_ok=True)
     (folder / RIVALS_FILE).unlink(missing_ok=True)
+    job.context.listener(FinishedTraining("finish", 1, 1, valid=outcome.valid))
+    if folder != job.out:
+        publish(job.out)

@@ -15,7 +15,7 @@ from demure.files import read_json
 from demure.progress import Listener, silent
 from demure.recipe.load import load_recipe
 from demure.recipe.schema import Recipe
-from demure.runs.folder import MANIFEST, RECIPE
+from demure.runs.folder import MANIFEST, RECIPE, working_folder
 from demure.tracking.listener import TrackingListener
 from demure.tracking.profile import Profile, Profiler
 from demure.tracking.protocol import RunInfo
@@ -62,7 +62,8 @@ def train_tracked(
         remedy = "leave --profile out"
         raise DemureError(f"{resolved.model!r} has no training steps to trace", where="--profile", remedy=remedy)
     facts = {"dataset": str(Path(dataset).absolute()), "seed": seed, "demure_version": __version__}
-    tracking = TrackingListener(trackers, RunInfo(Path(out), _flatten(resolved), facts), listener)
+    info = RunInfo(Path(out), _flatten(resolved), facts, working_folder(Path(out), overwrite=overwrite))
+    tracking = TrackingListener(trackers, info, listener)
     profiler = Profiler(tracking) if profile and is_first else None
     valid: dict[str, float] = {}
     finished = False

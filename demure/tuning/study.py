@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -12,8 +13,10 @@ from demure import __version__
 from demure.data.dataset import Dataset
 from demure.errors import DemureError, RunError
 from demure.files import read_json, refuse_existing, write_json
+from demure.leftovers import bring_back, sweep
 from demure.recipe.load import to_yaml
 from demure.recipe.schema import Recipe
+from demure.runs.folder import UNFINISHED, publish_in_place
 from demure.tuning.space import Dimension, Value
 
 if TYPE_CHECKING:
@@ -41,6 +44,21 @@ def study_manifest(
     }
 
 
+def working_folder(out: Path, *, overwrite: bool) -> Path:
+    """Return the folder of the study to begin or to go on with: within ``out`` while it is to replace another study."""
+    bring_back(out)
+    within = out / UNFINISHED
+    if (within / MANIFEST).is_file() and not (out / MANIFEST).is_file():  # killed while it was published
+        publish_in_place(out, MANIFEST)
+    if overwrite and (out / MANIFEST).is_file():
+        return within
+    if not (within / MANIFEST).is_file():
+        with contextlib.suppress(OSError):
+            sweep(within)
+            within.rmdir()  # killed at its start
+    return within if within.is_dir() and (out / MANIFEST).is_file() else out
+
+
 def open_study(out: Path, manifest: dict[str, Any], *, warm_up: int, overwrite: bool) -> optuna.Study:
     """Begin the study in ``out``, or go on with it. Trials are not stopped early before step ``warm_up``.
 
@@ -49,6 +67,7 @@ def open_study(out: Path, manifest: dict[str, Any], *, warm_up: int, overwrite: 
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    sweep(out)
     if (out / MANIFEST).is_file() and not overwrite:
         _check_manifest(out, manifest)
     else:

@@ -20,12 +20,13 @@ from demure.locks import hold_folder
 from demure.progress import Listener, Progress, ValidatedEpoch, silent
 from demure.recipe.load import load_recipe, to_yaml
 from demure.recipe.schema import Recipe
-from demure.runs.folder import MANIFEST
+from demure.runs.folder import MANIFEST, publish
 from demure.runs.manifest import read_manifest
 from demure.training.run import train
 from demure.tuning.results import TuneReport, best_trial, finished_trials, key_importance, write_page, write_trials
 from demure.tuning.space import Dimension, Value, recipe_value, search_space
-from demure.tuning.study import next_trial, open_study, storage_error, study_manifest
+from demure.tuning.study import MANIFEST as STUDY_MANIFEST
+from demure.tuning.study import next_trial, open_study, storage_error, study_manifest, working_folder
 
 if TYPE_CHECKING:
     import optuna
@@ -61,8 +62,9 @@ def tune(
     The first trial is the unchanged recipe, so that the best is no worse. Every trial is trained with the seeds
     ``seed`` to ``seed + seeds - 1`` and measured by the mean of ``metric`` on validation; the test split is never read.
     ``space``: a file of what to search instead of the default space of the model. A study that was killed goes on in
-    the middle of its trial, and ends as it would have ended. If the first trial fails, the study is deleted. Raises
-    ``DemureError`` for invalid options or data, and if the first trial fails.
+    the middle of its trial, and ends as it would have ended. If the first trial fails, the study is deleted. A study
+    that ``overwrite`` replaces stays until the new one has written its best recipe. Raises ``DemureError`` for invalid
+    options or data, and if the first trial fails.
     """
     from optuna.exceptions import StorageInternalError
     from sqlalchemy.exc import SQLAlchemyError
@@ -83,14 +85,19 @@ def tune(
         warm_up = learned_options(base.model, base.baseline).every * _WARM_UP_VALIDATIONS
     folder = Path(out)
     with hold_folder(folder_lock(folder), folder, "tuned"):
-        study = open_study(folder, manifest, warm_up=warm_up, overwrite=overwrite)
+        work = working_folder(folder, overwrite=overwrite)
+        study = open_study(work, manifest, warm_up=warm_up, overwrite=overwrite)
         deadline = None if timeout is None else start + timeout
-        search = _Search(study, data, folder, base, dimensions, metric, seed, seeds, device, listener, trials, deadline)
+        search = _Search(study, data, work, base, dimensions, metric, seed, seeds, device, listener, trials, deadline)
         try:
             search.run()
-            return _report(search, str(dataset), time.monotonic() - start)
+            report = _report(search, str(dataset), time.monotonic() - start)
         except (StorageInternalError, SQLAlchemyError) as error:
-            raise storage_error(folder, error) from error
+            raise storage_error(work, error) from error
+        if work == folder:
+            return report
+        publish(folder, STUDY_MANIFEST)
+        return replace(report, study=str(folder), written=str(folder / BEST), page=str(folder / PAGE))
 
 
 def _check_options(trials: int, seeds: int, timeout: float | None, metric: str) -> None:

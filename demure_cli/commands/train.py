@@ -41,7 +41,7 @@ def train(
             "--checkpoint-minutes", metavar="N", help="Write a checkpoint every N minutes, and after every epoch."
         ),
     ] = 5.0,
-    overwrite: Annotated[bool, flag("--overwrite", help="Replace the run folder if it exists.")] = False,
+    overwrite: Annotated[bool, flag("--overwrite", help="Replace the run, once the new one is finished.")] = False,
     track: Annotated[list[str] | None, typer.Option("--track", metavar="NAME", help=_TRACKERS)] = None,
     track_alias: Annotated[list[str] | None, typer.Option("--watch", hidden=True)] = None,
     profile: Annotated[

@@ -62,7 +62,7 @@ def tune(
         bool, flag("--prune/--no-prune", help="Stop a trial that is worse than the median of earlier trials.")
     ] = True,
     device: Device = "auto",
-    overwrite: Annotated[bool, flag("--overwrite", help="Delete an existing study and begin again.")] = False,
+    overwrite: Annotated[bool, flag("--overwrite", help="Begin again, and replace the study at the end.")] = False,
 ) -> object:
     """Search for better values of a recipe on the validation split, and write the best ones as a recipe.
 

@@ -7,6 +7,7 @@ import pytest
 
 from demure import files, leftovers
 from demure.data.dataset import Dataset
+from demure.errors import RunError
 from demure.files import atomic_file, atomic_folder, write_json
 from demure.leftovers import bring_back, exchange, mark_part, sweep
 from demure.preparation.prepare import PrepareOptions, prepare
@@ -117,22 +118,52 @@ def test_the_next_command_finds_the_dataset_at_every_kill_point(tmp_path, can_ex
     assert number > 3
 
 
-def test_a_run_that_is_being_overwritten_is_never_taken_for_a_finished_one(tmp_path):
-    def claim(out):
-        with run_folder.claim_folder(out, resume=False, overwrite=True):
-            os.kill(os.getpid(), signal.SIGKILL)
+RUN_FILES = ("run.json", "recipe.yaml", "model.safetensors", "metrics.jsonl", "diagnosis.parquet")
 
-    for number in range(1, 12):
-        out = tmp_path / str(number)
-        out.mkdir()
-        names = ("run.json", "recipe.yaml", "model.safetensors", "metrics.jsonl", "diagnosis.parquet")
-        for name in names:
-            (out / name).write_text(name)
-        assert kill_at(number, lambda out=out: claim(out))
-        assert not (out / "run.json").exists() or all((out / name).exists() for name in names)
-        with run_folder.claim_folder(out, resume=False, overwrite=True):
-            assert [path.name for path in out.iterdir()] == [".training.lock"]
-        assert list(out.iterdir()) == []
+
+def write_run(out, content):
+    out.mkdir()
+    for name in RUN_FILES:
+        (out / name).write_text(content)
+
+
+def overwrite_run(out):
+    with run_folder.claim_folder(out, resume=False, overwrite=True) as working:
+        assert [path.name for path in working.iterdir()] == [".training.lock"]
+        for name in reversed(RUN_FILES):
+            (working / name).write_text("new")
+        run_folder.publish(out)
+
+
+@pytest.mark.parametrize("way", ["exchange", "rename", "in place"])
+def test_a_run_that_is_being_overwritten_is_whole_at_every_kill_point(tmp_path, way, monkeypatch):
+    """The earlier run stays until the new one takes its place."""
+    if way == "in place":
+        monkeypatch.setattr(run_folder.tempfile, "mkdtemp", lambda **_: os.stat(tmp_path / "nowhere"))
+    number, was_killed, outcomes = 0, True, []
+    while was_killed:
+        number += 1
+        out = tmp_path / str(number) / "run"
+        out.parent.mkdir()
+        write_run(out, "old")
+        was_killed = kill_at(number, lambda out=out: overwrite_run(out), way == "exchange")
+        bring_back(out)
+        if way != "in place" or (out / "run.json").exists():
+            texts = {(out / name).read_text() for name in RUN_FILES}
+            assert len(texts) == 1
+            outcomes += texts
+        if (out / "unfinished").is_dir() and (number % 2 or (out / "unfinished" / "run.json").is_file()):
+            with pytest.raises(RunError, match=r"is already finished|CutOff"):  # noqa: SIM117
+                with run_folder.claim_folder(out, resume=True, overwrite=False):
+                    raise RunError("CutOff")
+            assert {(out / name).read_text() for name in RUN_FILES} <= {"old", "new"}
+        overwrite_run(out)
+        assert sorted(path.name for path in out.iterdir()) == sorted(RUN_FILES)
+        assert {(out / name).read_text() for name in RUN_FILES} == {"new"}
+        assert [path.name for path in out.parent.iterdir()] == ["run"]
+    assert number > 3
+    assert outcomes == ["old"] * outcomes.count("old") + ["new"] * outcomes.count("new")
+    assert {"old", "new"} <= set(outcomes)
 
 
 def test_what_other_processes_are_writing_is_not_swept(tmp_path):
@@ -181,3 +212,25 @@ def test_a_part_on_a_file_system_without_locks_is_written(tmp_path, monkeypatch)
         mark_part(handle.fileno())
     sweep(tmp_path)
     assert (tmp_path / ".x.abcdefgh.part").exists()
+
+
+def test_a_link_to_a_folder_stays_a_link(tmp_path):
+    write_folder(tmp_path / "there" / "ds", "old")
+    (tmp_path / "link").symlink_to(tmp_path / "there" / "ds")
+    write_folder(tmp_path / "link", "new")
+    assert content_of(tmp_path / "there" / "ds") == "new"
+    write_run(tmp_path / "there" / "run", "old")
+    (tmp_path / "last").symlink_to(tmp_path / "there" / "run")
+    overwrite_run(tmp_path / "last")
+    assert (tmp_path / "there" / "run" / "run.json").read_text() == "new"
+    assert {path.name for path in tmp_path.rglob("*")} == {
+        "there",
+        "ds",
+        "a",
+        "b",
+        "c",
+        "link",
+        "run",
+        "last",
+        *RUN_FILES,
+    }

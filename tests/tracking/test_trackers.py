@@ -7,7 +7,7 @@ import pytest
 from support.small_sets import QUICK
 
 from demure.errors import DemureError, MachineError
-from demure.progress import Notice, ValidatedEpoch
+from demure.progress import FinishedTraining, Notice, ValidatedEpoch
 from demure.tracking import trackers
 from demure.tracking.listener import TrackingListener
 from demure.tracking.protocol import RunInfo
@@ -277,3 +277,23 @@ def test_a_closed_form_has_nothing_to_profile(timed, tmp_path):
     with pytest.raises(DemureError, match=r"--profile: 'ease' has no training steps"):
         train_tracked(timed, tmp_path / "run", recipe="ease", profile=True)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_trackers_end_before_a_folder_takes_the_place_of_another(tmp_path):
+    class Counting:
+        ends = 0
+
+        def begin(self, info):
+            info.save_id("counting", "7")
+
+        def end(self, values, *, finished):
+            assert (values, finished) == ({"recall@20": 0.5}, True)
+            self.ends += 1
+
+    tracker, working = Counting(), tmp_path / "unfinished"
+    working.mkdir()
+    listener = TrackingListener({"counting": tracker}, RunInfo(tmp_path, {}, {}, working), lambda _: None)
+    listener(FinishedTraining("finish", 1, 1, valid={"recall@20": 0.5}))
+    listener.end({}, finished=True)
+    assert (tracker.ends, listener.failures) == (1, {})
+    assert (working / "watchers.json").is_file()

@@ -261,3 +261,41 @@ def test_the_log_keeps_the_names_of_the_checkpoint_format():
     assert json.loads(stored) == {"metric": "recall@20", "epochs": log.entries, "best": 1}
     assert TrainingLog.from_json(stored) == log
     assert (log.last_epoch, log.best_epoch, log.best_value) == (2, 2, 0.3)
+
+
+def folder_bytes(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file() and path.name[0] != "."}
+
+
+def test_an_overwritten_run_stays_until_the_new_one_is_finished(timed, tmp_path):
+    out, quick = tmp_path / "run", {"recipe": "bpr", "device": "cpu", "overwrite": True}
+    changes = ["baseline.epochs=4", "baseline.every=1", "baseline.dim=8"]
+    train(timed, out, overrides=changes, **quick)
+    before = folder_bytes(out)
+
+    class Diverged(Exception):
+        pass
+
+    def cut_off(progress):
+        if progress.stage == "validate" and progress.done >= 2:
+            raise Diverged
+
+    def fail(progress):
+        raise Diverged
+
+    with pytest.raises(Diverged):  # before the folder is claimed
+        train(timed, out, overrides=changes, seed=1, listener=fail, **quick)
+    assert folder_bytes(out) == before
+    with pytest.raises(Diverged):
+        train(timed, out, overrides=changes, seed=1, listener=cut_off, **quick)
+    assert folder_bytes(out) == before
+    assert (out / "unfinished" / CHECKPOINT).is_file()
+    with pytest.raises(RunError, match="holds an unfinished training; say --resume to go on, or --overwrite"):
+        train(timed, out, overrides=changes, seed=1, **{**quick, "overwrite": False})
+    with pytest.raises(RunError, match="belongs to another dataset, recipe or seed"):
+        train(timed, out, overrides=changes, seed=2, resume=True, **quick)
+    train(timed, out, overrides=changes, seed=1, resume=True, **quick)
+    train(timed, tmp_path / "fresh", overrides=changes, seed=1, **quick)
+    assert folder_bytes(out) == folder_bytes(tmp_path / "fresh")
+    assert [path.name for path in tmp_path.iterdir() if path.name not in ("run", "fresh")] == []
+    assert not (out / "unfinished").exists()

@@ -285,6 +285,31 @@ def test_what_is_refused_leaves_nothing(timed, tmp_path, changed, message):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_overwritten_study_stays_until_the_new_one_has_its_best_recipe(timed, tmp_path):
+    class CutOff(Exception):
+        pass
+
+    def cut_off(progress):
+        raise CutOff
+
+    out = tmp_path / "study"
+    tune(timed, out, trials=1, **FAST)
+    best = (out / "best.yaml").read_bytes()
+    with pytest.raises(CutOff):
+        tune(timed, out, trials=1, seed=3, overwrite=True, listener=cut_off, **FAST)
+    assert (out / "best.yaml").read_bytes() == best
+    with pytest.raises(RunError, match="is a study of another seed"):
+        tune(timed, out, trials=1, **FAST)
+    report = tune(timed, out, trials=1, seed=3, **FAST)  # goes on with the new one
+    assert (report.study, report.seeds) == (str(out), [3])
+    assert Path(report.page).is_file()
+    assert Path(report.written).is_file()
+    assert not (out / "unfinished").exists()
+    assert json.loads((out / "study.json").read_text())["seed"] == 3
+    assert tune(timed, out, trials=1, seed=3, **FAST).best == report.best
+    assert [path.name for path in tmp_path.iterdir()] == ["study"]
+
+
 def test_a_folder_of_something_else_stays(timed, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
