@@ -14,7 +14,7 @@ LOWEST ?= .venv-lowest
 PYTEST_WORKERS ?= auto
 PARALLEL := -n $(PYTEST_WORKERS) --maxprocesses 8 --dist worksteal
 
-.PHONY: demo test test-slow test-lowest coverage lint format notebook bench bench-quality clean help
+.PHONY: demo test test-slow test-lowest coverage lint format notebook bench bench-gpu bench-quality clean help
 
 help:
 	@echo "make demo | test | test-slow | test-lowest | coverage | lint | format | notebook | bench | bench-quality"
@@ -65,6 +65,9 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/evaluation.py speed
 	$(BIN)/python benchmarks/evaluation.py memory
+
+bench-gpu: $(STAMP)
+	$(BIN)/python benchmarks/gpu.py
 
 bench-quality: $(STAMP)
 	$(BIN)/python benchmarks/quality.py

@@ -67,17 +67,20 @@ def cpu(work: Callable[[], object]) -> float:
 class Trainer:
     """A model with its loop, one epoch at a time, without checkpoints: ``reads`` interactions an epoch."""
 
-    def __init__(self, name: str, data: Dataset, folder: Path) -> None:
+    def __init__(
+        self, name: str, data: Dataset, folder: Path, device: str = "cpu", overrides: Sequence[str] = ()
+    ) -> None:
         self.name, train_part = name, data.histories("train")
         context = TrainingContext(folder, minutes=float("inf"))
         self.generator = torch.Generator().manual_seed(0)
         if name == "demure":
-            recipe = load_recipe("default")
+            recipe = load_recipe("default", overrides)
             self.settings = recipe.training
             latents = build_latents(data, (), recipe.denoiser.max_dim)
             torch.manual_seed(0)
             counts_I = train_part.count_items(data.n_items)
             self.denoiser = Denoiser.from_latents(latents, counts_I, recipe.denoiser, ordered=data.has_time, seed=0)
+            self.denoiser.to(device)
             self.rivals = Rivals(train_part, data.n_items, 0)
             self.users = np.flatnonzero(train_part.lengths >= 2)
             optimizer = Optimizer(denoiser_loop.parameter_groups(self.denoiser, self.settings), (), ProcessGroup())

@@ -18,48 +18,13 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
+from ranking_problem import FACTORS, KS, Problem, bare, ours
 
-from demure.data.histories import Histories
 from demure.evaluation.beyond_accuracy import Catalogue, users_per_item
 from demure.evaluation.ranking import evaluate, users_at_once
 
-KS = (5, 10, 20, 50)
-FACTORS = 64
 app = typer.Typer(add_completion=False)
 torch.set_num_threads(1)
-
-
-class Problem:
-    """Random factors, with five relevant and thirty past items for each user."""
-
-    def __init__(self, users: int, items: int) -> None:
-        random = np.random.default_rng(0)
-        self.users, self.items = users, items
-        self.of_users = random.standard_normal((users, FACTORS), dtype=np.float32)
-        self.of_items = random.standard_normal((items, FACTORS), dtype=np.float32)
-        self.relevant = random.integers(0, items, (users, 5))
-        self.past = random.integers(0, items, (users, 30))
-        self.block = users_at_once(items)
-
-    def scorer(self, users: np.ndarray) -> np.ndarray:
-        scores: np.ndarray = self.of_users[users] @ self.of_items.T
-        return scores
-
-    def histories(self, items: np.ndarray) -> Histories:
-        return Histories(np.arange(self.users + 1) * items.shape[1], items.ravel())
-
-    def blocks(self, size: int) -> list[np.ndarray]:
-        return [np.arange(start, min(start + size, self.users)) for start in range(0, self.users, size)]
-
-
-def bare(problem: Problem) -> None:
-    """Compute only the product and its top k, in the blocks that demure uses."""
-    for block in problem.blocks(problem.block):
-        torch.topk(torch.from_numpy(problem.scorer(block)), max(KS), dim=1)
-
-
-def ours(problem: Problem) -> None:
-    evaluate(problem.scorer, problem.histories(problem.relevant), problem.histories(problem.past), KS, problem.items)
 
 
 def ours_with_lists(problem: Problem) -> None:

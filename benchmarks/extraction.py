@@ -18,89 +18,21 @@ import functools
 import hashlib
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import numpy as np
 import pandas as pd
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-from support import tiny_models
+from encoder_rates import WORDS, best_rates, big_clip, print_rates, run_once, through_loader, tiny
 
 HERE = Path(__file__).resolve()
-
-
-def cpu_seconds() -> float:
-    """Return the CPU time of this process and of its children that have ended."""
-    usages = (resource.getrusage(scope) for scope in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(sum(usage[:2]) for usage in usages)
-
-
-def best_rates(work: dict[str, Callable[[], int]], repeats: int) -> dict[str, tuple[float, float]]:
-    """Return name -> inputs per second and per CPU second: the best of ``repeats`` turns, each name once a turn."""
-    rates: dict[str, tuple[float, float]] = {}
-    for _ in range(repeats):
-        for name, run in work.items():
-            began, before = time.perf_counter(), cpu_seconds()
-            number = run()
-            clock, used = number / (time.perf_counter() - began), number / (cpu_seconds() - before)
-            rates[name] = (max(rates.get(name, (0, 0))[0], clock), max(rates.get(name, (0, 0))[1], used))
-    return rates
-
-
-def print_rates(title: str, rates: dict[str, tuple[float, float]], against: str) -> None:
-    """Print a table of rates, and their shares of the candidate ``against``."""
-    print(f"{title}; load {os.getloadavg()[0]:.1f}")
-    print("| what | per second | share | per CPU second | share |\n| --- | ---: | ---: | ---: | ---: |")
-    base = rates[against]
-    for name, (clock, used) in rates.items():
-        print(f"| {name} | {clock:.1f} | {clock / base[0]:.2f} | {used:.1f} | {used / base[1]:.2f} |", flush=True)
-
-
-@contextlib.contextmanager
-def using(encoder: Any) -> Iterator[None]:
-    """Make `extract` load this encoder whatever it asks for."""
-    with mock.patch("demure.extraction.extract.load_encoder", return_value=encoder):
-        yield
-
-
-def run_once(items: pd.DataFrame, root: Path | None, encoder: Any, workers: int | None = None) -> int:
-    """Run `extract` into a new folder; return how many inputs it encoded."""
-    from demure.extraction.extract import ExtractOptions, extract_items
-
-    with tempfile.TemporaryDirectory() as name, using(encoder):
-        folder = Path(name)
-        items.to_parquet(folder / "items.parquet")
-        encoders = {"text": "sentence:x/y"} if root is None else {"image": "clip:x/y"}
-        columns = [name for name in items.columns if name not in ("item_id", "image")]
-        report = extract_items(folder, items, columns, root, encoders, ExtractOptions(workers=workers))
-        return report.modalities[0].encoded
-
-
-def big_clip(folder: Path) -> Path:
-    """Make open_clip's ViT-B-32 with random weights in ``folder``; return it."""
-    import open_clip
-    import torch
-    from safetensors.torch import save_file
-
-    folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / "open_clip_config.json").is_file():
-        torch.manual_seed(0)
-        model = open_clip.create_model("ViT-B-32", pretrained=None)
-        save_file({k: v.contiguous() for k, v in model.state_dict().items()}, folder / "open_clip_model.safetensors")
-        stated = open_clip.get_pretrained_cfg("ViT-B-32", "laion2b_s34b_b79k")
-        stated = {key: stated[key] for key in ("mean", "std", "interpolation", "resize_mode")}
-        config = {"model_cfg": open_clip.get_model_config("ViT-B-32"), "preprocess_cfg": stated}
-        (folder / "open_clip_config.json").write_text(json.dumps(config))
-    return folder
 
 
 def images(arguments: argparse.Namespace) -> None:
@@ -118,6 +50,7 @@ def images(arguments: argparse.Namespace) -> None:
     from demure.extraction.images import image_inputs
 
     inputs = image_inputs(items, root)
+    paths = [root / name for name in items["image"]]
     ready = np.stack([np.asarray(encoder.prepare(inputs.load(k))) for k in range(len(inputs.keys))])
 
     def bare() -> int:
@@ -139,6 +72,7 @@ def images(arguments: argparse.Namespace) -> None:
     work: dict[str, Callable[[], int]] = {"encoder alone, preloaded tensors": bare}
     for count in arguments.workers:
         work[f"demure extract, {count} workers"] = functools.partial(run_once, items, root, encoder, count)
+        work[f"DataLoader, {count} workers"] = functools.partial(through_loader, encoder, paths, count)
     work["decode, then encode, in turn"] = one_after_the_other
     work["decoding alone, one core"] = prepared
     bare()
@@ -183,9 +117,6 @@ def texts(arguments: argparse.Namespace) -> None:
     print_rates(title, best_rates(work, arguments.repeats), "encoder alone, tokens made before")
 
 
-WORDS = tiny_models.WORDS.split()
-
-
 def generated(folder: Path, number: int, pictures: bool) -> pd.DataFrame:
     """Make ``number`` items with different texts of 4 to 12 words and different pictures of 16 x 16 pixels."""
     from PIL import Image
@@ -202,14 +133,6 @@ def generated(folder: Path, number: int, pictures: bool) -> pd.DataFrame:
     items = pd.DataFrame({"item_id": [f"item-{k}" for k in range(number)], "title": titles})
     items["image"] = [f"{k // 1000}/{k}.bmp" for k in range(number)]
     return items
-
-
-def tiny(folder: Path) -> tuple[Path, Path]:
-    """Make small encoders with vectors of a usual width, 384 for texts and 512 for images; return their folders."""
-    if not (folder / "bert").is_dir():
-        tiny_models.bert_folder(folder / "bert", {"pooling_mode": "mean"}, hidden=384, layers=1)
-        tiny_models.clip_folder(folder / "clip", embed_dim=512)
-    return folder / "bert", folder / "clip"
 
 
 def hash_vector(value: Any, dim: int) -> np.ndarray:

@@ -57,6 +57,8 @@ def bert_folder(
     limit: int = 12,
     hidden: int = 16,
     layers: int = 2,
+    heads: int = 2,
+    positions: int = 40,
 ) -> Path:
     """A BERT with its tokenizer; with ``pooling``, in sentence-transformers' layout."""
     import torch
@@ -69,11 +71,13 @@ def bert_folder(
     shape = {
         "hidden_size": hidden,
         "num_hidden_layers": layers,
-        "num_attention_heads": 2,
+        "num_attention_heads": heads,
         "intermediate_size": 2 * hidden,
     }
-    BertModel(BertConfig(vocab_size=len(vocabulary), max_position_embeddings=40, **shape)).save_pretrained(folder)
-    tokenizer = BertTokenizerFast(vocab={word: k for k, word in enumerate(vocabulary)}, model_max_length=40)
+    BertModel(BertConfig(vocab_size=len(vocabulary), max_position_embeddings=positions, **shape)).save_pretrained(
+        folder
+    )
+    tokenizer = BertTokenizerFast(vocab={word: k for k, word in enumerate(vocabulary)}, model_max_length=positions)
     tokenizer.save_pretrained(folder)
     if pooling is not None:
         kinds = [("Transformer", ""), ("Pooling", "1_Pooling"), *([("Normalize", "2_Normalize")] if normalize else [])]

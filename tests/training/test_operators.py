@@ -1,11 +1,9 @@
 """How many operators a training step dispatches: on an accelerator each is a launch, whatever its size."""
 
-from collections import Counter
-
 import numpy as np
 import torch
+from support.operators import count_operators
 from support.small_models import small_denoiser
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from demure.compute.process_group import ProcessGroup
 from demure.recipe.load import load_recipe
@@ -16,30 +14,19 @@ MOST = 5_500
 """Operators of a step on one group of histories of similar length, two modalities; 5,040 with torch 2.14."""
 
 
-class Operators(TorchDispatchMode):
-    """Counts what is dispatched, views aside: they launch nothing."""
-
-    def __init__(self):
-        super().__init__()
-        self.counts = Counter()
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        if not function.is_view:
-            self.counts[str(function)] += 1
-        return function(*args, **(kwargs or {}))
-
-
 def operators(users: int, length: int) -> int:
     recipe, denoiser = load_recipe("default", []), small_denoiser().requires_grad_(True)
     denoiser.settings = recipe.denoiser
     optimizer = Optimizer(parameter_groups(denoiser, recipe.training), (), ProcessGroup())
     items_BT = np.random.default_rng(0).integers(0, 40, (users, length))
     observed_BT = torch.arange(length) % 5 > 0
-    with Operators() as dispatched:
+
+    def step():
         batch = denoiser.make_batch(torch.as_tensor(items_BT), observed_BT.expand(users, length))
         values, _ = denoiser.log_likelihood(batch, denoiser.views(torch.Generator().manual_seed(0)))
         optimizer.step(denoiser.negative_log_prior(1000) - values.mean(), "a step", "the rates", clip=1.0)
-    return dispatched.counts.total()
+
+    return count_operators(step)
 
 
 def test_a_step_dispatches_as_few_operators_as_were_measured():
