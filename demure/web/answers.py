@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from typing import Any
@@ -28,6 +29,7 @@ _HEADERS = (
 )
 _ANSWERS_KEPT = 2000  # recommendations of that many users, some 2 kB each
 _JSON = "application/json"
+_NO_GZIP = re.compile(r"\s*(x-)?gzip\s*;\s*q\s*=\s*0(\.0*)?\s*", re.IGNORECASE)
 _VARY = {"Vary": "Accept-Encoding"}
 
 
@@ -110,6 +112,9 @@ class _Gate:
                 message["headers"] = [*message["headers"], *_HEADERS]
             await send(message)
 
+        if scope["type"] == "http" and _refuses_gzip(Headers(scope=scope)):  # starlette looks for the word alone
+            headers = [(name, value) for name, value in scope["headers"] if name != b"accept-encoding"]
+            scope = {**scope, "headers": headers}
         refusal = self._refusal(scope)
         await (self._app if refusal is None else refusal)(scope, receive, send_with_headers)
 
@@ -135,6 +140,12 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _refuses_gzip(headers: Headers) -> bool:
+    """Return whether the client says ``gzip;q=0``."""
+    codings = ",".join(headers.getlist("accept-encoding")).split(",")
+    return any(_NO_GZIP.fullmatch(coding) for coding in codings)
 
 
 def _host(header: str) -> str:

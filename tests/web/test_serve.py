@@ -95,6 +95,15 @@ def test_large_answers_are_compressed_where_the_client_can(served):
     assert headers["X-Frame-Options"] == "DENY"
 
 
+@pytest.mark.parametrize("accepted", ["gzip;q=0", "br, gzip; q=0.000", "GZIP;Q=0, *"])
+def test_a_client_that_refuses_gzip_gets_none(served, accepted):
+    for path in ("", "api/items"):
+        _, headers, plain = ask(served, path, **{"Accept-Encoding": accepted})
+        assert headers["Content-Encoding"] is None
+        assert plain == ask(served, path)[2]
+    assert ask(served, "", **{"Accept-Encoding": "gzip;q=0.1"})[1]["Content-Encoding"] == "gzip"
+
+
 def test_head_has_the_length_and_no_body(served):
     request = urllib.request.Request(served.url, method="HEAD")
     with urllib.request.urlopen(request) as answer:
