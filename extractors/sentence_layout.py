@@ -6,6 +6,7 @@ the folder, run code, read a pickle, or compute something else than the files sa
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -136,8 +137,26 @@ def _modules(file: Path, folder: Path, where: str, trust_remote_code: bool) -> l
             )
         if not kind.startswith(OWN_CLASSES) and not trust_remote_code:
             raise hub.own_code(where, f"{file.name} names {kind}")
+        if kind.startswith(OWN_CLASSES):
+            _require_class(kind, file, where)
         modules.append((kind.rpartition(".")[2], part))
     return modules
+
+
+def _require_class(kind: str, file: Path, where: str) -> None:
+    """Raise ``ExtractorError`` if the installed library has no class ``kind``."""
+    from sentence_transformers.util import import_from_string
+
+    try:
+        import_from_string(kind)
+    except (ImportError, AttributeError, ValueError) as error:
+        version = importlib.metadata.version("sentence-transformers")
+        remedy = f"pip install --upgrade sentence-transformers if a later version has it, correct {file}"
+        raise ExtractorError(
+            f"modules.json names the module {kind!r}, which sentence-transformers {version} does not have",
+            where=where,
+            remedy=f"{remedy}, or use another model",
+        ) from error
 
 
 def _check_activation(file: Path, where: str, trust_remote_code: bool) -> None:

@@ -193,6 +193,10 @@ REFUSED = {
     "no modules": (set_file("modules.json", "[]"), "is not a list of modules"),
     "modules in words": (set_file("modules.json", '["Pooling"]'), "is not a list of modules"),
     "a module without a path": (set_file("modules.json", '[{"type": "sentence_transformers.models.Pooling"}]'), "path"),
+    "a module that is not in the library": (
+        set_file("modules.json", '[{"path": "", "type": "sentence_transformers.models.Telepathy"}]'),
+        "names the module 'sentence_transformers.models.Telepathy', which sentence-transformers",
+    ),
     "a cut file": (set_file("modules.json", '[{"idx": 0'), "cannot be read"),
     "deep nesting": (set_file(CONFIG, "[" * 100_000), "cannot be read"),
     "a list for an object": (set_file(LIMITS, "[]"), "is not a JSON object"),
