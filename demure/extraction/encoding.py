@@ -8,9 +8,10 @@ Shapes: d distinct inputs, D dimensions.
 
 from __future__ import annotations
 
+import csv
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,13 @@ import numpy as np
 
 from demure.compute.launcher import ALONE, ProcessRanks
 from demure.errors import NothingUsable
-from demure.extraction.assemble import assemble, nothing_usable
+from demure.extraction.assemble import PROBLEMS, assemble, nothing_usable
 from demure.extraction.inputs import EncodingTask, Inputs
 from demure.extraction.protocol import FittedEncoder
 from demure.extraction.reuse import EncodingPlan, find_reusable
 from demure.extraction.shard_encoder import ShardEncoder
 from demure.extraction.shards import ShardFolder, delete_shards
+from demure.extraction.workers import TAKES_TOO_LONG, TIME_LIMIT
 from demure.features import store
 from demure.features.kinds import plural
 from demure.files import sha256_bytes
@@ -78,7 +80,7 @@ def encode_modality(task: EncodingTask, encoder: Any, options: ExecutionOptions,
     result_hash = _result_hash(identity, inputs)
 
     def up_to_date() -> bool:
-        return is_result(task.folder, task.name, result_hash, task.item_ids)
+        return is_result(task.folder, task.name, result_hash, task.item_ids, options.image_seconds)
 
     if options.resume and up_to_date():
         delete_shards(task.folder, task.name)
@@ -152,13 +154,28 @@ def _result_hash(identity: dict[str, Any], inputs: Inputs) -> str:
     return sha256_bytes(facts.encode(), inputs.index.tobytes(), inputs.keys.tobytes())
 
 
-def is_result(folder: Path, name: str, result_hash: str, item_ids: Sequence[str]) -> bool:
-    """Return whether the stored features are the result of ``result_hash``, undamaged."""
+def is_result(folder: Path, name: str, result_hash: str, item_ids: Sequence[str], image_seconds: float) -> bool:
+    """Return whether the stored features are the result of ``result_hash``, undamaged.
+
+    They are not if an image was given up that may be ready within ``image_seconds``.
+    """
     if name not in store.names(folder):
         return False
     manifest = store.read_manifest(folder, name)
+    if image_seconds > min(_given_up_after(folder, name, manifest.provenance), default=image_seconds):
+        return False
     same_items = manifest.item_ids_sha256 == store.ids_hash(item_ids)
     return same_items and manifest.provenance.get("key") == result_hash and store.intact(folder, name)
+
+
+def _given_up_after(folder: Path, name: str, provenance: Mapping[str, Any]) -> list[float]:
+    """Return the time limits in seconds at which images of the stored features were given up."""
+    if TAKES_TOO_LONG not in provenance.get("problems", {}):
+        return []
+    file = folder / "features" / name / PROBLEMS
+    with open(file, encoding="utf-8", newline="") as rows:
+        values = [row["value"] for row in csv.DictReader(rows) if row["problem"] == TAKES_TOO_LONG]
+    return [float(match[1]) for match in map(TIME_LIMIT.search, values) if match]
 
 
 def _encoding_order(kind: str, inputs: Inputs) -> np.ndarray:

@@ -195,7 +195,7 @@ def _extract_items(
             inputs[source] = read_inputs(kind, items, columns[name], text_columns, folder, images_root)
         decisive = {"device": options.device, "precision": options.precision, **options.keywords}
         key = RequestKey.of(folder, name, kind, spec, family, decisive, inputs[source])
-        if options.resume and key.up_to_date(ids):
+        if options.resume and key.up_to_date(ids, options.image_seconds):
             delete_shards(folder, name)
             modalities.append(summarize(folder, name, EncodingResult(up_to_date=True), kept=UP_TO_DATE))
             continue

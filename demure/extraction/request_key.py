@@ -55,8 +55,8 @@ class RequestKey:
         text = json.dumps(facts, sort_keys=True, default=str)
         return cls(folder, name, sha256_bytes(text.encode(), inputs.index.tobytes(), inputs.keys.tobytes()))
 
-    def up_to_date(self, item_ids: Sequence[str]) -> bool:
-        """Return whether the stored features are those of this request, for these items, undamaged."""
+    def up_to_date(self, item_ids: Sequence[str], image_seconds: float) -> bool:
+        """Return whether the stored features are those of this request, as ``encoding.is_result`` does."""
         try:
             record = read_json(self._file)
             if record["request"] != self.sha256:
@@ -64,7 +64,9 @@ class RequestKey:
             folders = [Path(path) for path in record["folders"]]
             if not all(folder.is_dir() for folder in folders) or _state(folders) != record["files"]:
                 return False
-            return record["key"] is not None and is_result(self.folder, self.name, record["key"], item_ids)
+            return record["key"] is not None and is_result(
+                self.folder, self.name, record["key"], item_ids, image_seconds
+            )
         except (DemureError, OSError, KeyError, TypeError, ValueError):
             return False
 

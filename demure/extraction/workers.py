@@ -13,6 +13,7 @@ import json
 import mmap
 import multiprocessing
 import os
+import re
 import signal
 import sys
 import time
@@ -28,6 +29,8 @@ from demure.extraction.inputs import InputProblem
 from demure.images.unusable import UnusableInput
 
 AHEAD = 2  # batches that are decoded while the encoder works on one
+TAKES_TOO_LONG = "takes too long"
+TIME_LIMIT = re.compile(r"more than ([\d.e+-]+) s\)?$")  # in the value of such a problem
 TRIES = 2  # of an input that kills its process or takes too long
 Batch = tuple[Any, Sequence[int]]
 """A tag of the caller, and the inputs of a batch."""
@@ -155,7 +158,7 @@ class DecoderPool:
                 if worker.pipe in ready and not self._receive(worker):
                     self._replace(w, "the decoder crashed", f"with status {worker.process.exitcode}")
                 elif 0 < self.since[w] < time.monotonic() - self.seconds:
-                    self._replace(w, "takes too long", f"more than {self.seconds:g} s")
+                    self._replace(w, TAKES_TOO_LONG, f"more than {self.seconds:g} s")
         del self.remaining[number]
 
     def _receive(self, worker: _Worker) -> bool:

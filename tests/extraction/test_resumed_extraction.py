@@ -15,8 +15,9 @@ import pytest
 from PIL import Image
 
 from demure.errors import DemureError
-from demure.extraction import encoding
-from demure.extraction.extract import extract_items
+from demure.extraction import encoding, extract
+from demure.extraction.extract import ExtractOptions, extract_items
+from demure.extraction.protocol import EncoderFamily, EncoderSpec
 from demure.features import rows, store
 
 SCRIPT = """
@@ -254,3 +255,35 @@ def test_a_process_that_finds_nothing_does_not_wait_for_another(tmp_path):
     assert all("no item has a usable image" in error for error in errors)
     assert any("150 times: not an image" in error for error in errors)
     assert store.names(shared) == ["text"]
+
+
+def test_images_that_took_too_long_are_tried_again_with_more_time_alone(tmp_path, monkeypatch):
+    busy = tmp_path / "busy"
+    busy.touch()
+
+    class Unhurried:
+        dim, batch = 3, 4
+
+        def identity(self):
+            return {}
+
+        def prepare(self, image):
+            while image.width == 9 and busy.exists():
+                time.sleep(0.05)
+            return np.asarray(image, dtype=np.float32).mean(axis=(0, 1))
+
+        def encode(self, inputs):
+            return np.array(inputs)
+
+    family = EncoderFamily("unhurried", "", "", image=f"{__name__}:none", built_in=True)
+    monkeypatch.setattr(extract, "resolve_encoder", lambda name, kind: (EncoderSpec(name), family))
+    monkeypatch.setattr(extract, "load_encoder", lambda *_: Unhurried())
+    for name, width in (("a", 5), ("b", 9), ("c", 6)):
+        Image.new("RGB", (width, 5), "red").save(tmp_path / f"{name}.png")
+    items = pd.DataFrame({"item_id": ["a", "b", "c"], "image": ["a.png", "b.png", "c.png"]})
+    items.to_parquet(tmp_path / "items.parquet")
+    for seconds, encoded, missing in ((1.0, 3, 1), (1.0, 0, 1), (0.5, 0, 1), (15.0, 1, 0), (20.0, 0, 0)):
+        options = ExtractOptions(workers=1, image_seconds=seconds)
+        [made] = extract_items(tmp_path, items, [], tmp_path, {"image": "unhurried"}, options).modalities
+        assert (made.encoded, made.missing) == (encoded, missing), seconds
+        busy.unlink(missing_ok=True)
