@@ -65,7 +65,7 @@ REFUSED = {
     "no time at all": (b"user_id,item_id\nu,a\n", "", "has no timestamps, which --split leave-one-out needs"),
     "one moment for all": (csv_of([("u", "a", 7), ("u", "b", 7)]).encode(), "--split time", "nothing is left to train"),
     "only bad rows": (csv_of([("", "a", 1), ("u", "", 1)]).encode(), "", "no usable row is left (empty user id: 1"),
-    "a JSON array": (b'[{"user_id": 1}]', "", "holds an array"),
+    "a JSON array": (b'[["u", 1]]', "", "holds an array"),
     "a broken JSON line": (b'{"user_id": 1, "item_id": 2}\n{"user_id":\n', "", "x.csv:2: is not one JSON object"),
     "JSON without the item": (b'{"user_id": 1}\n', "", "has no column item_id"),
     "a rating threshold without ratings": (GOOD.encode(), "--min-rating 4", "has no ratings"),

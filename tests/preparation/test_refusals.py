@@ -49,7 +49,7 @@ PARQUET = pd.DataFrame({"user_id": ["u"], "item_id": ["a"]}).to_parquet()
         (PARQUET, {"format": "csv"}, "x.csv: is not a text file"),
         (b"PK\x03\x04\0\0\0", {}, "x.csv: is not a text file"),
         (b'{"user_id": 1}\n{"user_id"\n', {}, "x.csv:2: is not one JSON object"),
-        (b'[{"user_id": 1}]', {}, "x.csv:1: holds an array; write one object per line"),
+        (b'[["u", 1]]', {}, "x.csv:1: holds an array; write one object per line"),
         (b'{"user_id": "u"}\n', {}, "x.csv: has no column item_id"),
         (b"userID\titemID\tx_label\n0\ta\t0\n", {"split": "given"}, "item ids are not row numbers"),
     ],

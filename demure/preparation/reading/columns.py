@@ -173,6 +173,10 @@ class ColumnSelection:
         """Return whether a column is read, by its name after ``rename``."""
         return self.items or normalize_name(name) in _INTERACTION_NAMES
 
+    def may_use(self, name: str) -> bool:
+        """Return whether anything is made of a column, by its name after ``rename``."""
+        return not is_behaviour(name) if self.items else self.includes(name)
+
     def is_encoded(self, name: str) -> bool:
         """Return whether a column is read as codes, because its values repeat."""
         return not self.items and normalize_name(name) in _ENCODED_NAMES

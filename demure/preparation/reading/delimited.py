@@ -20,7 +20,7 @@ from demure.preparation.reading.compression import file_errors
 from demure.preparation.reading.encoding import Utf8Stream, detect_encoding
 from demure.preparation.reading.header import read_header
 from demure.preparation.reading.quoting import QuotingDecision, report_rows
-from demure.preparation.reading.raw_table import RawTable, RowNumbers, no_rows, refuse_duplicate_columns
+from demure.preparation.reading.raw_table import RawTable, RowNumbers, no_rows, separate_duplicates
 from demure.preparation.reading.row_scan import Quoting, RowScan
 
 _BLOCK = 1 << 24  # bytes; no row may be longer
@@ -79,8 +79,8 @@ def read_delimited(
         report_rows(path, scan, findings)
     file_names = first.names(quoting) if has_header else first.values(quoting)
     file_names = _name_all(file_names) if has_header else header or [str(k + 1) for k in range(len(file_names))]
-    refuse_duplicate_columns(file_names, path)
     names = file_names if header is not None else selection.rename(file_names, path, findings, first_row)
+    file_names, names = separate_duplicates(file_names, names, path, findings, selection)
     kept = [k for k, name in enumerate(names) if selection.includes(name)] or [0]
     builder = TableBuilder([names[k] for k in kept], selection.is_encoded)
     try:

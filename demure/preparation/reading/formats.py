@@ -14,7 +14,7 @@ from demure.preparation.reading.columns import ColumnSelection
 from demure.preparation.reading.compression import read_head
 from demure.preparation.reading.delimited import read_delimited
 from demure.preparation.reading.header import first_line, sniff_delimiter
-from demure.preparation.reading.jsonl import read_jsonl
+from demure.preparation.reading.jsonl import is_json, read_jsonl
 from demure.preparation.reading.lists import unroll_lists
 from demure.preparation.reading.mind import is_mind, read_mind
 from demure.preparation.reading.parquet import is_parquet, parquet_files, read_parquet
@@ -87,7 +87,7 @@ def _read_with_names(path: Path, findings: Findings, selection: ColumnSelection)
     head = read_head(path)
     if is_parquet(head):
         return read_parquet(path, findings, selection)
-    if first_line(head).lstrip().startswith("{"):
+    if is_json(first_line(head)):
         return read_jsonl(path, findings, selection)
     return read_delimited(path, findings, selection)
 

@@ -15,7 +15,7 @@ from demure.errors import DataError
 from demure.preparation.problems import Findings
 from demure.preparation.reading.columns import ColumnSelection
 from demure.preparation.reading.compression import compression_of, file_errors, open_decompressed, read_head
-from demure.preparation.reading.raw_table import RawTable, RowNumbers, no_rows, refuse_duplicate_columns
+from demure.preparation.reading.raw_table import RawTable, RowNumbers, no_rows, separate_duplicates
 
 _MAGIC = b"PAR1"
 _BATCH = 1 << 20  # rows
@@ -45,9 +45,12 @@ def read_parquet(path: Path, findings: Findings, selection: ColumnSelection) -> 
     first = parts[0]
     file_names = list(first.file.schema_arrow.names)
     file_names += [name for name in first.keys if name not in file_names]
-    refuse_duplicate_columns(file_names, path)
     names = selection.rename(file_names, path, findings)
-    kept = [k for k, name in enumerate(names) if selection.includes(name)] or [0]
+    unique, names = separate_duplicates(file_names, names, path, findings, selection)
+    usable = [k for k, name in enumerate(file_names) if name == unique[k]]
+    if not usable:
+        raise DataError(f"has two columns {file_names[0]!r}", where=path, remedy="rename or remove one")
+    kept = [k for k in usable if selection.includes(names[k])] or usable[:1]
     kept_names = [file_names[k] for k in kept]
     builder = TableBuilder([names[k] for k in kept], selection.is_encoded)
     types: dict[str, pa.DataType] = {}

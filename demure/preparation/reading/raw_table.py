@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from demure.errors import DataError
+from demure.preparation.problems import Findings
+from demure.preparation.reading.columns import ColumnSelection
 
 
 @dataclass(frozen=True)
@@ -56,8 +59,19 @@ def no_rows(path: Path) -> DataError:
     return DataError("has no rows, only a header", where=path, remedy="give a file with rows")
 
 
-def refuse_duplicate_columns(names: list[str], path: Path) -> None:
-    """Raise ``DataError`` if two columns have the same name."""
-    duplicate = next((name for name in names if names.count(name) > 1), None)
-    if duplicate is not None:
-        raise DataError(f"has two columns {duplicate!r}", where=path, remedy="rename or remove one")
+def separate_duplicates(
+    file_names: list[str], names: list[str], path: Path, findings: Findings, selection: ColumnSelection
+) -> tuple[list[str], list[str]]:
+    """Return the ``file_names`` and ``names`` of the columns, where columns of one name that are not used are numbered.
+
+    Raises ``DataError`` if two columns that may be used have the same name.
+    """
+    counts = Counter(file_names)
+    for name, used_as in zip(file_names, names, strict=True):
+        if counts[name] > 1 and selection.may_use(used_as):
+            raise DataError(f"has two columns {name!r}", where=path, remedy="rename or remove one")
+    for name, count in counts.items():
+        if count > 1:
+            findings.note(f"{path.name}: {count} columns are called {name!r}; none of them is used")
+    unique = [f"{name}, column {k}" if counts[name] > 1 else name for k, name in enumerate(file_names, start=1)]
+    return unique, [own if counts[old] > 1 else name for old, own, name in zip(file_names, unique, names, strict=True)]
