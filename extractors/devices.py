@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,21 @@ class TorchSettings:
         if self.device.type == "cuda":
             batch = batch.pin_memory()
         return batch.to(self.device, non_blocking=True)
+
+    def deliver(self, vectors: torch.Tensor) -> Callable[[], np.ndarray]:
+        """Return a function that waits for ``vectors`` (n, D), and for no later work, and gives them as float32."""
+        if self.device.type != "cuda":
+            array: np.ndarray = vectors.float().cpu().numpy()
+            return lambda: array
+        copied = vectors.float().to("cpu", non_blocking=True)  # torch takes pinned memory for it
+        done: Any = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        done.record(torch.cuda.current_stream(self.device))
+
+        def wait() -> np.ndarray:
+            done.synchronize()
+            return copied.numpy()
+
+        return wait
 
 
 def _precision(name: str, device: torch.device) -> str:

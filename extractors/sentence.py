@@ -11,7 +11,7 @@ Shapes: n texts, D dimensions.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,9 @@ class Sentence:
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """Return (n, D) float32."""
+        return self.submit(texts)()
+
+    def submit(self, texts: Sequence[str]) -> Callable[[], np.ndarray]:
         inputs: list[Any] = [{"text": text} for text in texts] if self.wrapped else list(texts)
         try:
             with self.settings.inference():
@@ -92,12 +95,13 @@ class Sentence:
                     batch_size=len(inputs),
                     show_progress_bar=False,
                     normalize_embeddings=not self.layout.stated,
+                    convert_to_tensor=True,  # where it was computed: nothing waits for it yet
                 )
+                return self.settings.deliver(vectors)
         except IndexError as error:
             raise ExtractorError(
                 f"its tokenizer does not fit its weights ({error})", where="sentence", remedy="use another model"
             ) from error
-        return np.asarray(vectors, dtype=np.float32)
 
     def identity(self) -> dict[str, Any]:
         preprocessing = {"max_tokens": self.max_tokens, "lower_case": self.layout.lower, "prompt": self.prompt}

@@ -6,7 +6,7 @@ Shapes: n images, D dimensions.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -49,6 +49,7 @@ class Vision:
         self.processor = processors.from_pretrained(
             source.folder, local_files_only=True, trust_remote_code=trust_remote_code
         )
+        self.pixels_of_a_side = _pixels_of_a_side(self.processor)
         self.model, untrained = load_model(
             transformers.AutoModel, source.folder, where, unused=("pooler",), trust_remote_code=trust_remote_code
         )
@@ -77,8 +78,11 @@ class Vision:
 
     def encode(self, prepared: Sequence[torch.Tensor] | np.ndarray) -> np.ndarray:
         """Return (n, D) float32."""
+        return self.submit(prepared)()
+
+    def submit(self, prepared: Sequence[torch.Tensor] | np.ndarray) -> Callable[[], np.ndarray]:
         with self.settings.inference():
-            return self._forward(self.settings.to_batch(prepared)).float().cpu().numpy()
+            return self.settings.deliver(self._forward(self.settings.to_batch(prepared)))
 
     def _forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """Return (n, D) from (n, 3, height, width), and set ``tower`` to the output that was taken."""
@@ -98,3 +102,13 @@ class Vision:
     def identity(self) -> dict[str, Any]:
         stated = {key: value for key, value in json.loads(self.processor.to_json_string()).items() if value is not None}
         return {**self.facts, "dim": self.dim, "output": self.tower, "preprocessing": stated}
+
+
+def _pixels_of_a_side(processor: Any) -> int | None:
+    """Return the longest side in pixels to which a processor resizes images; None if that is not plainly stated."""
+    size = getattr(processor, "size", None)
+    stated = dict(size) if getattr(processor, "do_resize", False) and size is not None else {}
+    sides = {name: value for name, value in stated.items() if value is not None}
+    if not sides or not set(sides) <= {"height", "width", "shortest_edge"}:
+        return None
+    return max(map(int, sides.values()))

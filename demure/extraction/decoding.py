@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import io
+from typing import IO
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -15,14 +16,35 @@ from demure.images.unusable import UnusableInput
 
 __all__ = ["POLICY", "UnusableInput", "decode_image"]
 
+REDUCTIONS = (8, 4, 2)  # by which a JPEG decoder can divide both sides, at a fraction of the work
+REDUCIBLE = ("JPEG", "MPO")
+MARGIN = 2  # pixels that stay for each pixel that the encoder reads: its own filter then does the rest
 POLICY = {"orientation": "EXIF", "alpha": "on white", "frame": "first", "decoder": 1}
 
 
-def decode_image(data: bytes) -> Image.Image:
-    """Decode the first frame as upright RGB, whatever the file's suffix is. Raises ``UnusableInput``."""
+def decode_image(data: bytes, reduction: int = 1) -> Image.Image:
+    """Decode the first frame as upright RGB, whatever the file's suffix is. Raises ``UnusableInput``.
+
+    A ``reduction`` of ``possible_reduction`` divides both sides.
+    """
     with open_image(io.BytesIO(data)) as image:
+        if reduction > 1:
+            image.draft(None, (image.width // reduction, image.height // reduction))
         image.load()
         return _rgb(ImageOps.exif_transpose(image))
+
+
+def possible_reduction(file: IO[bytes], side: int) -> int:
+    """Return by how much an image may be reduced for an encoder that reads ``side`` x ``side`` pixels; 1: not at all.
+
+    Only the header is read. A file that cannot be decoded gives 1.
+    """
+    try:
+        with open_image(file) as image:
+            shorter = min(image.size) if image.format in REDUCIBLE else 0
+    except UnusableInput:
+        return 1
+    return next((factor for factor in REDUCTIONS if shorter // factor >= MARGIN * side), 1)
 
 
 def _rgb(image: Image.Image) -> Image.Image:

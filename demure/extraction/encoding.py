@@ -12,7 +12,7 @@ import csv
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,9 +68,10 @@ def encode_modality(task: EncodingTask, encoder: Any, options: ExecutionOptions,
     ``encoder`` is as ``protocol`` describes. Raises ``NothingUsable`` if no item has an input that it can encode;
     ``KeyboardInterrupt`` with the number of inputs that are kept.
     """
+    if not len(task.inputs.keys):
+        raise nothing_usable(task.kind, task.inputs.problems)
+    task, reduced = _with_reduced_images(task, getattr(encoder, "pixels_of_a_side", None))
     inputs = task.inputs
-    if not len(inputs.keys):
-        raise nothing_usable(task.kind, inputs.problems)
     fitted_on = None
     if isinstance(encoder, FittedEncoder):
         fitted_on = _fitted_on(task.kind, inputs)
@@ -116,13 +117,25 @@ def encode_modality(task: EncodingTask, encoder: Any, options: ExecutionOptions,
                 raise nothing_usable(task.kind, inputs.problems)
             try:
                 # The keys of the file are older than the names here.
-                assemble(task, plan, folder, {**identity, "key": result_hash, "maker": vector_hash})
+                assemble(task, plan, folder, {**identity, **reduced, "key": result_hash, "maker": vector_hash})
             except NothingUsable:
                 if options.ranks.world == 1:  # other processes find out from the same shards
                     delete_shards(task.folder, task.name)
                 raise
     delete_shards(task.folder, task.name)
     return EncodingResult(run.encoded, len(inputs.keys) - run.encoded)
+
+
+def _with_reduced_images(task: EncodingTask, side: int | None) -> tuple[EncodingTask, dict[str, int]]:
+    """Return the task with its large images decoded at a reduced size, and their number for the manifest.
+
+    Their hashes say so: all other images keep their vectors of earlier runs.
+    """
+    if task.inputs.reduced is None or side is None:
+        return task, {}
+    inputs = task.inputs.reduced(side)
+    number = int((inputs.keys != task.inputs.keys).any(axis=1).sum())
+    return replace(task, inputs=inputs), {"decoded_at_reduced_size": number} if number else {}
 
 
 def _fitted_on(kind: str, inputs: Inputs) -> np.ndarray:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from PIL import Image
 
 from demure.errors import ExtractorError
 from demure.extraction import decoding
-from demure.extraction.decoding import decode_image
+from demure.extraction.decoding import decode_image, possible_reduction
 from demure.extraction.hashing import hash_input, stack_hashes
 from demure.extraction.image_cache import ImageHashCache
 from demure.extraction.inputs import Inputs, ItemProblem
@@ -76,7 +77,27 @@ def image_inputs(items: pd.DataFrame, root: Path | None, cache_file: Path | None
         index[item] = numbers[key]
     cache.store(index >= 0)
     keys = stack_hashes(list(numbers))
-    return Inputs(keys, index, problems, _loader(paths, keys, folder.root), {"column": "image", **decoding.POLICY})
+    whole = Inputs(keys, index, problems, _loader(paths, keys, folder.root, {}), {"column": "image", **decoding.POLICY})
+    return replace(whole, reduced=lambda side: _reduced(whole, paths, folder.root, side))
+
+
+def _reduced(whole: Inputs, paths: list[str], root: Path, side: int) -> Inputs:
+    """Return the images, of which the large ones are decoded at a reduced size, and so have another hash."""
+
+    def reduction(path: str) -> int:
+        try:
+            with open(path, "rb") as file:
+                return possible_reduction(file, side)
+        except OSError:
+            return 1
+
+    with ThreadPoolExecutor(_READERS) as threads:
+        reductions = {k: factor for k, factor in enumerate(threads.map(reduction, paths)) if factor > 1}
+    keys = whole.keys.copy()
+    for k, factor in reductions.items():
+        data = whole.keys[k].tobytes() + f"decoded at 1/{factor}".encode()
+        keys[k] = np.frombuffer(hash_input(data), dtype=np.uint8)
+    return replace(whole, keys=keys, load=_loader(paths, whole.keys, root, reductions))
 
 
 def _hash_file(folder: ImageFolder, name: Any) -> tuple[bytes, str] | UnusableInput:
@@ -91,8 +112,11 @@ def _hash_file(folder: ImageFolder, name: Any) -> tuple[bytes, str] | UnusableIn
     return (hash_input(data), str(path)) if data else UnusableInput("empty file", str(name))
 
 
-def _loader(paths: list[str], keys: np.ndarray, root: Path) -> Callable[[int], Image.Image]:
-    """Return the function that decodes distinct image k, and refuses a file that has changed since it was hashed."""
+def _loader(paths: list[str], keys: np.ndarray, root: Path, reductions: dict[int, int]) -> Callable[[int], Image.Image]:
+    """Return the function that decodes distinct image k, and refuses a file that has changed since it was hashed.
+
+    ``reductions``: image -> by how much both sides are divided.
+    """
 
     def load(k: int) -> Image.Image:
         name = os.path.relpath(paths[k], root)
@@ -100,7 +124,7 @@ def _loader(paths: list[str], keys: np.ndarray, root: Path) -> Callable[[int], I
             data = Path(paths[k]).read_bytes()
             if hash_input(data) != keys[k].tobytes():
                 raise UnusableInput("changed while it was being encoded", "run again")
-            return decode_image(data)
+            return decode_image(data, reductions.get(k, 1))
         except OSError as error:
             raise UnusableInput("cannot be read", f"{name}: {error}") from error
         except UnusableInput as problem:

@@ -54,6 +54,7 @@ class Inputs:
         problems: why an item has nothing usable.
         load: returns distinct input k, or raises ``UnusableInput``.
         facts: what the inputs are made of, for the manifest.
+        reduced: images alone: returns the inputs for an encoder that reads so many pixels of a side.
     """
 
     keys: np.ndarray
@@ -61,6 +62,7 @@ class Inputs:
     problems: list[ItemProblem]
     load: Callable[[int], Any]
     facts: dict[str, Any]
+    reduced: Callable[[int], Inputs] | None = None
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,12 +24,16 @@ class HalvingEncoder:
 
     def encode(self, inputs: Sequence[Any]) -> np.ndarray:
         """Return (n, D) float32. Raises the encoder's own error if even one input does not fit."""
-        vectors = []
+        return self.submit(inputs)()
+
+    def submit(self, inputs: Sequence[Any]) -> Callable[[], np.ndarray]:
+        """Start to encode; return a function that waits for the vectors (n, D) float32. Raises as ``encode`` does."""
+        vectors: list[Callable[[], np.ndarray]] = []
         start = 0
         while start < len(inputs):
             batch = inputs[start : start + self.limit]
             try:
-                vectors.append(self.encoder.encode(batch))
+                vectors.append(self._submit(batch))
             except Exception as error:
                 if len(batch) == 1 or not _is_out_of_memory(error):
                     raise
@@ -38,7 +42,14 @@ class HalvingEncoder:
                 start += len(batch)
                 continue
             _free_memory()  # outside of the handler: the error holds on to the tensors
-        return vectors[0] if len(vectors) == 1 else np.concatenate(vectors)
+        return vectors[0] if len(vectors) == 1 else lambda: np.concatenate([part() for part in vectors])
+
+    def _submit(self, batch: Sequence[Any]) -> Callable[[], np.ndarray]:
+        if hasattr(self.encoder, "submit"):
+            waiting: Callable[[], np.ndarray] = self.encoder.submit(batch)
+            return waiting
+        vectors: np.ndarray = self.encoder.encode(batch)
+        return lambda: vectors
 
 
 def _is_out_of_memory(error: Exception) -> bool:

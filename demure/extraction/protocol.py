@@ -42,6 +42,9 @@ class Encoder(Protocol):
 
     An encoder with a model also has ``folders``, a list of the folders of the files that decide its vectors: as long as
     none of them changes, features are known to be up to date without loading the model.
+
+    An encoder on an accelerator should also have ``submit``, which takes what ``encode`` takes, starts the computation
+    and returns a function that waits for its vectors: the next batch is prepared meanwhile.
     """
 
     dim: int
@@ -83,7 +86,11 @@ class AttributeEncoder(Encoder, Protocol):
 
 
 class ImageEncoder(Encoder, Protocol):
-    """Encodes images in two steps, so that preprocessing overlaps with the encoder's computation."""
+    """Encodes images in two steps, so that preprocessing overlaps with the encoder's computation.
+
+    With ``pixels_of_a_side``, the longer side of what the encoder reads of a whole image in pixels, JPEG files that are
+    many times as large are decoded at a reduced size.
+    """
 
     def prepare(self, image: Image.Image) -> Any:
         """Return an RGB image as an array; all images give one shape. Runs in forked worker processes."""

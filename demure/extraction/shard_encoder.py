@@ -8,9 +8,11 @@ Shapes: n inputs of a shard, D dimensions.
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import time
-from collections.abc import Generator
+from collections import deque
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,9 +79,17 @@ class ShardEncoder:
     def encode_shards(self) -> None:
         """Make the shards that no other process is making."""
         batches = self._image_batches() if self.kind == "image" else self._loaded_batches()
+        # CUDA computes one batch while the next one is awaited, tokenised and handed over.
+        ahead = 1 if self._device_type == "cuda" else 0
+        submitted: deque[Callable[[], None]] = deque()
         with contextlib.closing(batches):
             for number, inputs, batch, problems in batches:
-                self._add(number, inputs, self.encoder.encode(batch) if len(inputs) else None, problems)
+                vectors = self.encoder.submit(batch) if len(inputs) else None
+                submitted.append(functools.partial(self._add, number, inputs, vectors, problems))
+                while len(submitted) > ahead:
+                    submitted.popleft()()
+        while submitted:
+            submitted.popleft()()
 
     @property
     def kept(self) -> int:
@@ -140,15 +150,26 @@ class ShardEncoder:
 
     def _default_workers(self) -> int:
         """Return 2 where the encoder computes on the same cores; an accelerator waits for decoding, so up to 16."""
-        device = getattr(self.encoder.encoder, "device", None)
-        most = 2 if getattr(device, "type", "cpu") == "cpu" else 16
+        most = 2 if self._device_type == "cpu" else 16
         return max(1, min(most, usable_cores()))
 
-    def _add(self, number: int, inputs: list[int], vectors: np.ndarray | None, problems: list[InputProblem]) -> None:
-        """Put the vectors of ``inputs`` into shard ``number``, and write the shard if it is complete."""
+    @property
+    def _device_type(self) -> str:
+        """Where the encoder computes: ``"cpu"``, ``"cuda"`` or another type of torch's."""
+        device = getattr(self.encoder.encoder, "device", None)
+        return str(getattr(device, "type", "cpu"))
+
+    def _add(
+        self,
+        number: int,
+        inputs: list[int],
+        vectors: Callable[[], np.ndarray] | None,
+        problems: list[InputProblem],
+    ) -> None:
+        """Wait for the vectors of ``inputs``, put them into shard ``number``, and write the shard if it is complete."""
         target = self.open[number]
         if vectors is not None:
-            target.shard.vectors[[target.row_of[k] for k in inputs]] = vectors
+            target.shard.vectors[[target.row_of[k] for k in inputs]] = vectors()
         target.shard.problems.extend(RowProblem(target.row_of[k], kind, value) for k, kind, value in problems)
         target.remaining -= len(inputs) + len(problems)
         self.encoded += len(inputs) + len(problems)

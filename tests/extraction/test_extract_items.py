@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -112,6 +113,31 @@ def test_every_item_gets_the_vector_of_its_text(tmp_path, use):
     np.testing.assert_array_equal(loaded.vectors, expected)
     assert loaded.provenance["input"]["columns"] == ["title"]
     assert loaded.provenance["encoder"] == "f:m"
+
+
+def test_on_cuda_a_batch_is_submitted_before_the_one_before_it_is_awaited(tmp_path, use):
+    class Submitting(Letters):
+        device = SimpleNamespace(type="cuda")
+
+        def __init__(self):
+            super().__init__()
+            self.order = []
+
+        def submit(self, texts):
+            vectors, number = self.encode(texts), len(self.asked) // self.batch
+            self.order.append(f"submit {number}")
+            return lambda: (self.order.append(f"await {number}"), vectors)[1]
+
+    items = dataset(tmp_path / "d", title=words(12))
+    encoder = use(Submitting())
+    [made] = run(tmp_path / "d", items, text="f:m")
+    assert encoder.order == ["submit 1", "submit 2", "await 1", "submit 3", "await 2", "await 3"]
+    use(Letters())
+    dataset(tmp_path / "e", title=words(12))
+    run(tmp_path / "e", items, text="f:m")
+    assert made.encoded == 12
+    ahead, in_turn = (store.load(tmp_path / name, "text").vectors for name in "de")
+    np.testing.assert_array_equal(ahead, in_turn)
 
 
 def test_identical_texts_are_encoded_once_and_empty_ones_listed(tmp_path, use):

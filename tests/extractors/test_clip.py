@@ -47,6 +47,19 @@ def test_images_go_through_the_models_own_preprocessing(folder, pictures):
     json.dumps(stated)
 
 
+@pytest.mark.parametrize("mode", ["squash", "shortest", "longest"])
+def test_pixels_are_scaled_on_the_device_to_the_last_bit_as_by_the_library(tmp_path, pictures, mode):
+    encoder = ClipImage(str(clip_folder(tmp_path / mode, {**CLIP_IMAGES, "resize_mode": mode})), None, "cpu")
+    prepared = [encoder.prepare(picture) for picture in pictures]
+    assert {pixels.dtype for pixels in prepared} == {torch.uint8}
+    whole = torch.stack([encoder.transform(picture) for picture in pictures])
+    with torch.inference_mode():
+        expected = encoder.model.encode_image(whole, normalize=True).numpy()
+    np.testing.assert_array_equal(encoder.encode(np.stack([np.asarray(pixels) for pixels in prepared])), expected)
+    np.testing.assert_array_equal(encoder.encode(whole.numpy()), expected)
+    assert encoder.pixels_of_a_side == 32
+
+
 def test_texts_go_through_the_text_tower(folder):
     encoder = ClipText(str(folder), None, "cpu")
     texts = ["a cat", "a very long story " * 50, "a cat"]
