@@ -37,7 +37,7 @@ from demure.model.latent import Latent
 from demure.progress import Progress
 from demure.recipe.load import load_recipe
 from demure.training import baseline_loop, denoiser_loop
-from demure.training.batches import draw_observed
+from demure.training.batches import draw_observed, views_of_step
 from demure.training.checkpoint import CheckpointManager, TrainingContext, TrainingLog
 from demure.training.inputs import build_latents
 from demure.training.optimizer import Optimizer
@@ -122,7 +122,7 @@ class Trainer:
                 interactions_BT = self.batch(random)
                 batches.append((interactions_BT, draw_observed(interactions_BT, self.settings.held_out, random)))
                 items_BT = np.where(interactions_BT >= 0, train_part.items[interactions_BT], -1)
-                self.denoiser.sampled_views(items_BT, random)  # draws as a step does: the batches are those of `epoch`
+                views_of_step(self.denoiser, items_BT, random)  # draws as a step does: the batches are those of `epoch`
 
             def work() -> None:
                 for interactions_BT, observed_BT in batches:

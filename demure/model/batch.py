@@ -32,7 +32,8 @@ class HistoryBatch:
     ``observed_BT`` float: 1 where the interaction may be used as evidence; the other valid positions are held-out
     targets. ``visible_BTT`` float: 1 where the source position may be evidence for the target position.
     ``log_gap_BTT``: log of their distance in steps, 0 if the order is unknown. ``log_age_BT``: log of the distance from
-    a position to the step after the last one.
+    a position to the step after the last one. ``static_shapes``: whether no shape may depend on what the batch holds:
+    then the host never waits for the device, and a step can be recorded.
     """
 
     items_BT: Tensor
@@ -42,6 +43,7 @@ class HistoryBatch:
     log_gap_BTT: Tensor
     log_age_BT: Tensor
     side_information: SideInformation
+    static_shapes: bool
 
     @classmethod
     def build(
@@ -56,7 +58,7 @@ class HistoryBatch:
         """Build a batch from ``items_BT`` int64, -1 where padded (at the end), and ``observed_BT`` bool (default: all).
 
         An item is never evidence for itself: no position sees another occurrence of its own item. With ``causal``, a
-        position is evidence for later positions alone.
+        position is evidence for later positions alone. Shapes are static on all devices but a CPU.
         """
         valid_BT = items_BT >= 0
         observed_BT = valid_BT if observed_BT is None else valid_BT & observed_BT
@@ -75,7 +77,14 @@ class HistoryBatch:
         if side_information is None:
             side_information = SideInformation(torch.zeros_like(items_BT), None)
         return cls(
-            items_BT, valid_BT.float(), observed_BT.float(), visible_BTT.float(), log_gap, log_age, side_information
+            items_BT,
+            valid_BT.float(),
+            observed_BT.float(),
+            visible_BTT.float(),
+            log_gap,
+            log_age,
+            side_information,
+            static_shapes=items_BT.device.type != "cpu",
         )
 
     @cached_property
@@ -85,9 +94,9 @@ class HistoryBatch:
 
     @cached_property
     def same_item_BTT(self) -> Tensor | None:
-        """1 where two positions have the same item; None on a CPU where no history holds an item twice."""
+        """1 where two positions have the same item; None where no history holds an item twice and shapes may vary."""
         same_BTT = self.items_BT[:, :, None] == self.items_BT[:, None, :]
-        if self.items_BT.device.type == "cpu" and not is_exporting():
+        if not self.static_shapes and not is_exporting():
             valid_BT = self.valid_BT.bool()
             in_both_BTT = same_BTT & valid_BT[:, :, None] & valid_BT[:, None, :]
             if int(in_both_BTT.sum()) == int(valid_BT.sum()):

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from demure.model.batch import HistoryBatch, SideInformation
+from demure.model.candidates import CandidateSampler, DrawnItems
 from demure.model.clusters import ClusterExpert, init_clusters
 from demure.model.latent import Latent
 from demure.model.mixture import CausePriors, cause_posterior
@@ -40,6 +41,7 @@ RIVALS = ("popularity", "transition", "taste")
 """Rivals of content, in the order of their columns."""
 MAX_FULL_CATALOGUE = 50_000
 """Number of items above which no training step goes over the whole catalogue; see docs/training.md."""
+_MAX_EXACT_NORMALISER = 16_000  # items above which normalisers outside of steps are estimated from fixed candidates
 _FIXED_CANDIDATES = 8_000
 _INITIAL_SIDE_PRIOR = 4.0  # pseudo-counts of the rivals together, and of the content
 _INITIAL_TWO_CAUSES_SHARE = 0.05
@@ -193,30 +195,23 @@ class Denoiser(nn.Module):
     def views(self, generator: torch.Generator | None = None) -> list[CatalogueView]:
         """Return every expert's view of all items; with a ``generator``, softmaxes run over sampled candidates.
 
-        Without one they run over all items or, for a large catalogue, over a fixed sample of candidates.
+        Without one they run over all items or, where these are many, over a fixed sample of candidates: the cost of an
+        interaction does not grow with the catalogue.
         """
-        candidates = self.settings.candidates
-        if generator is None and self.has_large_catalogue:
-            generator, candidates = torch.Generator().manual_seed(0), min(_FIXED_CANDIDATES, MAX_FULL_CATALOGUE)
-        return [e.view(self.popularity_I, candidates, generator, self.popularity_factor_IP) for e in self.experts()]
+        count: int | None = self.settings.candidates
+        if generator is None:
+            generator = torch.Generator().manual_seed(0)
+            count = _FIXED_CANDIDATES if len(self.popularity_I) > _MAX_EXACT_NORMALISER else None
+        return self.views_with([sampler.draw(generator) for sampler in self.samplers(count)])
 
-    def sampled_views(self, items_BT: np.ndarray, generator: torch.Generator) -> tuple[list[CatalogueView], np.ndarray]:
-        """Return views with sampled candidates for a training step, and ``items_BT`` (B, T) as the views number them.
+    def samplers(self, count: int | None) -> list[CandidateSampler]:
+        """Return for each expert a sampler of ``count`` candidates, None: of all items."""
+        return [expert.sampler(self.popularity_I, count) for expert in self.experts()]
 
-        For a large catalogue the views hold the items of the batch and the candidates alone.
-        """
-        if not self.has_large_catalogue:
-            return self.views(generator), items_BT
-        experts = self.experts()
-        drawn = [e.candidates(self.popularity_I, self.settings.candidates, generator) for e in experts]
-        batch_items = torch.as_tensor(items_BT[items_BT >= 0]).to(self.popularity_I.device)
-        all_items = torch.cat([batch_items, *(items for items, _, _ in drawn)])
-        rows, index = all_items.unique(return_inverse=True)  # type: ignore[no-untyped-call]
-        numbered = items_BT.copy()
-        numbered[items_BT >= 0] = index[: len(batch_items)].cpu().numpy()
-        factors = self.popularity_factor_IP
-        views = [e.view_of_subset(rows, *sample, factors) for e, sample in zip(experts, drawn, strict=True)]
-        return views, numbered
+    def views_with(self, drawn: Sequence[DrawnItems]) -> list[CatalogueView]:
+        """Return every expert's view of all items, with candidates that were drawn before."""
+        experts = zip(self.experts(), drawn, strict=True)
+        return [expert.view(self.popularity_I, items, self.popularity_factor_IP) for expert, items in experts]
 
     def make_batch(
         self, items_BT: Tensor, observed_BT: Tensor | None = None, side_information: SideInformation | None = None
@@ -241,7 +236,10 @@ class Denoiser(nn.Module):
         states = [e.init_state(view, batch, cavity) for e, view, cavity in zip(experts, views, cavities, strict=True)]
         rival_ratio, priors = self._rival_ratios(batch), self.cause_priors()
         present = torch.stack([state.present_BT for state in states], -1) * priors.admitted_K[self.n_rivals :]
-        inverse_lifts, extents = self._inverse_lifts(views), pair_extents(self.pairs, experts, present.unbind(-1))
+        inverse_lifts, extents = (
+            self._inverse_lifts(views),
+            pair_extents(self.pairs, experts, present.unbind(-1)),
+        )
         r = present / (len(experts) + 1) if settings.denoise else present
         # At first all rivals together are as likely as one modality, and each in proportion to its ratio.
         rival_r = rival_ratio / ((len(experts) + 1) * rival_ratio.sum(-1, keepdim=True))

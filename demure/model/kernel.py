@@ -28,34 +28,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from demure.model.batch import HistoryBatch, is_exporting
+from demure.model.candidates import Candidates
 from demure.model.log_normalizer import log_normaliser
 
-_ENTRIES = 100_000_000  # users x history x items held at once
+_ENTRIES = 1 << 18  # users x history x items held at once on a CPU: a megabyte, so that they stay in the cache
+_ENTRIES_ON_ACCELERATOR = 100_000_000
 _MAX_LOG_RATIO = 20.0
 _NOT_A_SOURCE = 1e4  # log-normaliser of a position that is not a source: it predicts nothing
-
-
-@dataclass(frozen=True)
-class Candidates:
-    """The items that stand for the catalogue in a softmax.
-
-    ``items_N``: the items. ``log_weight_N``: their log-probabilities, corrected for sampling (logQ). ``index_I``: where
-    each item is among the candidates, -1 where it is not. ``period_NP``: how much more popular they were in each period
-    than on the whole; period 0 is the whole.
-    """
-
-    items_N: Tensor
-    log_weight_N: Tensor
-    index_I: Tensor
-    period_NP: Tensor
-
-    @classmethod
-    def build(cls, items_N: Tensor, log_weight_N: Tensor, n_items: int, period_NP: Tensor) -> Candidates:
-        """Index the candidates, and scale their weights to sum to 1 in every period."""
-        index_I = torch.full((n_items,), -1, device=items_N.device)
-        index_I[items_N] = torch.arange(len(items_N), device=items_N.device)
-        log_weight_N = log_weight_N - log_weight_N.logsumexp(0)
-        return cls(items_N, log_weight_N, index_I, period_NP / (log_weight_N.exp() @ period_NP).clamp(min=1e-9))
 
 
 @dataclass
@@ -130,7 +109,7 @@ class KernelExpert(nn.Module):
         similarity = 1 + agreement + z_BTE[..., -1:]
         sharpness = self.log_sharpness.exp()
         eta = sharpness * source
-        log_norm = _item_normaliser(sharpness, z_IE, batch.items_BT, source_BT, candidates)
+        log_norm = _item_normaliser(sharpness, z_IE, batch, source_BT, candidates)
         ratio = (sharpness * agreement - _in_target_period(log_norm, batch)).exp()
         return KernelState(z_BTE, similarity, eta, log_norm, ratio)
 
@@ -176,12 +155,14 @@ class KernelExpert(nn.Module):
     def catalogue_ratios(self, state: KernelState, z_IE: Tensor, weight_BT: Tensor) -> Tensor:
         """Return the same ratio for every item of the catalogue (B, I), from the sources weighted by ``weight_BT``."""
         smoothing = self.log_smoothing.exp()
-        parts = []
+        eta_BTE, log_norm_BT1 = state.eta_BTE, state.log_norm_BTP[..., :1]
         # Never users x history x all items at once; an exported graph does not know the number of users.
-        size = len(z_IE) if is_exporting() else max(1, _ENTRIES // max(1, weight_BT.numel()))
-        for part_E in torch.split(z_IE, size):
-            dense = (state.eta_BTE @ part_E.T - state.log_norm_BTP[..., :1]).exp_()
-            parts.append(torch.einsum("bt,bti->bi", weight_BT, dense))
+        entries = _ENTRIES if z_IE.device.type == "cpu" else _ENTRIES_ON_ACCELERATOR
+        size = len(z_IE) if is_exporting() else max(1, entries // max(1, weight_BT.numel()))
+        parts = []
+        for part_NE in torch.split(z_IE, size):
+            dense_BTN = (eta_BTE @ part_NE.T).sub_(log_norm_BT1).exp_()
+            parts.append((weight_BT[:, None] @ dense_BTN)[:, 0])
         total = torch.cat(parts, 1)
         return (total + smoothing) / (weight_BT.sum(1, keepdim=True) + smoothing)
 
@@ -203,12 +184,16 @@ def _as_sources(z_BTE: Tensor) -> Tensor:
 
 
 def _item_normaliser(
-    sharpness: Tensor, z_IE: Tensor, items_BT: Tensor, source_BT: Tensor, candidates: Candidates
+    sharpness: Tensor, z_IE: Tensor, batch: HistoryBatch, source_BT: Tensor, candidates: Candidates
 ) -> Tensor:
     """Return :func:`_normaliser` (B, T, P) of sources that are centred on their own item, once for each such item."""
+    items_BT = batch.items_BT
     if is_exporting():
         eta_BTE = sharpness * _as_sources(F.embedding(items_BT, z_IE))
         return _normaliser_for_export(eta_BTE, z_IE, items_BT, source_BT, candidates)[0]
+    if batch.static_shapes:
+        eta_BTE = sharpness * _as_sources(F.embedding(items_BT, z_IE))
+        return _normaliser_of_all(eta_BTE, z_IE, items_BT, source_BT, candidates, with_mean=False)[0]
     row = torch.nonzero(source_BT.flatten() > 0)[:, 0]
     item_S, index_R = items_BT.flatten()[row].unique(return_inverse=True)  # type: ignore[no-untyped-call]
     log_norm_SP, _ = log_normaliser(
@@ -235,9 +220,11 @@ def _normaliser(
     items_BT, periods = batch.items_BT, candidates.period_NP.shape[1]
     if is_exporting():
         return _normaliser_for_export(eta_BTE, z_IE, items_BT, source_BT, candidates)
+    if batch.static_shapes:
+        return _normaliser_of_all(eta_BTE, z_IE, items_BT, source_BT, candidates)
     row = torch.nonzero(source_BT.flatten() > 0)[:, 0]
     used_RP = None
-    if periods > 1 and eta_BTE.device.type == "cpu":  # few rows at a time, of which each history uses few periods
+    if periods > 1:  # few rows at a time, of which each history uses few periods
         used_BP = torch.zeros(len(items_BT), periods, dtype=torch.bool)
         used_RP = used_BP.scatter_(1, batch.side_information.period_BT, True)[row // items_BT.shape[1]]
     log_norm_RP, mean_RE = log_normaliser(
@@ -251,6 +238,29 @@ def _normaliser(
     log_norm = eta_BTE.new_full((source_BT.numel(), periods), _NOT_A_SOURCE).index_put((row,), log_norm_RP)
     mean = torch.zeros_like(eta_BTE).flatten(0, 1).index_put((row,), mean_RE)
     return log_norm.view(*source_BT.shape, periods), mean.view_as(eta_BTE)
+
+
+def _normaliser_of_all(
+    eta_BTE: Tensor,
+    z_IE: Tensor,
+    items_BT: Tensor,
+    source_BT: Tensor,
+    candidates: Candidates,
+    *,
+    with_mean: bool = True,
+) -> tuple[Tensor, Tensor]:
+    """Return the same of all positions, sources or not: no choice of rows by content."""
+    log_norm_RP, mean_RE = log_normaliser(
+        eta_BTE.flatten(0, 1),
+        z_IE[candidates.items_N],
+        candidates.log_weight_N,
+        candidates.index_I[items_BT.flatten()],
+        candidates.period_NP,
+        with_mean=with_mean,
+    )
+    source_BT1 = source_BT[..., None] > 0
+    log_norm_BTP = log_norm_RP.view(*source_BT.shape, -1).where(source_BT1, _NOT_A_SOURCE)
+    return log_norm_BTP, mean_RE.view_as(eta_BTE) * source_BT1 if with_mean else mean_RE
 
 
 def _normaliser_for_export(

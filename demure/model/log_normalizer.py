@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-_BLOCK = 1 << 18  # logits held at once: a megabyte, so that they stay in the cache
+_BLOCK = 1 << 18  # logits held at once on a CPU: a megabyte, so that they stay in the cache
+_BLOCK_ON_ACCELERATOR = 1 << 26  # there every block costs its launches
 _NEVER = -1e4
 
 
@@ -60,7 +61,8 @@ class _LogNormaliser(torch.autograd.Function):
         before = len(columns_KN) - P
         log_norm, log_total = eta.new_empty(R, P), eta.new_empty(R, 1)
         mean = torch.empty_like(eta) if with_mean else eta.new_empty(0)
-        for rows in _blocks(R, len(z)):
+        ctx.set_materialize_grads(False)
+        for rows in _blocks(eta, z):
             logits = _logits(eta[rows], z, log_weight, own[rows])
             most = logits.amax(1, keepdim=True)
             p = logits.sub_(most).exp_()
@@ -82,16 +84,15 @@ class _LogNormaliser(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, d_norm: Tensor, d_mean: Tensor | None) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, d_norm: Tensor | None, d_mean: Tensor | None) -> tuple[Tensor | None, ...]:
         eta, z, log_weight, own, period, log_norm, log_total, mean = ctx.saved_tensors
         d_eta, d_z = torch.empty_like(eta), torch.zeros_like(z)
-        towards = mean.numel() > 0 and d_mean is not None and bool(d_mean.any())
-        for rows in _blocks(len(eta), len(z)):
+        d_norm = torch.zeros_like(log_norm) if d_norm is None else d_norm
+        for rows in _blocks(eta, z):
             p = _logits(eta[rows], z, log_weight, own[rows]).sub_(log_total[rows]).exp_()
             by_period = d_norm[rows] * (log_total[rows] - log_norm[rows]).exp()
             d_logits = (by_period @ period.T).mul_(p)
-            if towards:
-                assert d_mean is not None
+            if d_mean is not None:
                 along = d_mean[rows] @ z.T
                 d_logits += along.sub_((d_mean[rows] * mean[rows]).sum(1, keepdim=True)).mul_(p)
                 d_z += p.T @ d_mean[rows]
@@ -102,9 +103,8 @@ class _LogNormaliser(torch.autograd.Function):
 
 def _logits(eta: Tensor, z: Tensor, log_weight: Tensor, own: Tensor) -> Tensor:
     logits = torch.addmm(log_weight, eta, z.T)
-    row = torch.nonzero(own >= 0)[:, 0]
-    logits[row, own[row]] = _NEVER
-    return logits
+    column = own.clamp(min=0)[:, None]
+    return logits.scatter_(1, column, logits.gather(1, column).masked_fill_(own[:, None] >= 0, _NEVER))
 
 
 def _few(used_RP: Tensor, before: int) -> Tensor | None:
@@ -115,6 +115,7 @@ def _few(used_RP: Tensor, before: int) -> Tensor | None:
     return torch.cat([torch.arange(before), before + periods])
 
 
-def _blocks(rows: int, candidates: int) -> list[slice]:
-    size = max(1, _BLOCK // max(1, candidates))
-    return [slice(start, start + size) for start in range(0, rows, size)]
+def _blocks(eta: Tensor, z: Tensor) -> list[slice]:
+    entries = _BLOCK if eta.device.type == "cpu" else _BLOCK_ON_ACCELERATOR
+    size = max(1, entries // max(1, len(z)))
+    return [slice(start, start + size) for start in range(0, len(eta), size)]

@@ -20,8 +20,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from demure.model.batch import HistoryBatch
+from demure.model.candidates import Candidates, CandidateSampler, DrawnItems
 from demure.model.clusters import ClusterExpert, ClusterState, cluster_space
-from demure.model.kernel import Candidates, KernelExpert, KernelState
+from demure.model.kernel import KernelExpert, KernelState
 from demure.model.latent import Latent
 
 
@@ -95,43 +96,35 @@ class ModalityExpert(nn.Module):
         self.fading = nn.Parameter(torch.tensor(-3.0), requires_grad=ordered)
         self.ordered = ordered
 
-    def candidates(
-        self, popularity_I: Tensor, count: int, generator: torch.Generator | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return candidate items (N,), their log-weights (N,), and the share of interactions with the modality.
+    def sampler(self, popularity_I: Tensor, count: int | None) -> CandidateSampler:
+        """Return a sampler of ``count`` candidates, None: of all items; ``popularity_I`` sums to 1."""
+        return CandidateSampler(self._popularity(popularity_I)[0], int(self.present_I.sum()), count)
 
-        ``popularity_I`` sums to 1. Without a ``generator`` the candidates are all items with the modality; with one,
-        ``count`` of them, drawn by the square root of their popularity and corrected for that (logQ).
-        """
+    def _popularity(self, popularity_I: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the popularity among the items with the modality (I,), and their share of the interactions."""
         own = popularity_I * self.present_I
         share = own.sum().clamp(min=1e-6)
-        own = own / share
-        if generator is not None and count < int(self.present_I.sum()):
-            proposal = own.sqrt()
-            items = torch.multinomial(proposal.to(generator.device), count, generator=generator).to(own.device)
-            return items, own[items].log() - proposal[items].log(), share
-        items = torch.where(own > 0)[0]
-        return items, own[items].log(), share
+        return own / share, share
 
-    def view(
-        self, popularity_I: Tensor, count: int, generator: torch.Generator | None, popularity_factor_IP: Tensor
-    ) -> CatalogueView:
-        """Return the view of all items, with :meth:`candidates`; ``popularity_factor_IP`` as in :class:`Denoiser`."""
-        items, log_weight, share = self.candidates(popularity_I, count, generator)
-        own = popularity_I * self.present_I / share
+    def view(self, popularity_I: Tensor, drawn: DrawnItems, popularity_factor_IP: Tensor) -> CatalogueView:
+        """Return the view of all items; ``popularity_factor_IP`` as in :class:`Denoiser`."""
+        own, share = self._popularity(popularity_I)
         own_IP = own[:, None] * popularity_factor_IP
         q_IC, prior_PC = self.clusters.memberships(self.cluster_space_ID, own_IP / own_IP.sum(0).clamp(min=1e-9))
         z_IE = self.kernel.embed(self.coordinates_ID, self.present_I)
-        candidates = Candidates.build(items, log_weight, len(own), popularity_factor_IP[items])
+        factor_NP = popularity_factor_IP[drawn.items_N]
+        candidates = Candidates.build(drawn.items_N, drawn.log_weights(own), len(own), factor_NP)
         return CatalogueView(self.present_I, z_IE, q_IC, prior_PC, candidates, share, own)
 
     def view_of_subset(
-        self, rows_N: Tensor, items: Tensor, log_weight: Tensor, share: Tensor, popularity_factor_IP: Tensor
+        self, rows_N: Tensor, drawn: DrawnItems, popularity_I: Tensor, popularity_factor_IP: Tensor
     ) -> CatalogueView:
-        """Return the view of the items ``rows_N`` alone, numbered from 0; the candidates ``items`` are among them.
+        """Return the view of the items ``rows_N`` alone, numbered from 0; those of ``drawn`` are among them.
 
         The items have no offsets, and means over all items are estimated from the candidates.
         """
+        own, share = self._popularity(popularity_I)
+        items, log_weight = drawn.items_N, drawn.log_weights(own)
         present = self.present_I[rows_N]
         factor_NP = popularity_factor_IP[items]
         candidates = Candidates.build(torch.searchsorted(rows_N, items), log_weight, len(rows_N), factor_NP)

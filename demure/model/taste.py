@@ -22,6 +22,7 @@ import scipy.sparse as sparse
 
 _RATE_STRENGTH = 0.5  # of the prior of lambda
 _SMOOTHING = 1.0  # of theta, in interactions
+_ROWS_AT_ONCE = 4096
 _UNIFORM = 0.3  # share of the start that is spread over all clusters
 _TINY = 1e-12
 
@@ -106,23 +107,26 @@ class Taste:
             self.start(weight_N)
         assert self.cluster_posterior_NC is not None
         count_NC = weight_N[:, None] * self.cluster_posterior_NC
-        learned_NC = count_NC * learn_mask_N[:, None]
+        learned_NC = count_NC if learn_mask_N.all() else count_NC * learn_mask_N[:, None]
         total_C = learned_NC.sum(0)
         prior_C = (total_C + 1.0) / (total_C + 1.0).sum()
         user_count_UC = self.by_user_UN @ count_NC + _SMOOTHING * prior_C
         self._theta_UC = user_count_UC / user_count_UC.sum(1, keepdims=True)
-        theta_NC = np.maximum(user_count_UC[self._user] - count_NC, _TINY)
-        theta_NC /= theta_NC.sum(1, keepdims=True)
         observed_IC = self._by_item @ learned_NC
         expected_IC = self._popularity_I[:, None] * (self._popularity_factor_IP @ (self._by_period @ learned_NC))
         self._rate_IC = (observed_IC + _RATE_STRENGTH) / (expected_IC + _RATE_STRENGTH)
-        observed_NC = np.maximum(observed_IC[self._item] - learned_NC, 0.0)
-        rate_NC = (observed_NC + _RATE_STRENGTH) / (
-            expected_IC[self._item] * self._leave_one_out_factor_N[:, None] + _RATE_STRENGTH
-        )
-        joint_NC = theta_NC * rate_NC
-        ratio_N: np.ndarray = joint_NC.sum(1)
-        self.cluster_posterior_NC = joint_NC / np.maximum(ratio_N, _TINY)[:, None]
+        ratio_N, posterior_NC = np.empty(len(count_NC)), np.empty_like(count_NC)
+        for start in range(0, len(count_NC), _ROWS_AT_ONCE):  # so few that they stay in the cache
+            rows = slice(start, start + _ROWS_AT_ONCE)
+            item_R, factor_R1 = self._item[rows], self._leave_one_out_factor_N[rows, None]
+            theta_RC = np.maximum(user_count_UC[self._user[rows]] - count_NC[rows], _TINY)
+            theta_RC /= theta_RC.sum(1, keepdims=True)
+            observed_RC = np.maximum(observed_IC[item_R] - learned_NC[rows], 0.0)
+            rate_RC = (observed_RC + _RATE_STRENGTH) / (expected_IC[item_R] * factor_R1 + _RATE_STRENGTH)
+            joint_RC = theta_RC * rate_RC
+            ratio_N[rows] = joint_RC.sum(1)
+            posterior_NC[rows] = joint_RC / np.maximum(ratio_N[rows], _TINY)[:, None]
+        self.cluster_posterior_NC = posterior_NC
         return ratio_N
 
     def state(self) -> dict[str, np.ndarray]:

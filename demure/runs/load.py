@@ -74,9 +74,13 @@ class LoadedRun:
         model = self.recommender
 
         def score(user_codes: np.ndarray) -> np.ndarray:
-            starts = range(0, len(user_codes), _USERS_AT_ONCE)
-            blocks = [user_codes[start : start + _USERS_AT_ONCE] for start in starts]
-            return np.concatenate([model.score(model.terms(histories.padded(block))) for block in blocks])
+            scores_BI = np.empty((len(user_codes), self.dataset.n_items), np.float32)
+            # Users with histories of similar length together: little is padded.
+            order = np.argsort(histories.lengths[user_codes], kind="stable")
+            for start in range(0, len(order), _USERS_AT_ONCE):
+                rows = order[start : start + _USERS_AT_ONCE]
+                scores_BI[rows] = model.score(model.terms(histories.padded(user_codes[rows])))
+            return scores_BI
 
         return score
 

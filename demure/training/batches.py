@@ -14,6 +14,8 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from demure.data.histories import Histories
+    from demure.model.denoiser import Denoiser
+    from demure.model.modality import CatalogueView
 
 _GROUP_COST = 60_000  # of one more group of a batch, in cells: measured in benchmarks/LOG.md
 
@@ -61,6 +63,26 @@ def group_similar_lengths(items_BT: np.ndarray, group_cost: int = _GROUP_COST) -
         return split(first, first + best + 1) + split(first + best + 1, stop)
 
     return split(0, len(order)) if len(order) else []
+
+
+def views_of_step(
+    denoiser: Denoiser, items_BT: np.ndarray, generator: torch.Generator
+) -> tuple[list[CatalogueView], np.ndarray]:
+    """Return views with sampled candidates for a training step, and ``items_BT`` (B, T) as the views number them.
+
+    For a large catalogue the views hold the items of the batch and the candidates alone.
+    """
+    if not denoiser.has_large_catalogue:
+        return denoiser.views(generator), items_BT
+    drawn = [sampler.draw(generator) for sampler in denoiser.samplers(denoiser.settings.candidates)]
+    batch_items = torch.as_tensor(items_BT[items_BT >= 0]).to(denoiser.popularity_I.device)
+    all_items = torch.cat([batch_items, *(items.items_N for items in drawn)])
+    rows, index = all_items.unique(return_inverse=True)  # type: ignore[no-untyped-call]
+    numbered = items_BT.copy()
+    numbered[items_BT >= 0] = index[: len(batch_items)].cpu().numpy()
+    popularity = (denoiser.popularity_I, denoiser.popularity_factor_IP)
+    experts = zip(denoiser.experts(), drawn, strict=True)
+    return [expert.view_of_subset(rows, items, *popularity) for expert, items in experts], numbered
 
 
 def gather_messages(messages: list[Tensor], interactions_BT: np.ndarray, device: torch.device) -> list[Tensor]:

@@ -16,11 +16,12 @@ import torch
 
 from demure.errors import RunError
 from demure.model.denoiser import Denoiser
-from demure.progress import Progress
+from demure.progress import Notice, Progress
 from demure.recipe.schema import TrainingRecipe
-from demure.training.batches import draw_observed, draw_pieces, group_similar_lengths
+from demure.training.batches import draw_observed, draw_pieces, group_similar_lengths, views_of_step
 from demure.training.checkpoint import CheckpointManager, TrainingContext, TrainingLog
 from demure.training.optimizer import Optimizer
+from demure.training.static_step import CudaGraph, StaticStep
 from demure.training.validation import Validation
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def train_denoiser(
     generator = torch.Generator().manual_seed(seed)
     log = TrainingLog(metric="valid_log_likelihood")
     checkpoints = CheckpointManager(context, signature, denoiser, optimizer, generator, log)
-    stages = _Stages(denoiser, rivals, validation, recipe, checkpoints)
+    stages = _Stages(denoiser, rivals, validation, recipe, checkpoints, _static_step(denoiser, rivals, context))
     with checkpoints.handle_signals():
         stages.validate_untrained()
         stages.train_against_popularity()
@@ -78,6 +79,7 @@ class _Stages:
     validation: Validation
     recipe: TrainingRecipe
     checkpoints: CheckpointManager
+    static_step: StaticStep | None
 
     @property
     def log(self) -> TrainingLog:
@@ -135,7 +137,8 @@ class _Stages:
             epochs_since_best = len(log.entries) - max(log.best_entry + 1, first)
             if epochs_done >= limit or epochs_since_best >= patience:
                 break
-            train_epoch(self.denoiser, self.rivals, self.validation.training_users, self.recipe, self.checkpoints)
+            users = self.validation.training_users
+            train_epoch(self.denoiser, self.rivals, users, self.recipe, self.checkpoints, self.static_step)
             self._validate(mark)
 
     def _validate(self, mark: str | None = None, *, restart_best: bool = False) -> None:
@@ -168,9 +171,17 @@ class _Stages:
 
 
 def train_epoch(
-    denoiser: Denoiser, rivals: Rivals, users: np.ndarray, recipe: TrainingRecipe, checkpoints: CheckpointManager
+    denoiser: Denoiser,
+    rivals: Rivals,
+    users: np.ndarray,
+    recipe: TrainingRecipe,
+    checkpoints: CheckpointManager,
+    static_step: StaticStep | None = None,
 ) -> None:
-    """Train one epoch of ``epoch_steps`` steps on ``users``, or the rest of an interrupted one."""
+    """Train one epoch of ``epoch_steps`` steps on ``users``, or the rest of an interrupted one.
+
+    ``static_step`` computes the steps, where there is one.
+    """
     state, context = checkpoints.state, checkpoints.context
     epoch = checkpoints.log.last_epoch + 1
     total = (recipe.epochs + recipe.offset_epochs) * recipe.epoch_steps
@@ -178,13 +189,31 @@ def train_epoch(
         with checkpoints.uninterrupted():
             interactions_BT = draw_batch(rivals.train, users, recipe, checkpoints.generator)
             observed_BT = draw_observed(interactions_BT, recipe.held_out, checkpoints.generator)
-            loss = batch_loss(denoiser, rivals, interactions_BT, observed_BT, checkpoints.generator, context.processes)
+            batch = (interactions_BT, observed_BT, checkpoints.generator)
+            if static_step is None:
+                loss, gradients = batch_loss(denoiser, rivals, *batch, context.processes), None
+            else:
+                loss, gradients = static_step(*batch)
             where = f"epoch {epoch}, step {state.steps + 1}"
-            state.losses.append(checkpoints.optimizer.step(loss, where, "the learning rates", clip=_CLIP))
+            optimizer = checkpoints.optimizer
+            state.losses.append(optimizer.step(loss, where, "the learning rates", _CLIP, gradients))
             state.steps += 1
         checkpoints.save_if_due()
         done = (epoch - 1) * recipe.epoch_steps + state.steps
         context.listener(Progress("train", done, total, {"epoch": epoch, "loss": state.losses[-1]}))
+
+
+def _static_step(denoiser: Denoiser, rivals: Rivals, context: TrainingContext) -> StaticStep | None:
+    """Return what computes the steps on an accelerator; None on a CPU and for a large catalogue."""
+    device = denoiser.popularity_I.device.type
+    if device == "cpu" or denoiser.has_large_catalogue:
+        return None
+    recording = CudaGraph if device == "cuda" else None
+
+    def report(text: str) -> None:
+        context.listener(Notice("train", 0, text=text))
+
+    return StaticStep(denoiser, rivals, context.processes, recording, report)
 
 
 def draw_batch(train: Histories, users: np.ndarray, recipe: TrainingRecipe, generator: torch.Generator) -> np.ndarray:
@@ -216,7 +245,7 @@ def batch_loss(
     device = denoiser.popularity_I.device
     items_BT = np.where(interactions_BT >= 0, rivals.train.items[interactions_BT], -1)
     n_masked = int(((items_BT >= 0) & ~observed_BT.numpy()).sum())
-    views, view_rows_BT = denoiser.sampled_views(items_BT, generator)
+    views, view_rows_BT = views_of_step(denoiser, items_BT, generator)
     loss = denoiser.negative_log_prior(len(rivals.train.items)) / processes.size
     local_rows = processes.own_part(torch.arange(len(items_BT))).numpy()
     for group in group_similar_lengths(items_BT[local_rows]):

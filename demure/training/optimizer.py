@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,16 +19,22 @@ class Optimizer:
     """Adam over ``groups`` of parameters, as torch takes them.
 
     The ``rowwise`` parameters have sparse gradients, a few rows of a large table in a step: they get Adam's sparse
-    form, which leaves all other rows and their moments unchanged.
+    form, which leaves all other rows and their moments unchanged. ``foreach``: whether a step takes all parameters of a
+    group at once; as torch thinks best where None, which is on accelerators.
     """
 
     def __init__(
-        self, groups: Sequence[dict[str, Any]], rowwise: Sequence[nn.Parameter], processes: ProcessGroup
+        self,
+        groups: Sequence[dict[str, Any]],
+        rowwise: Sequence[nn.Parameter],
+        processes: ProcessGroup,
+        *,
+        foreach: bool | None = None,
     ) -> None:
         rowwise_ids = {id(parameter) for parameter in rowwise}
-        self.processes = processes
+        self.processes, self._foreach = processes, foreach
         self._parts: list[_Adam | torch.optim.Optimizer] = []
-        for kind, sparse in ((_Adam, False), (torch.optim.SparseAdam, True)):
+        for kind, sparse in ((partial(_Adam, foreach=foreach), False), (torch.optim.SparseAdam, True)):
             own = [
                 {**group, "params": [p for p in group["params"] if (id(p) in rowwise_ids) == sparse]}
                 for group in groups
@@ -36,10 +43,18 @@ class Optimizer:
             if own:
                 self._parts.append(kind(own))
 
-    def step(self, loss: Tensor | None, where: str, remedy: str, clip: float | None = None) -> float:
+    def step(
+        self,
+        loss: Tensor | None,
+        where: str,
+        remedy: str,
+        clip: float | None = None,
+        gradients: Sequence[tuple[nn.Parameter, Tensor]] | None = None,
+    ) -> float:
         """Take a step down the sum of ``loss`` over all processes, and return the sum.
 
-        ``loss`` is the part of this process, None where it has none; ``clip``: maximum length of the whole gradient.
+        ``loss`` is the part of this process, None where it has none; ``clip``: maximum length of the whole gradient;
+        ``gradients``: those of the ``loss``, where they are known already.
         Raises ``RunError`` with ``where`` and the ``remedy`` if the sum is not finite; then nothing has changed.
         """
         parameters = [p for part in self._parts for group in part.param_groups for p in group["params"]]
@@ -49,7 +64,10 @@ class Optimizer:
             raise _not_finite(float(value), where, remedy)
         for part in self._parts:
             part.zero_grad()
-        if loss is not None:
+        if gradients is not None:
+            for parameter, gradient in gradients:
+                parameter.grad = gradient
+        elif loss is not None:
             loss.backward()  # type: ignore[no-untyped-call]
         if self.processes.size > 1:
             value = value.to(learned[0].device)
@@ -58,7 +76,7 @@ class Optimizer:
                 raise _not_finite(float(value), where, remedy)
             self.processes.all_reduce([_gradient(parameter) for parameter in learned])
         if clip is not None:
-            torch.nn.utils.clip_grad_norm_(parameters, clip)
+            torch.nn.utils.clip_grad_norm_(parameters, clip, foreach=self._foreach)
         for part in self._parts:
             part.step()
         return float(value)
@@ -97,7 +115,8 @@ class _Adam:
     seconds at every start and then does nothing.
     """
 
-    def __init__(self, groups: Sequence[dict[str, Any]]) -> None:
+    def __init__(self, groups: Sequence[dict[str, Any]], foreach: bool | None = None) -> None:
+        self._foreach = foreach
         self.param_groups = [{"lr": 1e-3, **group, "params": list(group["params"])} for group in groups]
         self.state: dict[nn.Parameter, dict[str, Tensor]] = {}
 
@@ -121,6 +140,7 @@ class _Adam:
                 [state["exp_avg_sq"] for state in states],
                 [],
                 [state["step"] for state in states],
+                foreach=self._foreach,
                 amsgrad=False,
                 beta1=0.9,
                 beta2=0.999,

@@ -223,10 +223,10 @@ def test_sampled_candidates_stand_for_the_catalogue():
     own /= own.sum()
     value = torch.arange(1, 2001).float().log()
     generator = torch.Generator().manual_seed(0)
-    means = []
+    sampler, means = expert.sampler(popularity, 100), []
     with torch.no_grad():
         for _ in range(100):
-            view = expert.view(popularity, 100, generator, torch.ones(2000, 1))
+            view = expert.view(popularity, sampler.draw(generator), torch.ones(2000, 1))
             assert len(torch.unique(view.candidates.items_N)) == 100
             assert (expert.present_I[view.candidates.items_N] > 0).all()
             assert float(view.candidates.log_weight_N.exp().sum()) == pytest.approx(1, abs=1e-5)
@@ -238,8 +238,9 @@ def test_sampled_candidates_stand_for_the_catalogue():
 def test_all_are_candidates_where_they_are_few():
     denoiser = small_denoiser(missing=0.2)
     expert = denoiser.experts()[0]
-    for generator, size in [(None, 1), (torch.Generator(), ITEMS)]:
-        view = expert.view(denoiser.popularity_I, size, generator, denoiser.popularity_factor_IP)
+    for size in (None, ITEMS):
+        drawn = expert.sampler(denoiser.popularity_I, size).draw(torch.Generator())
+        view = expert.view(denoiser.popularity_I, drawn, denoiser.popularity_factor_IP)
         assert torch.equal(view.candidates.items_N, torch.where(expert.present_I > 0)[0])
         own = own_popularity(denoiser)[view.candidates.items_N]
         np.testing.assert_allclose(view.candidates.log_weight_N.exp(), own, rtol=1e-4)

@@ -7,6 +7,7 @@ from support.small_models import small_denoiser, small_histories
 
 from demure.model import denoiser as module
 from demure.model import kernel
+from demure.training.batches import views_of_step
 
 
 def without_offsets(**options):
@@ -29,7 +30,7 @@ def test_all_items_as_candidates_give_the_same_likelihood_from_the_items_at_hand
     expected, held = denoiser.log_likelihood(denoiser.make_batch(torch.as_tensor(items), observed), denoiser.views())
     monkeypatch.setattr(module, "MAX_FULL_CATALOGUE", 10)
     generator = torch.Generator().manual_seed(0)
-    views, numbered = denoiser.sampled_views(items, generator)
+    views, numbered = views_of_step(denoiser, items, generator)
     assert (numbered >= 0).tolist() == (items >= 0).tolist()
     sampled, mask = denoiser.log_likelihood(denoiser.make_batch(torch.as_tensor(numbered), observed), views)
     assert torch.equal(mask, held)
@@ -39,7 +40,7 @@ def test_all_items_as_candidates_give_the_same_likelihood_from_the_items_at_hand
 def test_no_more_than_the_items_at_hand_and_the_candidates_are_in_the_views(large):
     denoiser = without_offsets(missing=0.2, candidates=5)
     items = small_histories([4, 2]).numpy()
-    views, _ = denoiser.sampled_views(items, torch.Generator().manual_seed(0))
+    views, _ = views_of_step(denoiser, items, torch.Generator().manual_seed(0))
     most = len(np.unique(items[items >= 0])) + 5 * len(views)
     assert all(len(view.z_IE) == len(view.q_IC) == len(view.present_I) <= most for view in views)
 
@@ -54,7 +55,7 @@ def test_many_samples_of_candidates_come_near_all(monkeypatch):
     generator, total = torch.Generator().manual_seed(0), []
     with torch.no_grad():
         for _ in range(100):
-            views, numbered = denoiser.sampled_views(items, generator)
+            views, numbered = views_of_step(denoiser, items, generator)
             total.append(denoiser.log_likelihood(denoiser.make_batch(torch.as_tensor(numbered), observed), views)[0])
     assert float((torch.stack(total).mean(0) - exact).abs().mean()) < 0.05
 
