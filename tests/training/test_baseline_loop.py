@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from support.small_sets import SMALL, prepared
 
 from demure.demo.planted import plant
@@ -73,7 +74,11 @@ has changed since, what this one gave on the day of the change."""
 @pytest.mark.parametrize("recipe", list(BEFORE))
 def test_the_engine_gives_what_the_first_one_gave(timed, run, tmp_path, recipe):
     out, (name, expected) = run, BEFORE[recipe]
-    if recipe != "default":
+    if recipe == "default":
+        drawn = torch.multinomial(torch.arange(1.0, 51.0), 5, generator=torch.Generator().manual_seed(0))
+        if drawn.tolist() != [47, 41, 33, 22, 32]:
+            pytest.skip("this version of torch draws other candidates than that of the recorded numbers")
+    else:
         out = tmp_path / "run"
         train(timed, out, recipe=recipe, overrides=SHORT, device="cpu")
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
