@@ -83,6 +83,7 @@ class Trainer:
             self.denoiser.to(device)
             self.rivals = Rivals(train_part, data.n_items, 0)
             self.users = np.flatnonzero(train_part.lengths >= 2)
+            self.static_step = denoiser_loop.make_static_step(self.denoiser, self.rivals, context)
             optimizer = Optimizer(denoiser_loop.parameter_groups(self.denoiser, self.settings), (), ProcessGroup())
             log = TrainingLog("x", [{"epoch": 0}])
             self.checkpoints = CheckpointManager(context, "", self.denoiser, optimizer, self.generator, log)
@@ -109,7 +110,8 @@ class Trainer:
         if self.name == "demure":
             self.checkpoints.state.steps = 0
             self.generator.manual_seed(1)
-            denoiser_loop.train_epoch(self.denoiser, self.rivals, self.users, self.settings, self.checkpoints)
+            model = (self.denoiser, self.rivals, self.users, self.settings)
+            denoiser_loop.train_epoch(*model, self.checkpoints, self.static_step)
         else:
             baseline_loop.train_epoch(self.module, self.checkpoints, 0, 1)
 

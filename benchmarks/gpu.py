@@ -121,7 +121,8 @@ def measure_step(data: Dataset, sizes: Sizes, device: torch.device, folder: Path
     overrides = (*sizes.recipe, f"training.epoch_steps={sizes.steps}")
     trainer, threads = Trainer("demure", data, folder, str(device), overrides), torch.get_num_threads()
     if device.type != "cpu":
-        trainer.epoch()  # a warm-up, which must not be counted
+        for _ in range(2):  # not counted: a shape of batch is computed once, then recorded
+            trainer.epoch()
     started = launches(trainer.epoch, device) // sizes.steps
     taken = seconds(trainer.epoch, device) / sizes.steps
     if device.type != "cpu":

@@ -59,7 +59,7 @@ def train_denoiser(
     generator = torch.Generator().manual_seed(seed)
     log = TrainingLog(metric="valid_log_likelihood")
     checkpoints = CheckpointManager(context, signature, denoiser, optimizer, generator, log)
-    stages = _Stages(denoiser, rivals, validation, recipe, checkpoints, _static_step(denoiser, rivals, context))
+    stages = _Stages(denoiser, rivals, validation, recipe, checkpoints, make_static_step(denoiser, rivals, context))
     with checkpoints.handle_signals():
         stages.validate_untrained()
         stages.train_against_popularity()
@@ -203,7 +203,7 @@ def train_epoch(
         context.listener(Progress("train", done, total, {"epoch": epoch, "loss": state.losses[-1]}))
 
 
-def _static_step(denoiser: Denoiser, rivals: Rivals, context: TrainingContext) -> StaticStep | None:
+def make_static_step(denoiser: Denoiser, rivals: Rivals, context: TrainingContext) -> StaticStep | None:
     """Return what computes the steps on an accelerator; None on a CPU and for a large catalogue."""
     device = denoiser.popularity_I.device.type
     if device == "cpu" or denoiser.has_large_catalogue:
