@@ -42,7 +42,7 @@ RIVALS = ("popularity", "transition", "taste")
 MAX_FULL_CATALOGUE = 50_000
 """Number of items above which no training step goes over the whole catalogue; see docs/training.md."""
 _MAX_EXACT_NORMALISER = 16_000  # items above which normalisers outside of steps are estimated from fixed candidates
-_FIXED_CANDIDATES = 8_000
+_FIXED_CANDIDATES = 4_000
 _INITIAL_SIDE_PRIOR = 4.0  # pseudo-counts of the rivals together, and of the content
 _INITIAL_TWO_CAUSES_SHARE = 0.05
 _PRIOR_TWO_CAUSES_SHARE = 0.01
