@@ -79,14 +79,14 @@ def propagate_beliefs(
     """Add to each item's cluster memberships the messages of its choices, as long as the validation likelihood gains.
 
     At most ``max_passes`` passes. The sums of the messages stay with the items (``ClusterExpert.offset_IC``). Returns
-    the message of each training interaction, (N, C) for each modality; None if no pass was a gain, if the catalogue is
-    large, or if all messages are more than ``max_numbers`` numbers. Users whom validation withholds from training send
+    the message of each training interaction, (N, C) for each modality; None if no pass was a gain, or if all
+    messages are more than ``max_numbers`` numbers. Users whom validation withholds from training send
     no messages; histories longer than those of training are split.
     """
     train = validation.train
     experts = [channel.clusters for channel in denoiser.experts()]
     n_numbers = len(train.items) * sum(len(expert.bias) for expert in experts)
-    if not max_passes or denoiser.has_large_catalogue or n_numbers > max_numbers:
+    if not max_passes or n_numbers > max_numbers:
         return None
     parts = train.split_long(validation.longest)
     messages, best = None, validation.log_likelihood(denoiser)

@@ -13,6 +13,7 @@ from support.small_sets import dataset_folder
 
 from demure.demo.planted import PlantedOptions
 from demure.diagnosis.calibration import score_diagnosis
+from demure.model import denoiser as module
 from demure.training.belief_propagation import infer_blocks, propagate_beliefs
 from demure.training.rivals import Rivals
 from demure.training.run import train
@@ -37,6 +38,16 @@ class Dictated:
 
     def log_likelihood(self, denoiser, messages=None):
         return self.values.pop(0)
+
+
+def test_a_large_catalogue_gets_the_same_messages(monkeypatch):
+    train_part = random_histories(20)
+    gains = ([0, 1, 0.5], 20)
+    expected = propagate_beliefs(small_denoiser(), Dictated(train_part, *gains), 3)
+    monkeypatch.setattr(module, "MAX_FULL_CATALOGUE", 10)
+    messages = propagate_beliefs(small_denoiser(), Dictated(train_part, *gains), 3)
+    for message_NC, same_NC in zip(messages, expected, strict=True):
+        torch.testing.assert_close(message_NC, same_NC)
 
 
 @pytest.mark.parametrize("seed", range(3))
