@@ -66,12 +66,11 @@ def catalogue_factors(
     factors = []
     extents = pair_extents(pairs, experts, [view.present_I for view in views])
     for (a, b), inverse_lift_CD, extent_I in zip(pairs, inverse_lifts, extents, strict=False):
-        chance_BCD = densities[a][:, :, None] * densities[b][:, None, :]
-        weighted_BI, chance_BI = (
-            # cluster by cluster: never users x items x clusters at once
-            sum(of_BCD[:, :, d] @ views[a].q_IC.T * member_I for d, member_I in enumerate(views[b].q_IC.T))
-            for of_BCD in (chance_BCD * inverse_lift_CD, chance_BCD)
-        )
+        q_CI, q_DI = views[a].q_IC.T, views[b].q_IC.T
+        chance_BI = (densities[a] @ q_CI) * (densities[b] @ q_DI)
+        lifted_BCD = densities[a][:, :, None] * inverse_lift_CD * densities[b][:, None, :]
+        # cluster by cluster: never users x items x clusters at once
+        weighted_BI = sum(lifted_BCD[:, :, d] @ q_CI * member_I for d, member_I in enumerate(q_DI))
         factor_BI = weighted_BI / chance_BI.clamp(min=1e-9)
         factors.append(_gated(factor_BI, extent_I))
     return factors
