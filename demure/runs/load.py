@@ -75,10 +75,7 @@ class LoadedRun:
 
         def score(user_codes: np.ndarray) -> np.ndarray:
             scores_BI = np.empty((len(user_codes), self.dataset.n_items), np.float32)
-            # Users with histories of similar length together: little is padded.
-            order = np.argsort(histories.lengths[user_codes], kind="stable")
-            for start in range(0, len(order), _USERS_AT_ONCE):
-                rows = order[start : start + _USERS_AT_ONCE]
+            for rows in _blocks(histories, user_codes):
                 scores_BI[rows] = model.score(model.terms(histories.padded(user_codes[rows])))
             return scores_BI
 
@@ -127,9 +124,9 @@ class LoadedRun:
 
         scorer = None if self.recommender is not None else self.array_scorer_of(histories)
         reasons = np.array([*self.manifest.modalities, HISTORY], dtype=object)
-        frames = []
-        for start in range(0, len(user_codes), _USERS_AT_ONCE):
-            block = user_codes[start : start + _USERS_AT_ONCE]
+        frames: dict[int, pd.DataFrame] = {}
+        for rows in _blocks(histories, user_codes):
+            block = user_codes[rows]
             if self.recommender is not None:
                 terms = self.recommender.terms(histories.padded(block))
                 scores_BI, because_BI = self.recommender.score(terms), self.recommender.because(terms)
@@ -146,19 +143,25 @@ class LoadedRun:
             for row in range(len(block)):
                 listed = np.isfinite(values[row])
                 items = best[row][listed]
-                frames.append(
-                    pd.DataFrame(
-                        {
-                            "user_id": str(user_ids[start + row]),
-                            "rank": np.arange(1, len(items) + 1),
-                            "item_id": self.dataset.item_ids[items],
-                            "score": values[row][listed].astype(np.float64),
-                            "because": reasons[because_BI[row, items]],
-                        }
-                    )
+                frames[rows[row]] = pd.DataFrame(
+                    {
+                        "user_id": str(user_ids[rows[row]]),
+                        "rank": np.arange(1, len(items) + 1),
+                        "item_id": self.dataset.item_ids[items],
+                        "score": values[row][listed].astype(np.float64),
+                        "because": reasons[because_BI[row, items]],
+                    }
                 )
         columns = ["user_id", "rank", "item_id", "score", "because"]
-        return pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
+        if not frames:
+            return pd.DataFrame(columns=columns)
+        return pd.concat([frames[row] for row in range(len(frames))], ignore_index=True)[columns]
+
+
+def _blocks(histories: Histories, user_codes: np.ndarray) -> list[np.ndarray]:
+    """Return the positions of the users in blocks with histories of similar length, so that little is padded."""
+    order = np.argsort(histories.lengths[user_codes], kind="stable")
+    return [order[start : start + _USERS_AT_ONCE] for start in range(0, len(order), _USERS_AT_ONCE)]
 
 
 def load_run(path: Path, device: str = "cpu") -> LoadedRun:
