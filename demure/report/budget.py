@@ -11,7 +11,7 @@ from demure.diagnosis.reader import DiagnosisReader
 from demure.diagnosis.recommended import Suggestion, suggestions
 from demure.diagnosis.verdict import DRIFT_MIN_CHOICES
 from demure.errors import DemureError
-from demure.progress import Listener, Progress, silent
+from demure.progress import Listener, Notice, Progress, silent
 from demure.report.payload import (
     ItemRegistry,
     PayloadBuilder,
@@ -24,6 +24,7 @@ from demure.report.payload import (
 
 RECOMMENDED = 5
 _USERS_PER_CALL = 2048
+_MAX_SCORES = 100_000_000  # users x items that are scored for a page: minutes
 
 
 @dataclass(frozen=True)
@@ -111,13 +112,21 @@ def recommendation_rows(
 
 
 def _recommend(reader: DiagnosisReader, users: list[str], listener: Listener) -> dict[str, list[Suggestion]]:
-    """Return suggestions for each user; none if the model cannot be loaded."""
+    """Return suggestions for each user, or for some of them, evenly spread, where users x items are many.
+
+    None if the model cannot be loaded.
+    """
     from demure.runs.load import load_run
 
     try:
         run = load_run(reader.run)
     except DemureError:
         return {}
+    most = max(1, _MAX_SCORES // max(run.dataset.n_items, 1))
+    if len(users) > most:
+        text = f"what would come next is shown for {most:,} of the {len(users):,} users: `demure recommend` has all"
+        listener(Notice("recommend", 0, len(users), text=text))
+        users = [users[place] for place in np.linspace(0, len(users) - 1, most).astype(int)]
     by_user: dict[str, list[Suggestion]] = {}
     for start in range(0, len(users), _USERS_PER_CALL):
         listener(Progress("recommend", start, len(users)))

@@ -22,6 +22,7 @@ from support.runs_by_hand import (
 from demure.diagnosis.explain import DEVIATION_SENTENCES, SENTENCES
 from demure.diagnosis.reader import DiagnosisReader
 from demure.errors import DemureError, RunError
+from demure.report import budget
 from demure.report.budget import select_users
 from demure.report.build import report
 from demure.report.payload import PayloadBuilder, to_columns
@@ -313,3 +314,13 @@ def test_the_page_knows_what_a_list_is_made_of(tmp_path):
     assert embedded(page_with(tmp_path, ABOVE, pool=pool, valid={"recall@20": 0.1}))["madeOf"] == (
         "Validation gave the content no weight in this list: recommendations follow what is taken together."
     )
+
+
+def test_where_users_and_items_are_many_recommendations_are_for_some_users(run, monkeypatch):
+    monkeypatch.setattr(budget, "_MAX_SCORES", 10 * 50)
+    builder = PayloadBuilder(DiagnosisReader.open(run))
+    users, reports = [str(user) for user in builder.table.user_ids], []
+    by_user = budget._recommend(builder.reader, users, reports.append)
+    assert len(by_user) == 10
+    assert {users[0], users[-1]} <= set(by_user) <= set(users)
+    assert f"10 of the {len(users)} users" in reports[0].text
