@@ -236,10 +236,7 @@ class Denoiser(nn.Module):
         states = [e.init_state(view, batch, cavity) for e, view, cavity in zip(experts, views, cavities, strict=True)]
         rival_ratio, priors = self._rival_ratios(batch), self.cause_priors()
         present = torch.stack([state.present_BT for state in states], -1) * priors.admitted_K[self.n_rivals :]
-        inverse_lifts, extents = (
-            self._inverse_lifts(views),
-            pair_extents(self.pairs, experts, present.unbind(-1)),
-        )
+        inverse_lifts, extents = self._inverse_lifts(views), pair_extents(self.pairs, experts, present.unbind(-1))
         r = present / (len(experts) + 1) if settings.denoise else present
         # At first all rivals together are as likely as one modality, and each in proportion to its ratio.
         rival_r = rival_ratio / ((len(experts) + 1) * rival_ratio.sum(-1, keepdim=True))
