@@ -74,7 +74,7 @@ def encode_modality(task: EncodingTask, encoder: Any, options: ExecutionOptions,
     inputs = task.inputs
     fitted_on = None
     if isinstance(encoder, FittedEncoder):
-        fitted_on = _fitted_on(task.kind, inputs)
+        fitted_on = inputs_to_fit(task.kind, inputs)
         encoder.fit([inputs.load(k) for k in fitted_on.tolist()])
     identity = {"encoder": task.encoder_name, **encoder.identity(), "kind": task.kind, "input": inputs.facts}
     vector_hash = _vector_hash(identity, None if fitted_on is None else inputs.keys[fitted_on])
@@ -138,7 +138,7 @@ def _with_reduced_images(task: EncodingTask, side: int | None) -> tuple[Encoding
     return replace(task, inputs=inputs), {"decoded_at_reduced_size": number} if number else {}
 
 
-def _fitted_on(kind: str, inputs: Inputs) -> np.ndarray:
+def inputs_to_fit(kind: str, inputs: Inputs) -> np.ndarray:
     """Return the distinct inputs that an encoder is fitted on.
 
     Each distinct text counts once, as copies of a text are no evidence about words; attributes count for every item, as

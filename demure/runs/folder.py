@@ -18,11 +18,13 @@ from demure.locks import hold_folder
 MANIFEST = "run.json"
 CHECKPOINT = "checkpoint.safetensors"
 NEAREST_ITEMS = "nearest_items.safetensors"
+PROJECTION = "projection.safetensors"
 WEIGHTS = "model.safetensors"
 RECIPE = "recipe.yaml"
 METRICS = "metrics.jsonl"
 DIAGNOSIS, SUPPORTS, RELIANCE = "diagnosis.parquet", "supports.parquet", "reliance.parquet"
-FILES = (RECIPE, METRICS, WEIGHTS, NEAREST_ITEMS, DIAGNOSIS, SUPPORTS, RELIANCE)  # whose hashes run.json records
+FILES = (RECIPE, METRICS, WEIGHTS, PROJECTION, NEAREST_ITEMS, DIAGNOSIS, SUPPORTS, RELIANCE)
+"""The files whose hashes run.json records."""
 
 
 UNFINISHED = "unfinished"  # in a finished run or study: the one that is to replace it

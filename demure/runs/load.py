@@ -178,11 +178,11 @@ def load_run(path: Path, device: str = "cpu") -> LoadedRun:
     recipe = load_recipe(files.file(RECIPE))
     if recipe.model in BASELINES:
         return LoadedRun(path, manifest, recipe, dataset, None)
-    tensors = _load_tensors(files, WEIGHTS)
+    tensors = load_tensors(files, WEIGHTS)
     if recipe.model in LEARNED:
         options = learned_options(recipe.model, recipe.baseline)
         task = build_task(dataset, recipe.model, tuple(manifest.modalities))
-        _verify_features(path, manifest, dataset, list(task.content))
+        verify_features(path, manifest, dataset, list(task.content))
         learned = build_learned(recipe.model, options, task, seed=0, device=pick_device(device))
         try:
             learned.load_state_dict(tensors)
@@ -226,7 +226,7 @@ def _load_content_items(path: Path, manifest: RunManifest, counts_I: np.ndarray)
         return None
     parameters = _parameters(ContentItemParameters, path, "content_items", manifest.content_items)
     try:
-        tensors = _load_tensors(run_files(path, manifest), NEAREST_ITEMS)
+        tensors = load_tensors(run_files(path, manifest), NEAREST_ITEMS)
         nearest = from_tensors(tensors, manifest.modalities)
     except KeyError as error:
         raise RunError(f"does not hold {error}", where=path / NEAREST_ITEMS, remedy="train the run again") from error
@@ -239,7 +239,7 @@ def _load_content_items(path: Path, manifest: RunManifest, counts_I: np.ndarray)
     return ContentItemModel(nearest, counts_I, parameters)
 
 
-def _load_tensors(files: CheckedFolder, name: str) -> dict[str, Tensor]:
+def load_tensors(files: CheckedFolder, name: str) -> dict[str, Tensor]:
     """Raise ``RunError`` if the file is missing, changed or damaged, or holds a value that is not finite."""
     tensors: dict[str, Tensor] = files.tensors(name, framework="pt")
     broken = next((key for key, tensor in tensors.items() if not all_finite(tensor)), None)
@@ -248,7 +248,7 @@ def _load_tensors(files: CheckedFolder, name: str) -> dict[str, Tensor]:
     return tensors
 
 
-def _verify_features(path: Path, manifest: RunManifest, dataset: Dataset, names: Sequence[str]) -> None:
+def verify_features(path: Path, manifest: RunManifest, dataset: Dataset, names: Sequence[str]) -> None:
     """Raise ``RunError`` if the features of a baseline that reads them again are not the ones it was trained on."""
     for name in names:
         recorded = (manifest.features or {}).get(name, {}).get("features_sha256")

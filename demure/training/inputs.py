@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING
 from demure.errors import FeatureError, RecipeError
 from demure.features import store
 from demure.features.constant import leave_out_constant
-from demure.features.normalize import robust_scale
 from demure.features.select import default_modalities
-from demure.model.latent import Latent, fit_latent
-from demure.model.popularity import remove_time_trend
+from demure.model.latent import Latent, project_features
 from demure.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -49,8 +47,5 @@ def build_latents(
                 where=dataset.path / "features" / name,
                 remedy="leave it out with --set modalities=[...]",
             )
-        vectors = robust_scale(features)
-        if timed is not None:
-            vectors = remove_time_trend(vectors, features.present, timed)
-        latents[name] = fit_latent(vectors, features.present, max_dim)
+        latents[name] = project_features(features, max_dim, timed)
     return latents

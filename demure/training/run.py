@@ -37,12 +37,21 @@ from demure.model.content_items import (
 from demure.model.denoiser import Denoiser
 from demure.model.denormals import flush_denormals
 from demure.model.fusion import FusionWeights
-from demure.model.latent import Latent
+from demure.model.latent import Latent, projection_tensors
 from demure.model.recommender import Recommender
 from demure.progress import FinishedTraining, Listener, Progress, silent
 from demure.recipe.load import load_recipe, to_yaml
 from demure.recipe.schema import Recipe
-from demure.runs.folder import CHECKPOINT, NEAREST_ITEMS, RECIPE, WEIGHTS, claim_folder, publish, working_folder
+from demure.runs.folder import (
+    CHECKPOINT,
+    NEAREST_ITEMS,
+    PROJECTION,
+    RECIPE,
+    WEIGHTS,
+    claim_folder,
+    publish,
+    working_folder,
+)
 from demure.runs.manifest import DatasetReference, RunManifest, hash_files
 from demure.training.baseline_loop import METRICS, train_baseline
 from demure.training.belief_propagation import propagate_beliefs
@@ -265,6 +274,7 @@ def _train_demure(job: _Job) -> _Outcome:
     outcome.causes = diagnose(denoiser, data, context.folder, listener, rivals, messages)
     placebos = measure_placebos(denoiser, rivals, gains, job.seed, shares)
     outcome.placebo = {name: placebo.to_dict() for name, placebo in placebos.items()}
+    write_tensors(context.folder / PROJECTION, projection_tensors(latents))
     write_tensors(context.folder / WEIGHTS, denoiser.state_dict())
     return outcome
 

@@ -16,7 +16,7 @@ from demure.runs.load import load_run
 from demure.training.run import train
 
 TABLES = ("diagnosis.parquet", "supports.parquet", "reliance.parquet")
-MADE = ("model.safetensors", "metrics.jsonl", "recipe.yaml", *TABLES)
+MADE = ("model.safetensors", "projection.safetensors", "metrics.jsonl", "recipe.yaml", *TABLES)
 
 
 def trained(dataset, out, *overrides, **options):

@@ -1,0 +1,118 @@
+"""Items that came after a dataset was prepared, from a file with the columns of its raw items file.
+
+Shape suffix: N new items.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from demure.data.dataset import Dataset
+from demure.errors import DataError, DemureError, FeatureError
+from demure.features.importing import finite_rows, read_matrix, read_parquet
+from demure.preparation.images import locate_images
+from demure.preparation.items import read_items
+from demure.preparation.problems import Findings
+from demure.preparation.reading.columns import ColumnSelection
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class NewItems:
+    """N items that a dataset does not have.
+
+    Attributes:
+        frame: (N rows) ``item_id``, the texts, ``image`` and the attributes, as the table of ``Dataset.items``.
+        images_root: the folder that ``image`` is relative to; None without images.
+        vectors: modality -> vectors (N, D) and presence (N,), for modalities that are given as vectors.
+        notes: what was odd in the file, a sentence each.
+    """
+
+    frame: pd.DataFrame
+    images_root: Path | None
+    vectors: dict[str, tuple[np.ndarray, np.ndarray]]
+    notes: list[str]
+
+    @property
+    def ids(self) -> np.ndarray:
+        """The ids (N,), an object array of str."""
+        return self.frame["item_id"].to_numpy(dtype=object)
+
+
+def read_new_items(
+    source: Path | pd.DataFrame,
+    dataset: Dataset,
+    images: Path | None = None,
+    features: Mapping[str, Path] | None = None,
+) -> NewItems:
+    """Read the items of ``source``, a file or frame, that ``dataset`` does not have.
+
+    ``images``: the folder of their images, by default that of the file. ``features``: modality -> file of vectors, by
+    row of ``source`` (.npy) or by ``item_id`` (Parquet). Raises ``DataError`` if the file cannot be read or has no new
+    item, ``FeatureError`` for vectors that do not fit.
+    """
+    if not isinstance(source, Path):
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "items.parquet"
+            source.to_parquet(file, index=False)
+            try:
+                return _read(file, "items", dataset, images if images is not None else Path(), features or {})
+            except DemureError as error:  # the user does not know this temporary file
+                where = "items" if str(folder) in str(error.where) else error.where
+                raise type(error)(error.problem, where=where, remedy=error.remedy) from None
+    return _read(source, source.name, dataset, images, features or {})
+
+
+def _read(file: Path, shown: str, dataset: Dataset, images: Path | None, features: Mapping[str, Path]) -> NewItems:
+    import pandas as pd
+
+    findings = Findings()
+    items = read_items(file, findings, ColumnSelection())
+    dataset_ids = set(dataset.item_ids)
+    is_new = np.array([item not in dataset_ids for item in items.ids], bool)
+    if not is_new.any():
+        raise DataError(
+            f"holds no new item: the dataset has all {len(items.ids)} already",
+            where=file,
+            remedy="give the items that came after `demure prepare`",
+        )
+    vectors = {name: _vectors(path, items.ids, items.rows, items.file_rows) for name, path in features.items()}
+    vectors = {name: (matrix[is_new], present[is_new]) for name, (matrix, present) in vectors.items()}
+    n_known = int((~is_new).sum())
+    items = items.take(np.flatnonzero(is_new))
+    root = None
+    if "image" in items.columns or images is not None:
+        items, root = locate_images(items, images, file, findings)
+    notes = [note.replace(file.name, shown) for note in findings.notes]
+    for problem in findings.problems.values():
+        first = problem.first[0]
+        notes.append(f"{problem.kind}: {problem.count} {problem.action}, first row {first.row}: {first.value}")
+    if n_known:
+        notes.append(f"{shown}: {n_known} items are in the dataset already and keep the content that they have there")
+    frame = pd.DataFrame({"item_id": items.ids, **items.columns, **items.attributes}, dtype=object)
+    return NewItems(frame, root, vectors, notes)
+
+
+def _vectors(file: Path, ids: np.ndarray, rows: np.ndarray, total: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the vectors (N, D) and presence (N,) of the items ``ids``, which are the ``rows`` of an items file."""
+    if not file.is_file():
+        raise FeatureError("no such file", where=file, remedy="check --features NAME=FILE")
+    if file.suffix.lower() not in {".parquet", ".pq"}:
+        matrix = read_matrix(file)
+        if len(matrix) != total:
+            remedy = "row k must be the k-th row of the items file (zeros or NaN for an item without it)"
+            raise FeatureError(f"{len(matrix)} rows for {total} items", where=file, remedy=remedy)
+        return finite_rows(np.asarray(matrix[rows]), file)
+    file_ids, listed = read_parquet(file)
+    row = {item_id: k for k, item_id in enumerate(file_ids)}
+    position = np.array([row.get(item_id, -1) for item_id in ids], np.int64)
+    raw = np.where((position >= 0)[:, None], listed[position], np.float32(np.nan))
+    return finite_rows(raw, file)
