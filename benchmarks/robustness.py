@@ -16,6 +16,7 @@ from demure.data.dataset import Dataset
 from demure.diagnosis.calibration import auc
 from demure.diagnosis.flagging import deviations
 from demure.diagnosis.reader import DiagnosisReader
+from demure.diagnosis.worklist import list_content
 from demure.features import store
 from demure.features.store import Features
 from demure.preparation.prepare import PrepareOptions
@@ -103,6 +104,24 @@ def swaps(
         "by deviation",
     ]
     publish("swaps", markdown(header, rows))
+
+
+@app.command()
+def worklist(data: Data = DATA, work: Work = WORK, sets: Sets = "hm-week", share: float = 0.1) -> None:
+    """Deal the pictures, then the texts, of some items to others: their share of the first rows of the work list."""
+    rows = []
+    for name in sets.split(","):
+        benchmark = obtain(name, data, work)
+        for modality in store.names(benchmark.path):
+            other, mask = swapped(benchmark, modality, share, work)
+            measure(other, "default", 0, work)
+            dealt = set(Dataset.load(other.path).item_ids[mask])
+            listed = list_content(run_of(other, "default", 0, work), kinds=["content"]).rows
+            own = listed[listed["modality"] == modality]
+            parts = [frame["item_id"].isin(dealt).head(n).mean() for frame in (listed, own) for n in (20, 50)]
+            rows.append([name, modality, f"{share:.0%}", *(f"{part:.2f}" for part in parts)])
+    header = ["set", "dealt", "share", "of the first 20", "50", "of the first 20 of the modality", "50"]
+    publish("worklist", markdown(header, rows))
 
 
 def _recall(line: dict[str, Any]) -> float:

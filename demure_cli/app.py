@@ -29,6 +29,7 @@ from demure_cli.commands.report import report
 from demure_cli.commands.train import train
 from demure_cli.commands.tune import tune
 from demure_cli.commands.ui import ui
+from demure_cli.commands.worklist import worklist
 from demure_cli.options import Quiet, Verbose, flag
 from demure_cli.output.surroundings import correct_sizes, open_streams, release_streams
 from demure_cli.output.terminal import terminal
@@ -78,6 +79,7 @@ _COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     ("eval", eval_, _STEPS),
     ("compare", compare, _STEPS),
     ("inspect", inspect, _STEPS),
+    ("worklist", worklist, _STEPS),
     ("recommend", recommend, _STEPS),
     ("report", report, _STEPS),
     ("ui", ui, _STEPS),

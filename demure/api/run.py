@@ -129,6 +129,17 @@ class Run:
         frame = self._titled(frame, after="item_id")
         return drawn(frame, self._draw_verdicts) if conditions else frame
 
+    def worklist(self, kinds: str | Sequence[str] = (), top: int | None = None) -> pd.DataFrame:
+        """Return the items whose content fails them, as `demure worklist` does: rank, item_id, title, kind, modality,
+        sign (sure, strong, fair or weak), choices, cost, reason, suggestion, text, picture, others.
+
+        ``kinds``: one or several of content, duplicate, missing, modality, label; all by default. Raises as
+        ``diagnose``, and ``DemureError`` for an unknown kind.
+        """
+        from demure.diagnosis.worklist import worklist
+
+        return worklist(self.path, kinds=[kinds] if isinstance(kinds, str) else kinds, top=top).rows
+
     def reliance(self, user: str | None = None) -> pd.DataFrame:
         """Return what each user, or one user, relies on: the expected share of choices caused by each modality, and by
         ``none`` of them; one row per user, indexed by user_id. Raises as ``diagnose``."""

@@ -13,7 +13,7 @@ from support.runs_by_hand import DiagnosisRow, write_run
 
 from demure.api.dataset import Dataset
 from demure.data.describe.coverage import content_masks
-from demure.data.describe.lookalikes import _same_files
+from demure.data.describe.lookalikes import same_files
 from demure.diagnosis.reader import DiagnosisReader
 from demure.errors import DataError
 from demure.extraction.images import image_inputs
@@ -104,7 +104,7 @@ def test_every_command_has_the_same_images(folder, tmp_path):
     assert report.problems["image file outside the images folder"].count == n_outside
     assert report.problems["image file not there"].count == exists.count(False) - n_outside - 1  # one is a URL
     assert content_masks(dataset)["image"].tolist() == exists
-    assert _same_files(dataset) == [[k for k, there in enumerate(exists) if there]]
+    assert same_files(dataset) == [[k for k, there in enumerate(exists) if there]]
     assert (image_inputs(dataset.items, dataset.images_root).index >= 0).tolist() == exists
     from_python = Dataset.load(tmp_path / "out")
     assert [from_python.picture(item) is not None for item in frame["item_id"]] == exists

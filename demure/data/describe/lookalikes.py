@@ -56,7 +56,7 @@ def find_lookalikes(dataset: Dataset, keep: int = 50) -> Lookalikes:
 
     texts = _texts(dataset)
     if texts:
-        equal = _group_by_key((text, item) for item, text in texts.items())
+        equal = group_by_key((text, item) for item, text in texts.items())
         add("text", True, equal)
         # One item of each group of equal texts is compared with the others.
         distinct = sorted({group[0] for group in equal} | (set(texts) - {item for group in equal for item in group}))
@@ -64,7 +64,7 @@ def find_lookalikes(dataset: Dataset, keep: int = 50) -> Lookalikes:
             add("text", False, _near_texts(distinct, [texts[item] for item in distinct]))
         else:
             notes.append(f"{len(distinct)} texts are too many to compare by likeness: only equal ones were looked for")
-    add("image", True, _same_files(dataset))
+    add("image", True, same_files(dataset))
     for name in dataset.modalities():
         vectors, items = _unit_vectors(dataset, name)
         if len(items) <= MOST_COMPARED:
@@ -83,7 +83,7 @@ def _texts(dataset: Dataset) -> dict[int, str]:
     return {item: text for item, text in enumerate(joined) if text}
 
 
-def _group_by_key(pairs: Iterable[tuple[Hashable, int]]) -> list[list[int]]:
+def group_by_key(pairs: Iterable[tuple[Hashable, int]]) -> list[list[int]]:
     """Return the items of each key that several items share."""
     by_key: dict[Hashable, list[int]] = defaultdict(list)
     for key, item in pairs:
@@ -91,15 +91,15 @@ def _group_by_key(pairs: Iterable[tuple[Hashable, int]]) -> list[list[int]]:
     return [items for items in by_key.values() if len(items) > 1]
 
 
-def _same_files(dataset: Dataset) -> list[list[int]]:
+def same_files(dataset: Dataset) -> list[list[int]]:
     root = dataset.images_root
     if root is None or "image" not in dataset.items.columns:
         return []
     folder = ImageFolder(root)
     located = {item: folder.find(name) for item, name in enumerate(dataset.items["image"])}
     files = {item: path for item, path in located.items() if path is not None and os.access(path, os.R_OK)}
-    same_size = _group_by_key((path.stat().st_size, item) for item, path in files.items())
-    return _group_by_key(
+    same_size = group_by_key((path.stat().st_size, item) for item, path in files.items())
+    return group_by_key(
         (hashlib.sha256(files[item].read_bytes()).digest(), item) for group in same_size for item in group
     )
 
@@ -149,4 +149,4 @@ def _connected(items: list[int], pairs: list[tuple[int, int]]) -> list[list[int]
         coo_array((np.ones(len(first), bool), (first, second)), shape=shape), directed=False
     )
     positions = np.unique(np.concatenate([first, second])).tolist()
-    return _group_by_key((int(label[position]), items[position]) for position in positions)
+    return group_by_key((int(label[position]), items[position]) for position in positions)
