@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -85,16 +86,8 @@ class Run:
     ) -> pd.DataFrame:
         from demure.preparation.new_users import read_histories
 
-        if isinstance(history, pd.DataFrame):
-            with tempfile.TemporaryDirectory() as folder:
-                file = Path(folder) / "history.parquet"
-                history.to_parquet(file, index=False)
-                try:
-                    user_ids, histories, _ = read_histories(file, self.dataset)
-                except DemureError as error:  # the user does not know this temporary file
-                    raise type(error)(error.problem, where="history", remedy=error.remedy) from None
-        else:
-            user_ids, histories, _ = read_histories(Path(history), self.dataset)
+        with _as_file(history) as file:
+            user_ids, histories, _ = read_histories(file, self.dataset)
         frame = self._loaded.recommend_to([str(user) for user in user_ids], histories, k)
         if users is None:
             return frame
@@ -113,20 +106,39 @@ class Run:
         """
         return overview(self.path, segment=segment, min_count=min_count, top=top)
 
-    def diagnose(self, user: str | None = None, item: str | None = None) -> pd.DataFrame:
+    def diagnose(
+        self,
+        user: str | None = None,
+        item: str | None = None,
+        *,
+        history: pd.DataFrame | Path | str | None = None,
+    ) -> pd.DataFrame:
         """Return every verdict on the training interactions, or those of one user or one item: user_id, position in the
         user's history, item_id, the item's title, modality, poi_probability, evidence (nats), verdict (poi, noise or
         missing).
 
-        Raises ``RunError`` if the run has no diagnosis, and for an unknown user or item, naming the nearest ids.
+        ``history``: a frame or file of interactions of new users, or with fresh histories: the verdicts are on these
+        instead, without training; ``attrs["notes"]`` of the frame says what is odd about them.
+        Raises ``RunError`` if the run has no diagnosis, and for an unknown user or item, naming the nearest ids;
+        ``DemureError`` for a history without usable rows.
         """
-        reader = DiagnosisReader.open(self.path)
+        notes: list[str] = []
+        if history is None:
+            reader = DiagnosisReader.open(self.path)
+        else:
+            from demure.diagnosis.history import diagnose_histories
+
+            with _as_file(history) as file:
+                reader = diagnosed = diagnose_histories(self.path, file, device=self.device)
+            notes = diagnosed.notes
         conditions = {name: value for name, value in (("user_id", user), ("item_id", item)) if value is not None}
         frame = reader.diagnosis(_DIAGNOSIS, **conditions).to_pandas()
         if frame.empty and conditions:
             raise reader.unknown_id(*(("user", user) if user is not None else ("item", str(item))))
         frame = frame.sort_values(["user_id", "position"], kind="stable", ignore_index=True)
         frame = self._titled(frame, after="item_id")
+        if history is not None:
+            frame.attrs["notes"] = notes
         return drawn(frame, self._draw_verdicts) if conditions else frame
 
     def worklist(self, kinds: str | Sequence[str] = (), top: int | None = None) -> pd.DataFrame:
@@ -235,3 +247,18 @@ class Run:
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r}, recipe={self.manifest.recipe!r}, seed={self.manifest.seed})"
+
+
+@contextlib.contextmanager
+def _as_file(history: pd.DataFrame | Path | str) -> Iterator[Path]:
+    """Yield a file of the interactions ``history``; errors about a frame name no file, which the user does not know."""
+    if not isinstance(history, pd.DataFrame):
+        yield Path(history)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "history.parquet"
+        history.to_parquet(file, index=False)
+        try:
+            yield file
+        except DemureError as error:
+            raise type(error)(error.problem, where="history", remedy=error.remedy) from None

@@ -19,7 +19,7 @@ from demure.errors import DemureError
 @dataclass(frozen=True)
 class Listing:
     """A list of ``what`` (items or users): the ``rows`` shown, of ``matched`` that fulfil the conditions, of ``total``.
-    ``cannot_tell``: modalities whose features explain nothing."""
+    ``cannot_tell``: modalities whose features explain nothing. ``notes``: what is odd about them, in sentences."""
 
     run: str
     what: str
@@ -28,6 +28,7 @@ class Listing:
     modalities: list[str] = field(default_factory=list)
     rows: pd.DataFrame = field(default_factory=pd.DataFrame)
     cannot_tell: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def listing(

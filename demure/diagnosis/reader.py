@@ -16,6 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from demure.data.histories import Histories
 from demure.data.manifest import MANIFEST as DATASET_MANIFEST
 from demure.data.manifest import DatasetManifest, dataset_files
 from demure.data.manifest import read_manifest as read_dataset_manifest
@@ -254,6 +255,11 @@ class DiagnosisReader:
         table = self.dataset_files.table(_INTERACTIONS, ["timestamp"], filters=own)
         seconds: list[float | None] = table.column("timestamp").to_pylist()
         return seconds
+
+    @property
+    def new_histories(self) -> tuple[np.ndarray, Histories] | None:
+        """The users (U,) and histories to recommend to, None for the users of the dataset."""
+        return None
 
     def unknown_id(self, kind: str, name: str) -> RunError:
         """Return the error for a ``kind`` (user or item) without any diagnosed interaction."""

@@ -11,6 +11,7 @@ import numpy as np
 from demure.model.fusion import HISTORY
 
 if TYPE_CHECKING:
+    from demure.data.histories import Histories
     from demure.runs.load import LoadedRun
     from demure.runs.manifest import RunManifest
 
@@ -54,17 +55,24 @@ def describe_scores(manifest: RunManifest) -> str:
     return f"{weights} and more for items that few took." if scarce else f"{weights}."
 
 
-def suggestions(run: LoadedRun, users: Sequence[str], k: int) -> dict[str, list[Suggestion]]:
+def suggestions(
+    run: LoadedRun, users: Sequence[str], k: int, new: tuple[np.ndarray, Histories] | None = None
+) -> dict[str, list[Suggestion]]:
     """Return the ``k`` best new items of each user. Raises ``RunError`` for a user that the dataset does not have.
+
+    ``new``: the ids (U,) and histories of other users, of whom ``users`` are to be.
 
     The past choice: each of the user's last 200 is taken as a whole history of its own, and the one with the largest
     term for the item (of the modality that contributes most to it, or of the item-item model) is named. It shows which
     choice supports the item most, not how the choices add up.
     """
-    frame = run.recommend(list(users), k)
+    user_ids, histories = new or (run.dataset.user_ids, run.dataset.histories("train", "valid", "test"))
+    user_code = {str(user): code for code, user in enumerate(user_ids)}
+    if new is None:
+        frame = run.recommend(list(users), k)
+    else:
+        frame = run.recommend_to(users, histories.select_users(np.array([user_code[user] for user in users])), k)
     item_code = {str(item): code for code, item in enumerate(run.dataset.item_ids)}
-    user_code = {str(user): code for code, user in enumerate(run.dataset.user_ids)}
-    histories = run.dataset.histories("train", "valid", "test")
     causes = [*run.manifest.modalities, HISTORY]
     row_parts, past_parts, cause_parts, target_parts = [], [], [], []
     for row, (user, item, because) in enumerate(frame[["user_id", "item_id", "because"]].itertuples(index=False)):

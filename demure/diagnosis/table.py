@@ -46,6 +46,14 @@ class DiagnosisTable:
         columns = [*_NAMES, "position", "poi_probability", "evidence"]
         table = files.table(DIAGNOSIS, columns, read_dictionary=_NAMES).combine_chunks()
         check_columns(table, files, DIAGNOSIS)
+        try:
+            return cls.from_arrow(table)
+        except ValueError as error:
+            raise files.failed(DIAGNOSIS, str(error)) from None
+
+    @classmethod
+    def from_arrow(cls, table: pa.Table) -> DiagnosisTable:
+        """Return the diagnosis with the columns of diagnosis.parquet. Raises ``ValueError`` if rows are missing."""
         codes, values = {}, {}
         for name in _NAMES:
             codes[name], values[name] = dictionary_codes(table.column(name))
@@ -61,7 +69,7 @@ class DiagnosisTable:
             return column[order].reshape(-1, M)
 
         if len(m) % M:
-            raise files.failed(DIAGNOSIS, f"{len(m)} rows of {M} modalities")
+            raise ValueError(f"{len(m)} rows of {M} modalities")
         labels, verdict = values["verdict"], wide(codes["verdict"])
         return cls(
             modalities,
@@ -146,6 +154,6 @@ def dictionary_codes(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
     """Return codes (rows,) int32 in the order of first appearance, and the values that they stand for."""
     if not len(column):  # an empty column may have no type at all
         return np.zeros(0, np.int32), np.zeros(0, dtype=object)
-    column = column.unify_dictionaries()
+    column = column.unify_dictionaries() if pa.types.is_dictionary(column.type) else column.dictionary_encode()
     values = np.array(column.chunk(0).dictionary.to_pylist(), dtype=object)
     return np.concatenate([chunk.indices.to_numpy() for chunk in column.chunks]).astype(np.int32), values

@@ -46,7 +46,7 @@ class UserView:
     from a lasting taste. ``drift``: since when the user chose for other reasons, None where nothing shows it.
     ``recommended``: what would be recommended; None if it was not asked for. ``made_of``: what its scores are made of,
     in a sentence. ``notes``: how little the verdicts rest on. ``cannot_tell``: modalities whose features explain
-    nothing, so that their verdicts mean nothing.
+    nothing, so that their verdicts mean nothing. ``file``: that the choices are from, empty for those of the training.
     """
 
     run: str
@@ -61,6 +61,7 @@ class UserView:
     notes: list[str] = field(default_factory=list)
     cannot_tell: list[str] = field(default_factory=list)
     made_of: str = ""
+    file: str = ""
 
 
 def user_view(
@@ -201,7 +202,7 @@ def _recommended(reader: DiagnosisReader, user_id: str, k: int) -> tuple[list[di
     from demure.runs.load import load_run
 
     try:
-        items = suggestions(load_run(reader.run), [user_id], k)[user_id]
+        items = suggestions(load_run(reader.run), [user_id], k, reader.new_histories)[user_id]
     except DemureError as error:
         return None, [f"no recommendations: {error}"]
     return suggestion_rows(items, reader.titles), []

@@ -1,13 +1,16 @@
 """A batch of histories as tensors: which positions are observed, and which may be evidence for which.
 
-Shape suffixes: B users, T positions of a history, R rivals of content; ``x_BTT`` runs from source to target position.
+Shape suffixes: N interactions, B users, T positions of a history, R rivals of content; ``x_BTT`` runs from source to
+target position.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,6 +25,29 @@ class SideInformation:
 
     period_BT: Tensor
     rival_ratio_BTR: Tensor | None
+
+
+class SideInformationSource(Protocol):
+    """What knows the side information of the interactions of some histories."""
+
+    def side_information(self, interactions_BT: np.ndarray, device: torch.device | str = "cpu") -> SideInformation:
+        """Return that of the interactions with these indices, -1 for padding."""
+
+
+@dataclass(frozen=True)
+class KnownSideInformation:
+    """The side information of N interactions: ``period_N`` int64, ``ratio_NR`` float32 or None for no rivals."""
+
+    period_N: np.ndarray
+    ratio_NR: np.ndarray | None
+
+    def side_information(self, interactions_BT: np.ndarray, device: torch.device | str = "cpu") -> SideInformation:
+        """Return the periods and rival ratios of the interactions with these indices, -1 for padding."""
+        clipped_BT = np.maximum(interactions_BT, 0)
+        period_BT = torch.as_tensor(np.where(interactions_BT >= 0, self.period_N[clipped_BT], 0)).to(device)
+        if self.ratio_NR is None:
+            return SideInformation(period_BT, None)
+        return SideInformation(period_BT, torch.as_tensor(self.ratio_NR[clipped_BT]).to(device))
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,7 @@ class Denoiser(nn.Module):
         self.register_buffer("popularity_I", smoothed / smoothed.sum())
         all_time = torch.ones(len(smoothed), 1)
         factors = all_time if popularity_factor_IP is None else torch.as_tensor(popularity_factor_IP)
-        # Not saved: training and its final diagnosis need the periods; a loaded run does not.
+        # Not saved: a diagnosis needs the periods; recommendations do not.
         self.register_buffer("popularity_factor_IP", factors, persistent=False)
         self.pairs = [] if settings.exclusive else list(combinations(range(len(self.modalities)), 2))
         self.two_causes_logit = nn.Parameter(torch.logit(torch.tensor(_INITIAL_TWO_CAUSES_SHARE)))
@@ -128,7 +128,13 @@ class Denoiser(nn.Module):
 
     @classmethod
     def from_tensors(
-        cls, tensors: Mapping[str, Tensor], modalities: Sequence[str], settings: DenoiserRecipe, *, ordered: bool
+        cls,
+        tensors: Mapping[str, Tensor],
+        modalities: Sequence[str],
+        settings: DenoiserRecipe,
+        *,
+        ordered: bool,
+        popularity_factor_IP: np.ndarray | None = None,
     ) -> Denoiser:
         """Return a trained denoiser from its ``state_dict``. Raises ``KeyError`` where a tensor is missing."""
         tensors = {attribute_name(name): tensor for name, tensor in tensors.items()}
@@ -140,7 +146,8 @@ class Denoiser(nn.Module):
             latents[name] = Latent(coordinates.numpy(), spread, present.numpy() > 0)
             centres = np.zeros(tuple(tensors[f"{expert}.clusters.weight"].shape), np.float32)
             clusters[name] = ClusterExpert(centres, 1.0, len(coordinates))
-        denoiser = cls(latents, clusters, np.zeros(len(tensors["popularity_I"])), settings, ordered=ordered)
+        counts = np.zeros(len(tensors["popularity_I"]))
+        denoiser = cls(latents, clusters, counts, settings, ordered=ordered, popularity_factor_IP=popularity_factor_IP)
         denoiser.load_state_dict(tensors)
         return denoiser
 

@@ -134,7 +134,7 @@ class Popularity:
         factor_IG = periods.popularity_factor_IP[:, 1:] if len(periods.starts) else periods.popularity_factor_IP
         self._base_IG = share_I[:, None] * factor_IG
         self._leave_one_out_factor_N = np.maximum(1.0 - 1.0 / np.maximum(counts_I[item_N], 1), 0.0)
-        self._rate_IG = np.ones_like(self._base_IG)
+        self._rate_IG: np.ndarray = np.ones_like(self._base_IG)
 
     def update(self, weight_N: np.ndarray) -> np.ndarray:
         """Fit to the interactions weighted by their responsibilities; return p(i) / p_t(i) of each (N,), left out."""
@@ -157,6 +157,11 @@ class Popularity:
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Set the arrays of :meth:`state`."""
         self._rate_IG = state["_rate_IG"]
+
+    @property
+    def rate_IG(self) -> np.ndarray:
+        """p(i) / p_t(i) of every item in every period."""
+        return self._rate_IG
 
     def next_ratio(self, item_B: np.ndarray, period_B: np.ndarray) -> np.ndarray:
         """Return p(i) / p_t(i) (B,) of interactions after the training."""

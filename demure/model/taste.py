@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sparse
@@ -25,6 +26,59 @@ _SMOOTHING = 1.0  # of theta, in interactions
 _ROWS_AT_ONCE = 4096
 _UNIFORM = 0.3  # share of the start that is spread over all clusters
 _TINY = 1e-12
+
+
+@dataclass(frozen=True)
+class TasteClusters:
+    """The fitted clusters for users who were not part of the training.
+
+    ``rate_IC``: lambda; ``prior_C``: the mean of theta over all users.
+    """
+
+    rate_IC: np.ndarray
+    prior_C: np.ndarray
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the arrays to store under their names."""
+        return {"rate": self.rate_IC.astype(np.float32), "prior": self.prior_C}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray], n_items: int) -> TasteClusters:
+        """Return the clusters of :meth:`arrays`.
+
+        Raises ``KeyError`` where an array is missing, ``ValueError`` where they are of other items.
+        """
+        rate_IC, prior_C = arrays["rate"], arrays["prior"]
+        if rate_IC.ndim != 2 or rate_IC.shape != (n_items, len(prior_C)):
+            raise ValueError("is of other items")
+        return cls(rate_IC, prior_C)
+
+    def start(self, item_N: np.ndarray) -> np.ndarray:
+        """Return the posterior over the clusters (N, C) of interactions of users of whom nothing else is known."""
+        joint_NC = self.prior_C * self.rate_IC[item_N]
+        posterior_NC: np.ndarray = joint_NC / np.maximum(joint_NC.sum(1), _TINY)[:, None]
+        return posterior_NC
+
+    def fold_in(
+        self,
+        item_N: np.ndarray,
+        by_user_UN: sparse.csr_array,
+        user_N: np.ndarray,
+        weight_N: np.ndarray,
+        posterior_NC: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return p(i | taste) / p_t(i) (N,) of each interaction given the others of its user, and the new posterior.
+
+        ``by_user_UN`` sums over the interactions of each user; ``weight_N``: their responsibilities.
+        """
+        count_NC = weight_N[:, None] * posterior_NC
+        theta_NC = (by_user_UN @ count_NC)[user_N]
+        theta_NC += _SMOOTHING * self.prior_C - count_NC
+        theta_NC = np.maximum(theta_NC, _TINY)
+        theta_NC /= theta_NC.sum(1, keepdims=True)
+        joint_NC = theta_NC * self.rate_IC[item_N]
+        ratio_N = np.maximum(joint_NC.sum(1), _TINY)
+        return ratio_N, joint_NC / ratio_N[:, None]
 
 
 class Taste:
@@ -59,6 +113,7 @@ class Taste:
         self.cluster_posterior_NC: np.ndarray | None = None
         self._rate_IC = np.ones((shape_UI[1], clusters))
         self._theta_UC = np.full((shape_UI[0], clusters), 1.0 / clusters)
+        self._prior_C = np.full(clusters, 1.0 / clusters)
 
     def unfitted(self) -> Taste:
         """Return a model of the same interactions that is not fitted yet; the constant matrices are shared."""
@@ -109,8 +164,8 @@ class Taste:
         count_NC = weight_N[:, None] * self.cluster_posterior_NC
         learned_NC = count_NC if learn_mask_N.all() else count_NC * learn_mask_N[:, None]
         total_C = learned_NC.sum(0)
-        prior_C = (total_C + 1.0) / (total_C + 1.0).sum()
-        user_count_UC = self.by_user_UN @ count_NC + _SMOOTHING * prior_C
+        self._prior_C = (total_C + 1.0) / (total_C + 1.0).sum()
+        user_count_UC = self.by_user_UN @ count_NC + _SMOOTHING * self._prior_C
         self._theta_UC = user_count_UC / user_count_UC.sum(1, keepdims=True)
         observed_IC = self._by_item @ learned_NC
         expected_IC = self._popularity_I[:, None] * (self._popularity_factor_IP @ (self._by_period @ learned_NC))
@@ -142,6 +197,10 @@ class Taste:
             state["_rate_IC"],
             state["_theta_UC"],
         )
+
+    def for_new_users(self) -> TasteClusters:
+        """Return what new users need of the fit."""
+        return TasteClusters(self._rate_IC, self._prior_C)
 
     def next_ratio(self, user_B: np.ndarray, item_B: np.ndarray) -> np.ndarray:
         """Return p(i | taste) / p_t(i) (B,) of interactions later than the training split."""

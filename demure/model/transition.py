@@ -14,12 +14,11 @@ strengths, B further interactions, W = ``WINDOW`` interactions before.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from demure.data.histories import Histories
+from demure.data.histories import Histories
 
 WINDOW = 5
 """Largest distance of a pair in a history."""
@@ -44,7 +43,7 @@ class Transition:
         # A user's own pairs are no evidence for the user's interactions: they are subtracted in `update`.
         self._own_pair_E = np.unique(user * np.int64(len(self._key) + 1) + self._pair_E, return_inverse=True)[1]
         self._own_from_E = np.unique(user * np.int64(n_items) + j, return_inverse=True)[1]
-        self._base_I = (np.bincount(item_N, minlength=n_items) + 1.0) / (len(item_N) + n_items)
+        self._base_I = _base(np.bincount(item_N, minlength=n_items))
         self._base_E = self._base_I[i] * popularity_factor_N[self._target_E]
         self.share_SK = np.full((2 * WINDOW, len(_STRENGTHS)), 1.0 / (2 * WINDOW * len(_STRENGTHS)))
         self._count: np.ndarray = np.zeros(len(self._key))
@@ -85,6 +84,12 @@ class Transition:
         """Set the arrays of :meth:`state`."""
         self.share_SK, self._count, self._row_I = (state[name] for name in ("share_SK", "_count", "_row_I"))
 
+    def counts(self) -> TransitionCounts:
+        """Return what the histories of new users need of the fit."""
+        sources = np.arange(self._n_items + 1, dtype=np.int64) * self._n_items
+        starts_I1, item_E = np.searchsorted(self._key, sources), self._key % max(self._n_items, 1)
+        return TransitionCounts(starts_I1, item_E, self._count, self._row_I, self._base_I, self.share_SK)
+
     def next_ratio(self, before_BW: np.ndarray, item_B: np.ndarray, popularity_factor_B: np.ndarray) -> np.ndarray:
         """Return p(i | before) / p_t(i) (B,) of interactions after the training.
 
@@ -93,15 +98,88 @@ class Transition:
         ratio_B = np.ones(len(item_B))
         for gap, from_B in enumerate(before_BW.T[:WINDOW]):
             rows = np.flatnonzero((from_B >= 0) & (from_B != item_B))
-            key = from_B[rows] * np.int64(self._n_items) + item_B[rows]
-            index = np.searchsorted(self._key, key).clip(max=max(len(self._key) - 1, 0))
-            count = (
-                np.where(self._key[index] == key, self._count[index], 0.0) if len(self._key) else np.zeros(len(rows))
-            )
+            count = _look_up(self._key, self._count, from_B[rows] * np.int64(self._n_items) + item_B[rows])
             base = self._base_I[item_B[rows]] * popularity_factor_B[rows]
             share_K = self.share_SK[gap]
             ratio_B[rows] += _ratios(count, self._row_I[from_B[rows]], base) @ share_K - share_K.sum()
         return np.maximum(ratio_B, _TINY)
+
+
+@dataclass(frozen=True)
+class TransitionCounts:
+    """The fitted transitions for the histories of users who were not part of the training.
+
+    The pairs (E,) are sorted by their source item: those from item j are ``starts_I1[j]`` to before
+    ``starts_I1[j + 1]``, to ``item_E``, with the soft counts ``count_E``; ``row_I`` counts all pairs from an item.
+    ``base_I``: popularity; ``share_SK`` as in :class:`Transition`.
+    """
+
+    starts_I1: np.ndarray
+    item_E: np.ndarray
+    count_E: np.ndarray
+    row_I: np.ndarray
+    base_I: np.ndarray
+    share_SK: np.ndarray
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the arrays to store under their names; ``base_I`` follows from the training interactions."""
+        return {
+            "starts": self.starts_I1,
+            "item": self.item_E.astype(np.int32),
+            "count": self.count_E.astype(np.float32),
+            "row": self.row_I.astype(np.float32),
+            "share": self.share_SK,
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray], item_counts_I: np.ndarray) -> TransitionCounts:
+        """Return the counts of :meth:`arrays`; ``item_counts_I``: training interactions of each item.
+
+        Raises ``KeyError`` where an array is missing, ``ValueError`` where they do not fit each other or the items.
+        """
+        starts_I1, item_E, row_I = arrays["starts"], arrays["item"], arrays["row"]
+        n_items = len(item_counts_I)
+        rising = len(starts_I1) == n_items + 1 and starts_I1[0] == 0 and (np.diff(starts_I1) >= 0).all()
+        if not rising or starts_I1[-1] != len(item_E) or len(item_E) != len(arrays["count"]) or len(row_I) != n_items:
+            raise ValueError("is of other items")
+        if len(item_E) and not (item_E.min() >= 0 and item_E.max() < n_items):
+            raise ValueError("names an item that there is not")
+        if arrays["share"].shape != (2 * WINDOW, len(_STRENGTHS)):
+            raise ValueError("was written by another demure")
+        return cls(starts_I1, item_E, arrays["count"], row_I, _base(item_counts_I), arrays["share"])
+
+    def ratios(self, histories: Histories, popularity_factor_N: np.ndarray, *, ordered: bool) -> np.ndarray:
+        """Return p(i | before) / p_t(i) of each interaction (N,) of new users.
+
+        ``popularity_factor_N`` as in :class:`Transition`; ``ordered``: whether histories without times are in order of
+        time.
+        """
+        n_items, item_N = len(self.base_I), histories.items
+        if ordered and histories.times is None:
+            histories = Histories(histories.indptr, item_N, np.arange(len(item_N), dtype=np.float64))
+        source_E, target_E, kind_E = _pairs(histories, histories.owners)
+        j, i = item_N[source_E], item_N[target_E]
+        key_E = np.repeat(np.arange(n_items, dtype=np.int64), np.diff(self.starts_I1)) * n_items + self.item_E
+        count_E = _look_up(key_E, self.count_E, j * np.int64(n_items) + i)
+        ratio_EK = _ratios(count_E, self.row_I[j].astype(np.float64), self.base_I[i] * popularity_factor_N[target_E])
+        # What the sources that a history lacks would explain goes to the popularity, whose ratio is 1.
+        change_E = ((ratio_EK - 1.0) * self.share_SK[kind_E]).sum(1)
+        ratio_N: np.ndarray = np.maximum(1.0 + np.bincount(target_E, change_E, len(item_N)), _TINY)
+        return ratio_N
+
+
+def _base(item_counts_I: np.ndarray) -> np.ndarray:
+    """Return the smoothed popularity (I,) from the training interactions of each item."""
+    base_I: np.ndarray = (item_counts_I + 1.0) / (item_counts_I.sum() + len(item_counts_I))
+    return base_I
+
+
+def _look_up(key_E: np.ndarray, count_E: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Return the counts of the pairs with the keys ``wanted``, 0 for pairs that are not among ``key_E``, sorted."""
+    if not len(key_E):
+        return np.zeros(len(wanted))
+    index = np.searchsorted(key_E, wanted).clip(max=len(key_E) - 1)
+    return np.where(key_E[index] == wanted, count_E[index], 0.0)
 
 
 def _ratios(count_E: np.ndarray, row_E: np.ndarray, base_E: np.ndarray) -> np.ndarray:

@@ -23,10 +23,10 @@ def read_histories(
     """Read interactions of users that the dataset need not have.
 
     Returns the user ids (U,) in the order of the file, their histories in order of time (of the file, without
-    timestamps), and the findings: unusable rows, and rows with items that the dataset does not have, are dropped. A
-    user with no item of the dataset has an empty history. ``time_format`` is the notation of the times, as of
-    ``PrepareOptions``. Raises ``DataError`` for a file that cannot be read, that has
-    no user_id and item_id, or that has no item of the dataset.
+    timestamps, which are then None), and the findings: unusable rows, and rows with items that the dataset does not
+    have, are dropped. A user with no item of the dataset has an empty history. ``time_format`` is the notation of the
+    times, as of ``PrepareOptions``. Raises ``DataError`` for a file that cannot be read, that has no user_id and
+    item_id, or that has no item of the dataset.
     """
     check_time_format(time_format)
     findings, rules = Findings(), CleaningRules(time_format=time_format)
@@ -43,6 +43,17 @@ def read_histories(
     histories = Histories(
         indptr=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
         items=interactions.items[order].astype(np.int64),
-        times=times[order] if dataset.has_time else None,
+        times=times[order] if dataset.has_time and interactions.times is not None else None,
     )
     return np.asarray(interactions.user_ids, dtype=object), histories, findings
+
+
+def finding_notes(findings: Findings) -> list[str]:
+    """Return a line for each kind of problem in a file of histories."""
+    notes = [*findings.notes]
+    for problem in findings.problems.values():
+        first = problem.first[0]
+        notes.append(
+            f"{problem.kind}: {problem.count} {problem.action}, first {first.file} row {first.row}: {first.value}"
+        )
+    return notes

@@ -23,7 +23,9 @@ WEIGHTS = "model.safetensors"
 RECIPE = "recipe.yaml"
 METRICS = "metrics.jsonl"
 DIAGNOSIS, SUPPORTS, RELIANCE = "diagnosis.parquet", "supports.parquet", "reliance.parquet"
-FILES = (RECIPE, METRICS, WEIGHTS, PROJECTION, NEAREST_ITEMS, DIAGNOSIS, SUPPORTS, RELIANCE)
+RIVAL_MODELS = "rival_models.safetensors"
+"""The rivals of content, for the diagnosis of new users."""
+FILES = (RECIPE, METRICS, WEIGHTS, PROJECTION, NEAREST_ITEMS, DIAGNOSIS, SUPPORTS, RELIANCE, RIVAL_MODELS)
 """The files whose hashes run.json records."""
 
 

@@ -178,8 +178,8 @@ def load_run(path: Path, device: str = "cpu") -> LoadedRun:
     recipe = load_recipe(files.file(RECIPE))
     if recipe.model in BASELINES:
         return LoadedRun(path, manifest, recipe, dataset, None)
-    tensors = load_tensors(files, WEIGHTS)
     if recipe.model in LEARNED:
+        tensors = load_tensors(files, WEIGHTS)
         options = learned_options(recipe.model, recipe.baseline)
         task = build_task(dataset, recipe.model, tuple(manifest.modalities))
         verify_features(path, manifest, dataset, list(task.content))
@@ -189,15 +189,31 @@ def load_run(path: Path, device: str = "cpu") -> LoadedRun:
         except RuntimeError as error:
             raise _other_weights(path) from error
         return LoadedRun(path, manifest, recipe, dataset, None, learned)
-    recommender = _build_recommender(path, manifest, recipe, dataset, tensors, device)
+    recommender = _build_recommender(path, manifest, recipe, dataset, device)
     return LoadedRun(path, manifest, recipe, dataset, recommender)
 
 
-def _build_recommender(
-    path: Path, manifest: RunManifest, recipe: Recipe, dataset: Dataset, tensors: dict[str, Tensor], device: str
-) -> Recommender:
+def build_denoiser(
+    path: Path,
+    manifest: RunManifest,
+    recipe: Recipe,
+    n_items: int,
+    device: str,
+    popularity_factor_IP: np.ndarray | None = None,
+) -> Denoiser:
+    """Return the trained denoiser of a run; ``popularity_factor_IP`` as in :class:`Denoiser`.
+
+    Raises ``RunError`` if the weights are damaged or those of another run.
+    """
+    tensors = load_tensors(run_files(path, manifest), WEIGHTS)
     try:
-        denoiser = Denoiser.from_tensors(tensors, manifest.modalities, recipe.denoiser, ordered=manifest.ordered)
+        denoiser = Denoiser.from_tensors(
+            tensors,
+            manifest.modalities,
+            recipe.denoiser,
+            ordered=manifest.ordered,
+            popularity_factor_IP=popularity_factor_IP,
+        )
     except (
         IndexError,
         KeyError,
@@ -205,9 +221,13 @@ def _build_recommender(
         ZeroDivisionError,
     ) as error:  # weights of an earlier demure, or of another recipe
         raise _other_weights(path) from error
-    if not manifest.modalities or len(denoiser.popularity_I) != dataset.n_items:
+    if not manifest.modalities or len(denoiser.popularity_I) != n_items:
         raise _other_weights(path)
-    denoiser.to(pick_device(device)).eval()
+    return denoiser.to(pick_device(device)).eval()
+
+
+def _build_recommender(path: Path, manifest: RunManifest, recipe: Recipe, dataset: Dataset, device: str) -> Recommender:
+    denoiser = build_denoiser(path, manifest, recipe, dataset.n_items, device)
     train = dataset.histories("train")
     counts_I = train.count_items(dataset.n_items)
     fusion = _parameters(FusionWeights, path, "pool", manifest.pool)

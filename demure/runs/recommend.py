@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from demure.data.titles import item_titles
 from demure.errors import DemureError
 from demure.files import atomic_file
-from demure.preparation.new_users import read_histories
+from demure.preparation.new_users import finding_notes, read_histories
 from demure.progress import Listener, Progress, silent
 
 if TYPE_CHECKING:
@@ -102,12 +102,7 @@ def recommend(
 
 def _notes(findings: Findings, histories: Histories) -> list[str]:
     """Return a line for each kind of problem in a file of histories."""
-    notes = [*findings.notes]
-    for problem in findings.problems.values():
-        first = problem.first[0]
-        notes.append(
-            f"{problem.kind}: {problem.count} {problem.action}, first {first.file} row {first.row}: {first.value}"
-        )
+    notes = finding_notes(findings)
     empty = int((histories.lengths == 0).sum())
     if empty:
         notes.append(f"{empty} users have no item that the dataset knows: they get what is popular")

@@ -85,16 +85,6 @@ def views_of_step(
     return [expert.view_of_subset(rows, items, *popularity) for expert, items in experts], numbered
 
 
-def gather_messages(messages: list[Tensor], interactions_BT: np.ndarray, device: torch.device) -> list[Tensor]:
-    """Return the messages of the interactions ``interactions_BT``, (B, T, C) for each modality; 0 where -1.
-
-    ``messages``: (N, C) for each modality, as ``belief_propagation.propagate_beliefs`` returns them.
-    """
-    rows_BT = torch.as_tensor(np.maximum(interactions_BT, 0))
-    valid_BT1 = torch.as_tensor(interactions_BT >= 0)[..., None]
-    return [(message_NC[rows_BT] * valid_BT1).to(device) for message_NC in messages]
-
-
 def append_targets(items_BT: np.ndarray, targets_B: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return each padded history with one more item at its end, (B, T + 1), and a bool mask, False at that item."""
     length_B = (items_BT >= 0).sum(1)

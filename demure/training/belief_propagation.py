@@ -11,65 +11,21 @@ Shape suffixes: N training interactions, I items, C clusters, B users of a batch
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from demure.model.batch import HistoryBatch
-from demure.model.denoiser import Denoiser, Inference
-from demure.model.modality import CatalogueView
-from demure.training.batches import gather_messages
+from demure.model.blocks import infer_blocks
+from demure.model.denoiser import Denoiser
 
 if TYPE_CHECKING:
     from demure.data.histories import Histories
     from demure.training.rivals import Rivals
     from demure.training.validation import Validation
 
-_MAX_CELLS = 1_500_000  # users x longest x longest of a block
 _MAX_NUMBERS = 400_000_000  # interactions x clusters of all modalities: 1.6 GB of messages
-
-
-@dataclass(frozen=True)
-class InferredBlock:
-    """Users of similar history length with the posterior of their interactions.
-
-    ``users`` (B,) numbers of the histories; ``interactions_BT`` the numbers of their interactions, -1 after the end;
-    ``inferred`` the posterior of ``batch`` under ``views``.
-    """
-
-    users: np.ndarray
-    interactions_BT: np.ndarray
-    batch: HistoryBatch
-    views: list[CatalogueView]
-    inferred: Inference
-
-
-def infer_blocks(
-    denoiser: Denoiser,
-    train: Histories,
-    messages: list[Tensor] | None,
-    rivals: Rivals,
-    only: np.ndarray | None = None,
-) -> Iterator[InferredBlock]:
-    """Yield the leave-one-out posterior of whole histories, in blocks of users.
-
-    Long histories are to be split before (``Histories.split_long``). ``messages`` as :func:`propagate_beliefs` returns
-    them; ``only`` these numbers of histories (all where None).
-    """
-    views = denoiser.views()
-    device = denoiser.popularity_I.device
-    lengths = train.lengths
-    users = np.flatnonzero(lengths) if only is None else only[lengths[only] > 0]
-    for block in train.group_by_length(users, _MAX_CELLS, int(lengths.max(initial=0))):
-        interactions_BT = train.interaction_indices(block)
-        cavity_messages = None if messages is None else gather_messages(messages, interactions_BT, device)
-        side = rivals.side_information(interactions_BT, device)
-        batch = denoiser.make_batch(torch.as_tensor(train.padded(block)).to(device), side_information=side)
-        yield InferredBlock(block, interactions_BT, batch, views, denoiser.infer(batch, views, cavity_messages))
 
 
 @torch.no_grad()

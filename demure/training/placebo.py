@@ -22,10 +22,10 @@ import numpy as np
 import torch
 
 from demure.compute.process_group import ProcessGroup
+from demure.model.blocks import infer_blocks
 from demure.model.denoiser import NOT_ADMITTED, Denoiser
 from demure.model.modality import ModalityExpert
 from demure.training.batches import draw_observed
-from demure.training.belief_propagation import infer_blocks
 from demure.training.denoiser_loop import batch_loss, draw_batch
 from demure.training.optimizer import Optimizer
 

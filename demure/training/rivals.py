@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from demure.model.batch import SideInformation
+from demure.model.batch import KnownSideInformation, SideInformation
 from demure.model.denoiser import RIVALS, Denoiser
 from demure.model.popularity import Periods, Popularity, fit_periods
+from demure.model.rivals import RivalModels, content_ratios, responsibilities
 from demure.model.taste import Taste
 from demure.model.transition import WINDOW, Transition
 from demure.training.checkpoint import read_unfinished, strip_prefix, write_unfinished
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 _FOLDS = 3
 _FIRST_STEPS, _STEPS, _FOLD_STEPS = 10, 40, 12  # of EM: without rivals, with all, and again for the taste of each fold
 _TASTE_CLUSTERS = 24
-_MAX_CELLS = 1_500_000  # users x longest x longest of a batch
 _LONGEST = 2000
 
 
@@ -69,11 +69,7 @@ class Rivals:
 
     def side_information(self, interactions_BT: np.ndarray, device: torch.device | str = "cpu") -> SideInformation:
         """Return periods and rival ratios of the training interactions with these indices, -1 for padding."""
-        clipped_BT = np.maximum(interactions_BT, 0)
-        period_BT = torch.as_tensor(np.where(interactions_BT >= 0, self.period_N[clipped_BT], 0)).to(device)
-        if self.ratio_NR is None:
-            return SideInformation(period_BT, None)
-        return SideInformation(period_BT, torch.as_tensor(self.ratio_NR[clipped_BT]).to(device))
+        return KnownSideInformation(self.period_N, self.ratio_NR).side_information(interactions_BT, device)
 
     def side_information_with_next(
         self,
@@ -110,7 +106,7 @@ class Rivals:
 
     def fit(self, denoiser: Denoiser) -> None:
         """Fit the rivals with the content ratios of `denoiser` fixed. A second call starts from the last fit."""
-        ratio_NM = self._content_ratios(denoiser)
+        ratio_NM = content_ratios(denoiser, self.train.split_long(_LONGEST), self)
         shape = (len(ratio_NM), len(RIVALS))
         if self._models is None:
             self._models = self._build_models()
@@ -146,6 +142,13 @@ class Rivals:
         transition_N = models.transition.update(left_N)
         return np.stack([popularity_N, transition_N, taste.update(r_NK[:, 2], learn_mask_N)], 1)
 
+    def for_new_users(self) -> RivalModels:
+        """Return the fit without the training interactions, for the histories of new users."""
+        assert self._models is not None
+        models = self._models
+        taste = models.taste.for_new_users()
+        return RivalModels(self.periods, models.popularity.rate_IG, models.transition.counts(), taste)
+
     def save(self, path: Path) -> None:
         """Write the fit to ``path``, for a training that is resumed."""
         assert self._models is not None
@@ -176,34 +179,10 @@ class Rivals:
             [taste.unfitted() for _ in range(_FOLDS)],
         )
 
-    @torch.no_grad()
-    def _content_ratios(self, denoiser: Denoiser) -> np.ndarray:
-        """Return the density ratios of the modalities (N, M) under ``denoiser``."""
-        views, device = denoiser.views(), denoiser.popularity_I.device
-        ratio_NM = np.ones((len(self.train.items), len(denoiser.modalities)))
-        for users in self.train.group_by_length(np.flatnonzero(self.train.lengths), _MAX_CELLS, _LONGEST):
-            interactions_BT = self.train.interaction_indices(users, _LONGEST)
-            items_BT = torch.as_tensor(self.train.padded(users, _LONGEST)).to(device)
-            batch = denoiser.make_batch(items_BT, side_information=self.side_information(interactions_BT, device))
-            inferred = denoiser.infer(batch, views)
-            valid_BT = interactions_BT >= 0
-            ratio_NM[interactions_BT[valid_BT]] = inferred.ratio_BTM.cpu().numpy()[valid_BT]
-        return ratio_NM
-
-    @torch.no_grad()
     def _expect(
         self, r_NK: np.ndarray, rival_ratio_NR: np.ndarray, ratio_NM: np.ndarray, denoiser: Denoiser
     ) -> np.ndarray:
-        """Return new responsibilities (N, K) of single causes, one step of the fixed point.
-
-        Two causes at once are left to the denoiser.
-        """
+        """Return new responsibilities (N, K) of single causes, one step of the fixed point."""
         assert self._models is not None
-        counts_NK = np.zeros_like(r_NK)
-        if denoiser.users_differ:
-            counts_NK = (self._models.taste.by_user_UN @ r_NK)[self._user_N] - r_NK
-        device = denoiser.log_cause_prior_K.device
-        share_NK = denoiser.shares_from_counts(torch.as_tensor(counts_NK).to(device)).cpu().numpy()
-        joint_NK = share_NK * np.concatenate([rival_ratio_NR, ratio_NM], 1)
-        responsibilities_NK: np.ndarray = joint_NK / joint_NK.sum(1, keepdims=True)
-        return responsibilities_NK
+        ratio_NK = np.concatenate([rival_ratio_NR, ratio_NM], 1)
+        return responsibilities(denoiser, self._models.taste.by_user_UN, self._user_N, r_NK, ratio_NK)

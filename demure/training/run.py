@@ -47,6 +47,7 @@ from demure.runs.folder import (
     NEAREST_ITEMS,
     PROJECTION,
     RECIPE,
+    RIVAL_MODELS,
     WEIGHTS,
     claim_folder,
     publish,
@@ -276,6 +277,8 @@ def _train_demure(job: _Job) -> _Outcome:
     outcome.placebo = {name: placebo.to_dict() for name, placebo in placebos.items()}
     write_tensors(context.folder / PROJECTION, projection_tensors(latents))
     write_tensors(context.folder / WEIGHTS, denoiser.state_dict())
+    if recipe.denoiser.rivals:
+        write_tensors(context.folder / RIVAL_MODELS, rivals.for_new_users().tensors())
     return outcome
 
 

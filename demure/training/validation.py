@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from demure.compute.process_group import ProcessGroup
+from demure.model.blocks import gather_messages
 from demure.model.denoiser import Denoiser
-from demure.training.batches import append_targets, draw_observed, gather_messages
+from demure.training.batches import append_targets, draw_observed
 
 if TYPE_CHECKING:
     from demure.data.histories import Histories

@@ -8,7 +8,7 @@ import typer
 
 from demure.diagnosis.verdict import FLAG_MIN_INTERACTIONS
 from demure_cli.command import command, view
-from demure_cli.options import RunFolder, flag
+from demure_cli.options import RunFolder, TimeFormat, flag
 from demure_cli.output.terminal import terminal
 
 _TOP, _RECOMMENDED = 10, 5
@@ -65,6 +65,17 @@ def inspect(
             rich_help_panel=_VIEWS,
         ),
     ] = None,
+    history: Annotated[
+        str | None,
+        typer.Option(
+            "--history",
+            metavar="FILE",
+            help="Diagnose the users of this file of interactions, new or with fresh histories; nothing is trained. "
+            "With --user ID, show the choices of one of them; with --export, write their verdicts.",
+            rich_help_panel=_VIEWS,
+        ),
+    ] = None,
+    time_format: TimeFormat = None,
     where: Annotated[
         list[str] | None,
         typer.Option(
@@ -137,22 +148,42 @@ def inspect(
     chosen = [f"--{name}" for name, value in views.items() if value is not None]
     if len(chosen) > 1:
         raise DemureError(f"got {' and '.join(chosen)}", where="inspect", remedy="use one at a time")
+    if history is not None and chosen and not (user or export):
+        raise DemureError(f"has no effect with {chosen[0]}", where="--history", remedy="use it with --user or --export")
+    if history is None and time_format is not None:
+        raise DemureError("states the times of --history", where="--time-format", remedy="give --history FILE, too")
     kind, sign, name = (segment or "").partition("=")
-    if min_count is not None and chosen and not sign:
+    if min_count is not None and (history or chosen) and not sign:
         remedy = "use it in the overview or with --segment KIND=NAME"
-        raise DemureError(f"has no effect with {chosen[0]}", where="--min-count", remedy=remedy)
+        raise DemureError(f"has no effect with {[*chosen, '--history'][0]}", where="--min-count", remedy=remedy)
     if recommend is not None and user is None:
         raise DemureError("has no effect without --user", where="--recommend", remedy="add --user ID or leave it out")
     terminal.pictures = pictures
     conditions = where or ()
-    if export is not None:
-        if conditions or sort or top:
-            raise DemureError(
-                "the export holds every verdict", where="inspect", remedy="leave out --where, --sort and --top"
+    suggestions = _RECOMMENDED if recommend is None else recommend
+    if export is not None and (conditions or sort or top):
+        raise DemureError(
+            "the export holds every verdict", where="inspect", remedy="leave out --where, --sort and --top"
+        )
+    if history is not None:
+        from demure.diagnosis.history import history_view
+
+        with terminal.progress() as listener:
+            return history_view(
+                run,
+                history,
+                user=user,
+                export=export,
+                recommend=suggestions,
+                where=conditions,
+                sort=sort,
+                top=top,
+                time_format=time_format,
+                listener=listener,
             )
+    if export is not None:
         return tables.export(run, export)
     if user is not None:
-        suggestions = _RECOMMENDED if recommend is None else recommend
         return tables.user_view(run, user, recommend=suggestions, top=top, where=conditions, sort=sort)
     if item is not None:
         return tables.item_view(run, item, top=top, where=conditions, sort=sort)

@@ -35,3 +35,4 @@ def show(result: Overview | UserView | ItemView | ModalityView | Segments | List
         show_listing(result)
     else:
         terminal.result(facts([("written", result.export), ("rows", count(result.rows))]))
+        terminal.notes(getattr(result, "notes", ()))

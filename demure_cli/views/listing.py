@@ -30,3 +30,4 @@ def show_listing(view: Listing) -> None:
         shares = [percent(line[name]) for name in names]
         row(shown, line["user_id"], count(line["interactions"]), line["relies_on"], *shares)
     terminal.result(heading(title), shown, aside("shares of the user's choices; --user ID shows one history"))
+    terminal.notes(view.notes)

@@ -32,7 +32,8 @@ _RECOMMENDED_LEGEND = (
 
 def show_user(view: UserView) -> None:
     """Print what a user relies on, the history choice by choice, and the recommended items."""
-    history = f"{count(view.interactions)} training interactions, oldest first"
+    source = f"choices in {view.file}" if view.file else "training interactions"
+    history = f"{count(view.interactions)} {source}, oldest first"
     if len(view.history) < view.interactions:
         history += f"; {count(len(view.history))} shown"
     terminal.result(

@@ -15,6 +15,7 @@ from demure import integrity
 from demure.data.dataset import Dataset
 from demure.data.describe.describe import describe
 from demure.diagnosis import tables
+from demure.diagnosis.history import diagnose_histories
 from demure.errors import DatasetError, DemureError, FeatureError, RunError
 from demure.features import store
 from demure.features.check import check_features
@@ -25,6 +26,7 @@ from demure.runs.evaluate import evaluate_runs
 from demure.runs.folder import FILES, WEIGHTS
 from demure.runs.load import load_run
 from demure.runs.manifest import read_manifest
+from demure.runs.new_content import ContentEncoder
 from demure.runs.recommend import recommend
 from demure.training.run import train
 
@@ -54,7 +56,8 @@ def moved(timed, run, tmp_path):
 
 def read_everything(folder):
     """Every file of the run and of its dataset, each by one of its readers."""
-    path, dataset = folder / "run", folder / "dataset"
+    path, dataset, history = folder / "run", folder / "dataset", folder / "history.csv"
+    history.write_text("user_id,item_id,timestamp\nnew,i1,1600000000\n")
     yield lambda: Dataset.load(dataset)
     yield lambda: describe(dataset)
     yield lambda: check_features(dataset)
@@ -63,6 +66,8 @@ def read_everything(folder):
     yield lambda: tables.export(path, folder / "noise.parquet")
     yield lambda: evaluate_runs([path], by=["reliance"], device="cpu")
     yield lambda: report(path, folder / "page.html")
+    yield lambda: diagnose_histories(path, history, device="cpu")
+    yield lambda: ContentEncoder(load_run(path)).projections
 
 
 def test_a_folder_that_was_moved_is_read(moved):

@@ -122,3 +122,23 @@ def test_a_state_is_restored():
     restored.restore(fitted.state())
     assert np.array_equal(fitted.next_ratio(user, item), restored.next_ratio(user, item))
     assert np.array_equal(updated(fitted, times=1), updated(restored, times=1))
+
+
+def test_users_of_whom_nothing_is_learned_are_new_users():
+    """The ratios that a fit gives to users outside of its clusters are those of new users, step by step."""
+    user, item, _ = two_groups()
+    model = taste(user, item)
+    learn = (user % 5 > 0).astype(np.float64)
+    updated(model, learn)
+    outside = learn == 0
+    model._leave_one_out_factor_N[:] = 1.0  # a new user's choice is no part of the popularity
+    weight = np.random.default_rng(1).uniform(0.2, 1, len(user))
+    weight[~outside] = 1
+    before = model.cluster_posterior_NC[outside]
+    expected = model.update(weight, learn)[outside]
+    clusters = model.for_new_users()
+    by_user = model.by_user_UN[:, np.flatnonzero(outside)]
+    ratio, posterior = clusters.fold_in(item[outside], by_user, user[outside], weight[outside], before)
+    np.testing.assert_allclose(ratio, expected, rtol=1e-6)
+    np.testing.assert_allclose(posterior, model.cluster_posterior_NC[outside], rtol=1e-6)
+    assert np.allclose(clusters.start(item).sum(1), 1)

@@ -115,3 +115,35 @@ def test_a_state_is_restored():
         fitted_model.next_ratio(before, item, np.ones(20)), restored.next_ratio(before, item, np.ones(20))
     )
     assert np.array_equal(fitted_model.update(np.ones(600)), restored.update(np.ones(600)))
+
+
+@pytest.mark.parametrize("times", [True, False])
+def test_users_who_weigh_nothing_are_new_users(times):
+    """The fit leaves them out of its counts, so that its own ratios for them are those of new users."""
+    whole = linked()
+    train = whole if times else Histories(whole.indptr, whole.items)
+    learned = (train.owners < 240).astype(np.float64)
+    random = np.random.default_rng(3)
+    factor_N = random.uniform(0.5, 2, len(train.items))
+    model = Transition(train, train.owners, ITEMS, factor_N)
+    for _ in range(60):  # until the shares no longer change
+        expected = model.update(learned)
+    new = train.slice_users(240, 300)
+    counts = model.counts()
+    ratio = counts.ratios(new, factor_N[learned == 0], ordered=times)
+    np.testing.assert_allclose(ratio, expected[learned == 0], rtol=1e-4)
+    item_counts_I = train.count_items(ITEMS)
+    stored = type(counts).from_arrays(counts.arrays(), item_counts_I)
+    np.testing.assert_allclose(stored.ratios(new, factor_N[learned == 0], ordered=times), ratio, rtol=1e-5)
+
+
+def test_rows_without_times_are_in_order_if_the_order_is_known():
+    model, _ = fitted(linked())
+    new = histories_of([[8, *LINK, 60], [8, *LINK[::-1], 60]])
+    untimed = Histories(new.indptr, new.items)
+    ones = np.ones(8)
+    in_order = model.counts().ratios(untimed, ones, ordered=True)
+    np.testing.assert_array_equal(in_order, model.counts().ratios(new, ones, ordered=True))
+    assert in_order[2] > 10  # 150 after 3
+    assert in_order[5:7].max() < 1.5  # the link the other way round
+    assert model.counts().ratios(untimed.slice_users(0, 0), ones[:0], ordered=True).shape == (0,)

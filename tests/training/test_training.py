@@ -16,7 +16,8 @@ from demure.runs.load import load_run
 from demure.training.run import train
 
 TABLES = ("diagnosis.parquet", "supports.parquet", "reliance.parquet")
-MADE = ("model.safetensors", "projection.safetensors", "metrics.jsonl", "recipe.yaml", *TABLES)
+TENSORS = ("model.safetensors", "projection.safetensors", "rival_models.safetensors")
+MADE = (*TENSORS, "metrics.jsonl", "recipe.yaml", *TABLES)
 
 
 def trained(dataset, out, *overrides, **options):

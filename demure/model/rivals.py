@@ -1,0 +1,139 @@
+"""The rivals of content for users who were not part of the training: fixed models, folded in user by user.
+
+``demure.training.rivals`` fits the rivals on the training interactions; what a new user's choices need of them is kept
+here: popularity and transitions as they are, and the clusters of hidden taste, whose shares are inferred from the
+user's other choices (leave-one-out, CVB0 as in ``demure.model.taste``).
+
+Shape suffixes: N interactions, B users of a batch, T positions, U users, I items, G periods of time, P = G + 1 (0: all
+time), R rivals (popularity, transition, taste), M modalities, K = R + M causes, C taste clusters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scipy.sparse as sparse
+import torch
+from torch import Tensor
+
+from demure.model.batch import KnownSideInformation, SideInformationSource
+from demure.model.blocks import infer_blocks
+from demure.model.denoiser import RIVALS, Denoiser
+from demure.model.popularity import Periods
+from demure.model.taste import TasteClusters
+from demure.model.transition import TransitionCounts
+
+if TYPE_CHECKING:
+    from demure.data.histories import Histories
+
+_LONGEST = 2000
+_STEPS = 40  # of EM between the responsibilities and the shares of the taste clusters
+_PASSES = 2  # of the content's ratios, which depend on the rivals' in turn
+
+
+@dataclass(frozen=True)
+class RivalModels:
+    """The fitted rivals without anything of single training interactions.
+
+    ``rate_IG``: p(i) / p_t(i) of the rival popularity in every period.
+    """
+
+    periods: Periods
+    rate_IG: np.ndarray
+    transitions: TransitionCounts
+    taste: TasteClusters
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the arrays under their names in rival_models.safetensors."""
+        arrays = {
+            "periods.starts": self.periods.starts,
+            "periods.popularity_factor": self.periods.popularity_factor_IP.astype(np.float32),
+            "popularity.rate": self.rate_IG.astype(np.float32),
+            **{f"transition.{name}": array for name, array in self.transitions.arrays().items()},
+            **{f"taste.{name}": array for name, array in self.taste.arrays().items()},
+        }
+        return {name: torch.as_tensor(array) for name, array in arrays.items()}
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor], item_counts_I: np.ndarray) -> RivalModels:
+        """Return the models of :meth:`tensors`, with the training interactions of each item.
+
+        Raises ``KeyError`` where a tensor is missing, ``ValueError`` where the shapes are those of other items.
+        """
+        arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+        factor_IP, rate_IG = arrays["periods.popularity_factor"], arrays["popularity.rate"]
+        starts, n_items = arrays["periods.starts"], len(item_counts_I)
+        if factor_IP.shape != (n_items, len(starts) + 1) or rate_IG.shape != (n_items, max(len(starts), 1)):
+            raise ValueError("is of other items")
+        return cls(
+            Periods(starts, factor_IP, 0.0),
+            rate_IG,
+            TransitionCounts.from_arrays(_part(arrays, "transition."), item_counts_I),
+            TasteClusters.from_arrays(_part(arrays, "taste."), n_items),
+        )
+
+    @torch.no_grad()
+    def side_information(self, histories: Histories, denoiser: Denoiser, *, ordered: bool) -> KnownSideInformation:
+        """Return the periods of the interactions of new users and the density ratios of the rivals.
+
+        The taste ratio of an interaction rests on the other interactions of its user, weighted by their
+        responsibilities under the content of ``denoiser``. ``ordered``: whether histories without times are in order of
+        time.
+        """
+        period_N = self.periods.assign(histories.times, len(histories.items))
+        ratio_NR = np.ones((len(histories.items), len(RIVALS)), np.float32)
+        factor_N = self.periods.popularity_factor_IP[histories.items, period_N]
+        ratio_NR[:, 0] = self.rate_IG[histories.items, np.maximum(period_N - 1, 0)]
+        ratio_NR[:, 1] = self.transitions.ratios(histories, factor_N, ordered=ordered)
+        user_N, parts = histories.owners, histories.split_long(_LONGEST)
+        ones, shape = np.ones(len(user_N)), (len(histories.indptr) - 1, len(user_N))
+        by_user_UN = sparse.csr_array((ones, (user_N, np.arange(len(user_N)))), shape)
+        for _ in range(_PASSES):
+            ratio_NM = content_ratios(denoiser, parts, KnownSideInformation(period_N, ratio_NR))
+            ratio_NK = np.concatenate([ratio_NR, ratio_NM], 1).astype(np.float64)
+            r_NK, posterior_NC = np.zeros_like(ratio_NK), self.taste.start(histories.items)
+            for _ in range(_STEPS):
+                r_NK = responsibilities(denoiser, by_user_UN, user_N, r_NK, ratio_NK)
+                ratio_NK[:, 2], posterior_NC = self.taste.fold_in(
+                    histories.items, by_user_UN, user_N, r_NK[:, 2], posterior_NC
+                )
+            ratio_NR[:, 2] = ratio_NK[:, 2]
+        return KnownSideInformation(period_N, ratio_NR)
+
+
+def _part(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+@torch.no_grad()
+def content_ratios(denoiser: Denoiser, histories: Histories, source: SideInformationSource) -> np.ndarray:
+    """Return the density ratios of the modalities (N, M) under ``denoiser``, beside the rivals' ratios of ``source``.
+
+    Long histories are to be split before.
+    """
+    ratio_NM = np.ones((len(histories.items), len(denoiser.modalities)))
+    for block in infer_blocks(denoiser, histories, None, source):
+        valid_BT = block.interactions_BT >= 0
+        ratio_NM[block.interactions_BT[valid_BT]] = block.inferred.ratio_BTM.cpu().numpy()[valid_BT]
+    return ratio_NM
+
+
+@torch.no_grad()
+def responsibilities(
+    denoiser: Denoiser, by_user_UN: sparse.csr_array, user_N: np.ndarray, r_NK: np.ndarray, ratio_NK: np.ndarray
+) -> np.ndarray:
+    """Return new responsibilities (N, K) of single causes with the density ratios ``ratio_NK``: one E step.
+
+    Two causes at once are left to the denoiser. ``by_user_UN`` sums over the interactions of each user.
+    """
+    counts_NK = np.zeros_like(r_NK)
+    if denoiser.users_differ:
+        counts_NK = (by_user_UN @ r_NK)[user_N] - r_NK
+    device = denoiser.log_cause_prior_K.device
+    share_NK = denoiser.shares_from_counts(torch.as_tensor(counts_NK).to(device)).cpu().numpy()
+    joint_NK = share_NK * ratio_NK
+    normalised_NK: np.ndarray = joint_NK / joint_NK.sum(1, keepdims=True)
+    return normalised_NK
