@@ -22,6 +22,7 @@ from demure.errors import DemureError
 from demure.runs.manifest import RunManifest, read_manifest, recorded_dataset, verify_dataset
 
 if TYPE_CHECKING:
+    from demure.diagnosis.attribution import ChoiceExplanation
     from demure.evaluation.ranking import ArrayScorer
     from demure.runs.load import LoadedRun
 
@@ -151,6 +152,16 @@ class Run:
         from demure.diagnosis.worklist import worklist
 
         return worklist(self.path, kinds=[kinds] if isinstance(kinds, str) else kinds, top=top).rows
+
+    def explain(self, user: str, item: str, *, picture_out: Path | str | None = None) -> ChoiceExplanation:
+        """Return which words and which parts of the picture mattered for the choice of ``item`` by ``user``.
+
+        ``picture_out``: a PNG file for the picture beside its heat map. Raises ``RunError`` for an unknown user or
+        item, ``DemureError`` for an item that the user did not choose.
+        """
+        from demure.diagnosis.attribution import explain_choice
+
+        return explain_choice(self.path, user, item, out=picture_out, device=self.device)
 
     def reliance(self, user: str | None = None) -> pd.DataFrame:
         """Return what each user, or one user, relies on: the expected share of choices caused by each modality, and by

@@ -80,7 +80,7 @@ def user_view(
     ``image.verdict``. Raises ``RunError`` naming the nearest ids if there is no such user.
     """
     reader = DiagnosisReader.of(run)
-    history = _history(reader, user_id)
+    history = user_history(reader, user_id)
     cannot_tell = reader.placebos.cannot_tell
     frame = reader.reliance(user_id=user_id)
     shares = dict(zip(frame["modality"].astype(str), frame["reliance"].astype(float), strict=True))
@@ -105,7 +105,7 @@ def user_view(
     )
 
 
-def _history(reader: DiagnosisReader, user_id: str) -> list[Choice]:
+def user_history(reader: DiagnosisReader, user_id: str) -> list[Choice]:
     """Return all choices of a user in time order, with reasons."""
     columns = ["item_id", "position", "modality", "poi_probability", "evidence", "verdict"]
     rows = reader.diagnosis(columns, user_id=user_id).to_pandas().sort_values("position", kind="stable")

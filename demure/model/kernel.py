@@ -93,6 +93,14 @@ class KernelExpert(nn.Module):
         length = x.square().sum(1).clamp(min=1e-12).sqrt()
         return self._targets(x, length / (scale_D.square() * mean_square_D).sum().sqrt(), present_N)
 
+    def embed_variants(self, coordinates_ND: Tensor, item: int, coordinates_ID: Tensor, present_I: Tensor) -> Tensor:
+        """Return other contents of ``item`` as targets (N, E), with its offset; the rest as in :meth:`embed`."""
+        x_ID = (coordinates_ID + self.offset_ID) * self._scale_D()
+        unit = ((x_ID.square().sum(1) * present_I).sum() / present_I.sum().clamp(min=1)).sqrt()
+        x = (coordinates_ND + self.offset_ID[item]) * self._scale_D()
+        length = x.square().sum(1).clamp(min=1e-12).sqrt()
+        return self._targets(x, length / unit, torch.ones_like(length))
+
     def _scale_D(self) -> Tensor:
         return (self.log_metric + torch.sigmoid(self.proportion) * self.log_spread_D).exp()
 

@@ -76,6 +76,22 @@ def inspect(
         ),
     ] = None,
     time_format: TimeFormat = None,
+    explain: Annotated[
+        bool,
+        flag(
+            "--explain",
+            help="With --user and --item: show which words and which parts of the picture mattered for this choice.",
+        ),
+    ] = False,
+    explain_out: Annotated[
+        str | None,
+        typer.Option(
+            "--explain-out",
+            metavar="FILE.png",
+            help="With --explain: write the picture beside its heat map to this file.",
+            rich_help_panel=_VIEWS,
+        ),
+    ] = None,
     where: Annotated[
         list[str] | None,
         typer.Option(
@@ -146,6 +162,18 @@ def inspect(
 
     views = {"user": user, "item": item, "modality": modality, "segment": segment, "list": list_, "export": export}
     chosen = [f"--{name}" for name, value in views.items() if value is not None]
+    if explain or explain_out is not None:
+        option = "--explain" if explain else "--explain-out"
+        if not explain or user is None or item is None:
+            raise DemureError("explains one choice", where=option, remedy="use it with --explain, --user and --item")
+        others = [*(name for name in chosen if name not in ("--user", "--item")), *(["--history"] if history else [])]
+        if others:
+            raise DemureError(f"has no effect with {others[0]}", where="--explain", remedy="leave one of them out")
+        from demure.diagnosis.attribution import explain_choice
+
+        terminal.pictures = pictures
+        with terminal.progress() as listener:
+            return explain_choice(run, user, item, out=explain_out, listener=listener)
     if len(chosen) > 1:
         raise DemureError(f"got {' and '.join(chosen)}", where="inspect", remedy="use one at a time")
     if history is not None and chosen and not (user or export):

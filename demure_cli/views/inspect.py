@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from demure_cli.output.style import count, facts
 from demure_cli.output.terminal import terminal
+from demure_cli.views.explanation import show_explanation
 from demure_cli.views.item import show_item
 from demure_cli.views.listing import show_listing
 from demure_cli.views.modality import show_modality
@@ -14,14 +15,20 @@ from demure_cli.views.segments import show_segments
 from demure_cli.views.user import show_user
 
 if TYPE_CHECKING:
+    from demure.diagnosis.attribution import ChoiceExplanation
     from demure.diagnosis.tables import Export, ItemView, Listing, ModalityView, Overview, Segments, UserView
 
 
-def show(result: Overview | UserView | ItemView | ModalityView | Segments | Listing | Export) -> None:
+def show(
+    result: Overview | UserView | ItemView | ModalityView | Segments | Listing | Export | ChoiceExplanation,
+) -> None:
     """Print any result of `demure inspect`."""
     from demure.diagnosis import tables
+    from demure.diagnosis.attribution import ChoiceExplanation
 
-    if isinstance(result, tables.Overview):
+    if isinstance(result, ChoiceExplanation):
+        show_explanation(result)
+    elif isinstance(result, tables.Overview):
         show_overview(result)
     elif isinstance(result, tables.UserView):
         show_user(result)
