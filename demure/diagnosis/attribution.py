@@ -3,8 +3,8 @@
 Each word is taken away, the rest is encoded again, and the density ratio of the choice is compared with that of the
 whole text, given the user's other choices. With the built-in ``tfidf`` that is exact for each word. Where an encoder is
 slow and a text long, sentences come first, and then the words of the best sentences. Each part of a picture is replaced
-by the picture's mean colour, and shown alone on it: its effect is the mean of what is lost and what is gained, as in a
-Shapley value, since half of an object can be as good as the whole.
+by the picture's median colour, and shown alone on it: its effect is the mean of what is lost and what is gained, as in
+a Shapley value, since half of an object can be as good as the whole.
 
 Shape suffixes: N variants, T positions of the history, M modalities, G = ``GRID`` cells of a side.
 """
@@ -217,7 +217,8 @@ class _Occlusion:
         if image is None:
             return None
         boxes, pixels = _boxes(), np.asarray(image, np.float32)
-        plain = np.broadcast_to(pixels.reshape(-1, 3).mean(0), pixels.shape)
+        # The median is the ground of most pictures; the mean is a colour of its own: see benchmarks/LOG.md.
+        plain = np.broadcast_to(np.median(pixels.reshape(-1, 3), axis=0), pixels.shape)
         hidden = [_paste(plain, pixels, box) for box in boxes]
         alone = [_paste(pixels, plain, box) for box in boxes]
         images = [image, *hidden, *alone, _paste(plain, plain, boxes[0])]
