@@ -26,6 +26,7 @@ from demure_cli.commands.prepare import prepare
 from demure_cli.commands.recipes import recipes
 from demure_cli.commands.recommend import recommend
 from demure_cli.commands.report import report
+from demure_cli.commands.selftest import selftest
 from demure_cli.commands.train import train
 from demure_cli.commands.tune import tune
 from demure_cli.commands.ui import ui
@@ -80,6 +81,7 @@ _COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     ("compare", compare, _STEPS),
     ("inspect", inspect, _STEPS),
     ("worklist", worklist, _STEPS),
+    ("selftest", selftest, _STEPS),
     ("recommend", recommend, _STEPS),
     ("report", report, _STEPS),
     ("ui", ui, _STEPS),

@@ -207,10 +207,22 @@ def permuted_features(expert: ModalityExpert, random: np.random.Generator) -> It
     present = torch.nonzero(expert.present_I > 0)[:, 0].cpu()
     order = torch.arange(len(expert.present_I))
     order[present] = present[torch.as_tensor(random.permutation(len(present)))]
-    order = order.to(expert.present_I.device)
+    with reordered_features(expert, order, torch.ones(len(order), dtype=torch.bool)):
+        yield
+
+
+@contextmanager
+@torch.no_grad()
+def reordered_features(expert: ModalityExpert, order_I: torch.Tensor, silenced_I: torch.Tensor) -> Iterator[None]:
+    """Give each item the features and the learned offsets of item ``order_I``, for the duration of the context.
+
+    ``silenced_I``: whether the messages that users sent to the item are set to 0.
+    """
+    device = expert.present_I.device
+    order_I, silenced_I = order_I.to(device), silenced_I.to(device)
     kept = {name: tensor.clone() for name, tensor in _item_tensors(expert).items()}
     for name, tensor in _item_tensors(expert).items():
-        tensor.copy_(torch.zeros_like(tensor) if name == "messages" else kept[name][order])
+        tensor.copy_(kept[name] * ~silenced_I[:, None] if name == "messages" else kept[name][order_I])
     try:
         yield
     finally:

@@ -13,7 +13,7 @@ from demure.diagnosis.worklist.contents import Contents
 from demure.diagnosis.worklist.fault import Fault
 from demure.diagnosis.worklist.finding import Finding, Sign
 
-_BAD_FIT = -5.0  # nats: nine to one that the contents do not belong together, if one pair in twenty does not
+BAD_FIT = -5.0  # nats: nine to one that the contents do not belong together, if one pair in twenty does not
 _FAR_BELOW = 1.5  # standard deviations between items
 
 
@@ -93,7 +93,7 @@ def _by_evidence(
 def _misfit(fits: Mapping[frozenset[str], np.ndarray], modality: str, row: int) -> str | None:
     """Return the modality that an item's ``modality`` fits worst, if it is a bad fit."""
     values = {next(iter(pair - {modality})): float(fit[row]) for pair, fit in fits.items() if modality in pair}
-    bad = {name: value for name, value in values.items() if value < _BAD_FIT}
+    bad = {name: value for name, value in values.items() if value < BAD_FIT}
     return min(bad, key=lambda name: bad[name]) if bad else None
 
 

@@ -9,6 +9,7 @@ the evidence.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import combinations
 
 import numpy as np
@@ -22,12 +23,14 @@ _LEAST_ITEMS = 200
 _MOST_FITTED = 20_000  # items that a regression is fitted to
 
 
-def fits(reader: DiagnosisReader) -> dict[frozenset[str], np.ndarray]:
+def fits(reader: DiagnosisReader, features: Mapping[str, np.ndarray] | None = None) -> dict[frozenset[str], np.ndarray]:
     """Return for each pair of modalities the fit of every item (I,), NaN where an item lacks one of them.
+
+    ``features`` as of ``DiagnosisReader.unit_features``, which is the default.
 
     A pair whose modalities predict nothing of each other has no entry: then a bad fit means nothing.
     """
-    features = reader.unit_features
+    features = reader.unit_features if features is None else features
     kinds = {entry.name: entry.kind for entry in reader.placebos.modalities}
     result = {}
     for first, second in combinations(features, 2):
