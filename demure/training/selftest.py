@@ -218,7 +218,8 @@ def _summarise(reader: DiagnosisReader, name: str, share: float, deals: Sequence
     noun = NOUNS.get(kind, f"`{name}`")
     if not deals:
         sentence = f"The {noun}s explain nothing here, so wrong ones cannot be found by what users choose."
-        return ModalityTest(name, items, 0, *([float("nan")] * 9), sentence=sentence)
+        nan = float("nan")
+        return ModalityTest(name, items, 0, nan, nan, nan, nan, nan, nan, nan, nan, nan, sentence)
     aucs, recalls = [deal.auc for deal in deals], [deal.recall for deal in deals]
     tested, recall = float(np.mean([deal.tested for deal in deals])), float(np.mean(recalls))
     chance = tested / float(np.mean([deal.listed for deal in deals]))

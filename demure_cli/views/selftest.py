@@ -10,6 +10,8 @@ from demure_cli.output.terminal import terminal
 from demure_cli.views.verdicts import sentences
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from demure.training.selftest import SelfTest
 
 
@@ -36,6 +38,7 @@ def show(view: SelfTest) -> None:
         "dealt items with enough choices (tested) that are among the first so many of the list; AUC: the chance that a "
         "dealt item lies further below what is typical than another item, over all items with a choice"
     )
-    terminal.result(
-        *sentences(line.sentence for line in view.modalities), "", *([shown, aside(legend)] if shown.row_count else [])
-    )
+    parts: list[RenderableType] = [*sentences(line.sentence for line in view.modalities), ""]
+    if shown.row_count:
+        parts += [shown, aside(legend)]
+    terminal.result(*parts)
