@@ -27,11 +27,11 @@ from demure.diagnosis.worklist.contents import NOUNS
 from demure.diagnosis.worklist.failing import BAD_FIT
 from demure.diagnosis.worklist.fit import fits
 from demure.errors import DemureError, RunError
+from demure.model.blocks import infer_blocks
 from demure.model.denoiser import Denoiser
 from demure.progress import Listener, Progress, silent
 from demure.runs.load import load_run
 from demure.suggest import did_you_mean
-from demure.training.belief_propagation import infer_blocks
 from demure.training.placebo import reordered_features
 from demure.training.rivals import Rivals
 
