@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,32 +64,50 @@ class Run:
         k: int = 20,
         *,
         history: pd.DataFrame | Path | str | None = None,
+        items: pd.DataFrame | Path | str | None = None,
+        images: Path | str | None = None,
+        only_new: bool = False,
     ) -> pd.DataFrame:
         """Return the ``k`` best items that each user has not chosen yet: user_id, rank (1 = best), item_id, score,
         because (the modality that contributes most, or ``history``), and the item's title if it has one.
 
         ``users``: an id, several, or None for all. ``history``: a frame or file of interactions; its users, in the
-        dataset or new, get recommendations from these rows alone. Raises ``DemureError`` for an unknown user, k below 1
+        dataset or new, get recommendations from these rows alone. ``items``: a frame or file of items that came after
+        the training, with the columns of the raw items file and their pictures below ``images``; they are scored by
+        their content among the others, with ``only_new`` alone. Raises ``DemureError`` for an unknown user, k below 1
         and a history without usable rows.
         """
         from demure.evaluation.ranking import check_ks
 
         (k,) = check_ks([k])
+        loaded, new_titles = self._loaded, {}
+        if items is not None:
+            from demure.data.titles import item_titles
+            from demure.runs.new_items import with_new_items
+
+            table = items if isinstance(items, pd.DataFrame) else Path(items)
+            extended = with_new_items(loaded, table, None if images is None else Path(images), device=self.device)
+            loaded, new_titles = extended.loaded, item_titles(extended.frame)
         if history is not None:
-            frame = self._recommend_from(history, users, k)
+            frame = self._recommend_from(loaded, history, users, k, only_new)
         else:
             ids = self.dataset.user_ids if users is None else [users] if isinstance(users, str) else users
-            frame = self._loaded.recommend([str(user) for user in ids], k)
-        return drawn(self._titled(frame, after="item_id"), self._draw_recommendations)
+            frame = loaded.recommend([str(user) for user in ids], k, only_new=only_new)
+        return drawn(self._titled(frame, after="item_id", new_titles=new_titles), self._draw_recommendations)
 
     def _recommend_from(
-        self, history: pd.DataFrame | Path | str, users: str | Sequence[str] | None, k: int
+        self,
+        loaded: LoadedRun,
+        history: pd.DataFrame | Path | str,
+        users: str | Sequence[str] | None,
+        k: int,
+        only_new: bool,
     ) -> pd.DataFrame:
         from demure.preparation.new_users import read_histories
 
         with _as_file(history) as file:
             user_ids, histories, _ = read_histories(file, self.dataset)
-        frame = self._loaded.recommend_to([str(user) for user in user_ids], histories, k)
+        frame = loaded.recommend_to([str(user) for user in user_ids], histories, k, only_new=only_new)
         if users is None:
             return frame
         selected = {users} if isinstance(users, str) else set(users)
@@ -191,8 +209,8 @@ class Run:
         score = self._loaded.scorer(split)
         return lambda users: as_array(score(users))
 
-    def _titled(self, frame: pd.DataFrame, *, after: str) -> pd.DataFrame:
-        titles = self.dataset.titles
+    def _titled(self, frame: pd.DataFrame, *, after: str, new_titles: Mapping[str, str] | None = None) -> pd.DataFrame:
+        titles = {**self.dataset.titles, **(new_titles or {})}
         if titles:
             position = list(frame.columns).index(after) + 1
             frame.insert(position, "title", [titles.get(item, "") for item in frame["item_id"]])

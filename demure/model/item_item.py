@@ -79,6 +79,15 @@ class Pairs:
             return np.asarray(self._explicit @ weight_I)
         return np.asarray(self._transposed_sets @ (self._sets @ weight_I) - self._diagonal * weight_I)
 
+    def with_new_items(self, count: int) -> Pairs:
+        """Return the counts with ``count`` further items that occur in no pair."""
+        shape = (self.shape[0] + count, self.shape[1] + count)
+        if self._sets is not None:
+            return Pairs(sets_UI=_widened(self._sets, (self._sets.shape[0], shape[1])))
+        if isinstance(self._explicit, np.ndarray):
+            return Pairs(np.pad(self._explicit, (0, count)))
+        return Pairs(_widened(self._explicit, shape))
+
     def tocsr(self) -> sparse.csr_array:
         """Return c as a sparse matrix."""
         if self._sets is None:
@@ -125,6 +134,13 @@ def count_pairs(
     return Pairs(total)
 
 
+def _widened(matrix: sparse.csr_array, shape: tuple[int, int]) -> sparse.csr_array:
+    """Return a copy of the matrix with further rows and columns of zeros."""
+    wide = matrix.copy()
+    wide.resize(shape)
+    return wide
+
+
 class ItemItemModel:
     """The item-item model over the ``pairs`` that :func:`count_pairs` counted with the same ``parameters``.
 
@@ -143,6 +159,12 @@ class ItemItemModel:
         self.share_I = (popularity + 1.0) / (popularity + 1.0).sum()
         self._target_weight_I = (popularity + 1.0) ** -parameters.exponent
         self._row_sum_I = pairs.times(self._target_weight_I) + _SMOOTHING
+
+    def with_new_items(self, popularity: np.ndarray) -> ItemItemModel:
+        """Return the model with further items without interactions; ``popularity`` of all items, old and new."""
+        count = len(popularity) - len(self.share_I)
+        linear_II = None if self.linear_II is None else np.pad(self.linear_II, (0, count))
+        return ItemItemModel(self._pairs.with_new_items(count), popularity, self.parameters, linear_II)
 
     def steps(self) -> sparse.csr_array:
         """Return P (I, I): row j is one step of the walk from j. The popularity has what a row lacks of 1."""

@@ -75,7 +75,7 @@ def _read(file: Path, shown: str, dataset: Dataset, images: Path | None, feature
     import pandas as pd
 
     findings = Findings()
-    items = read_items(file, findings, ColumnSelection())
+    items = read_items(file, findings, ColumnSelection(items=True))
     dataset_ids = set(dataset.item_ids)
     is_new = np.array([item not in dataset_ids for item in items.ids], bool)
     if not is_new.any():
@@ -91,7 +91,7 @@ def _read(file: Path, shown: str, dataset: Dataset, images: Path | None, feature
     root = None
     if "image" in items.columns or images is not None:
         items, root = locate_images(items, images, file, findings)
-    notes = [note.replace(file.name, shown) for note in findings.notes]
+    notes = [note.replace(file.name, shown) for note in findings.notes if ": recognised as " not in note]
     for problem in findings.problems.values():
         first = problem.first[0]
         notes.append(f"{problem.kind}: {problem.count} {problem.action}, first row {first.row}: {first.value}")

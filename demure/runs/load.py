@@ -6,7 +6,7 @@ Shape suffixes: B users of a batch, T positions, I items.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -49,7 +49,8 @@ class LoadedRun:
     """A run with its dataset and its model.
 
     ``recommender`` is set for demure models, ``learned`` for baselines with weights; both are None for closed-form
-    baselines, which are fitted again where they are needed.
+    baselines, which are fitted again where they are needed. ``new_item_ids``: items of the recommender that follow the
+    dataset's (``demure.runs.new_items``).
     """
 
     path: Path
@@ -58,6 +59,12 @@ class LoadedRun:
     dataset: Dataset
     recommender: Recommender | None
     learned: Learned | None = None
+    new_item_ids: np.ndarray = field(default_factory=lambda: np.zeros(0, object))
+
+    @property
+    def item_ids(self) -> np.ndarray:
+        """The ids of the items that are scored (I,): the dataset's, then the new ones."""
+        return np.concatenate([self.dataset.item_ids, self.new_item_ids])
 
     def scorer(self, split: str) -> Scorer:
         """Return a scorer of users by their history before ``split`` (before ``test``: train and valid)."""
@@ -74,7 +81,7 @@ class LoadedRun:
         model = self.recommender
 
         def score(user_codes: np.ndarray) -> np.ndarray:
-            scores_BI = np.empty((len(user_codes), self.dataset.n_items), np.float32)
+            scores_BI = np.empty((len(user_codes), len(self.item_ids)), np.float32)
             for rows in _blocks(histories, user_codes):
                 scores_BI[rows] = model.score(model.terms(histories.padded(user_codes[rows])))
             return scores_BI
@@ -86,11 +93,12 @@ class LoadedRun:
         score = self.scorer_of(histories)
         return lambda users: as_array(score(users))
 
-    def recommend(self, users: list[str], k: int = 20) -> pd.DataFrame:
+    def recommend(self, users: list[str], k: int = 20, *, only_new: bool = False) -> pd.DataFrame:
         """Return the ``k`` best items that each user has not chosen in any split.
 
         Columns user_id, rank (1 = best), item_id, score, because: the modality that contributes most to the score, or
-        ``history`` if co-occurrence or popularity contributes more, or if the run is a baseline.
+        ``history`` if co-occurrence or popularity contributes more, or if the run is a baseline. With ``only_new``, of
+        the new items alone.
         Raises ``RunError`` for an unknown user.
         """
         codes = {str(user): code for code, user in enumerate(self.dataset.user_ids)}
@@ -103,9 +111,11 @@ class LoadedRun:
                 remedy=f"nearest: {', '.join(near)}" if near else None,
             )
         user_codes = np.array([codes[user] for user in users], np.int64)
-        return self._recommend(self.dataset.histories("train", "valid", "test"), user_codes, users, k)
+        return self._recommend(self.dataset.histories("train", "valid", "test"), user_codes, users, k, only_new)
 
-    def recommend_to(self, user_ids: Sequence[str], histories: Histories, k: int = 20) -> pd.DataFrame:
+    def recommend_to(
+        self, user_ids: Sequence[str], histories: Histories, k: int = 20, *, only_new: bool = False
+    ) -> pd.DataFrame:
         """Recommend to users (U,) with other ``histories`` over the items of the dataset; the users may be new.
 
         A user without a history gets popular items. Raises ``RunError`` for a model that knows users by their ids.
@@ -116,13 +126,16 @@ class LoadedRun:
                 where=self.path,
                 remedy="use a run of another recipe",
             )
-        return self._recommend(histories, np.arange(len(user_ids)), user_ids, k)
+        return self._recommend(histories, np.arange(len(user_ids)), user_ids, k, only_new)
 
-    def _recommend(self, histories: Histories, user_codes: np.ndarray, user_ids: Sequence[str], k: int) -> pd.DataFrame:
+    def _recommend(
+        self, histories: Histories, user_codes: np.ndarray, user_ids: Sequence[str], k: int, only_new: bool
+    ) -> pd.DataFrame:
         """Return the ``k`` best new items of the users ``user_codes`` (U,) of ``histories``, with ids ``user_ids``."""
         import pandas as pd
 
         scorer = None if self.recommender is not None else self.array_scorer_of(histories)
+        item_ids = self.item_ids
         reasons = np.array([*self.manifest.modalities, HISTORY], dtype=object)
         frames: dict[int, pd.DataFrame] = {}
         for rows in _blocks(histories, user_codes):
@@ -134,6 +147,8 @@ class LoadedRun:
                 assert scorer is not None
                 scores_BI = scorer(block).copy()
                 because_BI = np.full(scores_BI.shape, len(reasons) - 1)
+            if only_new:
+                scores_BI[:, : self.dataset.n_items] = -np.inf
             for row, user in enumerate(block):
                 past_items = histories.of(int(user))
                 scores_BI[row, past_items] = -np.inf
@@ -147,7 +162,7 @@ class LoadedRun:
                     {
                         "user_id": str(user_ids[rows[row]]),
                         "rank": np.arange(1, len(items) + 1),
-                        "item_id": self.dataset.item_ids[items],
+                        "item_id": item_ids[items],
                         "score": values[row][listed].astype(np.float64),
                         "because": reasons[because_BI[row, items]],
                     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,6 +46,10 @@ def recommend(
     users: Sequence[str] | None = None,
     history: Path | None = None,
     time_format: str | None = None,
+    items: Path | None = None,
+    images: Path | None = None,
+    features: Mapping[str, Path] | None = None,
+    only_new: bool = False,
     k: int = 20,
     device: str = "auto",
     listener: Listener = silent,
@@ -54,7 +58,9 @@ def recommend(
 
     ``users``: ids; None stands for all users of the dataset, in its order. With ``history``, a file of interactions,
     the users are those of the file, in the dataset or new, and its rows are their whole history, with times in the
-    notation ``time_format``; nothing is trained again. Raises ``DemureError`` for a user that the dataset does not
+    notation ``time_format``; nothing is trained again. ``items``: a file of items that came after the training, with
+    their ``images`` and ``features`` as in ``demure.preparation.new_items``; they are scored by their content among
+    the others, with ``only_new`` alone. Raises ``DemureError`` for a user that the dataset does not
     have, for a file without usable rows, and for an ``out`` that is not a Parquet file.
     """
     import pandas as pd
@@ -67,11 +73,19 @@ def recommend(
         raise DemureError("recommendations go to a Parquet file", where=out, remedy="end its name in .parquet")
     loaded = load_run(run, device=device)
     notes: list[str] = []
+    titles = item_titles(loaded.dataset.items)
+    if items is not None:
+        from demure.runs.new_items import with_new_items
+
+        listener(Progress("encode the new items", 0))
+        extended = with_new_items(loaded, items, images, features, device)
+        loaded, notes = extended.loaded, extended.notes
+        titles = {**titles, **item_titles(extended.frame)}
     if history is None:
         user_ids = list(dict.fromkeys(users)) if users is not None else [str(user) for user in loaded.dataset.user_ids]
     else:
         file_users, histories, findings = read_histories(history, loaded.dataset, time_format)
-        user_ids, notes = [str(user) for user in file_users], _notes(findings, histories)
+        user_ids, notes = [str(user) for user in file_users], [*notes, *_notes(findings, histories)]
     schema = pa.schema(
         [
             ("user_id", pa.string()),
@@ -86,17 +100,17 @@ def recommend(
         for start in range(0, len(user_ids), _USERS_AT_ONCE):
             block = user_ids[start : start + _USERS_AT_ONCE]
             if history is None:
-                frame = loaded.recommend(block, k)[list(COLUMNS)]
+                frame = loaded.recommend(block, k, only_new=only_new)[list(COLUMNS)]
             else:
-                frame = loaded.recommend_to(block, histories.slice_users(start, start + len(block)), k)[list(COLUMNS)]
+                part_of_users = histories.slice_users(start, start + len(block))
+                frame = loaded.recommend_to(block, part_of_users, k, only_new=only_new)[list(COLUMNS)]
             writer.write_table(pa.Table.from_pandas(frame, schema=schema, preserve_index=False))
             rows += len(frame)
             if not start:
                 preview = frame[frame["user_id"] == user_ids[0]].head(_PREVIEW)
             listener(Progress("recommend", min(start + _USERS_AT_ONCE, len(user_ids)), len(user_ids)))
-    titles = item_titles(loaded.dataset.items)
     if titles:
-        preview = preview.assign(title=[titles[item] for item in preview["item_id"]])
+        preview = preview.assign(title=[titles.get(item, "") for item in preview["item_id"]])
     return RecommendReport(str(run), str(out), len(user_ids), rows, preview, notes)
 
 

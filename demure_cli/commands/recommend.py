@@ -36,6 +36,27 @@ def recommend(
         ),
     ] = None,
     time_format: TimeFormat = None,
+    items: Annotated[
+        str | None,
+        typer.Option(
+            "--items",
+            metavar="FILE",
+            help="Items that came after training, with the columns of the raw items file: scored by their content.",
+        ),
+    ] = None,
+    images: Annotated[
+        str | None,
+        typer.Option("--images", metavar="DIR", help="The folder of the images of --items; by default that of FILE."),
+    ] = None,
+    features: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--features",
+            metavar="NAME=FILE",
+            help="Vectors of --items, by row (.npy) or by item_id (.parquet), for features that were imported.",
+        ),
+    ] = None,
+    only_new: Annotated[bool, flag("--only-new", help="Recommend the new items of --items alone.")] = False,
     k: Annotated[int, typer.Option("--k", min=1, metavar="N", help="The number of items per user.")] = 20,
     device: Device = "auto",
 ) -> object:
@@ -52,7 +73,15 @@ def recommend(
         )
     if time_format is not None and history is None:
         raise DemureError("states the times of --history", where="--time-format", remedy="give --history FILE, too")
+    for option, is_there in (
+        ("--images", images is not None),
+        ("--features", bool(features)),
+        ("--only-new", only_new),
+    ):
+        if is_there and items is None:
+            raise DemureError("is about the items of --items", where=option, remedy="give --items FILE, too")
     from demure.runs.recommend import recommend as recommend_items
+    from demure_cli.parsing import parse_files
 
     file = None if history is None else Path(history)
     with terminal.progress() as listener:
@@ -62,6 +91,10 @@ def recommend(
             users=user or None,
             history=file,
             time_format=time_format,
+            items=None if items is None else Path(items),
+            images=None if images is None else Path(images),
+            features=parse_files(features),
+            only_new=only_new,
             k=k,
             device=device,
             listener=listener,
