@@ -11,7 +11,7 @@ import typer
 from demure import __version__
 from demure.compute.threads import prepare_threads
 from demure.errors import DemureError, MachineError
-from demure_cli.command import Interrupted
+from demure_cli.command import Command, Interrupted
 from demure_cli.commands.compare import compare
 from demure_cli.commands.data import data
 from demure_cli.commands.demo import demo
@@ -90,7 +90,7 @@ _COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     ("extractors", extractors, _OTHERS),
 )
 for _name, _function, _panel in _COMMANDS:
-    app.command(_name, rich_help_panel=_panel)(_function)
+    app.command(_name, cls=Command, rich_help_panel=_panel)(_function)
 app.add_typer(data, name="data", rich_help_panel=_OTHERS)
 app.add_typer(features, name="features", rich_help_panel=_OTHERS)
 app.add_typer(images, name="images", rich_help_panel=_OTHERS)

@@ -8,8 +8,25 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from typer.core import TyperCommand
+
 from demure_cli.options import Json, Quiet, Verbose
 from demure_cli.output.terminal import terminal
+
+
+class Command(TyperCommand):
+    """A command whose options in ``OPTIONAL_VALUE`` may stand without a value, which is then empty."""
+
+    OPTIONAL_VALUE = ("--interests",)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the arguments, with an empty value after such an option."""
+        complete: list[str] = []
+        for argument, following in zip(args, [*args[1:], "--"], strict=False):  # no argument has none following it
+            complete.append(argument)
+            if argument in self.OPTIONAL_VALUE and following.startswith("-"):
+                complete.append("")
+        return super().parse_args(ctx, complete)
 
 
 class Interrupted(Exception):

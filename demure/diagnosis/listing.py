@@ -11,6 +11,7 @@ import pandas as pd
 
 from demure.diagnosis.filtering import filter_rows, modality_column
 from demure.diagnosis.flagging import deviations
+from demure.diagnosis.interests.view import profiles
 from demure.diagnosis.reader import DiagnosisReader
 from demure.diagnosis.segments import dominant_cause_of_users
 from demure.errors import DemureError
@@ -62,7 +63,8 @@ def listing(
 
 def users_table(reader: DiagnosisReader) -> pd.DataFrame:
     """Return a row for every diagnosed user: ``user_id``, ``interactions``, ``relies_on`` most, and the share of each
-    modality and of ``none`` in the user's choices."""
+    modality and of ``none`` in the user's choices; where the run has interests, ``interests``: those that explain most
+    of the choices, in words."""
     table = reader.table
     names, code = dominant_cause_of_users(reader)
     frame = pd.DataFrame(
@@ -72,4 +74,7 @@ def users_table(reader: DiagnosisReader) -> pd.DataFrame:
         modality_column(name, frame.columns): reader.reliance_shares[:, k]
         for k, name in enumerate(reader.reliance_names)
     }
-    return frame.assign(**shares)
+    frame = frame.assign(**shares)
+    if reader.interests is not None:
+        frame["interests"] = profiles(reader)
+    return frame

@@ -34,7 +34,8 @@ class Posterior:
 
     ``probability_NM`` that the modality was among the causes, ``evidence_NM`` nats, ``rival_r_NR`` probability of each
     rival; ``support_NMS`` indices of the interactions that gave most of a modality's density, -1 where there are fewer,
-    ``weight_NMS`` their shares of it.
+    ``weight_NMS`` their shares of it. ``interest_NM`` int16: the most probable cluster of each modality, -1 where
+    missing.
     """
 
     probability_NM: np.ndarray
@@ -42,6 +43,7 @@ class Posterior:
     rival_r_NR: np.ndarray
     support_NMS: np.ndarray
     weight_NMS: np.ndarray
+    interest_NM: np.ndarray
 
 
 @torch.no_grad()
@@ -62,6 +64,7 @@ def infer_posterior(
     probability_NM, evidence_NM = np.zeros((N, M), np.float32), np.zeros((N, M), np.float32)
     rival_r_NR = np.zeros((N, denoiser.n_rivals), np.float32)
     support_NMS, weight_NMS = np.full((N, M, _SUPPORTS), -1, np.int64), np.zeros((N, M, _SUPPORTS), np.float32)
+    interest_NM = np.full((N, M), -1, np.int16)
     parts = histories.split_long(longest)
     total, done = int((parts.lengths > 0).sum()), 0
     for block in infer_blocks(denoiser, parts, messages, source):
@@ -76,6 +79,7 @@ def infer_posterior(
         user_B111 = np.arange(len(interactions_BT))[:, None, None, None]
         support_NMS[rows] = np.where(share_BTMS > 0, interactions_BT[user_B111, best_BTMS], -1)[valid_BT]
         weight_NMS[rows] = share_BTMS[valid_BT]
+        interest_NM[rows] = likeliest_clusters(inferred)[valid_BT]
         done += len(interactions_BT)
         listener(Progress("diagnose", done, total))
     present_NM = _present(denoiser, histories)
@@ -85,6 +89,7 @@ def infer_posterior(
         rival_r_NR,
         support_NMS,
         weight_NMS,
+        np.where(present_NM, interest_NM, -1).astype(np.int16),
     )
 
 
@@ -103,6 +108,12 @@ def _supports(denoiser: Denoiser, inferred: Inference, batch: HistoryBatch) -> t
         best_BTMS[:, :, m, :size] = top.indices.transpose(1, 2).cpu().numpy()
         share_BTMS[:, :, m, :size] = top.values.transpose(1, 2).cpu().numpy()
     return best_BTMS, share_BTMS
+
+
+def likeliest_clusters(inferred: Inference) -> np.ndarray:
+    """Return the most probable cluster of each position in each modality (B, T, M)."""
+    clusters = [state.clusters.posterior_BTC.argmax(-1) for state in inferred.states]
+    return torch.stack(clusters, -1).cpu().numpy().astype(np.int16)
 
 
 def _present(denoiser: Denoiser, histories: Histories) -> np.ndarray:
@@ -153,6 +164,7 @@ def _diagnosis_columns(chosen: _Chosen, posterior: Posterior) -> _Columns:
         "evidence": posterior.evidence_NM.astype(np.float64).ravel(),
         "verdict": pa.array(verdict_NM.ravel().tolist(), pa.string()),
         "position": np.repeat(chosen.position_N(), M),
+        "interest": posterior.interest_NM.ravel(),
     }
 
 

@@ -21,6 +21,7 @@ from demure.data.manifest import MANIFEST as DATASET_MANIFEST
 from demure.data.manifest import DatasetManifest, dataset_files
 from demure.data.manifest import read_manifest as read_dataset_manifest
 from demure.data.titles import item_titles
+from demure.diagnosis.interests.stored import StoredInterest, read_interests
 from demure.diagnosis.placebo import Placebos
 from demure.diagnosis.table import DiagnosisTable, check_columns
 from demure.errors import DatasetError, FeatureError, RunError
@@ -130,6 +131,11 @@ class DiagnosisReader:
     def placebos(self) -> Placebos:
         """How far the diagnosis of each modality lies above its placebo."""
         return Placebos.read(self.manifest, self.modalities)
+
+    @cached_property
+    def interests(self) -> dict[str, list[StoredInterest]] | None:
+        """The interests of each modality; None for a run of an earlier version."""
+        return read_interests(self.files)
 
     @cached_property
     def table(self) -> DiagnosisTable:

@@ -11,18 +11,17 @@ import pandas as pd
 from scipy import sparse
 
 from demure.diagnosis.filtering import filter_rows, modality_column
+from demure.diagnosis.interests.view import measured_interests
+from demure.diagnosis.periods import assign_periods
 from demure.diagnosis.reader import DiagnosisReader
 from demure.diagnosis.table import DiagnosisTable
 from demure.diagnosis.verdict import MIN_CHOICES, MIN_SEGMENT_INTERACTIONS
 from demure.errors import DemureError
-from demure.preparation.reading.times import EARLIEST
 
-KINDS = ("category", "reliance", "history", "popularity", "time")
+KINDS = ("category", "reliance", "history", "popularity", "time", "interest")
 TOO_SHORT = "too short to tell"
 COUNT_COLUMNS = ("segment", "users", "items", "interactions")
 _BANDS = (1, 5, 10, 20, 50, 100, 200)
-_CALENDAR = 2.5e11  # seconds since 1970: some 8,000 years
-_MAX_PERIODS = 40
 _MAX_LISTED = 12
 
 
@@ -126,6 +125,8 @@ def membership(reader: DiagnosisReader, kind: str) -> Membership:
         return _bands(table.item_counts[table.item])
     if kind == "time":
         return _periods(reader)
+    if kind == "interest":
+        return _interests(reader)
     raise DemureError(f"no segments by {kind!r}", where="--segment", remedy=f"there are: {', '.join(KINDS)}")
 
 
@@ -172,19 +173,14 @@ def dominant_cause_of_users(reader: DiagnosisReader) -> tuple[list[str], np.ndar
 
 
 def _periods(reader: DiagnosisReader) -> Membership:
-    times = reader.table_times
-    if times is None or not np.isfinite(times).any():
-        raise DemureError("the data has no timestamps", where=reader.dataset, remedy="segment by something else")
-    valid = np.isfinite(times) & (times >= EARLIEST) & (times < _CALENDAR)
-    if not valid.any():
-        raise DemureError(
-            "the timestamps are no dates from 1990 on", where=reader.dataset, remedy="segment by something else"
-        )
-    seconds = times[valid].astype("M8[s]")
-    names, code = np.unique(seconds.astype("M8[Y]"), return_inverse=True)
-    for unit in ("M8[M]", "M8[D]"):  # the finest unit that stays readable
-        finer_names, finer_code = np.unique(seconds.astype(unit), return_inverse=True)
-        if len(finer_names) > _MAX_PERIODS:
-            break
-        names, code = finer_names, finer_code
-    return Membership([str(name) for name in names], np.flatnonzero(valid), code)
+    periods = assign_periods(reader)
+    return Membership(periods.names, periods.rows, periods.code)
+
+
+def _interests(reader: DiagnosisReader) -> Membership:
+    """Put every choice in the interests that are its points of interest, at most one in each modality."""
+    own = measured_interests(reader)
+    poi = own.shares.poi_NK.tocoo()
+    kept = (poi.data > 0) & own.shown[poi.col]
+    used, code = np.unique(poi.col[kept], return_inverse=True)
+    return Membership([own.label(int(k)) for k in used], poi.row[kept], code)

@@ -15,7 +15,7 @@ from demure.runs.folder import DIAGNOSIS
 _NAMES = ["user_id", "item_id", "modality", "verdict"]
 _TEXTS = {*_NAMES, "support_item_id"}
 _SHARES = {"poi_probability", "reliance", "weight"}
-_WHOLE = {"position", "support_rank"}
+_WHOLE = {"position", "support_rank", "interest"}
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,9 @@ class DiagnosisTable:
     """N interactions by user, then position, of U users with I items, diagnosed in M modalities.
 
     ``user``, ``item`` (N,) codes into ``user_ids`` (U,), ``item_ids`` (I,), objects; ``position`` (N,) in the user's
-    history; ``probability``, ``evidence`` (N, M) float32, 0 where missing; ``present``, ``poi`` (N, M) bool.
+    history; ``probability``, ``evidence`` (N, M) float32, 0 where missing; ``present``, ``poi`` (N, M) bool;
+    ``interest`` (N, M) int16, the most probable cluster of the modality, -1 where missing and in runs of earlier
+    versions.
     """
 
     modalities: list[str]
@@ -36,6 +38,7 @@ class DiagnosisTable:
     evidence: np.ndarray
     present: np.ndarray
     poi: np.ndarray
+    interest: np.ndarray
 
     @classmethod
     def read(cls, files: CheckedFolder) -> DiagnosisTable:
@@ -43,7 +46,8 @@ class DiagnosisTable:
 
         Raises ``RunError`` if the file was changed or is damaged.
         """
-        columns = [*_NAMES, "position", "poi_probability", "evidence"]
+        has_interests = "interest" in files.parquet(DIAGNOSIS).schema_arrow.names
+        columns = [*_NAMES, "position", "poi_probability", "evidence", *(["interest"] if has_interests else [])]
         table = files.table(DIAGNOSIS, columns, read_dictionary=_NAMES).combine_chunks()
         check_columns(table, files, DIAGNOSIS)
         try:
@@ -82,6 +86,9 @@ class DiagnosisTable:
             wide(table.column("evidence").to_numpy().astype(np.float32)),
             np.isin(verdict, np.flatnonzero(labels != Verdict.MISSING.value)),
             np.isin(verdict, np.flatnonzero(labels == Verdict.POI.value)),
+            wide(
+                table.column("interest").to_numpy().astype(np.int16) if has_interests else np.full(len(m), -1, np.int16)
+            ),
         )
 
     @cached_property
@@ -122,7 +129,8 @@ class DiagnosisTable:
     def select(self, rows: np.ndarray) -> DiagnosisTable:
         """Return only these rows (indices or mask), with the same codes."""
         arrays = (self.user, self.item, self.position, self.probability, self.evidence, self.present, self.poi)
-        return DiagnosisTable(self.modalities, self.user_ids, self.item_ids, *(array[rows] for array in arrays))
+        selected = (array[rows] for array in (*arrays, self.interest))
+        return DiagnosisTable(self.modalities, self.user_ids, self.item_ids, *selected)
 
 
 def check_columns(table: pa.Table, files: CheckedFolder, name: str) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from demure.diagnosis.export import Export, check_export, write_export
+from demure.diagnosis.interests.view import InterestsView, InterestView, interests
 from demure.diagnosis.item import ItemView, item_view
 from demure.diagnosis.listing import Listing, listing
 from demure.diagnosis.modality import ModalityView, modality_view
@@ -24,6 +25,8 @@ from demure.runs.folder import DIAGNOSIS
 __all__ = [
     "KINDS",
     "Export",
+    "InterestView",
+    "InterestsView",
     "ItemView",
     "Listing",
     "ModalityView",
@@ -31,6 +34,7 @@ __all__ = [
     "Segments",
     "UserView",
     "export",
+    "interests",
     "item_view",
     "listing",
     "modality_view",

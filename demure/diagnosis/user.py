@@ -15,6 +15,7 @@ import pandas as pd
 from demure.diagnosis.drift import Drift, drift
 from demure.diagnosis.explain import with_reasons
 from demure.diagnosis.filtering import filter_rows, modality_column
+from demure.diagnosis.interests.view import profile
 from demure.diagnosis.reader import DiagnosisReader
 from demure.diagnosis.recommended import Suggestion, describe_scores, suggestions
 from demure.diagnosis.uncertainty import share_interval
@@ -47,6 +48,7 @@ class UserView:
     ``recommended``: what would be recommended; None if it was not asked for. ``made_of``: what its scores are made of,
     in a sentence. ``notes``: how little the verdicts rest on. ``cannot_tell``: modalities whose features explain
     nothing, so that their verdicts mean nothing. ``file``: that the choices are from, empty for those of the training.
+    nothing, so that their verdicts mean nothing. ``interests``: those that explain most of the choices (``profile``).
     """
 
     run: str
@@ -62,6 +64,7 @@ class UserView:
     cannot_tell: list[str] = field(default_factory=list)
     made_of: str = ""
     file: str = ""
+    interests: list[dict[str, Any]] = field(default_factory=list)
 
 
 def user_view(
@@ -102,6 +105,7 @@ def user_view(
         notes=notes,
         cannot_tell=cannot_tell,
         made_of=describe_scores(reader.manifest) if recommended else "",
+        interests=[] if reader.interests is None else profile(reader, reader.table.user_code[user_id]),
     )
 
 
@@ -217,6 +221,7 @@ def suggestion_rows(items: Sequence[Suggestion], titles: Mapping[str, str]) -> l
             "title": titles.get(item.item_id, ""),
             "score": item.score,
             "because": item.because,
+            "interest": item.interest,
             "past_item_id": item.past_item_id,
             "past_title": "" if item.past_item_id is None else titles.get(item.past_item_id, ""),
         }

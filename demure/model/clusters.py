@@ -80,6 +80,10 @@ class ClusterExpert(nn.Module):
         q_NC = self.memberships_by_features(coordinates_ND)
         return q_NC, (weight_NP.T @ q_NC).clamp(min=1e-8)
 
+    def memberships_of_items(self, coordinates_ND: Tensor, items_N: Tensor) -> Tensor:
+        """Return q (N, C) of these items, whose coordinates are given, with the messages of their users."""
+        return torch.softmax(self._logits(coordinates_ND) + self.offset_IC[items_N], dim=1)
+
     def memberships_by_features(self, coordinates_ID: Tensor) -> Tensor:
         """Return q (..., C) by the features alone, without the messages of users."""
         return torch.softmax(self._logits(coordinates_ID), dim=-1)

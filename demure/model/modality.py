@@ -135,6 +135,11 @@ class ModalityExpert(nn.Module):
         q_NC, prior_PC = self.clusters.memberships_of_subset(self.cluster_space_ID[rows_N], weight_NP)
         return CatalogueView(present, z_NE, q_NC, prior_PC, candidates, share, weight_N)
 
+    def memberships_of(self, items_N: Tensor) -> Tensor:
+        """Return the cluster memberships q (N, C) of some items, messages of their users included."""
+        items_N = items_N.to(self.cluster_space_ID.device)
+        return self.clusters.memberships_of_items(self.cluster_space_ID[items_N], items_N)
+
     @cached_property
     def _mean_square_D(self) -> Tensor:
         return self.coordinates_ID.square().sum(0) / self.present_I.sum().clamp(min=1)

@@ -25,7 +25,9 @@ METRICS = "metrics.jsonl"
 DIAGNOSIS, SUPPORTS, RELIANCE = "diagnosis.parquet", "supports.parquet", "reliance.parquet"
 RIVAL_MODELS = "rival_models.safetensors"
 """The rivals of content, for the diagnosis of new users."""
-FILES = (RECIPE, METRICS, WEIGHTS, PROJECTION, NEAREST_ITEMS, DIAGNOSIS, SUPPORTS, RELIANCE, RIVAL_MODELS)
+INTERESTS = "interests.json"
+"""The names of the interests, and their placebos."""
+FILES = (RECIPE, METRICS, WEIGHTS, PROJECTION, NEAREST_ITEMS, DIAGNOSIS, SUPPORTS, RELIANCE, RIVAL_MODELS, INTERESTS)
 """The files whose hashes run.json records."""
 
 

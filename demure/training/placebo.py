@@ -8,7 +8,7 @@ with the shares of the true features a permuted modality would be credited with 
 A modality is admitted if held-out choices are likelier under its own features than under permuted ones; otherwise it is
 never a cause.
 
-Shape suffixes: D permutations, S users, B users of a batch, T positions, I items, M modalities.
+Shape suffixes: D permutations, S users, B users of a batch, T positions, I items, M modalities, C clusters.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ import numpy as np
 import torch
 
 from demure.compute.process_group import ProcessGroup
+from demure.diagnosis.interests.stored import InterestPlacebo
+from demure.diagnosis.posterior import likeliest_clusters
 from demure.model.blocks import infer_blocks
 from demure.model.denoiser import NOT_ADMITTED, Denoiser
 from demure.model.modality import ModalityExpert
@@ -50,7 +52,8 @@ class Placebo:
     ``deals``: number of permutations, 0 if not admitted. ``mean_probability`` of a point of interest with permuted
     features; ``excess`` of the mean probability with its own features, with its 95 % interval ``low`` to ``high`` over
     users and permutations. ``gain``: nats per held-out choice that its own features add to permuted ones, ``gain_low``
-    the lower end of its 95 % interval; ``admitted``: whether that is enough.
+    the lower end of its 95 % interval; ``admitted``: whether that is enough. ``interests``: the same for each cluster,
+    empty if not admitted; interests.json holds them.
     """
 
     deals: int
@@ -61,10 +64,11 @@ class Placebo:
     gain: float
     gain_low: float
     admitted: bool
+    interests: tuple[InterestPlacebo, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the entry of run.json."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "interests"}
 
 
 Shares = dict[str, torch.Tensor]
@@ -163,7 +167,7 @@ def measure_placebos(
     if len(users) > _MAX_USERS:
         users = np.sort(np.random.default_rng(seed).choice(users, _MAX_USERS, replace=False))
     weights = train.lengths[users].astype(np.float64)
-    own_SM = _mean_probabilities(denoiser, rivals, users)
+    own = _mean_probabilities(denoiser, rivals, users)
     placebos = {}
     for m, name in enumerate(denoiser.modalities):
         if not denoiser.admitted_modalities()[m]:
@@ -172,11 +176,19 @@ def measure_placebos(
         permuted = []
         for number in range(PERMUTATIONS):
             with placebo(denoiser, m, np.random.default_rng([seed, m, number]), shares[name]):
-                permuted.append(_mean_probabilities(denoiser, rivals, users)[:, m])
-        permuted_DS = np.array(permuted)
-        excess, low, high = _interval(own_SM[:, m] - permuted_DS, weights)
+                permuted.append(_mean_probabilities(denoiser, rivals, users)[m])
+        permuted_DSC = np.array(permuted)
+        permuted_DS = permuted_DSC.sum(2)
+        excess, low, high = _interval(own[m].sum(1) - permuted_DS, weights)
         mean = float(np.average(permuted_DS.mean(0), weights=weights))
-        placebos[name] = Placebo(PERMUTATIONS, mean, excess, low, high, *gains[name], admitted=True)
+        interests = tuple(
+            InterestPlacebo(
+                float(np.average(permuted_DSC[..., c].mean(0), weights=weights)),
+                *_interval(own[m][:, c] - permuted_DSC[..., c], weights),
+            )
+            for c in range(permuted_DSC.shape[2])
+        )
+        placebos[name] = Placebo(PERMUTATIONS, mean, excess, low, high, *gains[name], True, interests)
     return placebos
 
 
@@ -240,16 +252,19 @@ def _item_tensors(expert: ModalityExpert) -> dict[str, torch.Tensor]:
     }
 
 
-def _mean_probabilities(denoiser: Denoiser, rivals: Rivals, users: np.ndarray) -> np.ndarray:
-    """Return the mean probability of a point of interest (S, M) over the history of each of ``users`` (S,)."""
+def _mean_probabilities(denoiser: Denoiser, rivals: Rivals, users: np.ndarray) -> list[np.ndarray]:
+    """Return for each modality the mean probability of a point of interest over the history of each of ``users`` (S,),
+    divided among the most probable clusters of its choices: (S, C)."""
     parts, row = _split_users(rivals.train, users)
-    sums_SM = np.zeros((len(users), len(denoiser.modalities)))
+    sums = [np.zeros((len(users), len(expert.clusters.bias))) for expert in denoiser.experts()]
     for block in infer_blocks(denoiser, parts, None, rivals, only=np.flatnonzero(row >= 0)):
-        r_BTM = block.inferred.r_BTM.cpu().numpy()
-        valid_BT = block.interactions_BT >= 0
-        np.add.at(sums_SM, row[block.users], (r_BTM * valid_BT[..., None]).sum(1))
-    means_SM: np.ndarray = sums_SM / np.maximum(rivals.train.lengths[users], 1)[:, None]
-    return means_SM
+        r_BTM, cluster_BTM = block.inferred.r_BTM.cpu().numpy(), likeliest_clusters(block.inferred)
+        position = np.nonzero(block.interactions_BT >= 0)
+        for m, sums_SC in enumerate(sums):
+            users_here = row[block.users][position[0]]
+            np.add.at(sums_SC, (users_here, cluster_BTM[*position, m]), r_BTM[*position, m])
+    lengths_S1 = np.maximum(rivals.train.lengths[users], 1)[:, None]
+    return [sums_SC / lengths_S1 for sums_SC in sums]
 
 
 def _split_users(train: Histories, users: np.ndarray) -> tuple[Histories, np.ndarray]:

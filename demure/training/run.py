@@ -60,6 +60,7 @@ from demure.training.checkpoint import CHECKPOINT_MINUTES, TrainingContext, Trai
 from demure.training.denoiser_loop import RIVALS_FILE, train_denoiser
 from demure.training.diagnose import diagnose
 from demure.training.inputs import build_latents
+from demure.training.interests import describe_interests
 from demure.training.placebo import admit_modalities, learn_placebo_shares, measure_placebos
 from demure.training.rivals import Rivals
 from demure.training.tune_fusion import tune_fusion
@@ -276,6 +277,10 @@ def _train_demure(job: _Job) -> _Outcome:
     placebos = measure_placebos(denoiser, rivals, gains, job.seed, shares)
     outcome.placebo = {name: placebo.to_dict() for name, placebo in placebos.items()}
     write_tensors(context.folder / PROJECTION, projection_tensors(latents))
+    listener(Progress("name the interests", 0))
+    kinds = {name: str((entry.get("provenance") or {}).get("kind") or name) for name, entry in features.items()}
+    sizes = dict(zip(denoiser.modalities, (len(expert.clusters.bias) for expert in denoiser.experts()), strict=True))
+    describe_interests(data, context.folder, kinds, sizes, placebos)
     write_tensors(context.folder / WEIGHTS, denoiser.state_dict())
     if recipe.denoiser.rivals:
         write_tensors(context.folder / RIVAL_MODELS, rivals.for_new_users().tensors())

@@ -42,13 +42,24 @@ def inspect(
             rich_help_panel=_VIEWS,
         ),
     ] = None,
+    interests: Annotated[
+        str | None,
+        typer.Option(
+            "--interests",
+            metavar="[NAME]",
+            help="Show the interests of users in all modalities, with their names, examples and shares of the choices. "
+            "NAME is a modality, or an interest to show in full, by its name or as in 'image 3'.",
+            rich_help_panel=_VIEWS,
+        ),
+    ] = None,
     segment: Annotated[
         str | None,
         typer.Option(
             "--segment",
             metavar="KIND[=NAME]",
             help="Show the diagnosis for each segment. KIND is category (of the items), reliance (the cause of most of "
-            "a user's choices), history (its length), popularity or time. KIND=NAME shows one segment in full.",
+            "a user's choices), history (its length), popularity, time or interest (see --interests). KIND=NAME shows "
+            "one segment in full.",
             rich_help_panel=_VIEWS,
         ),
     ] = None,
@@ -98,9 +109,9 @@ def inspect(
             "--where",
             metavar="CONDITION",
             help="Show only the rows that fulfil FIELD=VALUE (also != < <= > >=, and ~ for contains). A row is an item "
-            "to check in the overview, a choice of --user, a user of --item, an item of --modality, a segment of "
-            "--segment KIND, or a row of --list. Summaries and totals are not filtered. Repeat it for more conditions; "
-            "for an unknown field, the message lists the fields.",
+            "to check in the overview, a choice of --user, a user of --item, an item of --modality, an interest of "
+            "--interests, a segment of --segment KIND, or a row of --list. Summaries and totals are not filtered. "
+            "Repeat it for more conditions; for an unknown field, the message lists the fields.",
             rich_help_panel=_ROWS,
         ),
     ] = None,
@@ -119,7 +130,8 @@ def inspect(
             "--top",
             min=1,
             metavar="N",
-            help=f"Show at most N rows. The default is {_TOP}; --user, --item and --segment KIND show all rows.",
+            help=f"Show at most N rows. The default is {_TOP}; --user, --item, --interests and --segment KIND show all "
+            "rows.",
             rich_help_panel=_ROWS,
         ),
     ] = None,
@@ -160,7 +172,8 @@ def inspect(
     from demure.diagnosis import tables
     from demure.errors import DemureError
 
-    views = {"user": user, "item": item, "modality": modality, "segment": segment, "list": list_, "export": export}
+    views = {"user": user, "item": item, "modality": modality, "interests": interests, "segment": segment}
+    views |= {"list": list_, "export": export}
     chosen = [f"--{name}" for name, value in views.items() if value is not None]
     if explain or explain_out is not None:
         option = "--explain" if explain else "--explain-out"
@@ -217,6 +230,8 @@ def inspect(
         return tables.item_view(run, item, top=top, where=conditions, sort=sort)
     if modality is not None:
         return tables.modality_view(run, modality, top=top or _TOP, where=conditions, sort=sort)
+    if interests is not None:
+        return tables.interests(run, interests, top=top, where=conditions, sort=sort)
     if list_ is not None:
         return tables.listing(run, list_, top=top or _TOP, where=conditions, sort=sort)
     if segment is not None and not sign:

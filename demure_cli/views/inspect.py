@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from demure_cli.output.style import count, facts
 from demure_cli.output.terminal import terminal
 from demure_cli.views.explanation import show_explanation
+from demure_cli.views.interests import show_interest, show_interests
 from demure_cli.views.item import show_item
 from demure_cli.views.listing import show_listing
 from demure_cli.views.modality import show_modality
@@ -16,12 +17,23 @@ from demure_cli.views.user import show_user
 
 if TYPE_CHECKING:
     from demure.diagnosis.attribution import ChoiceExplanation
-    from demure.diagnosis.tables import Export, ItemView, Listing, ModalityView, Overview, Segments, UserView
+    from demure.diagnosis.tables import (
+        Export,
+        InterestsView,
+        InterestView,
+        ItemView,
+        Listing,
+        ModalityView,
+        Overview,
+        Segments,
+        UserView,
+    )
+
+    View = Overview | UserView | ItemView | ModalityView | InterestsView | InterestView | Segments | Listing | Export
+    Result = View | ChoiceExplanation
 
 
-def show(
-    result: Overview | UserView | ItemView | ModalityView | Segments | Listing | Export | ChoiceExplanation,
-) -> None:
+def show(result: Result) -> None:
     """Print any result of `demure inspect`."""
     from demure.diagnosis import tables
     from demure.diagnosis.attribution import ChoiceExplanation
@@ -36,6 +48,10 @@ def show(
         show_item(result)
     elif isinstance(result, tables.ModalityView):
         show_modality(result)
+    elif isinstance(result, tables.InterestsView):
+        show_interests(result)
+    elif isinstance(result, tables.InterestView):
+        show_interest(result)
     elif isinstance(result, tables.Segments):
         show_segments(result)
     elif isinstance(result, tables.Listing):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from demure_cli.output.style import aside, count, heading, percent, row, table
 from demure_cli.output.terminal import terminal
@@ -22,12 +22,15 @@ def show_listing(view: Listing) -> None:
     if view.what == "items":
         terminal.result(heading(title), items_table(view.rows, view.cannot_tell), aside(ITEMS_LEGEND))
         return
-    reliance = list(view.rows.columns[3:])  # one column per modality, then none
+    reliance = list(view.rows.columns[3 : 4 + len(view.modalities)])  # one column per modality, then none
     hidden = {name for name, modality in zip(reliance, view.modalities, strict=False) if modality in view.cannot_tell}
     names = [name for name in reliance if name not in hidden]
-    shown = table([("user", {"overflow": "fold"}), ">interactions", "relies on", *(f">{name}" for name in names)])
+    interests = [("interests", {"ratio": 1, "overflow": "fold"})] if "interests" in view.rows else []
+    columns: list[str | tuple[str, dict[str, Any]]] = [("user", {"overflow": "fold"}), ">choices", "relies on"]
+    shown = table([*columns, *(f">{name}" for name in names), *interests])
     for line in view.rows.to_dict("records"):
         shares = [percent(line[name]) for name in names]
-        row(shown, line["user_id"], count(line["interactions"]), line["relies_on"], *shares)
+        words = [line["interests"]] if interests else []
+        row(shown, line["user_id"], count(line["interactions"]), line["relies_on"], *shares, *words)
     terminal.result(heading(title), shown, aside("shares of the user's choices; --user ID shows one history"))
     terminal.notes(view.notes)

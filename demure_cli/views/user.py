@@ -10,7 +10,7 @@ from rich.text import Text
 from demure.diagnosis.verdict import DECIDED_PERCENT
 from demure_cli.output.characters import safe
 from demure_cli.output.pictures import PICTURE_WIDTH, picture
-from demure_cli.output.style import aside, count, facts, heading, number, or_dash, percent, row, table
+from demure_cli.output.style import aside, count, facts, heading, or_dash, percent, row, table
 from demure_cli.output.terminal import terminal
 from demure_cli.views.verdicts import ID, TITLE, cell
 
@@ -36,8 +36,9 @@ def show_user(view: UserView) -> None:
     history = f"{count(view.interactions)} {source}, oldest first"
     if len(view.history) < view.interactions:
         history += f"; {count(len(view.history))} shown"
+    user = [("user", view.user_id), ("history", history)]
     terminal.result(
-        facts([("user", view.user_id), ("history", history), ("relies on", reliance(view)), *_drift(view)]),
+        facts([*user, ("relies on", reliance(view)), *_interests(view), *_drift(view)]),
         "",
         heading("Each choice: the verdict on each modality, and the other choices that support it"),
         user_table(view, terminal.width, pictures=terminal.shows_pictures),
@@ -61,6 +62,12 @@ def reliance(view: UserView) -> str:
             parts.append(f"{name} {percent(share)} ({100 * low:.0f}-{100 * high:.0f} %)")
     unexplained = "".join(f"; {safe(name)}: {CANNOT_TELL_REASON}" for name in view.cannot_tell)
     return ", ".join(parts) + " of the choices" + unexplained
+
+
+def _interests(view: UserView) -> list[tuple[str, str]]:
+    from demure.diagnosis.interests.view import describe_profile
+
+    return [("interests", describe_profile(view.interests) + " of the choices")] if view.interests else []
 
 
 def _drift(view: UserView) -> list[tuple[str, str]]:
@@ -128,10 +135,12 @@ def _reason(diagnosed: ModalityVerdict | None) -> str:
 
 
 def _recommended(items: list[dict[str, Any]]) -> Table:
-    shown = table([">#", ("item", ID), ("title", TITLE), "because of", ("closest past choice", TITLE), ">score"])
+    because: dict[str, Any] = {"overflow": "fold", "max_width": 30}
+    shown = table([">#", ("item", ID), ("title", TITLE), ("because of", because), ("closest past choice", TITLE)])
     shown.expand = True
     for item in items:
+        reason = f"{item['because']}: {item['interest']}" if item["interest"] else item["because"]
         past = or_dash(item["past_title"] or item["past_item_id"])
-        cells = (item["item_id"], or_dash(item["title"]), item["because"], past, number(item["score"], 2))
+        cells = (item["item_id"], or_dash(item["title"]), reason, past)
         row(shown, item["rank"], *cells)
     return shown

@@ -38,6 +38,7 @@ TITLE: dict[str, Any] = {"no_wrap": True, "ratio": 2, "min_width": 12}
 BAR_WIDTH = 20
 KINDS = {
     "category": "category of the item",
+    "interest": "interest that is a point of interest",
     "reliance": "modality that the user relies on most",
     "history": "number of choices of the user",
     "popularity": "number of choices of the item",

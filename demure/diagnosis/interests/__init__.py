@@ -1,0 +1,1 @@
+"""Interests: the clusters of each modality that the model learned, with names, examples and shares of the choices."""

@@ -1,0 +1,67 @@
+"""Interests in sentences, for the terminal and the page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from demure.diagnosis.placebo import CANNOT_TELL_REASON
+
+if TYPE_CHECKING:
+    from demure.diagnosis.interests.view import Interest, InterestsView
+
+_NAMED = 3
+_FOR = {"image": "the pictures", "text": "the texts"}
+
+
+def interests_summary(view: InterestsView) -> list[str]:
+    """Return a sentence for each modality that names its largest interests."""
+    sentences = []
+    for modality in view.modalities:
+        own = [entry for entry in view.interests if entry.modality == modality]
+        if own:
+            largest = sorted(own, key=lambda entry: -entry.share)[:_NAMED]
+            named = "; ".join(f"{entry.name} ({100 * entry.share:.0f} %)" for entry in largest)
+            subject = _FOR.get(modality, f"the modality {modality!r}")
+            total = 100 * sum(entry.share for entry in own)
+            count = f"{len(own)} interest{'s' if len(own) > 1 else ''} in {subject}"
+            verb = "explain" if len(own) > 1 else "explains"
+            sentences.append(f"{count} {verb} {total:.0f} % of the choices, most of all {named}.")
+    if not sentences:
+        sentences.append("No interest explains more choices than it would with shuffled features.")
+    return sentences
+
+
+def hidden_sentences(view: InterestsView) -> list[str]:
+    """Return what is not shown, and why."""
+    sentences = [
+        f"{count} more of {modality} explain{'s' if count == 1 else ''} no more than with shuffled features: not shown."
+        for modality, count in view.below.items()
+        if count
+    ]
+    return sentences + [f"{name} has none: {CANNOT_TELL_REASON}." for name in view.cannot_tell]
+
+
+def interest_sentences(entry: Interest) -> list[str]:
+    """Return what one interest explains, above its placebo and over time."""
+    sentences = [
+        f"{entry.name[:1].upper()}{entry.name[1:]}: explains {100 * entry.share:.1f} % of the choices "
+        f"({100 * entry.low:.1f} to {100 * entry.high:.1f} %), and is a point of interest of {entry.users:,} users "
+        f"({100 * entry.user_share:.1f} %)."
+    ]
+    if entry.excess is not None and entry.excess_low is not None and entry.excess_high is not None:
+        interval = f"({100 * entry.excess_low:.1f} to {100 * entry.excess_high:.1f} %)"
+        sentences.append(
+            f"That is {100 * entry.excess:.1f} % of the choices more than with shuffled features {interval}."
+            if entry.above_placebo
+            else f"That is no more than with shuffled features {interval}: it may be chance."
+        )
+    else:
+        sentences.append("Its features explain no more than shuffled ones: it may be chance.")
+    if entry.trend in ("growing", "shrinking"):
+        assert entry.growth is not None
+        before = entry.share - entry.growth / 2
+        sentences.append(
+            f"It is {entry.trend}: from about {100 * before:.1f} % in the earlier half of the choices to "
+            f"{100 * (before + entry.growth):.1f} % in the later."
+        )
+    return sentences
