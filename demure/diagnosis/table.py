@@ -75,6 +75,8 @@ class DiagnosisTable:
         if len(m) % M:
             raise ValueError(f"{len(m)} rows of {M} modalities")
         labels, verdict = values["verdict"], wide(codes["verdict"])
+        has_interests = "interest" in table.column_names
+        interest = table.column("interest").to_numpy() if has_interests else np.full(len(m), -1)
         return cls(
             modalities,
             values["user_id"],
@@ -86,9 +88,7 @@ class DiagnosisTable:
             wide(table.column("evidence").to_numpy().astype(np.float32)),
             np.isin(verdict, np.flatnonzero(labels != Verdict.MISSING.value)),
             np.isin(verdict, np.flatnonzero(labels == Verdict.POI.value)),
-            wide(
-                table.column("interest").to_numpy().astype(np.int16) if has_interests else np.full(len(m), -1, np.int16)
-            ),
+            wide(interest.astype(np.int16)),
         )
 
     @cached_property

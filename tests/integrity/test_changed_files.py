@@ -68,6 +68,7 @@ def read_everything(folder):
     yield lambda: report(path, folder / "page.html")
     yield lambda: diagnose_histories(path, history, device="cpu")
     yield lambda: ContentEncoder(load_run(path)).projections
+    yield lambda: tables.interests(path)
 
 
 def test_a_folder_that_was_moved_is_read(moved):

@@ -39,6 +39,7 @@ def test_one_row_per_training_interaction_and_modality(tables, loaded):
     frame, train_part = tables["diagnosis"], loaded.dataset.histories("train")
     assert frame.columns.tolist() == [
         "user_id", "item_id", "modality", "poi_probability", "evidence", "verdict", "position",
+        "interest",
     ]  # fmt: skip
     expected = [
         (user_id, loaded.dataset.item_ids[item], modality, position)

@@ -17,7 +17,7 @@ from demure.training.run import train
 
 TABLES = ("diagnosis.parquet", "supports.parquet", "reliance.parquet")
 TENSORS = ("model.safetensors", "projection.safetensors", "rival_models.safetensors")
-MADE = (*TENSORS, "metrics.jsonl", "recipe.yaml", *TABLES)
+MADE = (*TENSORS, "metrics.jsonl", "recipe.yaml", "interests.json", *TABLES)
 
 
 def trained(dataset, out, *overrides, **options):
