@@ -192,6 +192,22 @@ class Run:
         wide.columns.name = None
         return wide[list(frame["modality"].unique())]
 
+    def interests(self, modality: str = "") -> pd.DataFrame:
+        """Return the interests above their placebo, of all modalities or of one, largest first: modality, number, name,
+        share of the choices with its interval (low, high), users and user_share, placebo, excess over it with its
+        interval, growth with its interval, and trend.
+
+        Raises ``RunError`` for a run of an earlier version, ``DemureError`` for an unknown modality.
+        """
+        from demure.diagnosis.interests.view import InterestsView, interests
+
+        if modality and modality not in self.modalities:
+            remedy = f"it has: {', '.join(self.modalities) or 'none'}"
+            raise DemureError(f"the run has no modality {modality!r}", where=self.path, remedy=remedy)
+        view = interests(self.path, modality)
+        assert isinstance(view, InterestsView)  # as the name of a modality is not that of an interest
+        return view.frame()
+
     def evaluate(
         self, split: str = "test", k: int | Sequence[int] = (5, 10, 20, 50), by: str | Sequence[str] = ()
     ) -> pd.DataFrame:

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 from support.runs_by_hand import DiagnosisRow, write_run
 
+import demure
 from demure.diagnosis import tables
 from demure.diagnosis.interests.colours import COLOURS, distinctive_colours
 from demure.diagnosis.interests.naming import compose_names, distinctive_terms
@@ -157,6 +158,12 @@ def test_interests_are_read_as_they_were_written(run):
     (run / "interests.json").write_text(json.dumps(content))
     with pytest.raises(RunError, match=r"interests.json: cannot be read \(name is 3, not text\)"):
         read_interests(files)
+
+
+def test_the_frame_in_python(run):
+    frame = demure.Run.load(run).interests()
+    assert frame["name"].tolist() == ["ferry, harbour", "server, city"]
+    assert frame.loc[0, "excess"] == 0.4
 
 
 def test_a_run_of_an_earlier_version_has_none(run):
