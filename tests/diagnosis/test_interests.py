@@ -14,6 +14,7 @@ from demure.diagnosis.interests.shares import InterestShares
 from demure.diagnosis.interests.stored import InterestPlacebo, StoredInterest, read_interests, write_interests
 from demure.diagnosis.reader import DiagnosisReader
 from demure.errors import DemureError, RunError
+from demure_cli.app import main
 
 SEA = ["The ferry and the harbour", "A harbour town", "Harbour lights and a ferry"]
 CITY = ["The server in the city", "City of servers", "A city server hums"]
@@ -146,6 +147,24 @@ def test_profiles_of_users(run):
 def test_segments_by_interest(run):
     table = tables.segments(run, "interest").table.set_index("segment")
     assert table["interactions"].to_dict() == {"text 1 (ferry, harbour)": 3, "text 2 (server, city)": 1}
+
+
+@pytest.mark.parametrize("width", ["80", "160"])
+def test_the_views_in_the_terminal(run, capsys, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", width)
+    assert main(["inspect", str(run), "--interests"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "2 interests in the texts explain 58 % of the choices, most of all ferry, harbour (40 %)" in shown
+    assert "1 more of text explains no more than with shuffled features: not shown." in shown
+    assert main(["inspect", str(run), "--interests", "text 1"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "Ferry, harbour: explains 40.0 % of the choices" in shown
+    assert "40.0 % of the choices more than with shuffled features (30.0 to 50.0 %)" in shown
+    assert "i0 Ferry 1.8 2" in shown
+    assert main(["inspect", str(run), "--interests", "hut"]) == 0
+    assert "That is no more than with shuffled features" in " ".join(capsys.readouterr().out.split())
+    assert main(["inspect", str(run), "--interests", "text", "--json"]) == 0
+    assert [entry["number"] for entry in json.loads(capsys.readouterr().out)["interests"]] == [1, 2]
 
 
 def test_interests_are_read_as_they_were_written(run):

@@ -20,6 +20,7 @@ from demure.runs.evaluate import evaluate_runs
 from demure.runs.load import load_run
 from demure.runs.manifest import read_manifest
 from demure.runs.recommend import recommend
+from demure.training.diagnose import diagnose
 from demure.training.run import train
 
 
@@ -31,7 +32,12 @@ def loaded(run):
 def test_a_run_read_back_scores_as_it_did(timed, tmp_path, monkeypatch):
     """The validation metrics of training, again from the files; and the very model."""
     kept = []
-    monkeypatch.setattr("demure.training.run.diagnose", lambda denoiser, *_: kept.append(denoiser))
+
+    def keep(denoiser, *arguments):
+        kept.append(denoiser)
+        return diagnose(denoiser, *arguments)
+
+    monkeypatch.setattr("demure.training.run.diagnose", keep)
     report = train(timed, tmp_path / "run", overrides=QUICK, device="cpu")
     again = load_run(tmp_path / "run")
     state = again.recommender.denoiser.state_dict()
