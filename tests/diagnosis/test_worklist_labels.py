@@ -37,7 +37,7 @@ def test_an_attribute_unlike_those_of_all_similar_items(contents):
 
 
 def test_titles_are_another_way_to_compare(contents):
-    """With the title of the blue group, the attribute is right by one view, so nothing is said."""
+    """With the title of the blue group, the attribute is right by one view, so it is not listed."""
     titles = [f"warm red scarf number{k}" for k in range(N)] + [f"cold blue lake number{k}" for k in range(N)]
     titles[7] = "cold blue lake"
     contents.columns = {"title": titles, "colour": contents.columns["colour"]}
