@@ -15,7 +15,7 @@ import torch
 
 from demure.diagnosis.verdict import assign_verdicts
 from demure.model.batch import HistoryBatch, SideInformationSource
-from demure.model.blocks import infer_blocks
+from demure.model.blocks import InferredBlock, infer_blocks
 from demure.model.denoiser import Denoiser, Inference
 from demure.progress import Listener, Progress
 from demure.runs.folder import DIAGNOSIS, RELIANCE, SUPPORTS
@@ -72,8 +72,7 @@ def infer_posterior(
         valid_BT = interactions_BT >= 0
         rows = interactions_BT[valid_BT]
         probability_NM[rows] = inferred.r_BTM.cpu().numpy()[valid_BT]
-        ratio_BTM = denoiser.content_only_ratio(inferred, block.views, block.batch)
-        evidence_NM[rows] = ratio_BTM.clamp(min=1e-12).log().cpu().numpy()[valid_BT]
+        evidence_NM[rows] = content_evidence(denoiser, block)[valid_BT]
         rival_r_NR[rows] = inferred.rival_r_BTR.cpu().numpy()[valid_BT]
         best_BTMS, share_BTMS = _supports(denoiser, inferred, block.batch)
         user_B111 = np.arange(len(interactions_BT))[:, None, None, None]
@@ -91,6 +90,13 @@ def infer_posterior(
         weight_NMS,
         np.where(present_NM, interest_NM, -1).astype(np.int16),
     )
+
+
+def content_evidence(denoiser: Denoiser, block: InferredBlock) -> np.ndarray:
+    """Return the evidence (B, T, M), nats, by the items' own content, without the messages of their other users."""
+    ratio_BTM = denoiser.content_only_ratio(block.inferred, block.views, block.batch)
+    evidence_BTM: np.ndarray = ratio_BTM.clamp(min=1e-12).log().cpu().numpy()
+    return evidence_BTM
 
 
 def _supports(denoiser: Denoiser, inferred: Inference, batch: HistoryBatch) -> tuple[np.ndarray, np.ndarray]:

@@ -20,6 +20,7 @@ import torch
 from demure.data.histories import Histories
 from demure.diagnosis.calibration import auc
 from demure.diagnosis.flagging import deviations
+from demure.diagnosis.posterior import LONGEST, content_evidence
 from demure.diagnosis.reader import DiagnosisReader
 from demure.diagnosis.table import DiagnosisTable
 from demure.diagnosis.verdict import MIN_CHOICES
@@ -36,7 +37,6 @@ from demure.training.placebo import reordered_features
 from demure.training.rivals import Rivals
 
 MAX_SHARE = 0.5
-_LONGEST = 2000
 _LEAST_DEALT = 5  # items that have enough choices, in every deal
 
 
@@ -169,10 +169,9 @@ class _Bench:
     @torch.no_grad()
     def _evidence(self) -> np.ndarray:
         evidence_NM = np.zeros(self.reader.table.evidence.shape, np.float32)
-        for block in infer_blocks(self.denoiser, self.train.split_long(_LONGEST), None, self.rivals):
+        for block in infer_blocks(self.denoiser, self.train.split_long(LONGEST), None, self.rivals):
             valid_BT = block.interactions_BT >= 0
-            ratio_BTM = self.denoiser.content_only_ratio(block.inferred, block.views, block.batch)
-            evidence_NM[block.interactions_BT[valid_BT]] = ratio_BTM.clamp(min=1e-12).log().cpu().numpy()[valid_BT]
+            evidence_NM[block.interactions_BT[valid_BT]] = content_evidence(self.denoiser, block)[valid_BT]
         return evidence_NM
 
     def _look(self, name: str, table: DiagnosisTable, order: np.ndarray, dealt_I: np.ndarray) -> _Deal:

@@ -4,7 +4,7 @@ Every choice belongs, in each modality, to the interest of its most probable clu
 probability that the modality was a point of interest. The shares of all interests of a modality sum to its mean
 probability.
 
-Shape suffixes: N choices, U users, I items, K interests of all modalities.
+Shape suffixes: N choices, U users, I items, K interests of all modalities, R some of the choices.
 """
 
 from __future__ import annotations
@@ -56,30 +56,33 @@ class InterestShares:
     @cached_property
     def by_user_UK(self) -> np.ndarray:
         """Expected number of choices of each user that each interest explains."""
-        return self._sum_by(self.table.user, len(self.table.user_ids))
+        sums_UK: np.ndarray = (self._user_UN @ self.weight_NK).toarray()
+        return sums_UK
 
     @cached_property
     def by_item_IK(self) -> np.ndarray:
         """Expected number of choices of each item that each interest explains."""
-        return self._sum_by(self.table.item, len(self.table.item_ids))
+        sums_IK: np.ndarray = (_indicator(self.table.item, len(self.table.item_ids)) @ self.weight_NK).toarray()
+        return sums_IK
 
-    def _sum_by(self, code_N: np.ndarray, size: int) -> np.ndarray:
-        group_GN = sparse.csr_array((np.ones(len(code_N)), (code_N, np.arange(len(code_N)))), (size, len(code_N)))
-        sums_GK: np.ndarray = (group_GN @ self.weight_NK).toarray()
-        return sums_GK
+    @cached_property
+    def has_poi_UK(self) -> np.ndarray:
+        """Whether each user has a point of interest in each interest."""
+        has_poi_UK: np.ndarray = (self._user_UN @ self.poi_NK).toarray() > 0
+        return has_poi_UK
+
+    @cached_property
+    def _user_UN(self) -> sparse.csr_array:
+        return _indicator(self.table.user, len(self.table.user_ids))
 
     def shares(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the share of all choices that each interest explains (K,), and its 95 % interval over users (K, 2)."""
-        return self._share_of(np.ones(len(self.table.user), bool))
+        share_K, influence_UK = self._influence(np.ones(len(self.table.user), bool))
+        return share_K, _interval(share_K, influence_UK)
 
     def users_with_poi(self) -> np.ndarray:
         """Return the number of users with a point of interest in each interest (K,)."""
-        poi_NK = self.poi_NK
-        group_UN = sparse.csr_array(
-            (np.ones(len(self.table.user)), (self.table.user, np.arange(len(self.table.user)))),
-            (len(self.table.user_ids), len(self.table.user)),
-        )
-        counts_K: np.ndarray = np.asarray(((group_UN @ poi_NK) > 0).sum(0)).ravel()
+        counts_K: np.ndarray = self.has_poi_UK.sum(0)
         return counts_K
 
     def growth(self, late_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -89,20 +92,13 @@ class InterestShares:
         change_K = late[0] - early[0]
         return change_K, _interval(change_K, late[1] - early[1], _NORMAL_99)
 
-    def _share_of(self, rows_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        share_K, influence_UK = self._influence(rows_N)
-        return share_K, _interval(share_K, influence_UK)
-
     def _influence(self, rows_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the share of each interest among these choices (K,), and what each user adds to its error (U, K)."""
         table = self.table
         n = max(int(rows_N.sum()), 1)
-        rows = np.flatnonzero(rows_N)
-        group_UN = sparse.csr_array(
-            (np.ones(len(rows)), (table.user[rows], rows)), (len(table.user_ids), len(table.user))
-        )
-        sums_UK = (group_UN @ self.weight_NK).toarray()
-        lengths_U1 = np.bincount(table.user[rows], minlength=len(table.user_ids))[:, None]
+        user_R, size = table.user[rows_N], len(table.user_ids)
+        sums_UK = (_indicator(user_R, size) @ self.weight_NK[np.flatnonzero(rows_N)]).toarray()
+        lengths_U1 = np.bincount(user_R, minlength=size)[:, None]
         share_K = sums_UK.sum(0) / n
         return share_K, (sums_UK - share_K * lengths_U1) / n
 
@@ -113,13 +109,8 @@ class InterestShares:
         share_K = sums_UK.sum(0) / max(lengths_U.sum(), 1.0)
         K = len(share_K)
         lift_KK, low_KK = np.ones((K, K)), np.zeros((K, K))
-        first_user = sparse.csr_array(
-            (np.ones(len(self.table.user)), (self.table.user, np.arange(len(self.table.user)))),
-            (len(lengths_U), len(self.table.user)),
-        )
-        has_UK = (first_user @ self.poi_NK).toarray() > 0
         for k in range(K):
-            users = has_UK[:, k]
+            users = self.has_poi_UK[:, k]
             n = lengths_U[users].sum()
             if not n:
                 continue
@@ -128,6 +119,11 @@ class InterestShares:
             lift_KK[k] = own_K / np.maximum(share_K, 1e-12)
             low_KK[k] = (own_K - _NORMAL * error_K) / np.maximum(share_K, 1e-12)
         return lift_KK, low_KK
+
+
+def _indicator(code_N: np.ndarray, size: int) -> sparse.csr_array:
+    """Return the matrix (size, N) that adds up the rows of each code."""
+    return sparse.csr_array((np.ones(len(code_N)), (code_N, np.arange(len(code_N)))), (size, len(code_N)))
 
 
 def _interval(value_K: np.ndarray, influence_UK: np.ndarray, quantile: float = _NORMAL) -> np.ndarray:
