@@ -108,6 +108,7 @@ def encode_modality(task: EncodingTask, encoder: Any, options: ExecutionOptions,
                 raise nothing_usable(task.kind, inputs.problems)
             time.sleep(POLL_SECONDS)  # other processes hold the remaining shards
     except KeyboardInterrupt as stop:
+        run.finished()  # counts a shard whose file was complete when the interrupt came
         raise KeyboardInterrupt(f"{run.kept:,} of {len(inputs.keys):,} {plural(task.kind)}") from stop
     finally:
         run.close()

@@ -12,6 +12,9 @@ import pytest
 from PIL import Image
 from support.small_sets import prepared_set
 
+from demure import extract
+from demure.extraction import encoding
+from demure.extraction.shards import ShardFolder
 from demure.features import store
 from demure_cli.app import main
 
@@ -116,7 +119,7 @@ def test_ctrl_c_prints_what_is_kept_and_how_to_continue(shop):
         [*command, "1"], stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, start_new_session=True
     )
     began = time.monotonic()
-    while not list(shop.glob("features/.work-image/*.safetensors")) and time.monotonic() - began < 60:
+    while not list(shop.glob("features/.work-image/shard-*.safetensors")) and time.monotonic() - began < 60:
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers as well
     report = process.communicate(timeout=60)[1].splitlines()[-1]
@@ -127,6 +130,19 @@ def test_ctrl_c_prints_what_is_kept_and_how_to_continue(shop):
     assert f"of 39 images is kept in {shop}/features; the same command continues from there" in report
     done = subprocess.run([*command, "--json", "0"], capture_output=True, text=True, env=ENVIRONMENT)
     assert json.loads(done.stdout)["modalities"][0]["resumed"] == kept
+
+
+def test_ctrl_c_counts_a_shard_that_has_just_been_written(shop, monkeypatch):
+    monkeypatch.setattr(encoding, "SHARD_SIZE", 8)
+    real = ShardFolder.save
+
+    def interrupted(self, number, shard):
+        real(self, number, shard)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ShardFolder, "save", interrupted)
+    with pytest.raises(KeyboardInterrupt, match=r"^8 of 39 images"):
+        extract(shop, image="color")
 
 
 @pytest.mark.slow

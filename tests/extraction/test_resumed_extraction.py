@@ -222,7 +222,7 @@ def test_what_a_dead_process_held_is_taken_over(tmp_path, pictures):
         for environment in ranks
     )
     began = time.monotonic()
-    while not list(shared.glob("features/.work-text/*.safetensors")) and time.monotonic() - began < 60:
+    while not list(shared.glob("features/.work-text/shard-*.safetensors")) and time.monotonic() - began < 60:
         time.sleep(0.005)
     second.kill()
     assert first.wait(timeout=60) == 0
