@@ -35,7 +35,10 @@ _NO_LIMIT = 10**9  # tokenizers without a limit state 1e30
 
 
 class Sentence:
-    """A text encoder: a model of ``sentence-transformers``."""
+    """A text encoder: a model of ``sentence-transformers``.
+
+    ``prompt``: the name of one of the model's prompts; ``prompt_text``: the prompt itself, as :meth:`identity` has it.
+    """
 
     def __init__(
         self,
@@ -46,12 +49,15 @@ class Sentence:
         *,
         trust_remote_code: bool = False,
         prompt: str | None = None,
+        prompt_text: str | None = None,
     ) -> None:
         where = f"sentence:{model}"
         source = _source(model, revision, code=trust_remote_code)
         self.folders = [source.folder]
         layout = read_layout(source.folder, where, trust_remote_code=trust_remote_code)
         self.prompt, assumed = choose_prompt(layout, prompt, where)
+        if prompt_text not in (None, self.prompt):
+            self.prompt, assumed = prompt_text, []
         self.layout = layout
         self.settings = TorchSettings(device, precision)
         self.device, self.batch = self.settings.device, self.settings.batch

@@ -53,7 +53,7 @@ FAMILIES: dict[str, EncoderFamily] = {
             "sentence:sentence-transformers/all-MiniLM-L6-v2",
             text="demure_extractors.sentence:Sentence",
             needs=("sentence_transformers", "transformers", "torch"),
-            keywords=("trust_remote_code", "prompt"),
+            keywords=("trust_remote_code", "prompt", "prompt_text"),
             models=(
                 KnownModel("sentence-transformers/all-MiniLM-L6-v2", 384, 91),
                 KnownModel("sentence-transformers/all-MiniLM-L12-v2", 384, 133),

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -103,9 +101,10 @@ class Run:
         k: int,
         only_new: bool,
     ) -> pd.DataFrame:
+        from demure.preparation.later_files import as_file
         from demure.preparation.new_users import read_histories
 
-        with _as_file(history) as file:
+        with as_file(history, "history") as file:
             user_ids, histories, _ = read_histories(file, self.dataset)
         frame = loaded.recommend_to([str(user) for user in user_ids], histories, k, only_new=only_new)
         if users is None:
@@ -146,8 +145,9 @@ class Run:
             reader = DiagnosisReader.open(self.path)
         else:
             from demure.diagnosis.history import diagnose_histories
+            from demure.preparation.later_files import as_file
 
-            with _as_file(history) as file:
+            with as_file(history, "history") as file:
                 reader = diagnosed = diagnose_histories(self.path, file, device=self.device)
             notes = diagnosed.notes
         conditions = {name: value for name, value in (("user_id", user), ("item_id", item)) if value is not None}
@@ -292,18 +292,3 @@ class Run:
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r}, recipe={self.manifest.recipe!r}, seed={self.manifest.seed})"
-
-
-@contextlib.contextmanager
-def _as_file(history: pd.DataFrame | Path | str) -> Iterator[Path]:
-    """Yield a file of the interactions ``history``; errors about a frame name no file, which the user does not know."""
-    if not isinstance(history, pd.DataFrame):
-        yield Path(history)
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "history.parquet"
-        history.to_parquet(file, index=False)
-        try:
-            yield file
-        except DemureError as error:
-            raise type(error)(error.problem, where="history", remedy=error.remedy) from None

@@ -79,7 +79,9 @@ class ModalityEncoder:
                 remedy=f"give the vectors: --features {name}=FILE",
             )
         spec, family = resolve_encoder(manifest.encoder, manifest.kind)
-        encoder = load_encoder(spec, family, manifest.kind, "cpu" if family.built_in else device)
+        recorded = manifest.provenance.get("preprocessing")
+        keywords = {"prompt_text": recorded.get("prompt")} if isinstance(recorded, dict) else {}  # `extract --prompt`
+        encoder = load_encoder(spec, family, manifest.kind, "cpu" if family.built_in else device, keywords=keywords)
         if isinstance(encoder, FittedEncoder):
             inputs = _inputs(manifest.kind, dataset.items, manifest.columns, None)
             encoder.fit([inputs.load(k) for k in inputs_to_fit(manifest.kind, inputs).tolist()])

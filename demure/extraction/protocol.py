@@ -125,7 +125,8 @@ class EncoderFamily:
         built_in: whether the family works without a model.
         dim: length of a built-in family's vectors, where it is fixed.
         options: how the options of a built-in family are written; empty if it has none.
-        keywords: options of `demure extract` that the classes take: ``"trust_remote_code"``, ``"prompt"``.
+        keywords: options that the classes take: ``"trust_remote_code"`` and ``"prompt"`` of `demure extract`, and
+            ``"prompt_text"``, which the manifest of stored features holds.
     """
 
     name: str

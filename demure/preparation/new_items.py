@@ -5,7 +5,6 @@ Shape suffix: N new items.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from demure.data.dataset import Dataset
-from demure.errors import DataError, DemureError, FeatureError
+from demure.errors import DataError, FeatureError
 from demure.features.importing import finite_rows, read_matrix, read_parquet
 from demure.preparation.images import locate_images
 from demure.preparation.items import read_items
+from demure.preparation.later_files import advice_on_files, as_file, dataset_columns
 from demure.preparation.problems import Findings
-from demure.preparation.reading.columns import ColumnSelection
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,26 +55,20 @@ def read_new_items(
     """Read the items of ``source``, a file or frame, that ``dataset`` does not have.
 
     ``images``: the folder of their images, by default that of the file. ``features``: modality -> file of vectors, by
-    row of ``source`` (.npy) or by ``item_id`` (Parquet). Raises ``DataError`` if the file cannot be read or has no new
-    item, ``FeatureError`` for vectors that do not fit.
+    row of ``source`` (.npy) or by ``item_id`` (Parquet). `prepare --columns` holds for this file, too. Raises
+    ``DataError`` if the file cannot be read, lacks such a column, or has no new item, ``FeatureError`` for vectors that
+    do not fit.
     """
-    if not isinstance(source, Path):
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "items.parquet"
-            source.to_parquet(file, index=False)
-            try:
-                return _read(file, "items", dataset, images if images is not None else Path(), features or {})
-            except DemureError as error:  # the user does not know this temporary file
-                where = "items" if str(folder) in str(error.where) else error.where
-                raise type(error)(error.problem, where=where, remedy=error.remedy) from None
-    return _read(source, source.name, dataset, images, features or {})
+    root = images if images is not None or isinstance(source, Path) else Path()
+    with as_file(source, "items") as file, advice_on_files(items=True):
+        return _read(file, dataset, root, features or {})
 
 
-def _read(file: Path, shown: str, dataset: Dataset, images: Path | None, features: Mapping[str, Path]) -> NewItems:
+def _read(file: Path, dataset: Dataset, images: Path | None, features: Mapping[str, Path]) -> NewItems:
     import pandas as pd
 
     findings = Findings()
-    items = read_items(file, findings, ColumnSelection(items=True))
+    items = read_items(file, findings, dataset_columns(dataset, items=True))
     dataset_ids = set(dataset.item_ids)
     is_new = np.array([item not in dataset_ids for item in items.ids], bool)
     if not is_new.any():
@@ -91,12 +84,14 @@ def _read(file: Path, shown: str, dataset: Dataset, images: Path | None, feature
     root = None
     if "image" in items.columns or images is not None:
         items, root = locate_images(items, images, file, findings)
-    notes = [note.replace(file.name, shown) for note in findings.notes if ": recognised as " not in note]
+    notes = [note for note in findings.notes if ": recognised as " not in note]
     for problem in findings.problems.values():
         first = problem.first[0]
         notes.append(f"{problem.kind}: {problem.count} {problem.action}, first row {first.row}: {first.value}")
     if n_known:
-        notes.append(f"{shown}: {n_known} items are in the dataset already and keep the content that they have there")
+        notes.append(
+            f"{file.name}: {n_known} items are in the dataset already and keep the content that they have there"
+        )
     frame = pd.DataFrame({"item_id": items.ids, **items.columns, **items.attributes}, dtype=object)
     return NewItems(frame, root, vectors, notes)
 

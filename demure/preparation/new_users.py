@@ -11,8 +11,8 @@ from demure.data.histories import Histories
 from demure.preparation.cleaning import clean_interactions
 from demure.preparation.interactions import CleaningRules, read_interactions
 from demure.preparation.items import Items
+from demure.preparation.later_files import advice_on_files, dataset_columns
 from demure.preparation.problems import Findings
-from demure.preparation.reading.columns import ColumnSelection
 from demure.preparation.reading.formats import read_raw
 from demure.preparation.reading.times import check_time_format
 
@@ -25,16 +25,17 @@ def read_histories(
     Returns the user ids (U,) in the order of the file, their histories in order of time (of the file, without
     timestamps, which are then None), and the findings: unusable rows, and rows with items that the dataset does not
     have, are dropped. A user with no item of the dataset has an empty history. ``time_format`` is the notation of the
-    times, as of ``PrepareOptions``. Raises ``DataError`` for a file that cannot be read, that has no user_id and
-    item_id, or that has no item of the dataset.
+    times, as of ``PrepareOptions``; `prepare --columns` holds for this file, too. Raises ``DataError`` for a file that
+    cannot be read, that has no user_id and item_id, or that has no item of the dataset.
     """
     check_time_format(time_format)
     findings, rules = Findings(), CleaningRules(time_format=time_format)
-    raw, _ = read_raw(Path(path), "auto", findings, ColumnSelection())
     item_ids = np.asarray(dataset.item_ids, dtype=object)
     items = Items(item_ids, np.arange(len(item_ids), dtype=np.int64), len(item_ids))
-    raw_interactions = read_interactions(raw, rules, findings)
-    interactions, _ = clean_interactions(raw_interactions, items, dataset.path / "items.parquet", rules, findings)
+    with advice_on_files(items=False):
+        raw, _ = read_raw(Path(path), "auto", findings, dataset_columns(dataset, items=False))
+        raw_interactions = read_interactions(raw, rules, findings)
+        interactions, _ = clean_interactions(raw_interactions, items, dataset.path / "items.parquet", rules, findings)
     times = interactions.times if interactions.times is not None else np.zeros(len(interactions))
     order = np.lexsort((times, interactions.users))
     if interactions.times is None and dataset.has_time:

@@ -98,7 +98,8 @@ class LoadedRun:
 
         Columns user_id, rank (1 = best), item_id, score, because: the modality that contributes most to the score, or
         ``history`` if co-occurrence or popularity contributes more, or if the run is a baseline. With ``only_new``, of
-        the new items alone.
+        the new items alone. Items that nobody chose in training have equal scores if nothing like them is in the
+        history; these are in the order of the denoiser's content ratio.
         Raises ``RunError`` for an unknown user.
         """
         codes = {str(user): code for code, user in enumerate(self.dataset.user_ids)}
@@ -154,7 +155,13 @@ class LoadedRun:
                 scores_BI[row, past_items] = -np.inf
                 if not len(past_items):
                     because_BI[row] = len(reasons) - 1
-            best, values = top_k(scores_BI, min(k, scores_BI.shape[1]))
+            # Items that nobody has chosen can have equal scores, and of equal scores the first column is the best.
+            column_BI = np.tile(np.arange(scores_BI.shape[1]), (len(block), 1))
+            if self.recommender is not None:
+                never = np.flatnonzero(self.recommender.train_counts_I == 0)
+                column_BI[:, never] = never[np.argsort(-terms.content[:, never], axis=1, kind="stable")]
+            best, values = top_k(np.take_along_axis(scores_BI, column_BI, 1), min(k, scores_BI.shape[1]))
+            best = np.take_along_axis(column_BI, best, 1)
             for row in range(len(block)):
                 listed = np.isfinite(values[row])
                 items = best[row][listed]

@@ -108,6 +108,25 @@ def test_new_items_are_among_the_others_and_what_they_lack_is_noted(loaded, tmp_
     np.testing.assert_allclose(both["score"], both["score_alone"])
 
 
+def test_new_items_of_equal_score_are_in_the_order_of_their_content(loaded):
+    """Without content in the score and without similar content, nothing else ranks new items."""
+    titles = ["alien laser", "heart kiss", "murder clue", "castle sword"]
+    frame = pd.DataFrame({"item_id": [f"new{k}" for k in range(4)], "title": titles})
+    extended = with_new_items(loaded, frame, device="cpu").loaded
+    extended.recommender.fusion = replace(extended.recommender.fusion, content=0.0, scarce=0.0)
+    extended.recommender.content_items = None
+    users = np.arange(20)
+    ids = [str(user) for user in loaded.dataset.user_ids[users]]
+    content, _ = extended.recommender.content(loaded.dataset.histories("train", "valid", "test").padded(users))
+    expected = np.argsort(-content[:, -4:], axis=1, kind="stable")
+    for k in (4, 2):
+        lists = extended.recommend(ids, k, only_new=True)
+        assert lists.groupby("user_id")["score"].nunique().eq(1).all()
+        for user, order in zip(ids, expected, strict=True):
+            assert lists.loc[lists["user_id"] == user, "item_id"].tolist() == [f"new{n}" for n in order[:k]]
+    assert len({tuple(order) for order in expected}) > 1
+
+
 def test_a_file_without_new_items_is_refused(loaded, tmp_path):
     pd.DataFrame({"item_id": ["i0", "i1"], "title": ["a", "b"]}).to_csv(tmp_path / "old.csv", index=False)
     with pytest.raises(DataError, match="no new item"):

@@ -155,6 +155,8 @@ class ColumnSelection:
         quotes: what quotation marks mean in delimited text, of ``QUOTES``.
         skips_rows: whether rows of another length are skipped and counted.
         has_types: whether names end in a type (``item_id:token``).
+        of_dataset: whether ``column_of_role`` is how the files of a prepared dataset were read: a later file may also
+            call a column by its role, and histories need no more than users and items.
     """
 
     column_of_role: Mapping[str, str] = field(default_factory=dict)
@@ -163,6 +165,7 @@ class ColumnSelection:
     quotes: str = "auto"
     skips_rows: bool = False
     has_types: bool = False
+    of_dataset: bool = False
 
     @property
     def last_place(self) -> int:
@@ -207,20 +210,35 @@ class ColumnSelection:
         shown = list(names)
         names = [name.rpartition(":")[0] or name for name in names] if self.has_types else list(names)
         places = {} if first_row is None else self._places(first_row)
-        role_of = {}
+        role_of, absent = {}, dict[str, str]()
         for role, column in (places or self._of_this_file()).items():
             if column in names and not places:
                 role_of[column] = role
             elif places and 1 <= int(column) <= len(names):
                 role_of[names[int(column) - 1]] = role
-            elif role != "item_id" or column != self._shared_item():
-                problem = f"has no column {column!r} (there are: {_shown(shown)})"
-                role = f"items.{role}" if self.items and f"items.{role}" in self.column_of_role else role
-                raise DataError(problem, where=path, remedy=f"check --columns {role}={column}")
+            elif (role != "item_id" or column != self._shared_item()) and not (self.of_dataset and role in names):
+                absent[role] = column
+        self._refuse_absent(absent, shown, path)
+        source = "in the files of the dataset" if self.of_dataset else "--columns says"
         for column, role in role_of.items():
-            findings.note(f"{path.name}: column {column!r} is taken as {role}, as --columns says")
+            findings.note(f"{path.name}: column {column!r} is taken as {role}, as {source}")
         taken = set(role_of.values())
         return [role_of.get(name) or (f"{name}, not used" if name in taken else name) for name in names]
+
+    def _refuse_absent(self, absent: Mapping[str, str], shown: Sequence[str], path: Path) -> None:
+        """Raise ``DataError`` if the file needs one of the columns that it does not have, by role."""
+        if self.of_dataset and not self.items:
+            absent = {role: column for role, column in absent.items() if role in ("user_id", "item_id")}
+        if not absent:
+            return
+        columns = ", ".join(repr(column) for column in absent.values())
+        problem = f"has no column {columns} (there are: {_shown(shown)})"
+        if self.of_dataset:
+            remedy = f"name them as in the files of the dataset, or {', '.join(absent)}"
+            raise DataError(problem, where=path, remedy=remedy)
+        role, column = next(iter(absent.items()))
+        role = f"items.{role}" if self.items and f"items.{role}" in self.column_of_role else role
+        raise DataError(problem, where=path, remedy=f"check --columns {role}={column}")
 
     def _names(self, role: str) -> list[str]:
         names = ITEM_ID_NAMES if self.items and role == "item_id" else NAMES.get(role, TEXT_NAMES.get(role, []))
