@@ -58,11 +58,13 @@ SENTENCES: dict[ReasonCode, str] = {
 """The sentence of each code, with the names of the arguments in braces."""
 
 DEVIATION_SENTENCES = {
-    "typical": "its evidence is about what is typical, or too few chose it to tell",
-    "below": "its evidence lies below what is typical, by {distance} standard deviations of the items",
-    "above": "its evidence lies above what is typical, by {distance} standard deviations of the items",
+    "typical": "it explains its choices about as well as is typical, or too few chose it to tell",
+    "below": "it explains its choices worse than is typical",
+    "above": "it explains its choices better than is typical",
 }
 """How an item's modality compares with the other items (``flagging.deviations``)."""
+DEVIATION_WORDS = {"typical": "about typical", "below": "worse than typical", "above": "better than typical"}
+"""The same, beside an item in a list."""
 
 
 @dataclass(frozen=True)
@@ -156,8 +158,7 @@ def describe_deviation(modality: str, row: Mapping[Any, Any], *, informative: bo
     count = int(row["interactions"])
     noise = f"noise in {100 * row['noise']:.0f} % of {count} choice{'s' if count != 1 else ''}"
     side = "typical" if not row["clearly"] else "below" if row["below"] > 0 else "above"
-    comparison = DEVIATION_SENTENCES[side].format(distance=f"{abs(row['below']):.1f}")
-    return f"{modality}: {noise}; {comparison}"
+    return f"{modality}: {noise}; {DEVIATION_SENTENCES[side]}"
 
 
 def join_names(names: Sequence[str]) -> str:

@@ -98,9 +98,8 @@ def test_reasons_in_json():
 def test_how_an_item_deviates():
     row = {"interactions": 3, "noise": 2 / 3, "below": 1.25, "clearly": True}
     assert describe_deviation("image", row) == (
-        "image: noise in 67 % of 3 choices; its evidence lies below what is typical, by 1.2 standard deviations of the "
-        "items"
+        "image: noise in 67 % of 3 choices; it explains its choices worse than is typical"
     )
-    assert describe_deviation("image", row | {"below": -1.25}).split("lies ")[1].startswith("above")
+    assert describe_deviation("image", row | {"below": -1.25}).split("choices ")[-1] == "better than is typical"
     assert "too few chose it to tell" in describe_deviation("image", row | {"interactions": 1, "clearly": False})
     assert "cannot tell" in describe_deviation("image", row, informative=False)

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ import demure
 from demure.diagnosis import tables
 from demure.diagnosis.interests.colours import COLOURS, distinctive_colours
 from demure.diagnosis.interests.naming import compose_names, distinctive_terms
+from demure.diagnosis.interests.sentences import interests_summary, interests_total, together_phrases
 from demure.diagnosis.interests.shares import InterestShares
 from demure.diagnosis.interests.stored import InterestPlacebo, StoredInterest, read_interests, write_interests
 from demure.diagnosis.reader import DiagnosisReader
@@ -191,3 +193,11 @@ def test_a_run_of_an_earlier_version_has_none(run):
         tables.interests(run)
     assert tables.user_view(run, "ann").interests == []
     assert "interests" not in tables.listing(run, "users").rows
+
+
+def test_the_phrases_of_an_interest(run):
+    view = tables.interests(run)
+    assert interests_summary(view)[0].startswith(f"{interests_total('text', view.interests)}, most of all ferry")
+    assert interests_total("text", view.interests) == "2 interests in the texts explain 58 % of the choices"
+    entry = replace(view.interests[0], together=[{"modality": "image", "name": "blue", "lift": 1.84}])
+    assert together_phrases(entry) == ["blue (image), 1.8 times as often"]

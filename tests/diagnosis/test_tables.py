@@ -119,7 +119,7 @@ def test_item_view_lists_choosers_and_modalities(run):
     assert view.chosen_by[0].choices == 3
     (image, _text) = view.standing
     assert image["low"] < 2 / 3 < image["high"]
-    assert image["says"].startswith("image: noise in 67 % of 3 choices; its evidence")
+    assert image["says"].startswith("image: noise in 67 % of 3 choices; it explains its choices")
     assert view.notes == ["only 3 choices: these shares are uncertain"]
     assert [chooser.user_id for chooser in tables.item_view(run, "i1", where=["image.verdict=poi"]).chosen_by] == [
         "ann"

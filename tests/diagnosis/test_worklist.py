@@ -10,7 +10,7 @@ from support.runs_by_hand import ABOVE, FEATURES, IMAGE_EXPLAINS_NOTHING, Diagno
 from demure.api.run import Run
 from demure.diagnosis.calibration import auc
 from demure.diagnosis.worklist import COLUMNS, list_content, worklist
-from demure.diagnosis.worklist.finding import Sign
+from demure.diagnosis.worklist.finding import Sign, cost_sentence
 from demure.diagnosis.worklist.fit import log_ratio
 from demure.diagnosis.worklist.labels import unlike_neighbors
 from demure.errors import DemureError
@@ -239,3 +239,8 @@ def test_a_label_is_doubted_only_where_neighbours_agree_and_are_usually_right():
     neighbors[100:150] = np.arange(150, 160)
     values[100:105] = "shirt"
     assert list(unlike_neighbors(values, neighbors)) == []
+
+
+def test_what_a_finding_costs():
+    assert cost_sentence(4.4) == "It costs about 4 of the choices."
+    assert cost_sentence(0.4) == cost_sentence(float("nan")) == ""

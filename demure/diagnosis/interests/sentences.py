@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from demure.diagnosis.placebo import CANNOT_TELL_REASON
@@ -9,6 +10,7 @@ from demure.diagnosis.placebo import CANNOT_TELL_REASON
 if TYPE_CHECKING:
     from demure.diagnosis.interests.view import Interest, InterestsView
 
+NO_INTEREST = "No interest explains more choices than it would with shuffled features."
 _NAMED = 3
 _FOR = {"image": "the pictures", "text": "the texts"}
 
@@ -21,14 +23,18 @@ def interests_summary(view: InterestsView) -> list[str]:
         if own:
             largest = sorted(own, key=lambda entry: -entry.share)[:_NAMED]
             named = "; ".join(f"{entry.name} ({100 * entry.share:.0f} %)" for entry in largest)
-            subject = _FOR.get(modality, f"the modality {modality!r}")
-            total = 100 * sum(entry.share for entry in own)
-            count = f"{len(own)} interest{'s' if len(own) > 1 else ''} in {subject}"
-            verb = "explain" if len(own) > 1 else "explains"
-            sentences.append(f"{count} {verb} {total:.0f} % of the choices, most of all {named}.")
+            sentences.append(f"{interests_total(modality, own)}, most of all {named}.")
     if not sentences:
-        sentences.append("No interest explains more choices than it would with shuffled features.")
+        sentences.append(NO_INTEREST)
     return sentences
+
+
+def interests_total(modality: str, interests: Sequence[Interest]) -> str:
+    """Return how much the ``interests`` of a modality, one at least, explain together: a sentence without its stop."""
+    subject = _FOR.get(modality, f"the modality {modality!r}")
+    total = 100 * sum(entry.share for entry in interests)
+    count = f"{len(interests)} interest{'s' if len(interests) > 1 else ''} in {subject}"
+    return f"{count} {'explain' if len(interests) > 1 else 'explains'} {total:.0f} % of the choices"
 
 
 def hidden_sentences(view: InterestsView) -> list[str]:
@@ -65,3 +71,8 @@ def interest_sentences(entry: Interest) -> list[str]:
             f"{100 * (before + entry.growth):.1f} % in the later."
         )
     return sentences
+
+
+def together_phrases(entry: Interest) -> list[str]:
+    """Return the interests that the users of one choose by more often than all users do."""
+    return [f"{other['name']} ({other['modality']}), {other['lift']:.1f} times as often" for other in entry.together]

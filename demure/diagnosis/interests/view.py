@@ -15,7 +15,7 @@ import pandas as pd
 from demure.diagnosis.filtering import filter_rows
 from demure.diagnosis.interests.shares import InterestShares
 from demure.diagnosis.interests.stored import StoredInterest
-from demure.diagnosis.periods import assign_periods
+from demure.diagnosis.periods import CalendarPeriods, assign_periods
 from demure.diagnosis.reader import DiagnosisReader
 from demure.errors import DemureError, RunError
 
@@ -24,6 +24,8 @@ _MIN_LIFT = 1.2  # of the lower end of its interval, for two interests to go tog
 _PROFILE = 3  # interests of a user's profile
 _MIN_PROFILE_SHARE = 0.05
 _USERS = 10
+PROFILE_ENTRY = "{name} ({modality}, {percent} %)"
+"""One interest of a user's profile, with the names of the arguments in braces."""
 
 
 @dataclass(frozen=True)
@@ -256,6 +258,38 @@ class Interests:
         listed = ", ".join(labels) if labels else "none is above its placebo"
         raise DemureError(problem, where="--interests", remedy=f"give a modality, or one of: {listed}")
 
+    @cached_property
+    def periods(self) -> CalendarPeriods | None:
+        """The periods of ``inspect --segment time``; None without timestamps, or without dates."""
+        try:
+            return assign_periods(self.reader)
+        except DemureError:
+            return None
+
+    def view(self, k: int) -> InterestView:
+        """Return one interest with its users, and its share in each period."""
+        table, by_user_UK = self.reader.table, self.shares.by_user_UK
+        best = [u for u in np.argsort(-by_user_UK[:, k], kind="stable")[:_USERS] if by_user_UK[u, k] > 0]
+        users = [
+            {
+                "user_id": str(table.user_ids[u]),
+                "choices": float(by_user_UK[u, k]),
+                "interactions": int(table.lengths[u]),
+                "share": float(by_user_UK[u, k] / table.lengths[u]),
+            }
+            for u in best
+        ]
+        over_time = []
+        periods = self.periods
+        if periods is not None:
+            weight_N = self.shares.weight_NK[:, [k]].toarray()[:, 0][periods.rows]
+            sums, counts = (np.bincount(periods.code, weights, len(periods.names)) for weights in (weight_N, None))
+            over_time = [
+                {"period": period, "share": float(sums[p] / max(counts[p], 1)), "interactions": int(counts[p])}
+                for p, period in enumerate(periods.names)
+            ]
+        return InterestView(str(self.reader.run), self.all[k], users, over_time)
+
     def label(self, k: int) -> str:
         """Return ``image 3 (blue, denim)``."""
         return f"{self.columns[k][0]} {self.numbers[k]} ({self.columns[k][1].name})"
@@ -278,7 +312,7 @@ def interests(
     own = measured_interests(reader)
     modalities = reader.table.modalities
     if name and name not in modalities:
-        return _single_view(own, own.find(name))
+        return own.view(own.find(name))
     wanted = [name] if name else modalities
     shown = [entry for k, entry in enumerate(own.all) if own.shown[k] and entry.modality in wanted]
     if not name and sort is None:
@@ -294,33 +328,6 @@ def interests(
         cannot_tell=[modality for modality in cannot_tell if modality in wanted],
         over_time=any(entry.growth is not None for entry in shown),
     )
-
-
-def _single_view(own: Interests, k: int) -> InterestView:
-    table, by_user_UK = own.reader.table, own.shares.by_user_UK
-    best = [u for u in np.argsort(-by_user_UK[:, k], kind="stable")[:_USERS] if by_user_UK[u, k] > 0]
-    users = [
-        {
-            "user_id": str(table.user_ids[u]),
-            "choices": float(by_user_UK[u, k]),
-            "interactions": int(table.lengths[u]),
-            "share": float(by_user_UK[u, k] / table.lengths[u]),
-        }
-        for u in best
-    ]
-    over_time = []
-    try:
-        periods = assign_periods(own.reader)
-    except DemureError:  # no timestamps, or no dates
-        periods = None
-    if periods is not None:
-        weight_N = own.shares.weight_NK[:, [k]].toarray()[:, 0][periods.rows]
-        sums, counts = (np.bincount(periods.code, weights, len(periods.names)) for weights in (weight_N, None))
-        over_time = [
-            {"period": period, "share": float(sums[p] / max(counts[p], 1)), "interactions": int(counts[p])}
-            for p, period in enumerate(periods.names)
-        ]
-    return InterestView(str(own.reader.run), own.all[k], users, over_time)
 
 
 _COLUMNS = (
@@ -357,19 +364,26 @@ def profiles(reader: DiagnosisReader) -> list[str]:
 
 
 def _profiles(own: Interests, users: np.ndarray) -> list[list[dict[str, Any]]]:
+    return [
+        [{"modality": own.columns[k][0], "name": own.columns[k][1].name, "share": share} for k, share in entries]
+        for entries in profile_columns(own, users)
+    ]
+
+
+def profile_columns(own: Interests, users: np.ndarray) -> list[list[tuple[int, float]]]:
+    """Return the profile of each of the ``users`` (codes): columns of ``own``, with the share of the user's choices."""
     lengths = np.maximum(own.reader.table.lengths[users], 1)[:, None]
     share_UK = np.where(own.shown, own.shares.by_user_UK[users] / lengths, 0.0)
     best_UP = np.argsort(-share_UK, axis=1, kind="stable")[:, :_PROFILE]
     return [
-        [
-            {"modality": own.columns[k][0], "name": own.columns[k][1].name, "share": float(share_UK[row, k])}
-            for k in best
-            if share_UK[row, k] >= _MIN_PROFILE_SHARE
-        ]
+        [(int(k), float(share_UK[row, k])) for k in best if share_UK[row, k] >= _MIN_PROFILE_SHARE]
         for row, best in enumerate(best_UP)
     ]
 
 
 def describe_profile(entries: Sequence[dict[str, Any]]) -> str:
     """Return the entries of a profile in words, or an empty text."""
-    return "; ".join(f"{entry['name']} ({entry['modality']}, {100 * entry['share']:.0f} %)" for entry in entries)
+    return "; ".join(
+        PROFILE_ENTRY.format(name=entry["name"], modality=entry["modality"], percent=f"{100 * entry['share']:.0f}")
+        for entry in entries
+    )

@@ -76,3 +76,8 @@ class Finding:
     suggestion: str
     cost: float | None = None
     others: tuple[str, ...] = ()
+
+
+def cost_sentence(cost: float) -> str:
+    """Return what a finding costs, in choices; empty below one choice, and where it is NaN."""
+    return f"It costs about {cost:.0f} of the choices." if cost >= 1 else ""
