@@ -18,6 +18,7 @@ from demure.diagnosis.export import HistoryExport, check_export, write_export
 from demure.diagnosis.listing import Listing, listing
 from demure.diagnosis.reader import EXPORT_COLUMNS, DiagnosisReader, nearest_ids
 from demure.diagnosis.table import DiagnosisTable
+from demure.diagnosis.training_verdicts import has_training_history, with_training_verdicts
 from demure.diagnosis.user import UserView, user_view
 from demure.errors import RunError
 from demure.preparation.new_users import finding_notes, read_histories
@@ -106,14 +107,14 @@ def diagnose_histories(
     """Diagnose the users of ``file``, interactions as :func:`demure.preparation.new_users.read_histories` reads them.
 
     Each choice is explained by the other choices of its user in the file, as in training: leave-one-out, beside what
-    was popular at the time, what follows the choices before, and the hidden taste of the user's other choices. A run of
-    an earlier version knows popularity alone; ``notes`` then says so. Raises as ``DiagnosisReader.open`` and
-    ``read_histories``.
+    was popular at the time, what follows the choices before, and the hidden taste of the user's other choices. A user
+    of the training whose history is still the same has the verdicts of the training. A run of an earlier version knows
+    popularity alone; ``notes`` then says so. Raises as ``DiagnosisReader.open`` and ``read_histories``.
     """
     reader = DiagnosisReader.open(run)
     dataset = Dataset.load(reader.dataset)
     user_ids, histories, findings = read_histories(Path(file), dataset, time_format)
-    notes = [*finding_notes(findings), *_notes(user_ids, histories, dataset)]
+    notes = finding_notes(findings)
     # Here, so that the views of a run do not need torch.
     from demure.diagnosis.posterior import infer_posterior, tables
     from demure.runs.new_users import load_new_user_model
@@ -123,6 +124,11 @@ def diagnose_histories(
         notes.append(_WITHOUT_RIVALS)
     side = model.side_information(histories)
     posterior = infer_posterior(model.denoiser, histories, side, None, listener)
+    inferred = dict(tables(model.denoiser, histories, posterior, user_ids, dataset.item_ids))
+    same = has_training_history(user_ids, histories, dataset)
+    replaced = with_training_verdicts(inferred, reader, user_ids, same) if same.any() else None
+    if replaced is None:
+        same[:] = False
     return HistoryReader(
         reader.run,
         reader.manifest,
@@ -130,23 +136,29 @@ def diagnose_histories(
         file=str(file),
         user_ids=user_ids,
         histories=histories,
-        tables=dict(tables(model.denoiser, histories, posterior, user_ids, dataset.item_ids)),
-        notes=notes,
+        tables=inferred if replaced is None else replaced,
+        notes=[*notes, *_notes(user_ids, histories, dataset, same)],
     )
 
 
-def _notes(user_ids: np.ndarray, histories: Histories, dataset: Dataset) -> list[str]:
-    """Return a line for users of whom nothing can be diagnosed, and for users who are not new."""
-    notes = []
+def _notes(user_ids: np.ndarray, histories: Histories, dataset: Dataset, same: np.ndarray) -> list[str]:
+    """Return a line for users of whom nothing can be diagnosed, for those whose history is the ``same`` (U,) as in the
+    training, and for others who are not new."""
+    notes, total = [], len(user_ids)
     empty = int((histories.lengths == 0).sum())
     if empty:
-        notes.append(f"{empty} of {len(user_ids)} users have no item that the dataset knows: they have no verdicts")
+        notes.append(f"{empty} of {total} users have no item that the dataset knows: they have no verdicts")
+    if same.any():
+        notes.append(
+            f"{int(same.sum())} of {total} users have the history that the training had: their verdicts are those of "
+            "the training"
+        )
     trained = dataset.user_ids[dataset.histories("train").lengths > 0]
-    n_trained = int(pd.Index(user_ids).isin(pd.Index(trained)).sum())
+    n_trained = int((pd.Index(user_ids).isin(pd.Index(trained)) & ~same).sum())
     if n_trained:
         notes.append(
-            f"{n_trained} of {len(user_ids)} users were part of the training, and what the model learned from them is "
-            "evidence for themselves here; `demure inspect RUN --user ID` shows verdicts without that"
+            f"{n_trained} of {total} users were part of the training with another history, and what the model learned "
+            "from them is evidence for themselves here; `demure inspect RUN --user ID` shows verdicts without that"
         )
     return notes
 

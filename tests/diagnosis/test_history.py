@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from support.manifests import rewrite
+from support.manifests import record, rewrite
 from support.small_sets import QUICK, prepared
 
 from demure import Run
@@ -23,12 +23,12 @@ from demure.training.validation import Validation
 COLUMNS = ["user_id", "position", "item_id", "modality", "poi_probability", "evidence", "verdict"]
 
 
-def history_file(dataset, path, users=None, times=True):
-    """Write the training choices of ``users`` (codes) as a file of interactions."""
+def history_file(dataset, path, users=None, times=True, prefix="new-"):
+    """Write the training choices of ``users`` (codes) as a file of interactions of other, new users."""
     train_part = dataset.histories("train")
     frame = pd.DataFrame(
         {
-            "user_id": dataset.user_ids[train_part.owners],
+            "user_id": prefix + dataset.user_ids[train_part.owners],
             "item_id": dataset.item_ids[train_part.items],
             "timestamp": train_part.times,
         }
@@ -73,6 +73,7 @@ def side_by_side(run, dataset, users, file):
     """Return the verdicts of training and those of the users' file, row by row."""
     reader = diagnose_histories(run, history_file(dataset, file, users), device="cpu")
     new = reader.diagnosis(COLUMNS).to_pandas()
+    new["user_id"] = new["user_id"].str.removeprefix("new-")
     old = pd.read_parquet(run / "diagnosis.parquet")[COLUMNS]
     old = old[old["user_id"].isin(dataset.user_ids[users])]
     keys = ["user_id", "position", "item_id", "modality"]
@@ -98,6 +99,7 @@ def test_users_whom_training_left_out_get_its_verdicts(withheld, tmp_path):
         old = pd.read_parquet(run / f"{name}.parquet")
         old = old[old["user_id"].isin(dataset.user_ids[users])].reset_index(drop=True)
         new = reader.tables[f"{name}.parquet"].to_pandas()
+        new["user_id"] = new["user_id"].str.removeprefix("new-")
         pd.testing.assert_frame_equal(old, new, atol=1e-5, check_dtype=False)
 
 
@@ -108,16 +110,45 @@ def test_a_user_is_diagnosed_alone_as_among_others(run, timed, tmp_path):
     for user in (0, 7):
         single = diagnose_histories(run, history_file(dataset, tmp_path / "one.csv", [user]), device="cpu")
         alone = single.diagnosis(COLUMNS).to_pandas()
-        expected = whole[whole["user_id"] == dataset.user_ids[user]].reset_index(drop=True)
+        expected = whole[whole["user_id"] == "new-" + dataset.user_ids[user]].reset_index(drop=True)
         pd.testing.assert_frame_equal(alone, expected, atol=1e-5)
 
 
 def test_training_users_come_close_to_their_training_verdicts(run, timed, tmp_path):
     dataset = Dataset.load(timed)
-    merged, reader = side_by_side(run, dataset, np.arange(dataset.n_users), tmp_path / "all.csv")
+    merged, _ = side_by_side(run, dataset, np.arange(dataset.n_users), tmp_path / "all.csv")
     shown = merged[merged["verdict"] != "missing"]
     assert (shown["poi_probability"] - shown["poi_probability_new"]).abs().mean() < 0.06
-    assert "were part of the training" in reader.notes[-1]
+
+
+def test_users_with_the_history_of_the_training_get_its_verdicts(run, timed, tmp_path):
+    dataset = Dataset.load(timed)
+    file = history_file(dataset, tmp_path / "some.csv", [2, 5, 9], prefix="")
+    frame = pd.read_csv(file)
+    changed = str(dataset.user_ids[5])
+    frame = frame[(frame["user_id"] != changed) | (frame["user_id"].duplicated())]  # without the first choice
+    frame.iloc[::-1].to_csv(file, index=False)
+    reader = diagnose_histories(run, file, device="cpu")
+    assert any("2 of 3 users have the history that the training had" in note for note in reader.notes)
+    assert any("1 of 3 users were part of the training with another history" in note for note in reader.notes)
+    for name, table in reader.tables.items():
+        new, old = table.to_pandas(), pd.read_parquet(run / name)[table.column_names]
+        assert list(new["user_id"].unique()) == list(reader.user_ids)  # in the order of the file
+        for user in reader.user_ids:
+            own, trained = (part[part["user_id"] == user].reset_index(drop=True) for part in (new, old))
+            assert own.equals(trained) == (user != changed)
+    # The rows are in the order of the histories.
+    diagnosed = reader.tables["diagnosis.parquet"].to_pandas().drop_duplicates(["user_id", "position"])
+    assert diagnosed["item_id"].tolist() == list(dataset.item_ids[reader.histories.items])
+
+
+def test_a_run_without_interests_keeps_what_it_infers(run, timed, tmp_path):
+    old = shutil.copytree(run, tmp_path / "old")
+    pd.read_parquet(old / "diagnosis.parquet").drop(columns="interest").to_parquet(old / "diagnosis.parquet")
+    record(old / "run.json")
+    file = history_file(Dataset.load(timed), tmp_path / "one.csv", [1], prefix="")
+    reader = diagnose_histories(old, file, device="cpu")
+    assert "1 of 1 users were part of the training" in reader.notes[-1]
 
 
 def test_a_run_of_an_earlier_version_has_popularity_alone_and_a_note(run, timed, tmp_path):
@@ -134,7 +165,6 @@ def test_a_run_of_an_earlier_version_has_popularity_alone_and_a_note(run, timed,
 
 def test_rivals_of_other_items_are_refused(run, timed, tmp_path):
     from safetensors.torch import load_file, save_file
-    from support.manifests import record
 
     file = history_file(Dataset.load(timed), tmp_path / "one.csv", [1])
     for name, change in (
@@ -167,7 +197,7 @@ def test_without_timestamps_the_rows_are_in_order(run, timed, tmp_path):
 def test_the_views_are_those_of_a_run(run, timed, tmp_path):
     dataset = Dataset.load(timed)
     file = history_file(dataset, tmp_path / "few.csv", [0, 1, 2])
-    file.write_text(file.read_text().replace("u1,", "someone new,") + "nobody,no such item,1\n")
+    file.write_text(file.read_text().replace("new-u1,", "someone new,") + "nobody,no such item,1\n")
     users = history_view(run, file, device="cpu")
     assert (users.what, users.total) == ("users", 3)
     shares = users.rows[[*users.modalities, "none"]].to_numpy()
@@ -186,7 +216,9 @@ def test_the_views_are_those_of_a_run(run, timed, tmp_path):
 
 
 def test_the_export_and_python_give_the_same(run, timed, tmp_path):
-    file = history_file(Dataset.load(timed), tmp_path / "few.csv", [0, 1, 2])
+    file = history_file(Dataset.load(timed), tmp_path / "few.csv", [0, 1, 2], prefix="")
+    frame = pd.read_csv(file)
+    frame.iloc[1:].to_csv(file, index=False)
     written = history_view(run, file, export=str(tmp_path / "out.parquet"), device="cpu")
     exported = pd.read_parquet(tmp_path / "out.parquet")
     assert list(exported.columns) == ["user_id", "item_id", "modality", "poi_probability", "evidence", "verdict"]
@@ -204,7 +236,7 @@ def test_the_export_and_python_give_the_same(run, timed, tmp_path):
 def test_the_command(run, timed, tmp_path, capsys):
     from demure_cli.app import main
 
-    file = str(history_file(Dataset.load(timed), tmp_path / "few.csv", [0, 1, 2]))
+    file = str(history_file(Dataset.load(timed), tmp_path / "few.csv", [0, 1, 2], prefix=""))
     assert main(["inspect", str(run), "--history", file, "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
     assert [row["user_id"] for row in listed["rows"]] == ["u0", "u1", "u2"]
