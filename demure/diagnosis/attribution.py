@@ -23,6 +23,8 @@ from demure.diagnosis.reader import DiagnosisReader
 from demure.diagnosis.user import Choice, user_history
 from demure.errors import DemureError, FeatureError
 from demure.files import atomic_file
+from demure.images.decoders import shared_decoders
+from demure.images.unusable import UnusableInput
 from demure.progress import Listener, Progress, silent
 
 if TYPE_CHECKING:
@@ -278,18 +280,10 @@ def _within(
 
 
 def _open(path: Path) -> Image.Image | None:
-    """Return the picture in RGB, upright and reduced; None if it cannot be read."""
-    from PIL import ImageOps
-
-    from demure.images.opening import open_image
-    from demure.images.unusable import UnusableInput
-
+    """Return the picture in RGB, upright and reduced; None if it cannot be read in time."""
     try:
-        with path.open("rb") as file, open_image(file) as opened:
-            image = ImageOps.exif_transpose(opened).convert("RGB")
-            image.thumbnail((_SIDE, _SIDE))
-            return image
-    except (UnusableInput, OSError):
+        return shared_decoders().thumbnail(path, _SIDE, _SIDE)
+    except UnusableInput:
         return None
 
 

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from demure.features.kinds import recorded_kind
+
 if TYPE_CHECKING:
     from demure.runs.manifest import RunManifest
 
@@ -160,7 +162,7 @@ def _modality(name: str, recorded: Mapping[str, Any] | None, features: Mapping[s
         # A modality that was not admitted may have no measurements.
         numbers = [recorded.get(key) for key in ("mean_probability", "excess", "low", "high")]
         placebo = PlaceboResult(*(math.nan if number is None else float(number) for number in numbers))
-    kind = str(provenance.get("kind") or name)
+    kind = recorded_kind(name, features)
     return Modality(name, kind, phrase, placebo, True if recorded is None else bool(recorded.get("admitted", True)))
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 BUILT_IN = {"text": "tfidf", "image": "color", "attributes": "attributes"}
 """Kind of content -> the encoder that needs no download."""
 
@@ -9,3 +12,9 @@ BUILT_IN = {"text": "tfidf", "image": "color", "attributes": "attributes"}
 def plural(kind: str) -> str:
     """Return a kind of content in the plural, for messages: texts, images, attributes."""
     return kind if kind.endswith("s") else f"{kind}s"
+
+
+def recorded_kind(name: str, manifest: Mapping[str, Any]) -> str:
+    """Return the kind of content of the features ``name``, by their manifest; ``name`` itself where they were imported,
+    so that imported features called ``image`` count as those of images."""
+    return str((manifest.get("provenance") or {}).get("kind") or name)

@@ -45,9 +45,7 @@ def load_new_user_model(path: Path, manifest: RunManifest, dataset: Dataset, dev
     recipe = load_recipe(files.file(RECIPE))
     train = dataset.histories("train")
     rivals = None
-    if not recipe.denoiser.rivals:
-        periods = fit_periods(train.items, None, dataset.n_items)
-    elif files.has(RIVAL_MODELS):
+    if recipe.denoiser.rivals and files.has(RIVAL_MODELS):
         tensors = load_tensors(files, RIVAL_MODELS)
         try:
             rivals = RivalModels.from_tensors(tensors, train.count_items(dataset.n_items))
@@ -57,7 +55,7 @@ def load_new_user_model(path: Path, manifest: RunManifest, dataset: Dataset, dev
             raise RunError(str(error), where=path / RIVAL_MODELS, remedy="train the run again") from error
         periods = rivals.periods
     else:
-        periods = fit_periods(train.items, train.times, dataset.n_items)
+        periods = fit_periods(train.items, train.times if recipe.denoiser.rivals else None, dataset.n_items)
     factor_IP = periods.popularity_factor_IP if recipe.denoiser.rivals else None
     denoiser = build_denoiser(path, manifest, recipe, dataset.n_items, device, factor_IP)
     lacks_rivals = recipe.denoiser.rivals and rivals is None

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from demure.data.dataset import Dataset
 from demure.data.histories import Histories
 from demure.diagnosis.calibration import auc
 from demure.diagnosis.flagging import deviations
@@ -28,13 +29,13 @@ from demure.diagnosis.worklist.contents import NOUNS
 from demure.diagnosis.worklist.failing import BAD_FIT
 from demure.diagnosis.worklist.fit import fits
 from demure.errors import DemureError, RunError
+from demure.model.batch import KnownSideInformation
 from demure.model.blocks import infer_blocks
 from demure.model.denoiser import Denoiser
 from demure.progress import Listener, Progress, silent
-from demure.runs.load import load_run
+from demure.runs.new_users import load_new_user_model
 from demure.suggest import did_you_mean
 from demure.training.placebo import reordered_features
-from demure.training.rivals import Rivals
 
 MAX_SHARE = 0.5
 _LEAST_DEALT = 5  # items that have enough choices, in every deal
@@ -136,20 +137,14 @@ class _Bench:
 
     def __init__(self, reader: DiagnosisReader, device: str) -> None:
         self.reader = reader
-        loaded = load_run(reader.run, device)
-        if loaded.recommender is None:
-            raise RunError("has no model that diagnoses", where=reader.run, remedy="train with another recipe")
-        self.denoiser: Denoiser = loaded.recommender.denoiser
-        self.train: Histories = loaded.dataset.histories("train")
-        self.rivals = Rivals(self.train, loaded.dataset.n_items, loaded.manifest.seed)
-        if loaded.recipe.denoiser.rivals:  # a run does not store the periods: they follow from the interactions
-            factors_IP = torch.as_tensor(self.rivals.periods.popularity_factor_IP)
-            self.denoiser.popularity_factor_IP = factors_IP.to(self.denoiser.popularity_I.device)
-        else:
-            self.rivals.period_N = np.zeros_like(self.rivals.period_N)
+        dataset = Dataset.load(reader.dataset)
+        model = load_new_user_model(reader.run, reader.manifest, dataset, device)
+        self.denoiser: Denoiser = model.denoiser
+        self.train: Histories = dataset.histories("train")
+        self.side = KnownSideInformation(model.periods.assign(self.train.times, len(self.train.items)), None)
         table = reader.table
         # The diagnosis is written user by user in the order of the histories, and users without any are left out.
-        if not np.array_equal(table.item_ids[table.item], loaded.dataset.item_ids[self.train.items]):
+        if not np.array_equal(table.item_ids[table.item], dataset.item_ids[self.train.items]):
             raise RunError("its diagnosis is of other interactions", where=reader.run, remedy="train the run again")
 
     def deal(self, name: str, share: float, random: np.random.Generator) -> _Deal:
@@ -169,7 +164,7 @@ class _Bench:
     @torch.no_grad()
     def _evidence(self) -> np.ndarray:
         evidence_NM = np.zeros(self.reader.table.evidence.shape, np.float32)
-        for block in infer_blocks(self.denoiser, self.train.split_long(LONGEST), None, self.rivals):
+        for block in infer_blocks(self.denoiser, self.train.split_long(LONGEST), None, self.side):
             valid_BT = block.interactions_BT >= 0
             evidence_NM[block.interactions_BT[valid_BT]] = content_evidence(self.denoiser, block)[valid_BT]
         return evidence_NM
