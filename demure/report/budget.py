@@ -42,6 +42,15 @@ class UserSample:
     drift_tested: int
     drifted: int
 
+    @property
+    def note(self) -> str:
+        """Which users the page holds, why, and how to see the others, in sentences."""
+        return (
+            f"This page holds {len(self.users):,} of {self.total:,} users, so that it stays small. They are evenly "
+            "spaced in the order of the ids, so that they stand for all. `demure ui RUN` shows every user, "
+            "`demure inspect RUN --user ID` any one."
+        )
+
 
 def select_users(
     builder: PayloadBuilder,

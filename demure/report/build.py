@@ -19,7 +19,7 @@ from demure.report.thumbnails import Thumbnailer, thumbnails
 MEGABYTE = 1_000_000
 _MAX_ROWS = 600_000
 _PAGE_BYTES = 250_000  # templates, charts and tables
-_FLAGGED_ITEM_BYTES = 5000
+_WORK_ITEM_BYTES = 5000
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def report(
     reader = DiagnosisReader.open(run)
     listener(Progress("report", 0, 3, {"now": "overview"}))
     content = page_content(reader, truth=truth, compare=compare, listener=listener)
-    builder = PayloadBuilder(reader)
+    builder = PayloadBuilder(reader, content.interests.profiles)
     bytes_left = int(megabytes * MEGABYTE) - len(packed_plotly()) - _PAGE_BYTES
     listener(Progress("report", 1, 3, {"now": "histories"}))
     sample = select_users(
@@ -71,24 +71,35 @@ def report(
         listener=listener,
     )
     items = sample.items
-    flagged = [str(item) for item in content.overview.flagged["item_id"]]
-    for item in flagged:
-        items.place(builder.table.item_code[item])
+    leading = [*content.interests.example_ids, *content.work.item_ids]
+    for item in leading:
+        if item in builder.table.item_code:  # an item that nobody chose has no page
+            items.place(builder.table.item_code[item])
     similar = {items.place(code): rows for code, rows in builder.similar(items.codes, items).items()}
     codes = items.codes
     ids = [str(builder.table.item_ids[code]) for code in codes]
     rows = [builder.item(code, text, "") for code, text in zip(codes, builder.texts(codes), strict=True)]
-    users = to_columns(sample.users)
-    bytes_left -= len(sample.packed) + len(script_json([to_columns(rows), users, similar]).encode())
-    # Flagged items are in the page twice: once for readers without scripts.
-    bytes_left -= _FLAGGED_ITEM_BYTES * len(flagged)
+    findings = {place: content.work.findings[item] for place, item in enumerate(ids) if item in content.work.findings}
+    data = {
+        "users": to_columns(sample.users),
+        "bodies": sample.packed,
+        "items": to_columns(rows),
+        "similar": similar,
+        "findings": findings,
+        "interests": content.interests.details,
+    }
+    bytes_left -= len(script_json(data).encode())
+    # Items of the work list are in the page twice: once for readers without scripts.
+    bytes_left -= _WORK_ITEM_BYTES * len(content.work.item_ids)
     thumbnailer = Thumbnailer()
-    pictures = thumbnails(reader.pictures(ids), max(bytes_left, 0), listener, thumbnailer)
+    first_ids = list(dict.fromkeys([*leading, *ids]))  # where not all fit, the first screen keeps its pictures
+    addresses = thumbnails(reader.pictures(first_ids), max(bytes_left, 0), listener, thumbnailer)
+    pictures = dict(zip(first_ids, addresses, strict=True))
     listener(Progress("report", 2, 3, {"now": "page"}))
-    for row, picture in zip(rows, pictures, strict=True):
-        row["picture"] = picture
-    data = {"users": users, "bodies": sample.packed, "items": to_columns(rows), "similar": similar}
-    text = render_page(reader, content, data, dict(zip(ids, pictures, strict=True)), sample)
+    for row in rows:
+        row["picture"] = pictures[row["id"]]
+    data["items"] = to_columns(rows)
+    text = render_page(reader, content, data, pictures, sample)
     with atomic_file(out) as part:
         part.write_text(text, encoding="utf-8")
     listener(Progress("report", 3, 3))
@@ -99,6 +110,6 @@ def report(
         users=len(sample.users),
         users_total=sample.total,
         items=len(rows),
-        pictures=sum(1 for picture in pictures if picture),
+        pictures=sum(1 for picture in pictures.values() if picture),
         pictures_unreadable=thumbnailer.n_unreadable,
     )

@@ -19,9 +19,10 @@ from demure.errors import DemureError
 from demure.progress import Listener, silent
 from demure.report import charts
 from demure.report.comparing import ComparedRuns, compare_with
+from demure.report.interests import PageInterests, page_interests
+from demure.report.work import PageWork, page_work
 from demure.runs.folder import RECIPE
 
-_FLAGGED = 24
 _RUN_KEYS = ("recipe", "model", "seed", "device", "epochs", "best_epoch", "demure_version")
 _FEATURE_KEYS = ("dim", "present", "missing", "features_sha256")
 _TITLES = {
@@ -47,6 +48,8 @@ class PageContent:
     """Everything on a page but the single users and items."""
 
     overview: tables.Overview
+    interests: PageInterests
+    work: PageWork
     charts: dict[str, Chart]
     calibration: Calibration | None
     comparison: ComparedRuns | None
@@ -63,12 +66,14 @@ def page_content(
 ) -> PageContent:
     """Return everything on a page but users and items. ``truth``: a file as ``calibration.calibration`` reads it;
     ``compare``: runs on the same split. Raises as ``calibration`` and ``compare_with``."""
-    overview = tables.overview(reader, top=_FLAGGED)
+    overview = tables.overview(reader)
     comparison = compare_with(reader, compare, listener) if compare else None
     scored = None if truth is None else calibration(truth, reader.diagnosis(EXPORT_COLUMNS).to_pandas())
     runs = {reader.run.name: reader.run} if comparison is None else comparison.paths
     return PageContent(
         overview=overview,
+        interests=page_interests(reader),
+        work=page_work(reader),
         charts=_charts(reader, overview, scored, runs),
         calibration=scored,
         comparison=comparison,

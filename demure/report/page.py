@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -12,7 +13,8 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from demure import __version__
-from demure.diagnosis.explain import DEVIATION_SENTENCES, SENTENCES
+from demure.diagnosis.explain import DEVIATION_SENTENCES, DEVIATION_WORDS, SENTENCES
+from demure.diagnosis.interests.view import PROFILE_ENTRY
 from demure.diagnosis.placebo import CANNOT_TELL, CANNOT_TELL_REASON
 from demure.diagnosis.reader import DiagnosisReader
 from demure.diagnosis.recommended import describe_scores
@@ -39,8 +41,9 @@ def render_page(
 ) -> str:
     """Return the HTML of a run.
 
-    ``data``: users and items for the script (see ``payload``), empty for a page that is served; ``pictures``: item id
-    -> address of its picture, for the flagged items; ``sample``: the users of the page, None for a page that is served.
+    ``data``: ``interests`` for the script, and users and items (see ``payload``) unless the page is served;
+    ``pictures``: item id -> address of its picture, for the work list; ``sample``: the users of the page, None for a
+    page that is served.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("demure.report", "."),
@@ -61,6 +64,9 @@ def render_page(
             "decided_percent": DECIDED_PERCENT,
             "sentences": SENTENCES,
             "deviation_sentences": DEVIATION_SENTENCES,
+            "deviation_words": DEVIATION_WORDS,
+            "profile_entry": PROFILE_ENTRY,
+            "usual_noise": _usual_noise(content),
             "history": HISTORY,
             "cannotTell": content.overview.cannot_tell,
             "madeOf": describe_scores(reader.manifest),
@@ -71,6 +77,8 @@ def render_page(
     placebos = reader.placebos.modalities
     return environment.get_template("page.html.j2").render(
         version=__version__,
+        run_name=Path(content.overview.run).name or content.overview.run,
+        colours=charts.colours(reader.reliance_names),
         overview=content.overview,
         content=content,
         sample=sample,
@@ -94,6 +102,15 @@ def render_page(
         data=Markup(payload),
         nonce=hashlib.sha256(payload.encode()).hexdigest()[:24],
     )
+
+
+def _usual_noise(content: PageContent) -> dict[str, int]:
+    """Return, by modality, the per cent of noise among the choices whose item has it."""
+    return {
+        row["modality"]: round(100 * row[Verdict.NOISE] / (1 - row[Verdict.MISSING]))
+        for row in content.overview.modalities.to_dict("records")
+        if row[Verdict.MISSING] < 1
+    }
 
 
 def script_json(value: Any) -> str:

@@ -13,7 +13,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -27,6 +27,7 @@ from demure.diagnosis.similar_items import SimilarItem, similar_items
 from demure.diagnosis.supports import read_supports
 from demure.diagnosis.uncertainty import share_intervals
 from demure.diagnosis.verdict import ModalityVerdict, Support, Verdict, verdict_labels
+from demure.diagnosis.worklist.contents import Contents
 from demure.preparation.reading.times import EARLIEST
 from demure.runs.folder import SUPPORTS
 
@@ -39,12 +40,14 @@ Columns = dict[str, Any]
 
 
 class UserRow(TypedDict):
-    """A user in a list. ``reliance``: per cent by modality and ``none``; ``drifted``: None where it was not tested."""
+    """A user in a list. ``reliance``: per cent by modality and ``none``; ``drifted``: None where it was not tested;
+    ``profile``: as of ``PageInterests.profiles``, absent for a run without interests."""
 
     id: str
     choices: int
     reliance: dict[str, int]
     drifted: bool | None
+    profile: NotRequired[list[tuple[int, int]]]
 
 
 class VerdictRow(TypedDict):
@@ -98,7 +101,7 @@ class UserBody(TypedDict):
 
 
 class ItemRow(TypedDict):
-    """An item. ``text``: the beginning of its description; ``picture``: an address, or empty; ``deviations``: modality
+    """An item. ``text``: the beginning of its words; ``picture``: an address, or empty; ``deviations``: modality
     -> ``_DEVIATION_FIELDS``, all None where the item lacks the modality."""
 
     id: str
@@ -136,22 +139,29 @@ class ItemRegistry:
 
 
 class PayloadBuilder:
-    """Rows of the page from the tables of a run, each of which is read once."""
+    """Rows of the page from the tables of a run, each of which is read once.
 
-    def __init__(self, reader: DiagnosisReader) -> None:
+    ``profiles``: as of ``PageInterests``, None for a run without interests.
+    """
+
+    def __init__(self, reader: DiagnosisReader, profiles: Sequence[list[tuple[int, int]]] | None = None) -> None:
         self.reader = reader
         self.table = reader.table
         self.times = reader.table_times
+        self._profiles = profiles
 
     def user(self, code: int, *, drifted: bool | None = None) -> UserRow:
         """Return the row of a user."""
         percents = np.rint(100 * self.reader.reliance_shares[code]).astype(int).tolist()
-        return {
+        row: UserRow = {
             "id": str(self.table.user_ids[code]),
             "choices": int(self.table.lengths[code]),
             "reliance": dict(zip(self.reader.reliance_names, percents, strict=True)),
             "drifted": drifted,
         }
+        if self._profiles is not None:
+            row["profile"] = self._profiles[code]
+        return row
 
     @cached_property
     def supports(self) -> np.ndarray:
@@ -293,18 +303,16 @@ class PayloadBuilder:
         return rows
 
     def texts(self, codes: Sequence[int]) -> list[tuple[str, str]]:
-        """Return title, and the beginning of the description or text, of each item."""
-        titles, snippets = self.reader.titles, self._snippets
+        """Return title, and the beginning of the words, of each item."""
+        titles, rows = self.reader.titles, self.reader.item_rows
         names = [str(self.table.item_ids[code]) for code in codes]
-        return [(titles.get(name, ""), _shorten(snippets.get(name, ""))) for name in names]
+        if "title" not in self.reader.items.columns:  # then the title is the beginning of the words
+            return [(titles.get(name, ""), "") for name in names]
+        return [(titles.get(name, ""), _shorten(self._contents.snippet(rows[name]))) for name in names]
 
     @cached_property
-    def _snippets(self) -> dict[str, str]:
-        frame = self.reader.items
-        column = next((name for name in ("description", "text") if name in frame.columns), None)
-        if column is None or "title" not in frame.columns:
-            return {}
-        return dict(zip(frame["item_id"].astype(str), frame[column].fillna("").astype(str), strict=True))
+    def _contents(self) -> Contents:
+        return Contents(self.reader)
 
 
 def to_columns(rows: Sequence[Mapping[str, Any]]) -> Columns:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -29,11 +29,20 @@ _PICTURE = (256, 288)  # pixels
 
 
 class Lookup:
-    """Answer queries about one run, one at a time. Its tables stay in memory (some 60 bytes per interaction)."""
+    """Answer queries about one run, one at a time. Its tables stay in memory (some 60 bytes per interaction).
 
-    def __init__(self, reader: DiagnosisReader) -> None:
+    ``profiles`` as of ``PageInterests``, ``findings`` as of ``PageWork``.
+    """
+
+    def __init__(
+        self,
+        reader: DiagnosisReader,
+        profiles: Sequence[list[tuple[int, int]]] | None = None,
+        findings: Mapping[str, list[str]] | None = None,
+    ) -> None:
         self.reader = reader
-        self.builder = PayloadBuilder(reader)
+        self.builder = PayloadBuilder(reader, profiles)
+        self._findings = findings or {}
         self.table = reader.table
         self._lock = threading.RLock()
         self._orders: dict[tuple[str, str], np.ndarray] = {}
@@ -77,7 +86,7 @@ class Lookup:
             return {"user": self.builder.user(code), "body": body, "items": self._item_columns(items)}
 
     def item(self, name: str) -> dict[str, Any] | None:
-        """Return one item with the users who chose it and similar items; None if there is no such item."""
+        """Return one item with the users who chose it, similar items and findings; None if there is no such item."""
         with self._lock:
             code = self.table.item_code.get(name)
             if code is None:
@@ -88,6 +97,7 @@ class Lookup:
                 "item": self._item_rows([code])[0],
                 "items": self._item_columns(items),
                 "similar": similar,
+                "findings": self._findings.get(name, []),
                 "choosers": self.builder.choosers(code, CHOOSERS),
                 "total": len(self.table.rows_of_item(code)),
             }

@@ -65,15 +65,17 @@ def site(
         listener(Progress("ui", 0, 2, {"now": "overview"}))
         content = page_content(reader, truth=truth, compare=compare, listener=listener)
         listener(Progress("ui", 1, 2, {"now": "index"}))
-        lookup = Lookup(reader)
+        lookup = Lookup(reader, content.interests.profiles, content.work.findings)
         lookup.warm()
         pictures = {
-            str(item): f"/picture?id={quote(str(item), safe='')}"
-            for item in content.overview.flagged["item_id"]
-            if reader.has_picture(str(item))
+            item: f"/picture?id={quote(item, safe='')}" for item in content.work.item_ids if reader.has_picture(item)
         }
         loopback = is_loopback(host)
-        app = build_app(lookup, render_page(reader, content, {}, pictures), local_only=loopback)
+        app = build_app(
+            lookup,
+            render_page(reader, content, {"interests": content.interests.details}, pictures),
+            local_only=loopback,
+        )
         server = server_for(app)
     except BaseException:
         listening.close()

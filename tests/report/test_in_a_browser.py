@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pandas as pd
 import pytest
 from support.browser import chromium_path
-from support.runs_by_hand import IMAGE_EXPLAINS_NOTHING, DiagnosisRow, small_run, write_run
+from support.runs_by_hand import IMAGE_EXPLAINS_NOTHING, DiagnosisRow, run_with_interests, small_run, write_run
 
 from demure.diagnosis.verdict import probability_of
 from demure.report.build import report
@@ -142,6 +142,65 @@ def test_a_modality_below_its_placebo_gets_no_verdict(tmp_path, visit):
     assert "reliance on image" not in page.inner_text("#sort-users")
 
 
+@pytest.mark.parametrize("source", ["written", "served"])
+def test_an_interest_opens_below_its_card(tmp_path, visit, source):
+    run = run_with_interests(tmp_path)
+    if source == "written":
+        report(run, tmp_path / "page.html")
+        url = (tmp_path / "page.html").as_uri()
+    else:
+        opened = site(run, port=0)
+        threading.Thread(target=opened.serve, daemon=True).start()
+        url = opened.url
+    page = visit(url)
+    assert page.inner_text("#list-users li:first-child a").split("\n") == [
+        "ann", "3 choices", "blue (image, 60 %); space, robot (text, 43 %)",
+    ]  # fmt: skip
+    page.wait_for_selector("#looked-at .pic img")
+    page.click("#looked-at a:has-text('blue')")
+    page.wait_for_selector(".opened h4:has-text('Blue')")
+    assert page.evaluate("() => document.activeElement.className") == "opened"
+    assert page.evaluate("() => document.querySelector('.opened').previousElementSibling.innerText").startswith("blue")
+    shown = page.inner_text(".opened")
+    assert "Blue: explains 45.0 % of the choices" in shown
+    assert "Brazil\n\n2 of its 2 choices" in shown
+    assert "1997-09-22" in shown
+    page.keyboard.press("Escape")
+    page.wait_for_selector(".opened", state="detached")
+    assert page.evaluate("() => document.activeElement.textContent") == "blue"
+    page.click("#interests .opens:has-text('space, robot')")
+    page.click(".opened .people a:has-text('ann')")
+    page.wait_for_selector("h3:has-text('User ann')")
+    assert "Looks at blue (image, 60 %); space, robot (text, 43 %)." in page.inner_text("#user")
+    if source == "served":
+        opened.stop()
+
+
+def test_a_verdict_less_probable_than_the_other_has_no_number(tmp_path, visit):
+    rows = [DiagnosisRow("ann", k, f"i{k}", "image", "noise", p) for k, p in enumerate((0.67, 0.4, 0.03))]
+    items = pd.DataFrame({"item_id": ["i0", "i1", "i2"], "title": ["a", "b", "c"]})
+    report(write_run(tmp_path, rows, items), tmp_path / "page.html")
+    page = visit(f"{(tmp_path / 'page.html').as_uri()}#user=ann")
+    page.wait_for_selector("text=User ann")
+    assert [text for _, _, text in badges(page, "#user")] == [
+        "image: noise ?",
+        "image: noise 60 % ?",
+        "image: noise 97 %",
+    ]
+
+
+def test_an_item_compares_in_words(page_of, visit):
+    page = visit(f"{page_of[1]}#item=i1")
+    page.wait_for_selector("#item h3:has-text('Alien')")
+    assert "noise in 67\u00a0% of 3 choices, where 40\u00a0% is usual; it explains its choices" in page.inner_text(
+        "#item"
+    )
+    assert "“a”" in page.inner_text("#item")
+    page.select_option("#sort-items", "below:image")
+    page.wait_for_selector("#list-items a span:nth-child(2):has-text('typical')")
+    assert "+" not in page.inner_text("#list-items")
+
+
 def test_verdicts_can_be_picked(page_of, visit):
     page = visit(f"{page_of[1]}#user=ann")
     page.wait_for_selector("text=User ann")
@@ -250,7 +309,7 @@ def test_what_is_embedded_is_what_is_served(tmp_path, visit):
         page = visit(f"{url}#user=bob")
         page.wait_for_selector("text=User bob")
         page.wait_for_selector("#item h3")
-        texts.append(json.dumps([page.inner_text("#user"), page.inner_text("#item"), page.inner_text("#flagged")]))
+        texts.append(json.dumps([page.inner_text("#user"), page.inner_text("#item"), page.inner_text("#worklist")]))
     opened.stop()
     assert texts[0] == texts[1]
 

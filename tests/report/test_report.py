@@ -15,6 +15,7 @@ from support.runs_by_hand import (
     IMAGE_EXPLAINS_NOTHING,
     NOTHING,
     DiagnosisRow,
+    run_with_interests,
     small_run,
     write_run,
 )
@@ -23,9 +24,9 @@ from demure.diagnosis.explain import DEVIATION_SENTENCES, SENTENCES
 from demure.diagnosis.reader import DiagnosisReader
 from demure.errors import DemureError, RunError
 from demure.report import budget
-from demure.report.budget import select_users
+from demure.report.budget import UserSample, select_users
 from demure.report.build import report
-from demure.report.payload import PayloadBuilder, to_columns
+from demure.report.payload import ItemRegistry, PayloadBuilder, to_columns
 
 HOSTILE = '</script><script>alert("x")</script><img src=x onerror=alert(1)>{{ 7*7 }}<!--'
 
@@ -140,6 +141,66 @@ def test_hostile_texts_and_ids_stay_text(tmp_path):
     assert data["users"][0]["id"] == HOSTILE
     assert data["items"][0]["title"] == HOSTILE
     assert "<" not in data["charts"]["shares"]["data"][0]["y"][0]
+
+
+def test_hostile_names_of_interests_and_work_stay_text(tmp_path):
+    run = run_with_interests(tmp_path, recipe=HOSTILE)
+    stored = json.loads((run / "interests.json").read_text())
+    for own in stored.values():
+        for interest in own:
+            interest |= {"name": HOSTILE, "words": [HOSTILE]}
+    (run / "interests.json").write_text(json.dumps(stored))
+    report(run, tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    elements = Elements()
+    elements.feed(page)
+    assert elements.tags.count("script") == 3
+    assert "<img src=x" not in page
+    assert embedded(page)["interests"][0]["name"] == HOSTILE
+
+
+def test_the_first_screen_answers_what_people_look_at_and_what_to_do(tmp_path):
+    report(run_with_interests(tmp_path), tmp_path / "page.html")
+    page = words_of((tmp_path / "page.html").read_text(encoding="utf-8"))
+    looked_at = page.index("What people look at 1 interest in the pictures explains 45 % of the choices: blue 45 %")
+    to_do = page.index(
+        "What to do 4 items to look at, 4 findings: 4 sure. Alien 3 choices Its picture is one even area"
+    )
+    made = page.index("How it was made By demure")
+    assert page.index("What each choice was for Pictures explain") < looked_at < to_do < page.index("Interests What in")
+    assert "3 more like it. “a”" in page
+    assert "/run" not in page[:made]  # no path before the last section
+    assert "45.0 % of the choices, 40.0 % above shuffled 66.7 % of the users; steady" in page
+
+
+def test_an_item_that_nobody_chose_has_no_link(page):
+    rest = without_scripts(page)
+    assert 'data-item="i1"' in rest
+    assert "Dune" in words_of(page)
+    assert 'data-item="i4"' not in rest
+
+
+def test_users_have_a_profile_where_the_run_has_interests(tmp_path):
+    report(run_with_interests(tmp_path), tmp_path / "page.html")
+    data = embedded((tmp_path / "page.html").read_text(encoding="utf-8"))
+    assert data["users"][0]["profile"] == [[0, 60], [1, 43]]
+    assert [interest["key"] for interest in data["interests"]] == ["image 1", "text 1"]
+
+
+def test_an_earlier_run_explains_how_to_get_interests(page):
+    words = words_of(page)
+    assert "What people look at This run has no interests: an earlier demure made it. Train the run again" in words
+    assert 'href="#interests"' not in page
+    assert all("profile" not in user for user in embedded(page)["users"])
+
+
+def test_the_words_of_an_item_are_on_the_page(page):
+    assert [item["text"] for item in embedded(page)["items"]] == ["a", "b", "c"]
+
+
+def test_the_page_explains_which_users_it_holds(tmp_path):
+    sample = UserSample([], "", ItemRegistry(), 6040, 0, 0)
+    assert sample.note.startswith("This page holds 0 of 6,040 users, so that it stays small. They are evenly spaced")
 
 
 def test_users_give_way_when_the_page_would_grow_too_large(tmp_path):

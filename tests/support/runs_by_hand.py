@@ -180,3 +180,28 @@ def small_run(folder: Path, **options: Any) -> Path:
     )
     supports = [("ann", "i1", 0, "image", 1, "i2", 0.8), ("ann", "i1", 0, "image", 2, "i3", 0.2)]
     return write_run(folder, rows, items, reliance=reliance, supports=supports, **options)
+
+
+def run_with_interests(folder: Path, **options: Any) -> Path:
+    """Write :func:`small_run` with three interests: two of the pictures, one of which is no better than its placebo,
+    and one of the texts, which holds everything."""
+    from demure.diagnosis.interests.stored import InterestPlacebo, StoredInterest, write_interests
+
+    run = small_run(folder, **{"manifest": {"placebo": ABOVE, "causes": CAUSES, "features": FEATURES}, **options})
+    frame = pd.read_parquet(run / "diagnosis.parquet")
+    is_image, is_missing = frame["modality"] == "image", frame["verdict"] == "missing"
+    cluster = (is_image & (frame["verdict"] == "noise")).astype("int16")
+    frame["interest"] = cluster.where(~is_missing, -1).astype("int16")
+    frame.to_parquet(run / "diagnosis.parquet", index=False)
+    above, not_above = InterestPlacebo(0.01, 0.4, 0.3, 0.5), InterestPlacebo(0.05, 0.01, -0.02, 0.03)
+    write_interests(
+        run,
+        {
+            "image": [
+                StoredInterest(0, "blue", ["robot"], ["blue"], above),
+                StoredInterest(1, "grey", [], ["grey"], not_above),
+            ],
+            "text": [StoredInterest(0, "space, robot", ["space", "robot"], [], above)],
+        },
+    )
+    return run
