@@ -19,7 +19,7 @@ import pandas as pd
 from PIL import Image
 
 from demure.demo.affinity import cluster_affinity, draw_interests, zipf_popularity
-from demure.demo.simulation import simulate
+from demure.demo.simulation import ContentProcess, simulate
 from demure.diagnosis.attribution import GRID, explain_choice
 from demure.diagnosis.reader import DiagnosisReader
 from demure.extraction.extract import extract
@@ -65,15 +65,15 @@ def make(folder: Path, *, users: int = 600, items: int = 240, seed: int = 0) -> 
     pd.DataFrame(rows, columns=["item_id", "description", "image"]).to_csv(raw / "items.csv", index=False)
     kinds = (COLOURS, THEMES)
     interests = [draw_interests(users, len(kind), (1, 2), random) for kind in kinds]
-    simulation = simulate(
+    process = ContentProcess(
         cluster_affinity(np.stack([colour, theme]), interests, np.ones((2, items), bool)),
         zipf_popularity(items, 0.5, random),
         random.dirichlet(np.full(2, 0.5), users),
         random.integers(10, 25, users),
-        random,
         p_none=0.05,
         p_two=0.05,
     )
+    simulation = simulate(process, random)
     user_ids = np.array([f"u{k}" for k in range(users)], dtype=object)
     simulation.interactions(user_ids, ids).to_csv(raw / "interactions.csv", index=False)
     dataset = folder / "dataset"

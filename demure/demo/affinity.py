@@ -23,10 +23,18 @@ def zipf_popularity(n_items: int, exponent: float, random: np.random.Generator) 
     return random.permutation(weights / weights.sum())
 
 
-def draw_interests(users: int, clusters: int, number: tuple[int, int], random: np.random.Generator) -> np.ndarray:
-    """Draw the clusters of each user, (U, clusters) bool; their number is within the range ``number``."""
+def draw_interests(
+    users: int, clusters: int, number: tuple[int, int], random: np.random.Generator, skew: float = 0.0
+) -> np.ndarray:
+    """Draw the clusters of each user, (U, clusters) bool; their number is within the range ``number``.
+
+    Without replacement, in proportion to rank ** -``skew`` of the cluster (Efraimidis and Spirakis, 2006).
+    """
     counts = random.integers(number[0], number[1] + 1, users)
-    return random.random((users, clusters)).argsort(axis=1).argsort(axis=1) < counts[:, None]
+    order = random.random((users, clusters))
+    if skew:
+        order = -np.log(order) * np.arange(1, clusters + 1) ** skew
+    return order.argsort(axis=1).argsort(axis=1) < counts[:, None]
 
 
 def cluster_affinity(cluster: np.ndarray, interests: Sequence[np.ndarray], present: np.ndarray) -> Affinity:

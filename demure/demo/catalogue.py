@@ -17,7 +17,7 @@ import pandas as pd
 from demure.demo.affinity import cluster_affinity, draw_interests, zipf_popularity
 from demure.demo.book_covers import STYLES, draw_cover
 from demure.demo.book_texts import NAMES, TOPICS, write_description, write_title
-from demure.demo.simulation import Simulation, simulate
+from demure.demo.simulation import ContentProcess, Simulation, simulate
 from demure.errors import DemureError
 from demure.files import atomic_folder, write_json
 from demure.progress import Listener, Progress, silent
@@ -189,15 +189,15 @@ def _simulate_readers(
     cluster = np.stack([[kinds[0].index(name) for name in styles], [kinds[1].index(name) for name in topics]])
     interests = [draw_interests(options.users, len(names), options.interests, random) for names in kinds]
     present = np.stack([gaps != "cover", gaps != "text"])
-    return simulate(
+    process = ContentProcess(
         cluster_affinity(cluster, interests, present),
         zipf_popularity(options.items, options.zipf, random),
         random.dirichlet(np.full(len(MODALITIES), options.alpha), options.users),
         random.integers(options.length[0], options.length[1] + 1, options.users),
-        random,
-        p_none=options.p_none,
-        p_two=options.p_two,
+        options.p_none,
+        options.p_two,
     )
+    return simulate(process, random)
 
 
 def _reader_ids(count: int) -> np.ndarray:

@@ -27,6 +27,7 @@ class PlantedOptions:
         length: range of interactions per user, both ends included.
         clusters: clusters of items per modality; 0 for interests that are points in feature space.
         interests: range of a user's interests per modality, both ends included.
+        skew: an interest is the more often drawn the lower its number, as rank ** -skew; only with clusters.
         alpha: Dirichlet concentration of a user's reliance on the modalities; below 1 most users rely on one.
         noise: spread of items around the centre of their cluster; the centres have spread 1.
         nats: information of an interest about the item it causes, where there are no clusters.
@@ -54,6 +55,7 @@ class PlantedOptions:
     length: tuple[int, int] = (8, 30)
     clusters: int = 20
     interests: tuple[int, int] = (1, 3)
+    skew: float = 0.0
     alpha: float = 0.5
     noise: float = 0.5
     nats: float = 3.0
@@ -79,6 +81,8 @@ class PlantedOptions:
         require(self.length[1] <= self.items, "length", self.length, f"there are {self.items} items, each chosen once")
         require(1 <= self.interests[0] <= self.interests[1], "interests", self.interests, "give a rising range from 1")
         require(self.clusters == 0 or self.interests[1] <= self.clusters, "interests", self.interests, "add clusters")
+        require(self.skew >= 0, "skew", self.skew, "give 0 or more")
+        require(self.clusters > 0 or not self.skew, "skew", self.skew, "it needs clusters")
         for name in ("users", "alpha", "nats", "dimensions"):
             require(getattr(self, name) > 0, name, getattr(self, name), "give a value above 0")
         self._check_rival()

@@ -13,10 +13,10 @@ import pandas as pd
 from demure.demo.affinity import cluster_affinity, draw_interests, smooth_affinity, zipf_popularity
 from demure.demo.options import KINDS, PlantedOptions, require
 from demure.demo.rivals import FIRST_RELEASE, LAST_RELEASE, RivalProcess, draw_links, simulate_with_rival
-from demure.demo.simulation import Simulation, simulate
+from demure.demo.simulation import ContentProcess, Simulation, simulate
 from demure.files import atomic_folder, write_json
 
-__all__ = ["KINDS", "Planted", "PlantedOptions", "plant"]
+__all__ = ["KINDS", "Planted", "PlantedOptions", "content_process", "plant"]
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,12 @@ class Planted:
             for name, vectors in self.features.items():
                 np.save(part / f"{name}.npy", vectors, allow_pickle=False)
             content = dataclasses.asdict(self.options)
-            if self.options.rival is None:  # a set without a rival keeps the file that it had before rivals existed
-                content = {name: value for name, value in content.items() if name not in ("rival", "p_rival")}
+            # A set keeps the file that it had before rivals and unequal interests existed.
+            new = [
+                *(("rival", "p_rival") if self.options.rival is None else ()),
+                *(() if self.options.skew else ("skew",)),
+            ]
+            content = {name: value for name, value in content.items() if name not in new}
             write_json(part / "planted.json", {"interactions": len(self.interactions), **content})
 
 
@@ -55,6 +59,22 @@ def plant(options: PlantedOptions, features: Mapping[str, np.ndarray] | None = N
     random = np.random.default_rng(options.seed)
     if options.rival is not None:
         return _plant_with_rival(options, random)
+    process, observed = _draw(options, features, random)
+    return _planted(options, simulate(process, random), observed)
+
+
+def content_process(options: PlantedOptions, features: Mapping[str, np.ndarray] | None = None) -> ContentProcess:
+    """Return the process behind the set that :func:`plant` makes of the same arguments; sets with a rival have none."""
+    require(options.rival is None, "rival", options.rival, "leave it out")
+    if features is not None:
+        options = _matching_options(options, features)
+    return _draw(options, features, np.random.default_rng(options.seed))[0]
+
+
+def _draw(
+    options: PlantedOptions, features: Mapping[str, np.ndarray] | None, random: np.random.Generator
+) -> tuple[ContentProcess, dict[str, np.ndarray]]:
+    """Draw the process, and the features of the items."""
     n_modalities = len(options.modalities)
     popularity = zipf_popularity(options.items, options.zipf, random)
     reliance = random.dirichlet(np.full(n_modalities, options.alpha), options.users)
@@ -65,7 +85,9 @@ def plant(options: PlantedOptions, features: Mapping[str, np.ndarray] | None = N
         cluster = np.stack(
             [random.permutation(np.arange(options.items) % options.clusters) for _ in options.modalities]
         )
-        interests = [draw_interests(options.users, options.clusters, options.interests, random) for _ in cluster]
+        interests = [
+            draw_interests(options.users, options.clusters, options.interests, random, options.skew) for _ in cluster
+        ]
         affinity = cluster_affinity(cluster, interests, present)
         latents = [_around_centres(cluster[m], options, random) for m in range(n_modalities)]
     else:
@@ -82,12 +104,9 @@ def plant(options: PlantedOptions, features: Mapping[str, np.ndarray] | None = N
         observed = [_observe(latent, options, random) for latent in latents]
     else:
         observed = [np.asarray(features[name], dtype=np.float32) for name in options.modalities]
-    simulation = simulate(affinity, popularity, reliance, lengths, random, p_none=options.p_none, p_two=options.p_two)
-    return _planted(
-        options,
-        simulation,
-        {m: observed[k] * present[k][:, None].astype(np.float32) for k, m in enumerate(options.modalities)},
-    )
+    process = ContentProcess(affinity, popularity, reliance, lengths, options.p_none, options.p_two)
+    masked = {m: observed[k] * present[k][:, None].astype(np.float32) for k, m in enumerate(options.modalities)}
+    return process, masked
 
 
 def _plant_with_rival(options: PlantedOptions, random: np.random.Generator) -> Planted:
@@ -98,7 +117,8 @@ def _plant_with_rival(options: PlantedOptions, random: np.random.Generator) -> P
         popularity=zipf_popularity(options.items, options.zipf, random),
         cluster=cluster,
         interests=[
-            draw_interests(options.users, options.clusters, options.interests, random) for _ in range(n_modalities)
+            draw_interests(options.users, options.clusters, options.interests, random, options.skew)
+            for _ in range(n_modalities)
         ],
         present=random.random((n_modalities, options.items)) >= options.missing,
         reliance=random.dirichlet(np.full(n_modalities, options.alpha), options.users),

@@ -32,6 +32,44 @@ Affinity = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
+class ContentProcess:
+    """What makes the users of a planted set choose, where content has no rival.
+
+    Attributes:
+        affinity: see ``Affinity``.
+        popularity: (I,), sums to 1.
+        reliance: (U, M), each row sums to 1.
+        lengths: (U,) interactions of each user, at most I.
+        p_none, p_two: probability that nothing, or that two modalities together, cause an interaction.
+    """
+
+    affinity: Affinity
+    popularity: np.ndarray
+    reliance: np.ndarray
+    lengths: np.ndarray
+    p_none: float = 0.0
+    p_two: float = 0.0
+
+    def expected_choices(self, item: int, m: int, source: int | None) -> tuple[np.ndarray, np.ndarray]:
+        """Return how often each user (U,) is expected to choose ``item`` as it is, and with the content of the item
+        ``source`` in modality ``m``, None: without it.
+
+        In each of a user's choices, as if that were the first: having chosen an item before is not counted.
+        """
+        before, after = np.zeros(len(self.lengths)), np.zeros(len(self.lengths))
+        causes = _causes(self.reliance.shape[1], pairs=self.p_two > 0)
+        for users in _blocks(len(self.lengths)):
+            ratios = self.affinity(users)
+            prior = _prior(self.reliance[users], causes, self.p_none, self.p_two)
+            changed = ratios.copy()
+            changed[m, :, item] = 0.0 if source is None else ratios[m, :, source]
+            for total, ratio in ((before, ratios), (after, changed)):
+                chance = (prior * _weights(ratio, self.popularity, causes)[:, :, item]).sum(axis=0)
+                total[users] = chance * self.lengths[users]
+        return before, after
+
+
+@dataclass(frozen=True)
 class Simulation:
     """Simulated interactions, grouped by user and in time order.
 
@@ -78,47 +116,22 @@ class Simulation:
         )
 
 
-def simulate(
-    affinity: Affinity,
-    popularity: np.ndarray,
-    reliance: np.ndarray,
-    lengths: np.ndarray,
-    random: np.random.Generator,
-    *,
-    p_none: float = 0.0,
-    p_two: float = 0.0,
-) -> Simulation:
-    """Simulate the interactions of all users.
-
-    Args:
-        affinity: see ``Affinity``.
-        popularity: (I,), sums to 1.
-        reliance: (U, M), each row sums to 1.
-        lengths: (U,) interactions of each user, at most I.
-        random: decides everything that is drawn.
-        p_none, p_two: probability that nothing, or that two modalities together, cause an interaction.
-    """
-    blocks = [
-        _simulate_block(affinity, popularity, reliance, lengths, users, random, p_none, p_two)
-        for users in np.split(np.arange(len(lengths)), range(_USERS_AT_ONCE, len(lengths), _USERS_AT_ONCE))
-    ]
+def simulate(process: ContentProcess, random: np.random.Generator) -> Simulation:
+    """Simulate the interactions of all users; ``random`` decides everything that is drawn."""
+    blocks = [_simulate_block(process, users, random) for users in _blocks(len(process.lengths))]
     return Simulation(*(np.concatenate(parts) for parts in zip(*blocks, strict=True)))
 
 
-def _simulate_block(
-    affinity: Affinity,
-    popularity: np.ndarray,
-    reliance: np.ndarray,
-    lengths: np.ndarray,
-    users: np.ndarray,
-    random: np.random.Generator,
-    p_none: float,
-    p_two: float,
-) -> tuple[np.ndarray, ...]:
-    n_modalities = reliance.shape[1]
-    causes = _causes(n_modalities, pairs=p_two > 0)
-    weights = _weights(affinity(users), popularity, causes)  # (C, B, I), each (c, b) summing to 1, or to 0
-    prior = _prior(reliance[users], causes, p_none, p_two)  # (C, B)
+def _blocks(n_users: int) -> list[np.ndarray]:
+    return np.split(np.arange(n_users), range(_USERS_AT_ONCE, n_users, _USERS_AT_ONCE))
+
+
+def _simulate_block(process: ContentProcess, users: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, ...]:
+    n_modalities, lengths = process.reliance.shape[1], process.lengths
+    causes = _causes(n_modalities, pairs=process.p_two > 0)
+    # (C, B, I), each (c, b) summing to 1, or to 0
+    weights = _weights(process.affinity(users), process.popularity, causes)
+    prior = _prior(process.reliance[users], causes, process.p_none, process.p_two)  # (C, B)
     left = weights.sum(axis=2)
     member = np.array([[m in cause for m in range(n_modalities)] for cause in causes])  # (C, M)
 

@@ -1,19 +1,22 @@
 import numpy as np
 import pytest
 
-from demure.demo.simulation import simulate
+from demure.demo.simulation import ContentProcess, simulate
 from demure.diagnosis.calibration import calibration_error
 
 
 def simulate_alike(ratios, popularity, reliance, lengths, seed=0, **shares):
     """Simulate users with the same affinity, ``ratios`` (M, I)."""
+    return simulate(process_alike(ratios, popularity, reliance, lengths, **shares), np.random.default_rng(seed))
+
+
+def process_alike(ratios, popularity, reliance, lengths, **shares):
     ratios = np.asarray(ratios, float)
-    return simulate(
+    return ContentProcess(
         lambda users: np.repeat(ratios[:, None], len(users), axis=1),
         np.asarray(popularity, float),
         np.asarray(reliance, float),
         np.asarray(lengths),
-        np.random.default_rng(seed),
         **shares,
     )
 
@@ -61,15 +64,15 @@ def test_a_missing_modality_never_causes():
 def test_shares_of_none_and_two_are_kept_and_the_posterior_is_calibrated():
     random = np.random.default_rng(1)
     ratios = random.gamma(0.5, size=(3, 4, 200))
-    simulation = simulate(
+    process = ContentProcess(
         lambda users: ratios[:, users % 4],
         np.full(200, 1 / 200),
         random.dirichlet([1, 1, 1], 2000),
         np.full(2000, 8),
-        random,
         p_none=0.2,
         p_two=0.3,
     )
+    simulation = simulate(process, random)
     count = simulation.caused.sum(axis=1)
     assert [(count == n).mean() for n in (0, 1, 2)] == pytest.approx([0.2, 0.5, 0.3], abs=0.01)
     assert simulation.posterior.min() >= 0
@@ -81,6 +84,34 @@ def test_the_seed_decides():
     arguments = (np.ones((2, 20)), [0.05] * 20, [[0.5, 0.5]] * 9, [5] * 9)
     assert np.array_equal(simulate_alike(*arguments, seed=1).items, simulate_alike(*arguments, seed=1).items)
     assert not np.array_equal(simulate_alike(*arguments, seed=1).items, simulate_alike(*arguments, seed=2).items)
+
+
+def test_expected_choices_by_hand():
+    # Two users with two choices each, by modality 0 (interest in items 0 and 1) or by 1 (in item 1), as likely as not.
+    # Item 0: 2 * 1/2 * 1/2 = 1/2 each. With the content of item 2 in modality 0, nobody's, it is never chosen. Item 2
+    # with that of item 0: popularity is 1/3 for all, so by modality 0 with 1/3, 2 * 1/2 * 1/3.
+    process = process_alike([[1, 1, 0], [0, 1, 0]], [1 / 3] * 3, [[0.5, 0.5]] * 2, [2, 2])
+    before, after = process.expected_choices(0, 0, 2)
+    assert before.tolist() == pytest.approx([0.5, 0.5])
+    assert after.tolist() == [0, 0]
+    before, after = process.expected_choices(2, 0, 0)
+    assert before.tolist() == [0, 0]
+    assert after.tolist() == pytest.approx([1 / 3, 1 / 3])
+    assert process.expected_choices(1, 1, None)[1].tolist() == pytest.approx([0.5, 0.5])
+
+
+def test_expected_choices_are_those_of_a_simulation():
+    ratios = np.random.default_rng(3).gamma(0.5, size=(2, 12))
+    shares = {"p_none": 0.1, "p_two": 0.3}
+    process = process_alike(ratios, np.arange(1, 13) / 78, [[0.3, 0.7]] * 20000, [1] * 20000, **shares)
+    swapped = ratios.copy()
+    swapped[1, 4] = ratios[1, 7]
+    before, after = process.expected_choices(4, 1, 7)
+    simulated = [
+        (simulate_alike(r, np.arange(1, 13) / 78, process.reliance, [1] * 20000, **shares).items == 4).sum()
+        for r in (ratios, swapped)
+    ]
+    assert [before.sum(), after.sum()] == pytest.approx(simulated, rel=0.08)
 
 
 def test_tables():
