@@ -154,7 +154,7 @@ class ModalityExpert(nn.Module):
         mixing = Mixing(
             source,
             torch.sigmoid(self.gate),
-            self._scale(view),
+            self.scale(view),
             torch.sigmoid(self.absence),
             self.kernel.log_smoothing.exp(),
             self.clusters.log_smoothing.exp(),
@@ -185,7 +185,7 @@ class ModalityExpert(nn.Module):
         """
         density_BTC = state.clusters.density_BTC
         cluster_BT1 = (density_BTC * state.clusters.affinity_BTC * state.clusters.prior_BTC).sum(-1, keepdim=True)
-        change_BTC = (1 - torch.sigmoid(self.gate)) * self._scale(view) * (density_BTC - cluster_BT1)
+        change_BTC = (1 - torch.sigmoid(self.gate)) * self.scale(view) * (density_BTC - cluster_BT1)
         slope_BT1 = (r_BT / ratio_BT.clamp(min=1e-9))[..., None]
         message_BTC = (1 + slope_BT1 * change_BTC).clamp(min=1e-9).log()
         return (message_BTC - message_BTC.mean(-1, keepdim=True)) * state.present_BT[..., None]
@@ -201,7 +201,7 @@ class ModalityExpert(nn.Module):
         by_features_BTC = self.clusters.memberships_by_features(self.cluster_space_ID[batch.items_BT])
         with_messages_BTC = state.clusters.affinity_BTC * state.clusters.prior_BTC
         change_BT = (density_BTC * (by_features_BTC - with_messages_BTC)).sum(-1)
-        scale = (1 - torch.sigmoid(self.gate)) * self._scale(view)
+        scale = (1 - torch.sigmoid(self.gate)) * self.scale(view)
         return (ratio_BT + scale * change_BT * state.present_BT).clamp(min=0.0)
 
     def shift_centres(self, state: ExpertState, view: CatalogueView, batch: HistoryBatch, r_BT: Tensor) -> None:
@@ -226,17 +226,25 @@ class ModalityExpert(nn.Module):
         self, state: ExpertState, view: CatalogueView, batch: HistoryBatch, r_BT: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return rho^m of every item given the history (B, I), and theta_c / qbar_c of each cluster (B, C)."""
+        density_BC, kernel_BI = self.densities(state, view, batch, r_BT, view.z_IE)
+        gate = torch.sigmoid(self.gate)
+        ratio = gate * kernel_BI + (1 - gate) * (density_BC @ view.q_IC.T)
+        return self._complete(ratio, self.present_I, view), density_BC
+
+    def densities(
+        self, state: ExpertState, view: CatalogueView, batch: HistoryBatch, r_BT: Tensor, z_NE: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return theta_c / qbar_c of each cluster (B, C), and the kernel's density ratios for the targets ``z_NE``
+        (B, N), given the whole history."""
         fading = (-F.softplus(self.fading) * batch.log_age_BT).exp() if self.ordered else 1.0
         weight_BT = r_BT * state.mixing.source_BT * fading
-        gate = torch.sigmoid(self.gate)
-        kernel = self.kernel.catalogue_ratios(state.kernel, view.z_IE, weight_BT)
         density_BC = self.clusters.density(state.clusters, view.prior_PC[0], weight_BT)
-        ratio = gate * kernel + (1 - gate) * (density_BC @ view.q_IC.T)
-        return self._complete(ratio, self.present_I, view), density_BC
+        return density_BC, self.kernel.catalogue_ratios(state.kernel, z_NE, weight_BT)
 
     def _complete(self, ratio: Tensor, present: Tensor, view: CatalogueView) -> Tensor:
         """Give items without the modality the ratio ``absence``; scale the others so that the whole is a density."""
-        return torch.where(present > 0, ratio * self._scale(view), torch.sigmoid(self.absence))
+        return torch.where(present > 0, ratio * self.scale(view), torch.sigmoid(self.absence))
 
-    def _scale(self, view: CatalogueView) -> Tensor:
+    def scale(self, view: CatalogueView) -> Tensor:
+        """Return the mean density ratio of the items that have the modality."""
         return (1 - torch.sigmoid(self.absence) * (1 - view.share)) / view.share

@@ -1,17 +1,26 @@
 """How likely a choice would be with other content of its item, given the user's other choices.
 
-Shape suffixes: N variants of the content, B = 1 user, T positions, D latent dimensions, M modalities.
+Shape suffixes: N variants of the content or choices, B users, T positions, U users, V variants, D latent dimensions,
+E = D + 1, C clusters, M modalities.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import numpy as np
 import torch
 from torch import Tensor
 
 from demure.model.batch import HistoryBatch
 from demure.model.clusters import cluster_space
 from demure.model.denoiser import Denoiser
-from demure.model.modality import ExpertState
+from demure.model.modality import CatalogueView, ExpertState
+
+if TYPE_CHECKING:
+    from demure.data.histories import Histories
+
+_MAX_CELLS, _LONGEST = 1_500_000, 2000  # of a block: users x longest x longest; of a history
 
 
 class ChoiceVariants:
@@ -30,17 +39,9 @@ class ChoiceVariants:
         self._r_BTM = r_TM[None].float()
         self._states: dict[int, ExpertState] = {}
 
-    @torch.no_grad()
     def _state(self, m: int) -> ExpertState:
         if m not in self._states:
-            expert, view, r_BT = self._denoiser.experts()[m], self._views[m], self._r_BTM[..., m]
-            state, rounds = expert.init_state(view, self._batch), self._denoiser.settings.rounds
-            for after_shift in (False, True):
-                for _ in range(rounds):
-                    expert.ratio(state, r_BT)  # updates the clusters
-                if not after_shift:
-                    expert.shift_centres(state, view, self._batch, r_BT)
-            self._states[m] = state
+            self._states[m] = _settle(self._denoiser, m, self._views[m], self._batch, self._r_BTM[..., m])
         return self._states[m]
 
     @torch.no_grad()
@@ -64,8 +65,64 @@ class ChoiceVariants:
         log_dense_TN = (state.kernel.eta_BTE[0] @ z_NE.T - log_norm_T1).clamp(max=20.0)
         smoothing = state.mixing.kernel_smoothing
         kernel_N = (weight_T @ log_dense_TN.exp() + smoothing) / (weight_T.sum() + smoothing)
-        spread = expert.kernel.log_spread_D.exp().cpu().numpy()
-        space_ND = torch.as_tensor(cluster_space(coordinates_ND.cpu().numpy(), spread)).to(coordinates_ND)
-        cluster_N = expert.clusters.memberships_by_features(space_ND) @ state.clusters.density_BTC[0, t]
+        cluster_N = memberships_of_variants(self._denoiser, m, coordinates_ND) @ state.clusters.density_BTC[0, t]
         mixed_N = torch.lerp(cluster_N, kernel_N, state.mixing.gate) * state.mixing.scale
         return torch.where(present_N > 0, mixed_N, state.mixing.absence).clamp(min=1e-12)
+
+
+@torch.no_grad()
+def memberships_of_variants(denoiser: Denoiser, m: int, coordinates_VD: Tensor) -> Tensor:
+    """Return the cluster memberships (V, C) of contents with these coordinates in modality ``m``."""
+    expert = denoiser.experts()[m]
+    spread_D = expert.kernel.log_spread_D.exp().cpu().numpy()
+    space_VD = cluster_space(coordinates_VD.cpu().numpy(), spread_D)
+    return expert.clusters.memberships_by_features(torch.as_tensor(space_VD).to(expert.coordinates_ID))
+
+
+@torch.no_grad()
+def user_densities(
+    denoiser: Denoiser,
+    m: int,
+    histories: Histories,
+    r_N: np.ndarray,
+    item: int,
+    coordinates_VD: np.ndarray,
+    users: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what the choices of the ``users`` say of contents of ``item`` in modality ``m``.
+
+    Returns theta_c / qbar_c of the cluster expert (U, C), and the density ratios (U, V) of the kernel expert for the
+    contents with ``coordinates_VD``, as of after the last choice. The choices of ``item`` do not count. ``r_N``: the
+    probability that the modality was a point of interest of each choice of ``histories``.
+    """
+    expert, device = denoiser.experts()[m], denoiser.popularity_I.device
+    view = denoiser.views()[m]
+    coordinates = torch.as_tensor(coordinates_VD).to(expert.coordinates_ID)
+    z_VE = expert.kernel.embed_variants(coordinates, item, expert.coordinates_ID, expert.present_I)
+    row_of_user = np.empty(len(histories.indptr) - 1, np.int64)
+    row_of_user[users] = np.arange(len(users))
+    density_UC = np.ones((len(users), len(view.prior_PC[0])))
+    kernel_UV = np.ones((len(users), len(z_VE)))
+    for block in histories.group_by_length(users[histories.lengths[users] > 0], _MAX_CELLS, _LONGEST):
+        interactions_BT = histories.interaction_indices(block, _LONGEST)
+        items_BT = torch.as_tensor(histories.padded(block, _LONGEST)).to(device)
+        batch = denoiser.make_batch(items_BT, items_BT != item)
+        r_BT = torch.as_tensor(r_N[interactions_BT] * (interactions_BT >= 0), dtype=torch.float32).to(device)
+        state = _settle(denoiser, m, view, batch, r_BT)
+        density_BC, kernel_BV = expert.densities(state, view, batch, r_BT, z_VE)
+        density_UC[row_of_user[block]] = density_BC.cpu().numpy()
+        kernel_UV[row_of_user[block]] = kernel_BV.cpu().numpy()
+    return density_UC, kernel_UV
+
+
+@torch.no_grad()
+def _settle(denoiser: Denoiser, m: int, view: CatalogueView, batch: HistoryBatch, r_BT: Tensor) -> ExpertState:
+    """Return the state of the expert of modality ``m`` where the responsibilities are known."""
+    expert = denoiser.experts()[m]
+    state = expert.init_state(view, batch)
+    for after_shift in (False, True):
+        for _ in range(denoiser.settings.rounds):
+            expert.ratio(state, r_BT)  # updates the clusters
+        if not after_shift:
+            expert.shift_centres(state, view, batch, r_BT)
+    return state
