@@ -30,6 +30,7 @@ from demure_cli.commands.selftest import selftest
 from demure_cli.commands.train import train
 from demure_cli.commands.tune import tune
 from demure_cli.commands.ui import ui
+from demure_cli.commands.whatif import whatif
 from demure_cli.commands.worklist import worklist
 from demure_cli.options import Quiet, Verbose, flag
 from demure_cli.output.surroundings import correct_sizes, open_streams, release_streams
@@ -81,6 +82,7 @@ _COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     ("compare", compare, _STEPS),
     ("inspect", inspect, _STEPS),
     ("worklist", worklist, _STEPS),
+    ("whatif", whatif, _STEPS),
     ("selftest", selftest, _STEPS),
     ("recommend", recommend, _STEPS),
     ("report", report, _STEPS),

@@ -21,6 +21,7 @@ from demure.runs.manifest import RunManifest, read_manifest, recorded_dataset, v
 
 if TYPE_CHECKING:
     from demure.diagnosis.attribution import ChoiceExplanation
+    from demure.diagnosis.whatif import WhatIf
     from demure.evaluation.ranking import ArrayScorer
     from demure.runs.load import LoadedRun
 
@@ -180,6 +181,38 @@ class Run:
         from demure.diagnosis.attribution import explain_choice
 
         return explain_choice(self.path, user, item, out=picture_out, device=self.device)
+
+    def what_if(
+        self,
+        item: str,
+        *,
+        image: Path | str | None = None,
+        text: str | None = None,
+        without: str | Sequence[str] = (),
+        candidates: Path | str | None = None,
+        ab_test: Path | str | None = None,
+        seed: int = 0,
+    ) -> WhatIf:
+        """Return how much more often ``item`` would be chosen with other content, as `demure whatif` does.
+
+        ``image``: a picture file; ``text``: in place of all texts; ``without``: modalities that the item would lack;
+        ``candidates``: a folder of pictures, each a change of its own; ``ab_test``: a CSV file to write, which assigns
+        every user to a variant. Raises ``RunError`` for an unknown item, ``DemureError`` for content that cannot be
+        used and for a modality that explains nothing.
+        """
+        from demure.diagnosis.whatif import what_if
+
+        return what_if(
+            self.path,
+            item,
+            image=image,
+            text=text,
+            without=[without] if isinstance(without, str) else without,
+            candidates=candidates,
+            ab_test=ab_test,
+            seed=seed,
+            device=self.device,
+        )
 
     def reliance(self, user: str | None = None) -> pd.DataFrame:
         """Return what each user, or one user, relies on: the expected share of choices caused by each modality, and by

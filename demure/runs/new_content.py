@@ -157,6 +157,12 @@ class ContentEncoder:
                 content[name] = self._project(name, self.encoder(name).encode_items(items, images_root), of_items)
         return content
 
+    def encode_pictures(
+        self, name: str, items: pd.DataFrame, images_root: Path, of_items: np.ndarray | None = None
+    ) -> EncodedContent:
+        """Encode the files that the column ``image`` of the rows (N) names, below ``images_root``, in one modality."""
+        return self._project(name, self.encoder(name).encode_items(items, images_root), of_items)
+
     def encode_texts(self, name: str, texts: Sequence[str], of_items: np.ndarray | None = None) -> EncodedContent:
         """Encode texts (N) as they are: one line per column, cleaned."""
         return self._project(name, self.encoder(name).encode_texts(texts), of_items)

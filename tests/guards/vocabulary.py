@@ -85,6 +85,7 @@ ALLOWED_NAMES = {
     "demure.api.steps": {"watch"},
     "demure.diagnosis.item": {"standing"},
     "demure.diagnosis.listing": {"what"},
+    "demure.diagnosis.whatif.answer": {"what"},
     "demure.serving.export": {"what"},
 }
 

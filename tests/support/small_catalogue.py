@@ -29,12 +29,12 @@ def title(group: int, seed: int) -> str:
     return " ".join(np.random.default_rng(seed).choice(WORDS[group].split(), 3))
 
 
-def catalogue(folder: Path) -> Path:
+def catalogue(folder: Path, users: int = 80) -> Path:
     """Write ``folder/raw`` and the dataset ``folder/dataset``, and extract its features; return the dataset.
 
     ``NEVER`` items, n0, n1, ..., are never chosen; item i3 has no text and i4 no picture.
     """
-    planted = plant(dataclasses.replace(SMALL, users=80, missing=0.0))
+    planted = plant(dataclasses.replace(SMALL, users=users, missing=0.0))
     raw = folder / "raw"
     (raw / "images").mkdir(parents=True)
     planted.interactions.to_csv(raw / "interactions.csv", index=False)
