@@ -54,6 +54,43 @@ def run(timed, tmp_path_factory):
     return out
 
 
+@pytest.fixture(scope="session")
+def catalogue(tmp_path_factory):
+    """A dataset whose items have texts and pictures."""
+    from support.small_catalogue import catalogue
+
+    return catalogue(tmp_path_factory.mktemp("catalogue"))
+
+
+@pytest.fixture(scope="session")
+def catalogue_run(catalogue, tmp_path_factory):
+    """A run on ``catalogue``."""
+    from support.small_sets import QUICK
+
+    from demure.training.run import train
+
+    out = tmp_path_factory.mktemp("catalogue_runs") / "run"
+    train(catalogue, out, overrides=QUICK, device="cpu")
+    return out
+
+
+@pytest.fixture(scope="session")
+def informative_run(catalogue_run, tmp_path_factory):
+    """A copy of ``catalogue_run`` that counts every modality as above its placebo."""
+    import shutil
+
+    from support.manifests import rewrite
+
+    out = shutil.copytree(catalogue_run, tmp_path_factory.mktemp("informative_runs") / "run")
+
+    def raise_all(content):
+        for placebo in content["placebo"].values():
+            placebo.update(low=0.1, excess=0.2, high=0.3, admitted=True)
+
+    rewrite(out / "run.json", raise_all)
+    return out
+
+
 def pytest_collection_modifyitems(items):
     """Start with the folders whose tests take longest, so that the processes of `make test` end together."""
     long = ("training", "tuning", "tracking", "demo", "api")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -172,15 +173,25 @@ class Run:
 
         return worklist(self.path, kinds=[kinds] if isinstance(kinds, str) else kinds, top=top).rows
 
-    def explain(self, user: str, item: str, *, picture_out: Path | str | None = None) -> ChoiceExplanation:
+    def explain(
+        self,
+        user: str,
+        item: str,
+        *,
+        history: pd.DataFrame | Path | str | None = None,
+        picture_out: Path | str | None = None,
+    ) -> ChoiceExplanation:
         """Return which words and which parts of the picture mattered for the choice of ``item`` by ``user``.
 
-        ``picture_out``: a PNG file for the picture beside its heat map. Raises ``RunError`` for an unknown user or
-        item, ``DemureError`` for an item that the user did not choose.
+        ``history``: a frame or file of interactions, as of ``diagnose``, that has the choice. ``picture_out``: a PNG
+        file for the picture beside its heat map. Raises ``RunError`` for an unknown user or item, ``DemureError`` for
+        an item that the user did not choose.
         """
-        from demure.diagnosis.attribution import explain_choice
+        from demure.diagnosis.history import explain_choice_of
+        from demure.preparation.later_files import as_file
 
-        return explain_choice(self.path, user, item, out=picture_out, device=self.device)
+        with contextlib.nullcontext() if history is None else as_file(history, "history") as file:
+            return explain_choice_of(self.path, file, user, item, out=picture_out, device=self.device)
 
     def what_if(
         self,

@@ -14,29 +14,28 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from demure.diagnosis.heat_map import open_picture, write_side_by_side
 from demure.diagnosis.reader import DiagnosisReader
 from demure.diagnosis.user import Choice, user_history
 from demure.errors import DemureError, FeatureError
-from demure.files import atomic_file
-from demure.images.decoders import shared_decoders
-from demure.images.unusable import UnusableInput
 from demure.progress import Listener, Progress, silent
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from demure.model.variants import ChoiceVariants
+    from demure.runs.load import LoadedRun
     from demure.runs.new_content import ContentEncoder
 
 GRID = 8
 """Cells of a side into which a picture is divided."""
 _SIZES = (4, 2)  # of the parts, in cells: coarse and fine
-_SIDE = 256  # pixels to which a picture is reduced
 _MANY_WORDS, _BEST_SENTENCES = 60, 3  # of a text, for encoders that are not built in
 _MOST_WORDS = 400
 _WORD = re.compile(r"\w+(?:['’-]\w+)*")
@@ -57,6 +56,11 @@ class WordEffect:
     def matters(self) -> bool:
         """Whether the choice rests on the word."""
         return self.left < _MATTERS
+
+
+def word_parts(text: str) -> list[str]:
+    """Return the text cut before and after every word; its words are at the odd places."""
+    return re.split(f"({_WORD.pattern})", text)
 
 
 @dataclass(frozen=True)
@@ -107,39 +111,68 @@ def explain_choice(
 ) -> ChoiceExplanation:
     """Return which words and which parts of the picture of ``item_id`` mattered for the choice of ``user_id``.
 
-    Of several choices of the item the last counts. ``out``: a PNG file for the picture beside its heat map. Raises
-    ``RunError`` for an unknown user, or an item that the user did not choose; ``DemureError`` for another ``out``.
+    ``run``: also the diagnosis of other histories (``demure.diagnosis.history``). Of several choices of the item the
+    last counts. ``out``: a PNG file for the picture beside its heat map. Raises ``RunError`` for an unknown user, or an
+    item that the user did not choose; ``DemureError`` for another ``out``.
     """
+    check_picture_out(out)
+    explainer = ChoiceExplainer(DiagnosisReader.of(run), device)
+    return explainer.explain(user_id, item_id, out=None if out is None else Path(out), listener=listener)
+
+
+def check_picture_out(out: Path | str | None) -> None:
+    """Raise ``DemureError`` for a file ``out`` that is not a PNG file by its name."""
     if out is not None and Path(out).suffix.lower() != ".png":
         raise DemureError("the heat map is a PNG file", where=out, remedy="give a name that ends in .png")
-    reader = DiagnosisReader.of(run)
-    history = user_history(reader, user_id)
-    chosen = [choice for choice in history if choice.item_id == item_id]
-    if not chosen:
-        if item_id not in reader.item_rows:
-            raise reader.unknown_id("item", item_id)
-        problem = f"user {user_id!r} has no training choice of item {item_id!r}"
-        raise DemureError(problem, where=reader.run, remedy=f"`--user {user_id}` lists the choices")
-    explanation = ChoiceExplanation(str(reader.run), user_id, item_id, chosen[-1])
-    if len(chosen) > 1:
-        explanation.notes.append(f"chosen {len(chosen)} times: this is the last of them")
-    _Occlusion(reader, history, chosen[-1], device, listener).explain(explanation, None if out is None else Path(out))
-    return explanation
+
+
+class ChoiceExplainer:
+    """Explains choices that ``reader`` has; the encoders, and the model unless it is ``loaded``, are loaded once, when
+    they are first needed."""
+
+    def __init__(self, reader: DiagnosisReader, device: str = "auto", loaded: LoadedRun | None = None) -> None:
+        self.reader, self.device, self._loaded = reader, device, loaded
+
+    @cached_property
+    def _encoder(self) -> ContentEncoder:
+        from demure.runs.load import load_run
+        from demure.runs.new_content import ContentEncoder
+
+        return ContentEncoder(self._loaded or load_run(self.reader.run, self.device), self.device)
+
+    def explain(
+        self, user_id: str, item_id: str, *, out: Path | None = None, listener: Listener = silent
+    ) -> ChoiceExplanation:
+        """Return the explanation of a choice; arguments and errors as of :func:`explain_choice`."""
+        reader = self.reader
+        history = user_history(reader, user_id)
+        chosen = [choice for choice in history if choice.item_id == item_id]
+        if not chosen:
+            if item_id not in reader.item_rows:
+                raise reader.unknown_id("item", item_id)
+            kind = "training choice" if reader.origin == reader.run else "choice"
+            problem = f"user {user_id!r} has no {kind} of item {item_id!r}"
+            raise DemureError(problem, where=reader.origin, remedy=f"`--user {user_id}` lists the choices")
+        explanation = ChoiceExplanation(str(reader.run), user_id, item_id, chosen[-1])
+        if len(chosen) > 1:
+            explanation.notes.append(f"chosen {len(chosen)} times: this is the last of them")
+        _Occlusion(reader, self._encoder, history, chosen[-1], listener).explain(explanation, out)
+        return explanation
 
 
 class _Occlusion:
     """Takes parts of the content of one choice away."""
 
     def __init__(
-        self, reader: DiagnosisReader, history: list[Choice], choice: Choice, device: str, listener: Listener
+        self,
+        reader: DiagnosisReader,
+        encoder: ContentEncoder,
+        history: list[Choice],
+        choice: Choice,
+        listener: Listener,
     ) -> None:
-        from demure.runs.load import load_run
-        from demure.runs.new_content import ContentEncoder
-
-        self.reader, self.choice, self.listener = reader, choice, listener
+        self.reader, self.encoder, self.choice, self.listener = reader, encoder, choice, listener
         self.row = reader.item_rows[choice.item_id]
-        loaded = load_run(reader.run, device)
-        self.encoder: ContentEncoder = ContentEncoder(loaded, device)
         self.variants = self._variants(history)
 
     def _variants(self, history: list[Choice]) -> ChoiceVariants:
@@ -215,7 +248,7 @@ class _Occlusion:
 
     def _picture(self, m: int, name: str, out: Path | None) -> PictureEffects | None:
         path = self.reader.pictures([self.choice.item_id])[0]
-        image = None if path is None else _open(path)
+        image = None if path is None else open_picture(path)
         if image is None:
             return None
         boxes, pixels = _boxes(), np.asarray(image, np.float32)
@@ -231,7 +264,7 @@ class _Occlusion:
         row, column = np.unravel_index(grid.argmax(), grid.shape)
         written = None
         if out is not None:
-            _draw(image, grid, out)
+            write_side_by_side(image, grid, out)
             written = str(out)
         around = [box[0] <= row < box[0] + box[2] and box[1] <= column < box[1] + box[2] for box in boxes]
         least = float(left[: len(boxes)][around].min())
@@ -279,14 +312,6 @@ def _within(
     }
 
 
-def _open(path: Path) -> Image.Image | None:
-    """Return the picture in RGB, upright and reduced; None if it cannot be read in time."""
-    try:
-        return shared_decoders().thumbnail(path, _SIDE, _SIDE)
-    except UnusableInput:
-        return None
-
-
 def _boxes() -> list[tuple[int, int, int]]:
     """Return row, column and side, in cells, of the parts of the picture; those of one size overlap."""
     return [
@@ -327,19 +352,3 @@ def _place(row: int, column: int) -> str:
     vertical = ("top", "middle", "bottom")[row * 3 // GRID]
     horizontal = ("left", "centre", "right")[column * 3 // GRID]
     return f"{vertical} {horizontal}"
-
-
-def _draw(image: Image.Image, grid: np.ndarray, out: Path) -> None:
-    """Write the picture beside itself under the heat map: red where it speaks for the choice."""
-    from PIL import Image as Pictures
-
-    heat = np.maximum(grid, 0) / max(float(grid.max()), 1e-9)
-    mask = Pictures.fromarray((heat * 255).astype(np.uint8)).resize(image.size, Pictures.Resampling.BICUBIC)
-    grey = image.convert("L").convert("RGB")
-    strong = Pictures.merge("L", [mask]).point(lambda value: int(value * 0.75))
-    heated = Pictures.composite(Pictures.new("RGB", image.size, (220, 30, 30)), grey, strong)
-    both = Pictures.new("RGB", (2 * image.width + 8, image.height), "white")
-    both.paste(image, (0, 0))
-    both.paste(heated, (image.width + 8, 0))
-    with atomic_file(out) as part:
-        both.save(part, format="PNG")

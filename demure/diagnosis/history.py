@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from demure.data.dataset import Dataset
 from demure.data.histories import Histories
+from demure.diagnosis.attribution import ChoiceExplanation, check_picture_out, explain_choice
 from demure.diagnosis.export import HistoryExport, check_export, write_export
 from demure.diagnosis.listing import Listing, listing
 from demure.diagnosis.reader import EXPORT_COLUMNS, DiagnosisReader, nearest_ids
@@ -48,6 +49,11 @@ class HistoryReader(DiagnosisReader):
     histories: Histories = field(default_factory=lambda: Histories(np.zeros(1, np.int64), np.zeros(0, np.int64)))
     tables: dict[str, pa.Table] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def origin(self) -> Path | str:
+        """The file."""
+        return self.file
 
     def _read(self, name: str, columns: Sequence[str], equal: dict[str, str]) -> pa.Table:
         table = self.tables[name]
@@ -194,3 +200,26 @@ def history_view(
         return replace(view, notes=[*reader.notes, *view.notes], file=str(file))
     users = listing(reader, "users", where=where, sort=sort, top=top or _TOP)
     return replace(users, notes=reader.notes)
+
+
+def explain_choice_of(
+    run: Path | str,
+    file: Path | str | None,
+    user_id: str,
+    item_id: str,
+    *,
+    out: Path | str | None = None,
+    time_format: str | None = None,
+    device: str = "auto",
+    listener: Listener = silent,
+) -> ChoiceExplanation:
+    """Return what mattered for a choice of the histories in ``file``, or of the training where it is None.
+
+    Arguments and errors as of ``demure.diagnosis.attribution.explain_choice`` and :func:`diagnose_histories`.
+    """
+    check_picture_out(out)
+    if file is None:
+        return explain_choice(run, user_id, item_id, out=out, device=device, listener=listener)
+    reader = diagnose_histories(run, file, time_format=time_format, device=device, listener=listener)
+    explained = explain_choice(reader, user_id, item_id, out=out, device=device, listener=listener)
+    return replace(explained, notes=[*reader.notes, *explained.notes])

@@ -72,6 +72,11 @@ class DiagnosisReader:
         """Return ``run`` itself if it is already a reader, so that a server reads its tables once."""
         return run if isinstance(run, DiagnosisReader) else cls.open(run)
 
+    @property
+    def origin(self) -> Path | str:
+        """Where the choices are from, for messages: the run, or a file of histories."""
+        return self.run
+
     def _check_dataset(self) -> None:
         if not (self.dataset / DATASET_MANIFEST).is_file():
             raise DatasetError(

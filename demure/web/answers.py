@@ -28,6 +28,7 @@ _HEADERS = (
     (b"x-frame-options", b"DENY"),
 )
 _ANSWERS_KEPT = 2000  # recommendations of that many users, some 2 kB each
+_EXPLANATIONS_KEPT = 200  # some 20 kB each
 _JSON = "application/json"
 _NO_GZIP = re.compile(r"\s*(x-)?gzip\s*;\s*q\s*=\s*0(\.0*)?\s*", re.IGNORECASE)
 _VARY = {"Vary": "Accept-Encoding"}
@@ -62,13 +63,23 @@ def build_app(lookup: Lookup, html: str, *, local_only: bool) -> ASGIApp:
     def recommend(names: Sequence[str]) -> dict[str, bytes]:
         return {name: _encode(answer) for name, answer in lookup.recommended(names).items()}
 
+    def explain(names: Sequence[str]) -> dict[str, bytes]:
+        return {name: _encode(lookup.explained(*json.loads(name))) for name in names}
+
     suggestions = SharedWork(recommend, keep=_ANSWERS_KEPT)
+    explanations = SharedWork(explain, keep=_EXPLANATIONS_KEPT)
 
     async def recommended(request: Request) -> Response:
         user = request.query_params.get("id", "")
         if user not in lookup.table.user_code:  # nothing is kept for a name that anyone can make up
             return _as_json(None)
         return Response(await suggestions.of(user), media_type=_JSON)
+
+    async def explained(request: Request) -> Response:
+        user, item = (request.query_params.get(name, "") for name in ("user", "item"))
+        if not lookup.has_choice(user, item):
+            return _as_json(None)
+        return Response(await explanations.of(json.dumps([user, item])), media_type=_JSON)
 
     app = Starlette(
         routes=[
@@ -78,6 +89,7 @@ def build_app(lookup: Lookup, html: str, *, local_only: bool) -> ASGIApp:
             Route("/api/user", details(lookup.user)),
             Route("/api/item", details(lookup.item)),
             Route("/api/recommended", recommended),
+            Route("/api/explain", explained),
             Route("/picture", picture),
         ],
         middleware=[

@@ -13,12 +13,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from demure.diagnosis.attribution import ChoiceExplainer
 from demure.diagnosis.reader import DiagnosisReader
 from demure.diagnosis.recommended import Suggestion, suggestions
 from demure.errors import DemureError
 from demure.report.budget import RECOMMENDED, recommendation_rows
 from demure.report.payload import Columns, ItemRegistry, ItemRow, PayloadBuilder, natural_order, to_columns
 from demure.report.thumbnails import small
+from demure.web.explanations import explain
 
 if TYPE_CHECKING:
     from demure.runs.load import LoadedRun
@@ -116,6 +118,21 @@ class Lookup:
                 answers[name] = {"items": self._item_columns(items), "recommended": rows}
         return answers
 
+    def has_choice(self, user: str, item: str) -> bool:
+        """Return whether the user chose the item in training."""
+        user_code, item_code = self.table.user_code.get(user), self.table.item_code.get(item)
+        if user_code is None or item_code is None:
+            return False
+        return bool((self.table.user[self.table.rows_of_item(item_code)] == user_code).any())
+
+    def explained(self, user: str, item: str) -> dict[str, Any]:
+        """Return what mattered in a choice, as of :func:`demure.web.explanations.explain`.
+
+        Not more than one thread may call this at a time; the first call loads the model and the encoders, in which
+        other queries go on.
+        """
+        return explain(self._explainer, user, item)
+
     def _suggest(self, names: Sequence[str]) -> dict[str, list[Suggestion]]:
         if not names or self._run is None:
             return {}
@@ -188,6 +205,10 @@ class Lookup:
             values = np.full(len(self.table.item_ids), -np.inf)
             values[[self.table.item_code[str(name)] for name in deviations["item_id"]]] = deviations["below"]
         return np.argsort(-values, kind="stable")
+
+    @cached_property
+    def _explainer(self) -> ChoiceExplainer:
+        return ChoiceExplainer(self.reader, loaded=self._run)
 
     @cached_property
     def _user_ids(self) -> pa.Array:

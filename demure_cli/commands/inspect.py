@@ -91,7 +91,8 @@ def inspect(
         bool,
         flag(
             "--explain",
-            help="With --user and --item: show which words and which parts of the picture mattered for this choice.",
+            help="With --user and --item: show which words and which parts of the picture mattered for this choice, "
+            "also of a user of --history.",
         ),
     ] = False,
     explain_out: Annotated[
@@ -179,14 +180,16 @@ def inspect(
         option = "--explain" if explain else "--explain-out"
         if not explain or user is None or item is None:
             raise DemureError("explains one choice", where=option, remedy="use it with --explain, --user and --item")
-        others = [*(name for name in chosen if name not in ("--user", "--item")), *(["--history"] if history else [])]
+        others = [name for name in chosen if name not in ("--user", "--item")]
         if others:
             raise DemureError(f"has no effect with {others[0]}", where="--explain", remedy="leave one of them out")
-        from demure.diagnosis.attribution import explain_choice
+        from demure.diagnosis.history import explain_choice_of
 
         terminal.pictures = pictures
         with terminal.progress() as listener:
-            return explain_choice(run, user, item, out=explain_out, listener=listener)
+            return explain_choice_of(
+                run, history, user, item, out=explain_out, time_format=time_format, listener=listener
+            )
     if len(chosen) > 1:
         raise DemureError(f"got {' and '.join(chosen)}", where="inspect", remedy="use one at a time")
     if history is not None and chosen and not (user or export):

@@ -10,8 +10,9 @@ from PIL import Image
 from support.small_models import small_denoiser, small_histories
 
 from demure import Run
-from demure.diagnosis.attribution import GRID, explain_choice
+from demure.diagnosis.attribution import GRID, explain_choice, word_parts
 from demure.errors import DemureError
+from demure.images.unusable import UnusableInput
 from demure.model.variants import ChoiceVariants
 
 
@@ -47,8 +48,8 @@ def choice(catalogue_run):
     return str(row["user_id"]), str(row["item_id"])
 
 
-def test_words_and_parts_of_the_picture(catalogue_run, choice, tmp_path):
-    explained = explain_choice(catalogue_run, *choice, out=tmp_path / "heat.png", device="cpu")
+def test_words_and_parts_of_the_picture(informative_run, choice, tmp_path):
+    explained = explain_choice(informative_run, *choice, out=tmp_path / "heat.png", device="cpu")
     noted = {note.split(":")[0] for note in explained.notes}
     for effects in explained.texts:
         assert {effect.word for effect in effects.words} == set(effects.text.lower().split())
@@ -62,8 +63,8 @@ def test_words_and_parts_of_the_picture(catalogue_run, choice, tmp_path):
             assert image.format == "PNG"
             assert image.width == 2 * 32 + 8
     shown = {effects.modality for effects in (*explained.texts, *explained.pictures)}
-    assert shown | noted >= set(Run.load(catalogue_run).modalities)
-    assert "text" in shown
+    assert shown | noted >= set(Run.load(informative_run).modalities)
+    assert shown == {"text", "image"}
 
 
 def test_what_cannot_be_explained_is_refused(catalogue_run, choice, tmp_path):
@@ -106,3 +107,44 @@ def test_the_command_and_python(catalogue_run, choice, capsys):
     assert main(["inspect", run, "--user", user, "--item", item]) == 2
     assert main(["inspect", run, "--user", user, "--explain"]) == 2
     assert main(["inspect", run, "--explain-out", "x.png"]) == 2
+
+
+def test_a_choice_of_a_later_history(catalogue_run, choice, tmp_path, capsys):
+    """The explanation is that of the training where the history is the same; another user's is like it."""
+    from demure_cli.app import main
+
+    user, item = choice
+    loaded = Run.load(catalogue_run, device="cpu")
+    train = loaded.dataset.histories("train")
+    code = list(loaded.dataset.user_ids).index(user)
+    own = train.slice_users(code, code + 1)
+    frame = pd.DataFrame({"item_id": loaded.dataset.item_ids[own.items], "timestamp": own.times})
+    trained = loaded.explain(user, item)
+    assert loaded.explain(user, item, history=frame.assign(user_id=user)).texts == trained.texts
+    file = tmp_path / "new.csv"
+    frame.assign(user_id="new").to_csv(file, index=False)
+    new = loaded.explain("new", item, history=file)
+    assert new.user_id == "new"
+    assert {effect.word for effect in new.texts[0].words} == {effect.word for effect in trained.texts[0].words}
+    arguments = ["inspect", str(catalogue_run), "--history", str(file), "--explain", "--quiet"]
+    assert main([*arguments, "--user", "new", "--item", item, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["texts"][0]["text"] == trained.texts[0].text
+    assert main([*arguments, "--user", "new", "--item", "n0"]) == 2
+    assert f"{file}: user 'new' has no choice of item 'n0'" in capsys.readouterr().err
+
+
+def test_a_picture_that_cannot_be_read_is_noted(informative_run, monkeypatch):
+    frame = pd.read_parquet(informative_run / "diagnosis.parquet")
+    row = frame[(frame["modality"] == "image") & (frame["verdict"] != "missing")].iloc[0]
+
+    def out_of_time(*_):
+        raise UnusableInput("takes too long")
+
+    monkeypatch.setattr("demure.images.decoders.ImageDecoders.thumbnail", out_of_time)
+    explained = explain_choice(informative_run, str(row["user_id"]), str(row["item_id"]), device="cpu")
+    assert not explained.pictures
+    assert "image: the picture cannot be read" in explained.notes
+
+
+def test_words_of_a_text():
+    assert word_parts("don't, stop") == ["", "don't", ", ", "stop", ""]
