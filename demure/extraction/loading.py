@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.metadata
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from demure.errors import DemureError, ExtractorError, MachineError
@@ -133,6 +134,19 @@ def load_encoder(
         raise
     except Exception as error:
         raise loading_error(error, spec, may_run_code="trust_remote_code" in family.keywords) from error
+
+
+@contextlib.contextmanager
+def without_download() -> Iterator[None]:
+    """Let encoders be loaded from this machine alone: one that is not here is refused as where there is no network."""
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
 
 
 def loading_error(error: Exception, spec: EncoderSpec, *, may_run_code: bool = False) -> DemureError:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from demure.diagnosis.interests.colours import distinctive_colours
+from demure.diagnosis.interests.concepts import encode_concepts, is_clip, nearest_concepts
 from demure.diagnosis.interests.naming import compose_names, distinctive_terms, item_texts
 from demure.diagnosis.interests.stored import StoredInterest, write_interests
 from demure.diagnosis.table import DiagnosisTable
-from demure.errors import RunError
+from demure.errors import DemureError, RunError
+from demure.features import store
+from demure.features.kinds import recorded_kind
 from demure.images.files import ImageFolder
 from demure.integrity import CheckedFolder
+from demure.progress import Listener, Notice, silent
 
 if TYPE_CHECKING:
     from demure.data.dataset import Dataset
@@ -24,11 +28,16 @@ _IMAGE = "image"
 
 
 def describe_interests(
-    dataset: Dataset, folder: Path, kinds: Mapping[str, str], sizes: Mapping[str, int], placebos: Mapping[str, Placebo]
+    dataset: Dataset,
+    folder: Path,
+    manifests: Mapping[str, Mapping[str, Any]],
+    sizes: Mapping[str, int],
+    placebos: Mapping[str, Placebo],
+    listener: Listener = silent,
 ) -> None:
     """Write interests.json into ``folder``, which has the diagnosis already.
 
-    ``kinds``: modality -> image, text or another kind; ``sizes``: modality -> number of its clusters.
+    ``manifests`` of the features of every modality; ``sizes``: modality -> number of its clusters.
     """
     table = DiagnosisTable.read(CheckedFolder(folder, None, RunError, "train again"))
     code = {str(item): row for row, item in enumerate(dataset.item_ids)}
@@ -41,8 +50,10 @@ def describe_interests(
         items = row_of_item[table.item[present]]
         np.add.at(weight_CI, (table.interest[present, m], items), table.probability[present, m])
         terms = distinctive_terms(weight_CI, texts)
-        colours = distinctive_colours(weight_CI, _pictures(dataset)) if kinds.get(name) == _IMAGE else None
-        names = compose_names(terms, colours)
+        is_image = recorded_kind(name, manifests[name]) == _IMAGE
+        colours = distinctive_colours(weight_CI, _pictures(dataset)) if is_image else None
+        concepts = _concepts(dataset, name, manifests[name], weight_CI, listener) if is_image else None
+        names = compose_names(terms, colours, concepts)
         measured = placebos[name].interests
         interests[name] = [
             StoredInterest(
@@ -51,10 +62,27 @@ def describe_interests(
                 [term.term for term in terms[c]],
                 [] if colours is None else colours[c],
                 measured[c] if measured else None,
+                [] if concepts is None else concepts[c],
             )
             for c in range(sizes[name])
         ]
     write_interests(folder, interests)
+
+
+def _concepts(
+    dataset: Dataset, name: str, manifest: Mapping[str, Any], weight_CI: np.ndarray, listener: Listener
+) -> list[list[str]] | None:
+    """Return concept words for each interest; None unless a CLIP model that is here made the features."""
+    if not is_clip(manifest):
+        return None
+    try:
+        words = encode_concepts(manifest)
+    except DemureError as error:
+        text = f"interests in {name!r} are named by colours and words, not by what pictures show: {error}"
+        listener(Notice("name the interests", 0, text=text))
+        return None
+    features = store.load(dataset.path, name)
+    return nearest_concepts(weight_CI, features.vectors.astype(np.float64), features.present, words)
 
 
 def _pictures(dataset: Dataset) -> list[Path | None]:

@@ -23,7 +23,6 @@ from demure.errors import RecipeError, RunError
 from demure.evaluation.ranking import evaluate
 from demure.features import store
 from demure.features.constant import constant_features
-from demure.features.kinds import recorded_kind
 from demure.features.normalize import robust_scale
 from demure.features.select import default_modalities
 from demure.files import atomic_file, sha256_bytes
@@ -279,9 +278,8 @@ def _train_demure(job: _Job) -> _Outcome:
     outcome.placebo = {name: placebo.to_dict() for name, placebo in placebos.items()}
     write_tensors(context.folder / PROJECTION, projection_tensors(latents))
     listener(Progress("name the interests", 0))
-    kinds = {name: recorded_kind(name, entry) for name, entry in features.items()}
     sizes = dict(zip(denoiser.modalities, (len(expert.clusters.bias) for expert in denoiser.experts()), strict=True))
-    describe_interests(data, context.folder, kinds, sizes, placebos)
+    describe_interests(data, context.folder, features, sizes, placebos, listener)
     write_tensors(context.folder / WEIGHTS, denoiser.state_dict())
     if recipe.denoiser.rivals:
         write_tensors(context.folder / RIVAL_MODELS, rivals.for_new_users().tensors())

@@ -9,7 +9,7 @@ import zipfile
 import pytest
 from guards.tree import FOLDERS, ROOT
 
-DATA = ("*.py", "*.yaml", "*.html.j2", "py.typed")
+DATA = ("*.py", "*.yaml", "*.html.j2", "concepts.txt", "py.typed")
 
 
 @pytest.fixture(scope="module")

@@ -104,21 +104,30 @@ def item_texts(items: pd.DataFrame, columns: Sequence[str]) -> list[list[str]]:
     return [[text for text in row if text] for row in zip(*cells, strict=True)] if cells else [[] for _ in items.index]
 
 
-def compose_names(terms: Sequence[Sequence[Term]], colours: Sequence[Sequence[str]] | None = None) -> list[str]:
-    """Return a name for each interest, from its ``colours`` and ``terms``: different names as far as these differ.
+def compose_names(
+    terms: Sequence[Sequence[Term]],
+    colours: Sequence[Sequence[str]] | None = None,
+    concepts: Sequence[Sequence[str]] | None = None,
+) -> list[str]:
+    """Return a name for each interest, from its ``concepts``, ``colours`` and ``terms``: different names as far as
+    these differ.
 
-    Colours come first, and words that repeat a colour are left out. An interest without either is ``unnamed``.
+    What pictures show comes first, then one colour; without concepts, all colours. Words that repeat one of these are
+    left out. An interest without any is ``unnamed``.
     """
     names: list[str] = []
     for c, own in enumerate(terms):
-        shown = list(colours[c]) if colours is not None else []
+        shown = list(concepts[c]) if concepts is not None else []
+        repeated = {word for text in shown for word in text.split()}
+        own_colours = [colour for colour in colours[c] if not set(colour.split()) & repeated] if colours else []
+        shown += own_colours[: 1 if shown else None]
         repeated = {word for text in shown for word in text.split()}
         words = [
             term.term
             for term in own
             if not set(term.term.split()) & repeated and (colours is None or term.share >= _MIN_COVER_OF_PICTURES)
         ]
-        count = max(_WORDS_NAMED - len(shown), 1)
+        count = max(_WORDS_NAMED - len(shown), 1 if concepts is None else 0)
         while ", ".join(shown + words[:count]) in names and count < len(words):
             count += 1
         names.append(", ".join(shown + words[:count]) or "unnamed")

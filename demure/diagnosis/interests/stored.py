@@ -32,14 +32,16 @@ class InterestPlacebo:
 
 @dataclass(frozen=True)
 class StoredInterest:
-    """A cluster of one modality. ``cluster``: its number in the model; ``words``, ``colours``: what sets it apart;
-    ``placebo``: None for a modality that is not admitted."""
+    """A cluster of one modality. ``cluster``: its number in the model; ``words``, ``colours`` and ``concepts``: what
+    sets it apart (``concepts``: what its pictures show, by a CLIP model); ``placebo``: None for a modality that is not
+    admitted."""
 
     cluster: int
     name: str
     words: list[str] = field(default_factory=list)
     colours: list[str] = field(default_factory=list)
     placebo: InterestPlacebo | None = None
+    concepts: list[str] = field(default_factory=list)
 
 
 def write_interests(folder: Path, interests: Mapping[str, Sequence[StoredInterest]]) -> None:
