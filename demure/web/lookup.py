@@ -20,6 +20,7 @@ from demure.errors import DemureError
 from demure.report.budget import RECOMMENDED, recommendation_rows
 from demure.report.payload import Columns, ItemRegistry, ItemRow, PayloadBuilder, natural_order, to_columns
 from demure.report.thumbnails import small
+from demure.runs.folder import WEIGHTS
 from demure.web.explanations import explain
 
 if TYPE_CHECKING:
@@ -78,13 +79,16 @@ class Lookup:
             return {"total": total, "rows": self._item_rows(codes.tolist())}
 
     def user(self, name: str) -> dict[str, Any] | None:
-        """Return one user with the items of the history; None if there is no such user."""
+        """Return one user with the items of the history; None if there is no such user.
+
+        ``explains`` of the ``body``: whether the run has a model, by which choices can be explained.
+        """
         with self._lock:
             code = self.table.user_code.get(name)
             if code is None:
                 return None
             items = ItemRegistry()
-            body = self.builder.body(code, items)
+            body = {**self.builder.body(code, items), "explains": self.reader.files.has(WEIGHTS)}
             return {"user": self.builder.user(code), "body": body, "items": self._item_columns(items)}
 
     def item(self, name: str) -> dict[str, Any] | None:

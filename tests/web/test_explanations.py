@@ -70,6 +70,7 @@ def test_a_run_without_a_model_says_so(tmp_path):
     lookup = Lookup(DiagnosisReader.open(small_run(tmp_path)))
     assert lookup.has_choice("ann", "i1")
     assert set(lookup.explained("ann", "i1")) == {"problem"}
+    assert not lookup.user("ann")["body"]["explains"]  # no button
 
 
 def test_a_picture_that_has_gone_is_left_out(informative_run, choice, monkeypatch):
