@@ -73,7 +73,7 @@ def test_the_text_tower_is_that_of_the_features(dataset, tmp_path):
         encode_concepts(manifest)
 
 
-def test_interests_are_named_by_concepts_or_a_notice_says_why_not(dataset, catalogue_run, tmp_path):
+def test_interests_are_named_by_concepts_or_a_notice_gives_the_reason(dataset, catalogue_run, tmp_path):
     run = shutil.copytree(catalogue_run, tmp_path / "run")
     diagnosis = pd.read_parquet(run / "diagnosis.parquet")
     diagnosis.assign(poi_probability=0.5).to_parquet(run / "diagnosis.parquet")

@@ -66,7 +66,7 @@ def test_only_choices_are_explained(served, choice):
     assert ask(served, "", "") is None
 
 
-def test_a_run_without_a_model_says_so(tmp_path):
+def test_a_run_without_a_model_explains_nothing(tmp_path):
     lookup = Lookup(DiagnosisReader.open(small_run(tmp_path)))
     assert lookup.has_choice("ann", "i1")
     assert set(lookup.explained("ann", "i1")) == {"problem"}
