@@ -1,4 +1,4 @@
-"""Print `demure whatif`: the changes, the largest gain first, and the users who would see them otherwise."""
+"""Print `demure whatif`: the changes, the largest gain first, and what they are to groups of users."""
 
 from __future__ import annotations
 
@@ -15,19 +15,17 @@ if TYPE_CHECKING:
 
     from demure.diagnosis.whatif import Change, SegmentChange, WhatIf
 
-_MOST_BY_SEGMENT = 3
-
 
 def show(view: WhatIf) -> None:
-    """Print a sentence, the changes as a table, and the segments of the first changes."""
+    """Print a sentence, the changes as a table, and what they are to groups of users."""
     from demure.diagnosis.whatif.sentences import whatif_summary
 
     terminal.result(*sentences(whatif_summary(view)), "")
     terminal.result(_table(view.ranked), "")
-    by_segment = [change for change in view.ranked if change.segments][:_MOST_BY_SEGMENT]
-    for change in by_segment:
-        title = "By users" if len(view.changes) == 1 else f"By users: {change.what}"
-        terminal.result(heading(title), _segments(change), "")
+    if view.changes[0].segments:
+        shown = _segments(view.changes[0]) if len(view.changes) == 1 else _best_by_segment(view)
+        title = "By users" if len(view.changes) == 1 else "The best change for each group of users"
+        terminal.result(heading(title), shown, "")
     terminal.result(aside(view.caution))
     terminal.notes(view.notes)
     if view.ab_test is not None:
@@ -45,6 +43,18 @@ def _segments(change: Change) -> Table:
     shown = table([("users", {"overflow": "fold"}), ">number", ">of its choices", ">chosen", ">95 % interval"])
     for own in change.segments:
         row(shown, own.segment, count(own.users), f"{100 * own.share:.0f} %", *_numbers(own))
+    return shown
+
+
+def _best_by_segment(view: WhatIf) -> Table:
+    shown = table(
+        [("users", {"overflow": "fold"}), ">number", ("best change", {"overflow": "fold"}), ">chosen", ">95 % interval"]
+    )
+    for own, change in view.best_by_segment():
+        if change is None:
+            row(shown, own.segment, count(own.users), Text("none", style="dim"), "", "")
+        else:
+            row(shown, own.segment, count(own.users), change.what, *_numbers(own))
     return shown
 
 

@@ -13,7 +13,8 @@ from support.small_sets import QUICK
 
 from demure import Run
 from demure.diagnosis.reader import DiagnosisReader
-from demure.diagnosis.whatif import answer, what_if
+from demure.diagnosis.whatif import Change, SegmentChange, WhatIf, answer, what_if
+from demure.diagnosis.whatif.sentences import whatif_summary
 from demure.errors import DemureError
 from demure.training.run import train
 from demure_cli.app import main
@@ -152,7 +153,7 @@ def test_several_changes_in_the_terminal(run, item, files, capsys, tmp_path):
     assert main([*arguments, "--text", title(0, 7), "--without", "image", "--device", "cpu"]) == 0
     captured = capsys.readouterr()
     words = " ".join(captured.out.split())
-    assert "By users: " in words
+    assert "The best change for each group of users" in words
     assert "all together" in words
     assert "left out: notes.txt" in " ".join(captured.err.split())
     assert "experiment: " in " ".join(captured.err.split())
@@ -224,3 +225,33 @@ def test_a_modality_that_explains_nothing_is_refused(run, item, files, tmp_path)
         what_if(copy, item, image=files / "group0.png", device="cpu")
     result = what_if(copy, item, without=["image"], device="cpu")
     assert any(note.startswith("image: cannot tell") for note in result.notes)
+
+
+def summary(*changes):
+    changes = [Change(name, relative, relative - 0.1, relative + 0.1, best, []) for name, relative, best in changes]
+    return " ".join(whatif_summary(WhatIf("run", "i1", "A cup", 30, changes)))
+
+
+def test_the_summary_in_words():
+    assert summary(("a.png", 0.25, 0.9)) == (
+        "A cup (i1), chosen 30 times, would be chosen 25 % more often with a.png, 95 % interval +15 % to +35 %."
+    )
+    assert "would be chosen 30 % less often without image" in summary(("without image", -0.3, 0.0))
+    assert "about as often with a.png: +5.0 %" in summary(("a.png", 0.05, 0.4))
+    several = ("a.png", 0.2, 0.85), ("all together", 0.1, 0.1)
+    assert summary(*several).endswith("Of 2 changes that is the best for all users, with a probability of 85 %.")
+    assert summary(("a.png", 0.2, 0.6), ("b.png", 0.1, 0.3)).endswith("best guess, with a probability of 60 % only.")
+    assert summary(("a.png", -0.2, 0), ("all together", -0.1, 0)).endswith("leave it as it is.")
+
+
+def test_the_best_change_by_segment():
+    def segment(relative):
+        return SegmentChange("users of jeans", 40, 0.5, relative, relative - 0.1, relative + 0.1, 0.5)
+
+    def best(*relative):
+        changes = [Change(f"{k}.png", 0.0, -1.0, 1.0, 0.5, [segment(own)]) for k, own in enumerate(relative)]
+        ((own, change),) = WhatIf("run", "i1", "", 3, changes).best_by_segment()
+        return own.relative, change and change.what
+
+    assert best(0.1, 0.4, 0.2) == (0.4, "1.png")
+    assert best(-0.1, -0.4) == (-0.1, None)

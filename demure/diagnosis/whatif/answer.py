@@ -79,6 +79,16 @@ class WhatIf:
     notes: list[str] = field(default_factory=list)
     ab_test: str | None = None
 
+    def best_by_segment(self) -> list[tuple[SegmentChange, Change | None]]:
+        """Return the best change for each segment; None, and the numbers of the least bad one, where that is no change
+        at all."""
+        rows = []
+        for k in range(len(self.changes[0].segments)):
+            change = max(self.changes, key=lambda change: change.segments[k].relative)
+            own = change.segments[k]
+            rows.append((own, change if own.relative > 0 else None))
+        return rows
+
     @property
     def ranked(self) -> list[Change]:
         """The changes, the largest gain first."""

@@ -7,26 +7,22 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from demure.diagnosis.whatif.answer import Change, SegmentChange, WhatIf
 
-_CLEARLY_BEST = 0.5
+_CLEARLY_BEST = 0.8
 
 
 def whatif_summary(view: WhatIf) -> list[str]:
-    """Return what the best change would do, and for which users another one is better."""
+    """Return what the best change would do, and how sure it is that it is the best."""
     name = f"{view.title} ({view.item})" if view.title else f"Item {view.item}"
     best = view.ranked[0]
     sentences = [f"{name}, chosen {view.choices:,} times, {_effect(best)}."]
     if len(view.changes) == 1:
         return sentences
+    number = f"{len(view.changes)} changes"
     if best.relative <= 0:
-        return [*sentences, f"No change of {len(view.changes)} makes it more popular: leave it as it is."]
-    sentences.append(f"Of {len(view.changes)} changes that is the best for all users{_certainty(best)}.")
-    for k, own in enumerate(best.segments):
-        other = max(view.changes, key=lambda change: change.segments[k].relative)
-        gain = other.segments[k]
-        if other is not best and gain.best >= _CLEARLY_BEST and gain.relative > own.relative:
-            label = gain.segment[:1].upper() + gain.segment[1:]
-            sentences.append(f"{label}: {other.what} is better, {signed_percent(gain.relative)}.")
-    return sentences
+        return [*sentences, f"None of {number} is expected to make it more popular: leave it as it is."]
+    if best.best < _CLEARLY_BEST:
+        return [*sentences, f"Of {number} that is the best guess, with a probability of {100 * best.best:.0f} % only."]
+    return [*sentences, f"Of {number} that is the best for all users, with a probability of {100 * best.best:.0f} %."]
 
 
 def signed_percent(relative: float) -> str:
@@ -53,7 +49,3 @@ def _with(change: Change) -> str:
     if change.what.startswith("without ") or change.what == "all together":
         return change.what if change.what.startswith("without ") else "with all changes together"
     return f"with {change.what}"
-
-
-def _certainty(change: Change) -> str:
-    return f", with a probability of {change.best:.0%}"
