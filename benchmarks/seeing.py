@@ -1,6 +1,11 @@
-"""Measure how fast `demure ui` opens a user of a large run: `python benchmarks/seeing.py --users 1000000`.
+"""Look at the page of `demure report` and `demure ui`, and measure how fast it is.
 
-The run folder is synthetic (without a model), with the shape and row groups that a training writes.
+`python benchmarks/seeing.py speed --users 1000000`: how fast `demure ui` opens a user of a large run. The run folder is
+synthetic (without a model), with the shape and row groups that a training writes.
+
+`python benchmarks/seeing.py look page.html --out shots --axe axe.min.js`: pictures of the first screen and of every
+section, light and dark, 1400 and 390 pixels wide, and what axe-core finds; it fails on a serious or critical violation.
+The file axe.min.js is in the wheel of `pip download --no-deps axe-playwright-python`.
 """
 
 from __future__ import annotations
@@ -11,7 +16,9 @@ import shutil
 import threading
 import time
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -23,7 +30,20 @@ from demure.diagnosis.verdict import assign_verdicts
 from demure.files import write_json
 from demure.web.serve import site
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+app = typer.Typer(add_completion=False, help=__doc__)
+
 WORK = Path("/tmp/demure-seeing")
+Scheme = Literal["light", "dark"]
+WIDTHS, HEIGHT = (1400, 390), 900
+_SERIOUS = ("serious", "critical")
+_AXE = """async () => {
+  const { violations, passes } = await axe.run();
+  const shown = ({ id, impact, help, nodes }) => ({ id, impact, help, where: nodes.map((node) => node.html) });
+  return { rules: violations.length + passes.length, violations: violations.map(shown) };
+}"""
 _ROWS = 1 << 20
 _MODALITIES = ("image", "text")
 _CHUNK = 100_000
@@ -97,7 +117,8 @@ def make(folder: Path, users: int, items: int, seed: int = 0) -> Path:
     return run
 
 
-def main(users: int = 1_000_000, items: int = 100_000, queries: int = 200, work: Path = WORK) -> None:
+@app.command()
+def speed(users: int = 1_000_000, items: int = 100_000, queries: int = 200, work: Path = WORK) -> None:
     """Write the run if it is absent, open it, and time the queries that the page sends."""
     folder = work / f"{users}"
     run = folder / "run"
@@ -132,5 +153,66 @@ def main(users: int = 1_000_000, items: int = 100_000, queries: int = 200, work:
     print(pd.DataFrame(lines).to_string(index=False, float_format="%.0f"))
 
 
+@app.command()
+def look(
+    page: Annotated[str, typer.Argument(help="The page: a file, or the address that `demure ui` prints.")],
+    out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("shots"),
+    axe: Annotated[Path | None, typer.Option(help="The file axe.min.js; without it, only pictures are made.")] = None,
+) -> None:
+    """Take pictures of every section, and list what axe-core finds."""
+    from playwright.sync_api import sync_playwright
+
+    url = page if "://" in page else Path(page).resolve().as_uri()
+    out.mkdir(parents=True, exist_ok=True)
+    problems: list[dict[str, Any]] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        for width in WIDTHS:
+            for scheme in get_args(Scheme):
+                opened = open_page(browser, url, width, scheme)
+                photograph(opened, out, f"{width}-{scheme}")
+                if axe is not None:
+                    problems += violations(opened, axe.read_text(encoding="utf-8"), f"{width}-{scheme}")
+                opened.context.close()
+        browser.close()
+    for violation in problems:
+        print(f"{violation['view']}: {violation['impact']}, {violation['help']} ({violation['id']})")
+        print("".join(f"    {html[:160]}\n" for html in violation["where"][:5]), end="")
+    serious = sum(violation["impact"] in _SERIOUS for violation in problems)
+    print(f"{len(problems)} violations, {serious} of them serious or critical; pictures are in {out}")
+    raise typer.Exit(1 if serious else 0)
+
+
+def open_page(browser: Browser, url: str, width: int, scheme: Scheme) -> Page:
+    """Return the page when its charts are drawn, in a window of this ``width`` and colour ``scheme``."""
+    # Without its content policy, which keeps out the script of axe-core.
+    context = browser.new_context(
+        viewport={"width": width, "height": HEIGHT},
+        color_scheme=scheme,
+        bypass_csp=True,
+    )
+    opened = context.new_page()
+    opened.goto(url)
+    opened.wait_for_selector("html[data-ready=true]", timeout=120_000)
+    opened.evaluate("scrollTo(0, 0)")
+    return opened
+
+
+def photograph(opened: Page, out: Path, name: str) -> None:
+    """Write the first screen and every section to ``out``. Raises ``AssertionError`` if something sticks out."""
+    opened.screenshot(path=out / f"first-screen-{name}.png")
+    for section in opened.query_selector_all("main section"):
+        section.screenshot(path=out / f"{section.get_attribute('id')}-{name}.png")
+    assert opened.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{name}: wider than the window"
+
+
+def violations(opened: Page, axe: str, view: str) -> Sequence[dict[str, Any]]:
+    """Return what axe-core (the text of its script, ``axe``) finds on a page, each with the ``view``."""
+    opened.evaluate(axe)
+    result = opened.evaluate(_AXE)
+    assert result["rules"], "axe-core checked nothing"
+    return [{**violation, "view": view} for violation in result["violations"]]
+
+
 if __name__ == "__main__":
-    typer.run(main)
+    app()

@@ -15,7 +15,14 @@ from demure.diagnosis.interests.sentences import (
     interests_total,
     together_phrases,
 )
-from demure.diagnosis.interests.view import Interest, Interests, interests, measured_interests, profile_columns
+from demure.diagnosis.interests.view import (
+    Interest,
+    Interests,
+    InterestsView,
+    interests,
+    measured_interests,
+    profile_columns,
+)
 from demure.diagnosis.reader import DiagnosisReader
 
 NO_INTERESTS = (
@@ -68,6 +75,7 @@ def page_interests(reader: DiagnosisReader) -> PageInterests:
     if reader.interests is None:
         return PageInterests(notes=[NO_INTERESTS])
     own, view = measured_interests(reader), interests(reader)
+    assert isinstance(view, InterestsView)  # all, and not one
     shown = np.flatnonzero(own.shown).tolist()
     by_modality = {name: [own.all[k] for k in shown if own.columns[k][0] == name] for name in view.modalities}
     with_interests = {name: entries for name, entries in by_modality.items() if entries}

@@ -25,6 +25,7 @@ from demure.runs.folder import RECIPE
 
 _RUN_KEYS = ("recipe", "model", "seed", "device", "epochs", "best_epoch", "demure_version")
 _FEATURE_KEYS = ("dim", "present", "missing", "features_sha256")
+_LEAST_POINTS = 3  # of a line
 _TITLES = {
     "category": "Points of interest by category of the item",
     "time": "Points of interest over time",
@@ -35,11 +36,14 @@ _TITLES = {
 
 @dataclass(frozen=True)
 class Chart:
-    """A plotly figure with its title, and the same numbers as a table (None if the page has that table already)."""
+    """A plotly figure with its title, and the same numbers as a table (None if the page has them already).
+
+    ``figure``: None where there are too few points to draw, so that the numbers stand alone.
+    """
 
     key: str
     title: str
-    figure: dict[str, Any]
+    figure: dict[str, Any] | None
     numbers: pd.DataFrame | None = None
 
 
@@ -117,14 +121,16 @@ def _charts(
             first = len(COUNT_COLUMNS)
             hidden = [first + m for m, name in enumerate(reader.table.modalities) if name not in explaining]
             table = segments.table.drop(columns=segments.table.columns[hidden])
-            figure = charts.parts(table, explaining, palette, ordered=kind != "category")
+            ordered = kind != "category"
+            drawn = not ordered or len(table) >= _LEAST_POINTS
+            figure = charts.parts(table, explaining, palette, ordered=ordered) if drawn else None
             figures.append(Chart(kind, title, figure, _poi_numbers(table)))
     if scored is not None:
         figure = charts.calibration(scored.curve, reader.table.modalities)
         numbers = scored.curve.rename(columns={"predicted": "mean probability", "caused": "share that truly was"})
         figures.append(Chart("calibration", "Predicted probability and true share", figure, numbers))
     for k, (title, figure, numbers) in enumerate(charts.epochs(runs)):
-        figures.append(Chart(f"epochs{k}", title, figure, numbers))
+        figures.append(Chart(f"epochs{k}", title, figure if len(numbers) >= _LEAST_POINTS else None, numbers))
     return {chart.key: chart for chart in figures}
 
 

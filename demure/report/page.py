@@ -16,7 +16,7 @@ from demure import __version__
 from demure.diagnosis.explain import DEVIATION_SENTENCES, DEVIATION_WORDS, SENTENCES
 from demure.diagnosis.interests.view import PROFILE_ENTRY
 from demure.diagnosis.placebo import CANNOT_TELL, CANNOT_TELL_REASON
-from demure.diagnosis.reader import DiagnosisReader
+from demure.diagnosis.reader import NONE, DiagnosisReader
 from demure.diagnosis.recommended import describe_scores
 from demure.diagnosis.verdict import DECIDED_PERCENT, DRIFT_MIN_CHOICES, DRIFT_P_VALUE, MIN_CHOICES, Verdict
 from demure.model.fusion import HISTORY
@@ -70,7 +70,7 @@ def render_page(
             "history": HISTORY,
             "cannotTell": content.overview.cannot_tell,
             "madeOf": describe_scores(reader.manifest),
-            "charts": {key: chart.figure for key, chart in content.charts.items()},
+            "charts": {key: chart.figure for key, chart in content.charts.items() if chart.figure is not None},
             **data,
         }
     )
@@ -84,6 +84,7 @@ def render_page(
         sample=sample,
         pictures=pictures,
         verdicts=verdicts,
+        none_name=NONE,
         noise=Verdict.NOISE.value,
         missing=Verdict.MISSING.value,
         names_pictures=reader.names_pictures,

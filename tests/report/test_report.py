@@ -143,6 +143,28 @@ def test_hostile_texts_and_ids_stay_text(tmp_path):
     assert "<" not in data["charts"]["shares"]["data"][0]["y"][0]
 
 
+def test_two_points_are_numbers_and_not_a_line(tmp_path):
+    run = small_run(tmp_path)
+    epochs = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (run / "metrics.jsonl").write_text("".join(epochs[:2]))
+    report(run, tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    charts = embedded(page)["charts"]
+    assert "time" in charts  # three days
+    assert not [key for key in charts if key.startswith("epochs")]
+    assert "Likelihood and loss per epoch epoch training loss 1 5 2 2.5" in words_of(page)
+
+
+def test_reliance_and_agreement_are_sentences(page):
+    words = words_of(page)
+    assert "1 user (33.3 %) relies most on image. 1 user (33.3 %) relies most on text." in words
+    assert "1 user (33.3 %) relies most on what is not content (none)." in words
+    assert (
+        "Both image and text were points of interest in 20.0 % of these choices, image alone in 40.0 %, text alone in "
+        "20.0 %, neither in 20.0 %;" in words
+    )
+
+
 def test_hostile_names_of_interests_and_work_stay_text(tmp_path):
     run = run_with_interests(tmp_path, recipe=HOSTILE)
     stored = json.loads((run / "interests.json").read_text())
