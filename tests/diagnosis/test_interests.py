@@ -201,3 +201,23 @@ def test_the_phrases_of_an_interest(run):
     assert interests_total("text", view.interests) == "2 interests in the texts explain 58 % of the choices"
     entry = replace(view.interests[0], together=[{"modality": "image", "name": "blue", "lift": 1.84}])
     assert together_phrases(entry) == ["blue (image), 1.8 times as often"]
+
+
+def test_words_that_an_interest_has_more_of_by_chance_do_not_name_its_pictures():
+    random = np.random.default_rng(0)
+    words = np.array([f"word{chr(97 + k // 26)}{chr(97 + k % 26)}" for k in range(400)])
+    held = random.random((600, 400)) < 0.2
+    weight = np.zeros((12, 600))
+    weight[random.integers(0, 12, 600), np.arange(600)] = 5.0
+    held[:, 0] = weight[3] > 0  # a word of the items of one interest
+    terms = distinctive_terms(weight, [[" ".join(words[row])] for row in held])
+    assert any(term.share >= 0.3 for c, own in enumerate(terms) if c != 3 for term in own)  # by chance
+    assert compose_names(terms, [[f"colour {c}"] for c in range(12)]) == [
+        f"colour {c}" + (", wordaa" if c == 3 else "") for c in range(12)
+    ]
+
+
+def test_the_chance_of_a_term_by_hand():
+    # "red" is held by all three items of the first interest, and by half of all items: by chance 1/2 * 1/2 * 1/2.
+    terms = distinctive_terms(np.kron(np.eye(2), np.ones(3)), [["red"], ["red"], ["red"], ["old"], ["old"], ["old"]])
+    assert [term.chance for term in terms[0]] == [pytest.approx(1 / 8)]

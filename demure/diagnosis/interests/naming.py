@@ -25,16 +25,21 @@ _MIN_COVER, _MIN_LIFT = 0.15, 1.4  # of the items of an interest, and over all c
 _MIN_SCORE = 0.15
 _MAX_TERMS = 50_000
 _WORDS_KEPT, _WORDS_NAMED = 8, 3
-_MIN_COVER_OF_PICTURES = 0.3  # words describe pictures from afar: only those of many of their items
+# Words describe pictures from afar: only those of many of their items that are not there by chance, of thousands.
+_MIN_COVER_OF_PICTURES, _MAX_CHANCE = 0.3, 1e-6
 
 
 @dataclass(frozen=True)
 class Term:
-    """A word or two that set an interest apart: the shares of its items and of all chosen items that hold them."""
+    """A word or two that set an interest apart: the shares of its items and of all chosen items that hold them.
+
+    ``chance``: the probability of such a share among as many items drawn at random (binomial).
+    """
 
     term: str
     share: float
     share_of_all: float
+    chance: float = 0.0
 
 
 def distinctive_terms(weight_CI: np.ndarray, texts: Sequence[Sequence[str]]) -> list[list[Term]]:
@@ -43,6 +48,7 @@ def distinctive_terms(weight_CI: np.ndarray, texts: Sequence[Sequence[str]]) -> 
     ``weight_CI``: how much each item stands for each interest, such as the choices that it explains; ``texts``: the
     texts of each item, one per column of the catalogue.
     """
+    from scipy.stats import binom
     from sklearn.feature_extraction.text import CountVectorizer
 
     vectorizer = CountVectorizer(analyzer=_terms, min_df=_MIN_ITEMS, max_df=_MAX_SHARE, binary=True)
@@ -59,10 +65,15 @@ def distinctive_terms(weight_CI: np.ndarray, texts: Sequence[Sequence[str]]) -> 
     lift_CV = np.divide(cover_CV, cover_V, out=np.ones_like(cover_CV), where=(cover_CV > 0) & (cover_V > 0))
     is_distinctive_CV = (cover_CV >= _MIN_COVER) & (lift_CV >= _MIN_LIFT)
     score_CV = np.where(is_distinctive_CV, cover_CV * np.log(lift_CV), 0.0)
-    return [
-        [Term(str(names_V[v]), float(cover_CV[c, v]), float(cover_V[v])) for v in _best(score_CV[c], names_V)]
-        for c in range(len(weight_CI))
-    ]
+    # As many items of equal weight would be as good examples (Kish, Survey Sampling, 1965).
+    examples_C = damped_CI.sum(1) ** 2 / np.maximum(np.square(damped_CI).sum(1), 1e-12)
+    terms = []
+    for c, n in enumerate(np.round(examples_C).tolist()):
+        kept = _best(score_CV[c], names_V)
+        chance = binom.sf(np.ceil(cover_CV[c, kept] * n) - 1, n, cover_V[kept])
+        rows = zip(kept, chance.tolist(), strict=True)
+        terms.append([Term(str(names_V[v]), float(cover_CV[c, v]), float(cover_V[v]), p) for v, p in rows])
+    return terms
 
 
 def _terms(texts: Sequence[str]) -> Iterator[str]:
@@ -125,10 +136,14 @@ def compose_names(
         words = [
             term.term
             for term in own
-            if not set(term.term.split()) & repeated and (colours is None or term.share >= _MIN_COVER_OF_PICTURES)
+            if not set(term.term.split()) & repeated and (colours is None or _describes_pictures(term))
         ]
         count = max(_WORDS_NAMED - len(shown), 1 if concepts is None else 0)
         while ", ".join(shown + words[:count]) in names and count < len(words):
             count += 1
         names.append(", ".join(shown + words[:count]) or "unnamed")
     return names
+
+
+def _describes_pictures(term: Term) -> bool:
+    return term.share >= _MIN_COVER_OF_PICTURES and term.chance <= _MAX_CHANCE
