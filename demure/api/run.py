@@ -69,7 +69,8 @@ class Run:
         only_new: bool = False,
     ) -> pd.DataFrame:
         """Return the ``k`` best items that each user has not chosen yet: user_id, rank (1 = best), item_id, score,
-        because (the modality that contributes most, or ``history``), and the item's title if it has one.
+        because (the modality that contributes most, or ``history``), interest (the name of the item's interest in that
+        modality), and the item's title if it has one.
 
         ``users``: an id, several, or None for all. ``history``: a frame or file of interactions; its users, in the
         dataset or new, get recommendations from these rows alone. ``items``: a frame or file of items that came after

@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from demure.diagnosis.interests.stored import read_interests
 from demure.model.fusion import HISTORY
-from demure.runs.manifest import run_files
 
 if TYPE_CHECKING:
     from demure.data.histories import Histories
@@ -94,31 +92,12 @@ def suggestions(
         order = np.lexsort((terms, rows))
         largest = order[np.append(np.diff(rows[order]) > 0, True)]
         best_past = {int(rows[k]): str(run.dataset.item_ids[past[k]]) for k in largest if terms[k] > 0}
-    interest_of = _interest_names(run, frame["item_id"].map(item_code).to_numpy(np.int64), frame["because"].tolist())
     by_user: dict[str, list[Suggestion]] = {str(user): [] for user in users}
-    columns = ["user_id", "rank", "item_id", "score", "because"]
-    for row, (user, rank, item, score, because) in enumerate(frame[columns].itertuples(index=False)):
-        suggestion = Suggestion(int(rank), str(item), float(score), str(because), best_past.get(row), interest_of[row])
+    columns = ["user_id", "rank", "item_id", "score", "because", "interest"]
+    for row, (user, rank, item, score, because, interest) in enumerate(frame[columns].itertuples(index=False)):
+        suggestion = Suggestion(int(rank), str(item), float(score), str(because), best_past.get(row), str(interest))
         by_user[str(user)].append(suggestion)
     return by_user
-
-
-def _interest_names(run: LoadedRun, items: np.ndarray, because: Sequence[str]) -> list[str]:
-    """Return the name of the interest of each item (n,) in the modality ``because`` (n,) of which it is recommended."""
-    import torch
-
-    stored = read_interests(run_files(run.path, run.manifest))
-    names = [""] * len(items)
-    if stored is None or run.recommender is None:
-        return names
-    denoiser = run.recommender.denoiser
-    for m, modality in enumerate(denoiser.modalities):
-        rows = [row for row, cause in enumerate(because) if cause == modality]
-        with torch.no_grad():
-            q_NC = denoiser.experts()[m].memberships_of(torch.as_tensor(items[rows]))
-        for row, cluster in zip(rows, q_NC.argmax(1).tolist(), strict=True):
-            names[row] = stored[modality][cluster].name
-    return names
 
 
 def _terms_alone(run: LoadedRun, past: np.ndarray, cause: np.ndarray, target: np.ndarray) -> np.ndarray:

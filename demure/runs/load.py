@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -34,6 +35,7 @@ from demure.model.recommender import Recommender
 from demure.recipe.load import load_recipe
 from demure.recipe.schema import Recipe
 from demure.runs.folder import MANIFEST, NEAREST_ITEMS, RECIPE, WEIGHTS
+from demure.runs.interest_names import InterestNames
 from demure.runs.manifest import RunManifest, read_manifest, recorded_dataset, run_files, verify_dataset
 from demure.suggest import nearest_names
 
@@ -66,6 +68,10 @@ class LoadedRun:
         """The ids of the items that are scored (I,): the dataset's, then the new ones."""
         return np.concatenate([self.dataset.item_ids, self.new_item_ids])
 
+    @cached_property
+    def _interest_names(self) -> InterestNames:
+        return InterestNames(self.path, self.manifest, self.recommender)
+
     def scorer(self, split: str) -> Scorer:
         """Return a scorer of users by their history before ``split`` (before ``test``: train and valid)."""
         return self.scorer_of(self.dataset.histories(*EARLIER[split]))
@@ -97,9 +103,10 @@ class LoadedRun:
         """Return the ``k`` best items that each user has not chosen in any split.
 
         Columns user_id, rank (1 = best), item_id, score, because: the modality that contributes most to the score, or
-        ``history`` if co-occurrence or popularity contributes more, or if the run is a baseline. With ``only_new``, of
-        the new items alone. Items that nobody chose in training have equal scores if nothing like them is in the
-        history; these are in the order of the denoiser's content ratio.
+        ``history`` if co-occurrence or popularity contributes more, or if the run is a baseline; interest: the name of
+        the item's interest in that modality, empty for ``history``. With ``only_new``, of the new items alone. Items
+        that nobody chose in training have equal scores if nothing like them is in the history; these are in the order
+        of the denoiser's content ratio.
         Raises ``RunError`` for an unknown user.
         """
         codes = {str(user): code for code, user in enumerate(self.dataset.user_ids)}
@@ -172,9 +179,10 @@ class LoadedRun:
                         "item_id": item_ids[items],
                         "score": values[row][listed].astype(np.float64),
                         "because": reasons[because_BI[row, items]],
+                        "interest": self._interest_names.of(items, reasons[because_BI[row, items]]),
                     }
                 )
-        columns = ["user_id", "rank", "item_id", "score", "because"]
+        columns = ["user_id", "rank", "item_id", "score", "because", "interest"]
         if not frames:
             return pd.DataFrame(columns=columns)
         return pd.concat([frames[row] for row in range(len(frames))], ignore_index=True)[columns]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from demure.data.histories import Histories
     from demure.preparation.problems import Findings
 
-COLUMNS = ("user_id", "rank", "item_id", "score", "because")
+COLUMNS = ("user_id", "rank", "item_id", "score", "because", "interest")
 _USERS_AT_ONCE = 1024
 _PREVIEW = 10
 
@@ -54,7 +54,8 @@ def recommend(
     device: str = "auto",
     listener: Listener = silent,
 ) -> RecommendReport:
-    """Write the ``k`` best items that each user has not had: user_id, rank (1 = best), item_id, score, because.
+    """Write the ``k`` best items that each user has not had: user_id, rank (1 = best), item_id, score, because, and the
+    name of the interest to which the item belongs in that modality.
 
     ``users``: ids; None stands for all users of the dataset, in its order. With ``history``, a file of interactions,
     the users are those of the file, in the dataset or new, and its rows are their whole history, with times in the
@@ -93,6 +94,7 @@ def recommend(
             ("item_id", pa.string()),
             ("score", pa.float64()),
             ("because", pa.string()),
+            ("interest", pa.string()),
         ]
     )
     rows, preview = 0, pd.DataFrame(columns=list(COLUMNS))

@@ -52,8 +52,8 @@ class HandMadeRun:
 
     def recommend(self, users, k, only_new=False):
         assert not only_new  # it has no new items
-        rows = [(user, rank, ITEMS[rank], 1.0 / rank, "image") for user in users for rank in range(1, k + 1)]
-        return pd.DataFrame(rows, columns=["user_id", "rank", "item_id", "score", "because"])
+        rows = [(user, rank, ITEMS[rank], 1.0 / rank, "image", "plaid") for user in users for rank in range(1, k + 1)]
+        return pd.DataFrame(rows, columns=["user_id", "rank", "item_id", "score", "because", "interest"])
 
 
 @pytest.fixture
@@ -272,7 +272,7 @@ def test_recommend(capsys, runs, tmp_path, monkeypatch, wanted, users):
     assert main(["recommend", "best", *wanted, "--k", "3", "--out", str(out), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["rows"] == 3 * len(users)
     frame = pd.read_parquet(out)
-    assert list(frame.columns) == ["user_id", "rank", "item_id", "score", "because"]
+    assert list(frame.columns) == ["user_id", "rank", "item_id", "score", "because", "interest"]
     assert frame["user_id"].unique().tolist() == users
     assert frame["rank"].tolist() == [1, 2, 3] * len(users)
     assert main(["recommend", "best", *wanted, "--k", "3", "--out", str(out)]) == 0

@@ -123,7 +123,9 @@ def test_export_has_every_interaction_and_modality_once(shop, capsys, tmp_path):
 def test_recommendations_are_new_to_the_user(shop, capsys, tmp_path):
     run(capsys, "recommend", shop / "run", "--all", "--k", 7, "--out", tmp_path / "best.parquet")
     best = pd.read_parquet(tmp_path / "best.parquet")
-    assert list(best) == ["user_id", "rank", "item_id", "score", "because"]
+    assert list(best) == ["user_id", "rank", "item_id", "score", "because", "interest"]
+    assert best.loc[best["because"] == "history", "interest"].eq("").all()
+    assert best.loc[best["because"] != "history", "interest"].ne("").all()
     assert best.groupby("user_id")["rank"].apply(list).map(lambda ranks: ranks == list(range(1, 8))).all()
     assert best.merge(histories(shop), on=["user_id", "item_id"]).empty
     assert set(best["because"]) <= {"image", "text", "history"}

@@ -14,7 +14,7 @@ from support.small_sets import QUICK, SMALL, dataset_folder
 
 from demure.errors import DatasetError, DemureError, RunError
 from demure.evaluation.ranking import evaluate
-from demure.files import read_json, write_json
+from demure.files import read_json, sha256_file, write_json
 from demure.model.denoiser import Denoiser
 from demure.runs.evaluate import evaluate_runs
 from demure.runs.load import load_run
@@ -64,7 +64,7 @@ def test_scores_do_not_depend_on_company(loaded):
 def test_recommended_items_are_new_and_best_first(loaded):
     data = loaded.dataset
     best = loaded.recommend(["u3", "u0"], 10)
-    assert best.columns.tolist() == ["user_id", "rank", "item_id", "score", "because"]
+    assert best.columns.tolist() == ["user_id", "rank", "item_id", "score", "because", "interest"]
     assert best["user_id"].tolist() == ["u3"] * 10 + ["u0"] * 10
     assert best["rank"].tolist() == [*range(1, 11)] * 2
     assert set(best["because"]) <= {"image", "text", "history"}
@@ -173,3 +173,29 @@ def test_no_model_is_made_where_the_recipe_is_a_baseline(timed, tmp_path, monkey
     loaded = load_run(tmp_path / "run")
     assert loaded.recommender is None
     assert loaded.scorer("test")(np.array([0, 1])).shape == (2, loaded.dataset.n_items)
+
+
+def test_recommended_items_name_their_interest(run, tmp_path):
+    """The interest is the item's most probable cluster in the modality that contributes most."""
+    loaded = load_run(run)
+    best = loaded.recommend([str(user) for user in loaded.dataset.user_ids], 10)
+    assert best.loc[best["because"] == "history", "interest"].eq("").all()
+    stored = json.loads((run / "interests.json").read_text())
+    denoiser = loaded.recommender.denoiser
+    code = {item: k for k, item in enumerate(loaded.dataset.item_ids)}
+    named = best[best["because"] != "history"]
+    assert len(named)
+    for line in named.head(20).itertuples():
+        expert = denoiser.experts()[denoiser.modalities.index(line.because)]
+        cluster = int(expert.memberships_of(torch.tensor([code[line.item_id]]))[0].argmax())
+        assert line.interest == stored[line.because][cluster]["name"]
+    older = shutil.copytree(run, tmp_path / "older")
+    (older / "interests.json").unlink()
+    rewrite(older / "run.json", lambda content: content["files"].pop("interests.json"))
+    assert load_run(older).recommend(["u0"], 5)["interest"].eq("").all()
+    damaged = shutil.copytree(run, tmp_path / "damaged")
+    (damaged / "interests.json").write_text('{"image": [{}]}')
+    digest = sha256_file(damaged / "interests.json")
+    rewrite(damaged / "run.json", lambda content: content["files"].update({"interests.json": digest}))
+    with pytest.raises(RunError, match=r"interests\.json"):
+        load_run(damaged).recommend(["u0"], 5)
