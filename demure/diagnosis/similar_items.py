@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,4 +60,28 @@ def similar_items(
                     for b in best[k]
                     if similarity[k, b] > 0
                 ]
+    return matches
+
+
+def nearest_items(
+    reader: DiagnosisReader, item_id: str, among: Collection[str], count: int
+) -> dict[str, list[tuple[str, float]]]:
+    """Return for each modality up to ``count`` other items ``among`` these with the largest cosines to an item, and
+    the cosines.
+
+    The cosines are exact, of the dataset's features, scaled as for training. A modality that the item lacks, or whose
+    features are gone, has no entry; items without positive cosine are left out.
+    """
+    row = reader.item_rows.get(item_id)
+    matches: dict[str, list[tuple[str, float]]] = {}
+    if row is None:
+        return matches
+    ids = [other for other in among if other != item_id and other in reader.item_rows]
+    rows = np.array([reader.item_rows[other] for other in ids], np.int64)
+    for name, unit in reader.unit_features.items():
+        if not unit[row].any():
+            continue
+        cosine = (unit @ unit[row])[rows]
+        best = np.argsort(-cosine, kind="stable")[:count]
+        matches[name] = [(ids[k], min(float(cosine[k]), 1.0)) for k in best if cosine[k] > 0]
     return matches

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from demure.diagnosis.attribution import ChoiceExplainer
 from demure.diagnosis.reader import DiagnosisReader
 from demure.diagnosis.recommended import Suggestion, suggestions
+from demure.diagnosis.similar_items import nearest_items
 from demure.errors import DemureError
 from demure.report.budget import RECOMMENDED, recommendation_rows
 from demure.report.payload import Columns, ItemRegistry, ItemRow, PayloadBuilder, natural_order, to_columns
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 SHOWN = 200
 CHOOSERS = 100
+NEAREST = 6  # similar items of each modality
 _PICTURE = (256, 288)  # pixels
 
 
@@ -92,17 +94,27 @@ class Lookup:
             return {"user": self.builder.user(code), "body": body, "items": self._item_columns(items)}
 
     def item(self, name: str) -> dict[str, Any] | None:
-        """Return one item with the users who chose it, similar items and findings; None if there is no such item."""
+        """Return one item with the users who chose it, its findings, items to compare with (``similar``), and the
+        ``nearest`` items by each modality; None if there is no such item.
+        """
         with self._lock:
             code = self.table.item_code.get(name)
             if code is None:
                 return None
             items = ItemRegistry()
             similar = self.builder.similar([code], items).get(code, {})
+            nearest = {
+                modality: [
+                    {"item": items.place(self.table.item_code[other]), "similarity": round(100 * cosine)}
+                    for other, cosine in matches
+                ]
+                for modality, matches in nearest_items(self.reader, name, self.table.item_code, NEAREST).items()
+            }
             return {
                 "item": self._item_rows([code])[0],
                 "items": self._item_columns(items),
                 "similar": similar,
+                "nearest": nearest,
                 "findings": self._findings.get(name, []),
                 "choosers": self.builder.choosers(code, CHOOSERS),
                 "total": len(self.table.rows_of_item(code)),

@@ -1,4 +1,4 @@
-"""What mattered in a choice, as `demure ui` answers and shows it."""
+"""What mattered in a choice, and which items are alike, as `demure ui` answers and shows it."""
 
 import base64
 import io
@@ -7,6 +7,7 @@ import threading
 import urllib.parse
 import urllib.request
 
+import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
@@ -15,6 +16,7 @@ from support.runs_by_hand import small_run
 
 from demure.diagnosis.attribution import explain_choice
 from demure.diagnosis.reader import DiagnosisReader
+from demure.diagnosis.similar_items import nearest_items
 from demure.web.explanations import explain
 from demure.web.lookup import Lookup
 from demure.web.serve import site
@@ -99,7 +101,36 @@ def test_the_button(served, choice):
         answer = ask(served, user, item)
         strong = [part for part, matters in answer["texts"][0]["parts"] if matters]
         assert card.locator("mark").all_inner_texts() == strong
+        page.goto(f"{served.url}#item={item}")
+        page.wait_for_selector("#item h4:has-text('Similar by text')")
+        page.goto(f"{served.url}#user={urllib.parse.quote(user)}")
         assert "Heat map" in card.locator(".heat img").last.get_attribute("alt")
         assert card.locator(".heat img").last.evaluate("image => image.naturalWidth") == 32
         assert not errors
         browser.close()
+
+
+def test_nearest_items_of_every_modality(informative_run):
+    """Oracle: cosines of the scaled features, pair by pair; the items that nobody chose are left out."""
+    reader = DiagnosisReader.open(informative_run)
+    lookup = Lookup(reader)
+    answer = lookup.item("i5")
+    ids = answer["items"]["id"]
+    for name, matches in answer["nearest"].items():
+        unit, own = reader.unit_features[name], reader.item_rows["i5"]
+        expected = {
+            other: float(np.dot(unit[row], unit[own]))
+            for other, row in reader.item_rows.items()
+            if other != "i5" and other in lookup.table.item_code
+        }
+        shown = [ids[match["item"]] for match in matches]
+        assert len(set(shown)) == len(shown) <= 6
+        assert [match["similarity"] for match in matches] == [
+            round(100 * cosine) for cosine in sorted(expected.values(), reverse=True)[: len(shown)]
+        ]
+        assert all(
+            round(100 * expected[other]) == match["similarity"] for other, match in zip(shown, matches, strict=True)
+        )
+    assert set(answer["nearest"]) == set(reader.unit_features)
+    assert "text" not in lookup.item("i3")["nearest"]  # it has none
+    assert nearest_items(reader, "nobody's", ids, 3) == {}
