@@ -37,6 +37,24 @@ class ValidatedEpoch(Progress):
 
 
 @dataclass(frozen=True)
+class Plan(Progress):
+    """The announcement of ``stages``, by name and in their order; one that repeats is there each time."""
+
+    stages: tuple[str, ...] = ()
+
+
+class Steps:
+    """Count the ``total`` steps of a stage: each call reports one more to ``listener``. The total may be unknown."""
+
+    def __init__(self, listener: Listener, stage: str, total: int | None = None) -> None:
+        self._listener, self._stage, self._total, self._done = listener, stage, total, 0
+
+    def __call__(self) -> None:
+        self._done += 1
+        self._listener(Progress(self._stage, self._done, self._total))
+
+
+@dataclass(frozen=True)
 class Notice(Progress):
     """A problem that does not stop the operation: ``text`` describes it."""
 

@@ -12,6 +12,7 @@ from demure.evaluation.ranking import evaluate, mean_of
 from demure.progress import Progress
 from demure.training.checkpoint import CheckpointManager, TrainingContext, TrainingLog
 from demure.training.optimizer import Optimizer
+from demure.training.stages import TRAIN, stopped_early
 
 if TYPE_CHECKING:
     from demure.compute.process_group import ProcessGroup
@@ -54,6 +55,8 @@ def train_baseline(
                 entry |= _validate(module, sample, task, context.processes)
             losses = checkpoints.state.losses
             checkpoints.record({**entry, "loss": float(np.mean(losses))} if losses else entry)
+        if log.last_epoch < options.epochs:
+            context.listener(stopped_early(log, log.last_epoch - log.best_epoch, options.epochs))
         return checkpoints.finish()
 
 
@@ -80,7 +83,7 @@ def train_epoch(module: Learned, checkpoints: CheckpointManager, seed: int, epoc
     with checkpoints.uninterrupted():
         state.epochs, state.steps, state.began = state.epochs + 1, 0, None
     fields: dict[str, float | str] = {"epoch": epoch, "loss": state.losses[-1] if state.losses else 0.0}
-    checkpoints.context.listener(Progress("train", epoch, module.options.epochs, fields))
+    checkpoints.context.listener(Progress(TRAIN, epoch, module.options.epochs, fields))
 
 
 def _validate(module: Learned, valid: Histories, task: Task, processes: ProcessGroup) -> dict[str, float]:

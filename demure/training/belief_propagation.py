@@ -19,6 +19,8 @@ from torch import Tensor
 
 from demure.model.blocks import infer_blocks
 from demure.model.denoiser import Denoiser
+from demure.progress import Listener, Steps, silent
+from demure.training.stages import MESSAGES
 
 if TYPE_CHECKING:
     from demure.data.histories import Histories
@@ -30,7 +32,11 @@ _MAX_NUMBERS = 400_000_000  # interactions x clusters of all modalities: 1.6 GB 
 
 @torch.no_grad()
 def propagate_beliefs(
-    denoiser: Denoiser, validation: Validation, max_passes: int, max_numbers: int = _MAX_NUMBERS
+    denoiser: Denoiser,
+    validation: Validation,
+    max_passes: int,
+    max_numbers: int = _MAX_NUMBERS,
+    listener: Listener = silent,
 ) -> list[Tensor] | None:
     """Add to each item's cluster memberships the messages of its choices, as long as the validation likelihood gains.
 
@@ -48,12 +54,14 @@ def propagate_beliefs(
     messages, best = None, validation.log_likelihood(denoiser)
     items_N = torch.as_tensor(train.items)
     sends_N1 = torch.as_tensor(np.isin(train.owners, validation.training_users))[:, None]
+    report = Steps(listener, MESSAGES, max_passes)
     for _ in range(max_passes):
         before = [expert.offset_IC.clone() for expert in experts]
         new = [message_NC * sends_N1 for message_NC in _messages(denoiser, parts, messages, validation.rivals)]
         for expert, message_NC in zip(experts, new, strict=True):
             expert.offset_IC.copy_(torch.zeros(expert.offset_IC.shape).index_add_(0, items_N, message_NC))
         value = validation.log_likelihood(denoiser, new)
+        report()
         if value <= best:
             for expert, offset_IC in zip(experts, before, strict=True):
                 expert.offset_IC.copy_(offset_IC)

@@ -21,6 +21,7 @@ from demure.recipe.schema import TrainingRecipe
 from demure.training.batches import draw_observed, draw_pieces, group_similar_lengths, views_of_step
 from demure.training.checkpoint import CheckpointManager, TrainingContext, TrainingLog
 from demure.training.optimizer import Optimizer
+from demure.training.stages import RIVALS, TRAIN, stopped_early
 from demure.training.static_step import CudaGraph, StaticStep
 from demure.training.validation import Validation
 
@@ -111,8 +112,8 @@ class _Stages:
         if self._first_entry("rivals") is not None:
             self.rivals.load(context.folder / RIVALS_FILE)
             return
-        context.listener(Progress("fit the rivals of content", 0))
-        self.rivals.fit(self.denoiser)
+        context.listener(Progress(RIVALS, 0))
+        self.rivals.fit(self.denoiser, context.listener)
         if context.processes.is_first:
             self.rivals.save(context.folder / RIVALS_FILE)
         self._validate("rivals", restart_best=True)
@@ -135,7 +136,11 @@ class _Stages:
         while True:
             epochs_done = len(log.entries) - first
             epochs_since_best = len(log.entries) - max(log.best_entry + 1, first)
-            if epochs_done >= limit or epochs_since_best >= patience:
+            if epochs_done < limit and epochs_since_best >= patience:
+                part = {None: "of the content alone", "rivals": "beside the rivals", "offsets": "of the offsets"}[mark]
+                self.checkpoints.context.listener(stopped_early(log, epochs_since_best, limit, part))
+                break
+            if epochs_done >= limit:
                 break
             users = self.validation.training_users
             train_epoch(self.denoiser, self.rivals, users, self.recipe, self.checkpoints, self.static_step)
@@ -200,7 +205,7 @@ def train_epoch(
             state.steps += 1
         checkpoints.save_if_due()
         done = (epoch - 1) * recipe.epoch_steps + state.steps
-        context.listener(Progress("train", done, total, {"epoch": epoch, "loss": state.losses[-1]}))
+        context.listener(Progress(TRAIN, done, total, {"epoch": epoch, "loss": state.losses[-1]}))
 
 
 def make_static_step(denoiser: Denoiser, rivals: Rivals, context: TrainingContext) -> StaticStep | None:

@@ -27,9 +27,11 @@ from demure.diagnosis.posterior import likeliest_clusters
 from demure.model.blocks import infer_blocks
 from demure.model.denoiser import NOT_ADMITTED, Denoiser
 from demure.model.modality import ModalityExpert
+from demure.progress import Listener, Steps, silent
 from demure.training.batches import draw_observed
 from demure.training.denoiser_loop import batch_loss, draw_batch
 from demure.training.optimizer import Optimizer
+from demure.training.stages import COMPARE, PLACEBO, SHARES
 
 if TYPE_CHECKING:
     from demure.data.histories import Histories
@@ -77,13 +79,14 @@ _SHARES = ("log_cause_prior_K", "log_side_prior_2", "two_causes_logit")
 
 
 def learn_placebo_shares(
-    denoiser: Denoiser, validation: Validation, recipe: TrainingRecipe, seed: int
+    denoiser: Denoiser, validation: Validation, recipe: TrainingRecipe, seed: int, listener: Listener = silent
 ) -> dict[str, Shares]:
     """Return for each admitted modality the shares of the causes, learned with its features permuted.
 
     All other parameters stay. They are learned for ``_EPOCHS`` epochs, or not at all if the training has no epochs.
     """
     steps = _EPOCHS * recipe.epoch_steps if recipe.epochs and len(validation.training_users) else 0
+    report = Steps(listener, SHARES, steps * sum(denoiser.admitted_modalities()))
     shares = {}
     for m, (name, expert) in enumerate(zip(denoiser.modalities, denoiser.experts(), strict=True)):
         if not denoiser.admitted_modalities()[m]:
@@ -96,6 +99,7 @@ def learn_placebo_shares(
                 observed_BT = draw_observed(interactions_BT, recipe.held_out, generator)
                 loss = batch_loss(denoiser, validation.rivals, interactions_BT, observed_BT, generator, ProcessGroup())
                 optimizer.step(loss, f"step {step + 1} of the placebo of {name!r}", "the learning rates")
+                report()
             shares[name] = _copy_shares(denoiser)
     return shares
 
@@ -127,7 +131,9 @@ def _set_shares(denoiser: Denoiser, shares: Shares) -> None:
 
 
 @torch.no_grad()
-def admit_modalities(denoiser: Denoiser, validation: Validation, seed: int) -> dict[str, tuple[float, float]]:
+def admit_modalities(
+    denoiser: Denoiser, validation: Validation, seed: int, listener: Listener = silent
+) -> dict[str, tuple[float, float]]:
     """Revoke the admission of the modalities whose features add too little to the likelihood of held-out choices.
 
     Returns for each modality the gain over permuted features in nats per held-out choice: its mean, and the lower end
@@ -135,12 +141,14 @@ def admit_modalities(denoiser: Denoiser, validation: Validation, seed: int) -> d
     side alone would differ by how well they are learned, which is more than what noise gains (benchmarks/LOG.md).
     """
     gains: dict[str, tuple[float, float]] = {}
+    report = Steps(listener, COMPARE, PERMUTATIONS * len(denoiser.modalities))
     own = validation.log_likelihoods(denoiser)
     for m, (name, expert) in enumerate(zip(denoiser.modalities, denoiser.experts(), strict=True)):
         differences = []
         for number in range(PERMUTATIONS):
             with permuted_features(expert, np.random.default_rng([seed, m, number])):
                 differences.append(own - validation.log_likelihoods(denoiser))
+            report()
         mean, low, _ = _interval(np.array(differences), np.ones(len(own)))
         gains[name] = (mean, low)
     # Only now: while one modality is tested, all the others are still possible causes.
@@ -157,6 +165,7 @@ def measure_placebos(
     gains: Mapping[str, tuple[float, float]],
     seed: int,
     shares: Mapping[str, Shares],
+    listener: Listener = silent,
 ) -> dict[str, Placebo]:
     """Return the placebo of each modality, from at most ``_MAX_USERS`` users.
 
@@ -167,7 +176,9 @@ def measure_placebos(
     if len(users) > _MAX_USERS:
         users = np.sort(np.random.default_rng(seed).choice(users, _MAX_USERS, replace=False))
     weights = train.lengths[users].astype(np.float64)
+    report = Steps(listener, PLACEBO, 1 + PERMUTATIONS * sum(denoiser.admitted_modalities()))
     own = _mean_probabilities(denoiser, rivals, users)
+    report()
     placebos = {}
     for m, name in enumerate(denoiser.modalities):
         if not denoiser.admitted_modalities()[m]:
@@ -177,6 +188,7 @@ def measure_placebos(
         for number in range(PERMUTATIONS):
             with placebo(denoiser, m, np.random.default_rng([seed, m, number]), shares[name]):
                 permuted.append(_mean_probabilities(denoiser, rivals, users)[m])
+            report()
         permuted_DSC = np.array(permuted)
         permuted_DS = permuted_DSC.sum(2)
         excess, low, high = _interval(own[m].sum(1) - permuted_DS, weights)

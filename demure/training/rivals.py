@@ -25,7 +25,9 @@ from demure.model.popularity import Periods, Popularity, fit_periods
 from demure.model.rivals import RivalModels, content_ratios, responsibilities
 from demure.model.taste import Taste
 from demure.model.transition import WINDOW, Transition
+from demure.progress import Listener, Steps, silent
 from demure.training.checkpoint import read_unfinished, strip_prefix, write_unfinished
+from demure.training.stages import RIVALS as RIVALS_STAGE
 
 if TYPE_CHECKING:
     from demure.data.histories import Histories
@@ -104,8 +106,10 @@ class Rivals:
         ratio_BTR[rows, length_B] = np.stack([popularity_B, transition_B, taste_B], 1)
         return SideInformation(torch.as_tensor(period_BT).to(device), torch.as_tensor(ratio_BTR).to(device))
 
-    def fit(self, denoiser: Denoiser) -> None:
+    def fit(self, denoiser: Denoiser, listener: Listener = silent) -> None:
         """Fit the rivals with the content ratios of `denoiser` fixed. A second call starts from the last fit."""
+        first_steps = _FIRST_STEPS if self._models is None else 0
+        step = Steps(listener, RIVALS_STAGE, first_steps + _STEPS + _FOLDS * _FOLD_STEPS)
         ratio_NM = content_ratios(denoiser, self.train.split_long(_LONGEST), self)
         shape = (len(ratio_NM), len(RIVALS))
         if self._models is None:
@@ -113,11 +117,13 @@ class Rivals:
             self._r_NK = np.zeros((shape[0], shape[1] + ratio_NM.shape[1]))
             for _ in range(_FIRST_STEPS):
                 self._r_NK = self._expect(self._r_NK, np.ones(shape), ratio_NM, denoiser)
+                step()
         models = self._models
         everyone_N = np.ones(shape[0])
         for _ in range(_STEPS):
             ratio_NR = self._maximise(models, models.taste, self._r_NK, everyone_N)
             self._r_NK = self._expect(self._r_NK, ratio_NR, ratio_NM, denoiser)
+            step()
         crossfit_ratio_NR = ratio_NR.astype(np.float32)
         for fold, taste in enumerate(models.fold_tastes):
             r_NK, taste.cluster_posterior_NC = self._r_NK, models.taste.cluster_posterior_NC
@@ -125,6 +131,7 @@ class Rivals:
             for _ in range(_FOLD_STEPS):
                 ratio_NR = self._maximise(models, taste, r_NK, others_N)
                 r_NK = self._expect(r_NK, ratio_NR, ratio_NM, denoiser)
+                step()
             own_N = others_N == 0
             crossfit_ratio_NR[own_N] = ratio_NR[own_N]
         self.ratio_NR = crossfit_ratio_NR

@@ -39,7 +39,7 @@ from demure.model.denormals import flush_denormals
 from demure.model.fusion import FusionWeights
 from demure.model.latent import Latent, projection_tensors
 from demure.model.recommender import Recommender
-from demure.progress import FinishedTraining, Listener, Progress, silent
+from demure.progress import FinishedTraining, Listener, Plan, Progress, silent
 from demure.recipe.load import load_recipe, to_yaml
 from demure.recipe.schema import Recipe
 from demure.runs.folder import (
@@ -63,6 +63,7 @@ from demure.training.inputs import build_latents
 from demure.training.interests import describe_interests
 from demure.training.placebo import admit_modalities, learn_placebo_shares, measure_placebos
 from demure.training.rivals import Rivals
+from demure.training.stages import COMPARE, FUSION, INTERESTS, READ, RIVALS, stages_of
 from demure.training.tune_fusion import tune_fusion
 from demure.training.validation import Validation
 
@@ -71,7 +72,7 @@ from demure.training.validation import Validation
 class TrainReport:
     """The result of a training.
 
-    ``epochs`` trained, ``best_epoch`` kept (0: before any step); ``valid``: metric -> value by full ranking on the
+    ``epochs`` trained, of at most ``max_epochs``, ``best_epoch`` kept (0: before any step); ``valid``: metric -> value by full ranking on the
     validation split; ``seconds`` of this call; ``diagnosed``: whether there is a diagnosis to inspect; ``left_out``:
     features that are second encodings of those used, and were not asked for; ``constant``: modality -> how its features
     are alike for all items, so that it was left out.
@@ -85,6 +86,7 @@ class TrainReport:
     valid: dict[str, float]
     seconds: float
     diagnosed: bool
+    max_epochs: int = 0
     left_out: list[str] = field(default_factory=list)
     constant: dict[str, str] = field(default_factory=dict)
 
@@ -126,7 +128,9 @@ def train(
             context = TrainingContext(
                 folder, resume, checkpoint_minutes, listener if processes.is_first else silent, processes
             )
-            context.listener(Progress("read features", 0))
+            if resolved.model == "demure":
+                context.listener(Plan("plan", 0, stages=stages_of(rivals=resolved.denoiser.rivals)))
+            context.listener(Progress(READ, 0))
             job = _Job(data, resolved, Path(out), seed, chosen, context, overwrite, claimed)
             if resolved.model == "demure":
                 # Its operators are small: more threads wait for each other longer than they compute.
@@ -147,12 +151,20 @@ def train(
             valid=outcome.valid,
             seconds=time.monotonic() - start,
             diagnosed=resolved.model == "demure",
+            max_epochs=_max_epochs(resolved) if outcome.epochs else 0,
             left_out=[] if resolved.modalities or not outcome.modalities else default_modalities(data.path)[1],
             constant=_constant(data, resolved, outcome),
         )
         if processes.is_first:
             _finish_folder(job, outcome, report.constant)
     return report
+
+
+def _max_epochs(recipe: Recipe) -> int:
+    """Return the epochs of a training that validation does not stop."""
+    if recipe.model == "demure":
+        return recipe.training.epochs + recipe.training.offset_epochs
+    return learned_options(recipe.model, recipe.baseline).epochs
 
 
 def _constant(data: Dataset, recipe: Recipe, outcome: _Outcome) -> dict[str, str]:
@@ -258,26 +270,27 @@ def _train_demure(job: _Job) -> _Outcome:
 
     # The rivals once more, beside the content as it is now.
     if recipe.denoiser.rivals:
-        listener(Progress("fit the rivals of content", 0))
-        rivals.fit(denoiser)
+        listener(Progress(RIVALS, 0))
+        rivals.fit(denoiser, listener)
 
     # Modalities that explain no more than their placebo are excluded; then items receive messages of their choices.
-    listener(Progress("compare with shuffled features", 0))
+    listener(Progress(COMPARE, 0))
     validation = build_validation()
-    gains = admit_modalities(denoiser, validation, job.seed)
+    gains = admit_modalities(denoiser, validation, job.seed, listener)
     # Before belief propagation: messages of the choices that are masked here would leak into the shares.
-    shares = learn_placebo_shares(denoiser, validation, settings, job.seed)
-    messages = propagate_beliefs(denoiser, validation, settings.belief_passes if settings.epochs else 0)
+    shares = learn_placebo_shares(denoiser, validation, settings, job.seed, listener)
+    passes = settings.belief_passes if settings.epochs else 0
+    messages = propagate_beliefs(denoiser, validation, passes, listener=listener)
 
-    listener(Progress("tune the fusion", 0))
+    listener(Progress(FUSION, 0))
     _tune_recommender(job, denoiser, outcome)
 
     # The diagnosis of every training interaction, and of each modality against its placebo.
     outcome.causes = diagnose(denoiser, data, context.folder, listener, rivals, messages)
-    placebos = measure_placebos(denoiser, rivals, gains, job.seed, shares)
+    placebos = measure_placebos(denoiser, rivals, gains, job.seed, shares, listener)
     outcome.placebo = {name: placebo.to_dict() for name, placebo in placebos.items()}
     write_tensors(context.folder / PROJECTION, projection_tensors(latents))
-    listener(Progress("name the interests", 0))
+    listener(Progress(INTERESTS, 0))
     sizes = dict(zip(denoiser.modalities, (len(expert.clusters.bias) for expert in denoiser.experts()), strict=True))
     describe_interests(data, context.folder, features, sizes, placebos, listener)
     write_tensors(context.folder / WEIGHTS, denoiser.state_dict())
@@ -309,7 +322,9 @@ def _tune_recommender(job: _Job, denoiser: Denoiser, outcome: _Outcome) -> None:
     if window is not None and job.data.n_items <= MAX_ITEMS:
         nearest = _nearest_by_content(job.data, outcome.modalities)
         recommender.content_items = ContentItemModel(nearest, counts_I, ContentItemParameters())
-    metrics = tune_fusion(recommender, train_part, valid, window, seed=job.seed)
+    metrics = tune_fusion(
+        recommender, train_part, valid, window, seed=job.seed, listener=job.context.listener
+    )
     outcome.valid = {name: value for name, value in metrics.items() if name.startswith(("recall", "ndcg"))}
     outcome.pool = asdict(recommender.fusion)
     outcome.walk = None if recommender.item_item is None else asdict(recommender.item_item.parameters)

@@ -19,6 +19,8 @@ from demure.model.fusion import FusionWeights
 from demure.model.item_item import ItemItemModel, Pairs, build_item_item, count_pairs, linear_model
 from demure.model.item_item_density import ItemItemParameters
 from demure.model.recommender import Reading, Recommender
+from demure.progress import Listener, Steps, silent
+from demure.training.stages import FUSION
 
 if TYPE_CHECKING:
     from demure.data.histories import Histories
@@ -60,6 +62,7 @@ def tune_fusion(
     *,
     seed: int,
     max_users: int = _MAX_USERS,
+    listener: Listener = silent,
 ) -> dict[str, float]:
     """Build the item-item model of ``recommender`` and choose its fusion weights; return the metrics on validation.
 
@@ -87,7 +90,7 @@ def tune_fusion(
     if recommender.content_items is not None:
         counts_I = recommender.fusion.expected_counts(recommender.train_counts_I)
         recommender.content_items = recommender.content_items.with_counts(counts_I)
-    tuner = _Tuner(recommender, train, valid, users)
+    tuner = _Tuner(recommender, train, valid, users, Steps(listener, FUSION))
     if window is not None:
         recommender.item_item = tuner.tune_item_item(parameters, window)
     recommender.fusion, evaluation = tuner.tune_weights()
@@ -107,8 +110,10 @@ def _expected_count_of_new_items(recommender: Recommender, train: Histories, val
 class _Tuner:
     """Scores histories of ``users`` (S,) with parts of a recommender, on the validation split."""
 
-    def __init__(self, recommender: Recommender, train: Histories, valid: Histories, users: np.ndarray) -> None:
-        self.recommender, self.train, self.users = recommender, train, users
+    def __init__(
+        self, recommender: Recommender, train: Histories, valid: Histories, users: np.ndarray, report: Steps
+    ) -> None:
+        self.recommender, self.train, self.users, self._report = recommender, train, users, report
         self.n_items = len(recommender.log_popularity)
         self._relevant, self._past = valid.select_users(users), train.select_users(users)
 
@@ -209,6 +214,7 @@ class _Tuner:
         return scores_BI
 
     def _evaluate(self, scores_SI: np.ndarray) -> Evaluation:
+        self._report()
         return evaluate(lambda rows: scores_SI[rows], self._relevant, self._past, (20,), self.n_items)
 
     def _scores(self, score: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:

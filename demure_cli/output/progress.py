@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from demure.progress import Listener, Notice, Progress, ValidatedEpoch
+from demure.progress import Listener, Notice, Plan, Progress, ValidatedEpoch
 from demure_cli.output.characters import safe
 
 if TYPE_CHECKING:
@@ -39,16 +39,41 @@ def _validation(epoch: ValidatedEpoch) -> str:
     )
 
 
+class _Stages:
+    """The stage of a planned operation that runs at present, and how many follow."""
+
+    def __init__(self) -> None:
+        self._names: tuple[str, ...] = ()
+        self._position = -1
+        self._name = ""
+
+    def plan(self, names: tuple[str, ...]) -> None:
+        self._names, self._position, self._name = names, -1, ""
+
+    def enter(self, name: str) -> None:
+        """Go on to the next stage of this name; a stage that the plan lacks does not count."""
+        if name != self._name and name in self._names[self._position + 1 :]:
+            self._position, self._name = self._names.index(name, self._position + 1), name
+
+    def __str__(self) -> str:
+        """``stage 3 of 11``, or an empty text without a plan."""
+        return f"stage {self._position + 1} of {len(self._names)}" if self._name else ""
+
+
 class Lines:
     """A listener that writes a line when a stage begins, when it ends, and every few seconds between."""
 
     def __init__(self, write: Callable[[str], None]) -> None:
         self._write, self._stage, self._validation = write, "", ""
         self._last_line, self._stage_start, self._first_done = 0.0, 0.0, 0
+        self._stages = _Stages()
 
     def __call__(self, progress: Progress) -> None:
         if isinstance(progress, Notice):
             self._write(f"note: {safe(progress.text)}")
+            return
+        if isinstance(progress, Plan):
+            self._stages.plan(progress.stages)
             return
         if isinstance(progress, ValidatedEpoch):  # printed with the next line of the training
             self._validation = _validation(progress)
@@ -59,6 +84,7 @@ class Lines:
             return
         if progress.stage != self._stage:
             self._stage_start, self._first_done = now, progress.done
+            self._stages.enter(progress.stage)
         self._stage, self._last_line = progress.stage, now
         count = f"{progress.done}" if progress.total is None else f"{progress.done}/{progress.total}"
         validation = f"  {self._validation}" if self._validation and progress.stage == "train" else ""
@@ -66,12 +92,15 @@ class Lines:
         self._write(line.rstrip())
 
     def _remaining(self, progress: Progress, now: float) -> str:
-        """Return the estimated remaining time, once the stage has run for some seconds."""
+        """Return the place of the stage in the plan, and its estimated remaining time once it has run for some
+        seconds. The time is that of the stage alone: how long the stages after it take is not known before."""
         done, passed = progress.done - self._first_done, now - self._stage_start
+        place = str(self._stages)
         if progress.total is None or done <= 0 or passed < _SECONDS_BETWEEN_LINES or progress.done >= progress.total:
-            return ""
+            return place and f"  ({place})"
         seconds = (progress.total - progress.done) / done * passed
-        return f"  {seconds / 60:.0f} min left" if seconds >= _SHOW_MINUTES_FROM else f"  {seconds:.0f} s left"
+        about = f"{seconds / 60:.0f} min" if seconds >= _SHOW_MINUTES_FROM else f"{seconds:.0f} s"
+        return f"  ({place}: about {about} left of it)" if place else f"  about {about} left"
 
 
 @contextlib.contextmanager
@@ -83,8 +112,13 @@ def bars(console: Console) -> Iterator[Listener]:
     with Bars(*_columns(console.width), console=console, expand=True) as shown:
         tasks: dict[str, TaskID] = {}
         validation: list[TaskID] = []
+        stages, entered = _Stages(), ""
 
         def listener(progress: Progress) -> None:
+            nonlocal entered
+            if isinstance(progress, Plan):
+                stages.plan(progress.stages)
+                return
             if isinstance(progress, Notice):
                 shown.console.print(Text(f"note: {safe(progress.text)}"))
                 return
@@ -99,13 +133,18 @@ def bars(console: Console) -> Iterator[Listener]:
                 for task in shown.tasks:  # hide a stage that ended before its total
                     shown.update(task.id, visible=task.finished or task.id in validation)
                 tasks[progress.stage] = shown.add_task(progress.stage, total=progress.total, facts="", plain=False)
-            shown.update(tasks[progress.stage], completed=progress.done, total=progress.total, facts=_facts(progress))
+            if progress.stage != entered:
+                entered = progress.stage
+                stages.enter(entered)
+            place = f"{stages}  " if str(stages) else ""
+            facts = f"{place}{_facts(progress)}"
+            shown.update(tasks[progress.stage], completed=progress.done, total=progress.total, facts=facts)
 
         yield listener
 
 
 def _columns(width: int) -> list[ProgressColumn]:
-    """Return the columns: name, bar, count, facts, units per second, and the longest remaining time. A line of
+    """Return the columns: name, bar, count, facts, units per second, and the remaining time of the stage. A line of
     ``plain`` facts has a name and facts only."""
     from rich.console import RenderableType
     from rich.progress import (
@@ -123,9 +162,7 @@ def _columns(width: int) -> list[ProgressColumn]:
         def render(self, task: Task) -> Text:
             if task.fields["plain"]:
                 return Text("")
-            ends = task.finished or task.total is None
-            remaining = super().render(task)
-            return remaining if ends else Text.assemble("< ", remaining)  # early stopping may end it before
+            return super().render(task)
 
     class Speed(ProgressColumn):
         def render(self, task: Task) -> Text:
