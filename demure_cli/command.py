@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import inspect
@@ -47,12 +48,17 @@ def view(module: str, function: str = "show") -> Callable[[Any], None]:
 
 
 def command(
-    show: Callable[[Any], None] | None = None, *, kept: str = "nothing was written", json: bool = True
+    show: Callable[[Any], None] | None = None,
+    *,
+    kept: str = "nothing was written",
+    json: bool = True,
+    paged: bool = False,
 ) -> Callable[[Callable[..., object]], Callable[..., None]]:
     """Turn a function that returns a result into a command.
 
     Adds ``--quiet``, ``--verbose`` and, unless ``json`` is false, ``--json``; prints the result by ``show``. ``kept``:
-    what Ctrl-C leaves, in which ``{name}`` stands for an argument.
+    what Ctrl-C leaves, in which ``{name}`` stands for an argument. ``paged``: whether a result that is longer than the
+    terminal goes through a pager.
     """
 
     def decorate(function: Callable[..., object]) -> Callable[..., None]:
@@ -65,7 +71,8 @@ def command(
                 if as_json:
                     terminal.json(result)
                 elif show is not None:
-                    show(result)
+                    with terminal.paged() if paged else contextlib.nullcontext():
+                        show(result)
             except KeyboardInterrupt as error:
                 raise Interrupted(kept.format(**arguments)) from error
 

@@ -18,6 +18,37 @@ def flag(
     return typer.Option(*names, help=help, metavar="", is_eager=is_eager, callback=callback)
 
 
+def where_option(rows: str, *, panel: str | None = None) -> Any:
+    """Return the option ``--where``; ``rows``: a sentence about the rows that it selects."""
+    return typer.Option(
+        "--where",
+        metavar="CONDITION",
+        help="Show only the rows that fulfil FIELD=VALUE (also != < <= > >=, and ~ for contains), where FIELD is a "
+        f"heading of the table. {rows} Repeat it for more conditions; for an unknown field, the message lists them.",
+        rich_help_panel=panel,
+    )
+
+
+def sort_option(*, panel: str | None = None) -> Any:
+    """Return the option ``--sort``."""
+    return typer.Option(
+        "--sort",
+        metavar="[-]FIELD",
+        help="Sort the rows by this heading of the table; - puts the largest first.",
+        rich_help_panel=panel,
+    )
+
+
+def top_option(default: str, *, panel: str | None = None) -> Any:
+    """Return the option ``--top``; ``default``: a sentence about the rows without it."""
+    return typer.Option("--top", min=1, metavar="N", help=f"Show the first N rows. {default}", rich_help_panel=panel)
+
+
+def long_option(help: str, *, panel: str | None = None) -> Any:
+    """Return the flag ``--long``."""
+    return typer.Option("--long", help=help, metavar="", rich_help_panel=panel)
+
+
 Quiet = Annotated[bool, flag("--quiet", "-q", help="Print only the result and errors: no progress and no notes.")]
 Verbose = Annotated[bool, flag("--verbose", "-v", help="Show warnings, logs and tracebacks.")]
 Json = Annotated[bool, flag("--json", help="Print the result as one JSON object on standard output.")]

@@ -1,4 +1,8 @@
-"""Filter and sort any table that `demure inspect` shows: ``interactions>=20``, ``title~star``, ``-noise``."""
+"""Filter and sort any table that `demure inspect` shows: ``choices>=20``, ``title~star``, ``-noise``.
+
+A field has the name of its column in the JSON, or the heading that the views give to it: ``relies on`` is
+``relies_on``, and ``choices``, ``item`` and ``user`` are ``interactions``, ``item_id`` and ``user_id``.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +24,7 @@ _OPERATORS: dict[str, Callable[[pd.Series, float | str], pd.Series]] = {
     "<": operator.lt,
     ">": operator.gt,
 }
+_HEADINGS = {"choices": "interactions", "item": "item_id", "user": "user_id"}
 _CONDITION = re.compile(r"^\s*(.+?)\s*(<=|>=|!=|=|<|>|~)\s*(.*?)\s*$")
 
 
@@ -63,12 +68,20 @@ def _matches(frame: pd.DataFrame, condition: str) -> pd.Series:
 
 
 def _field(frame: pd.DataFrame, name: str, where: str) -> Any:
-    if name in frame.columns:
-        return name
-    fields = [str(column) for column in frame.columns]
+    joined = "_".join(name.split())
+    for column in (name, joined, _HEADINGS.get(joined)):
+        if column in frame.columns:
+            return column
+    fields = [heading_of(str(column), frame.columns) for column in frame.columns]
     suggestion, listed = did_you_mean(name, fields), f"there are: {', '.join(fields)}"
     remedy = f"{suggestion} ({listed})" if suggestion else listed
     raise DemureError(f"no field {name!r} in this view", where=where, remedy=remedy)
+
+
+def heading_of(column: str, columns: Iterable[str]) -> str:
+    """Return the heading of a column among ``columns``, by which it can also be filtered and sorted."""
+    heading = next((heading for heading, name in _HEADINGS.items() if name == column), column)
+    return column if heading in set(columns) else heading
 
 
 def modality_column(modality: str, columns: Iterable[str]) -> str:

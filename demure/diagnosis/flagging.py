@@ -8,11 +8,13 @@ evidence.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from demure.diagnosis.filtering import filter_rows, modality_column
 from demure.diagnosis.reader import DiagnosisReader
 from demure.diagnosis.table import DiagnosisTable
 from demure.diagnosis.verdict import SIGNIFICANT_DEVIATIONS
@@ -102,6 +104,24 @@ def deviations(reader: DiagnosisReader, table: DiagnosisTable | None = None) -> 
     frame.insert(1, "title", [titles.get(str(item), "") for item in frame["item_id"]])
     frame.insert(2, "category", [", ".join(categories.get(str(item), ())) for item in frame["item_id"]])
     return frame.sort_values(["below", "interactions"], ascending=False, kind="stable", ignore_index=True)
+
+
+def filter_items(
+    rows: pd.DataFrame,
+    all_rows: pd.DataFrame,
+    where: Sequence[str] = (),
+    sort: str | None = None,
+    top: int | None = None,
+) -> pd.DataFrame:
+    """Return ``filtering.filter_rows`` of some ``rows`` of :func:`deviations`, by their columns and one more for each
+    modality: the share of the item's choices for which it was a point of interest, whatever the modality of the row.
+
+    ``all_rows``: the deviations of all modalities, from which the shares are taken.
+    """
+    shares = 1 - all_rows.set_index(["item_id", "modality"])["noise"].unstack()
+    own = shares.reindex(rows["item_id"]).set_axis(rows.index)
+    own.columns = [modality_column(str(name), rows.columns) for name in own.columns]
+    return rows.loc[filter_rows(rows.join(own), where, sort, top).index]
 
 
 def flagged(frame: pd.DataFrame, min_count: int) -> pd.DataFrame:

@@ -33,7 +33,6 @@ _WITHOUT_RIVALS = (
 )
 
 
-_TOP = 10
 
 
 @dataclass(frozen=True)
@@ -198,7 +197,7 @@ def history_view(
     if user is not None:
         view = user_view(reader, user, recommend=recommend, where=where, sort=sort, top=top)
         return replace(view, notes=[*reader.notes, *view.notes], file=str(file))
-    users = listing(reader, "users", where=where, sort=sort, top=top or _TOP)
+    users = listing(reader, "users", where=where, sort=sort, top=top)
     return replace(users, notes=reader.notes)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from demure.diagnosis.filtering import filter_rows, modality_column
-from demure.diagnosis.flagging import deviations
+from demure.diagnosis.flagging import deviations, filter_items
 from demure.diagnosis.interests.view import profiles
 from demure.diagnosis.reader import DiagnosisReader
 from demure.diagnosis.segments import dominant_cause_of_users
@@ -38,25 +38,26 @@ def listing(
     *,
     where: Sequence[str] = (),
     sort: str | None = None,
-    top: int = 10,
+    top: int | None = 10,
 ) -> Listing:
     """Return all items (rows of ``flagging.deviations``) or all users (rows of ``users_table``) that fulfil ``where``,
-    sorted, at most ``top``."""
+    sorted, at most ``top`` (None: all)."""
     reader = DiagnosisReader.of(run)
     if kind == "items":
         frame = deviations(reader)
+        matched = filter_items(frame, frame, where, sort)
     elif kind == "users":
         frame = users_table(reader)
+        matched = filter_rows(frame, where, sort)
     else:
         raise DemureError(f"cannot list {kind!r}", where="--list", remedy="list items or users")
-    matched = filter_rows(frame, where, sort)
     return Listing(
         run=str(reader.run),
         what=kind,
         total=len(frame),
         matched=len(matched),
         modalities=reader.table.modalities,
-        rows=matched.head(top),
+        rows=matched if top is None else matched.head(top),
         cannot_tell=reader.placebos.cannot_tell,
     )
 

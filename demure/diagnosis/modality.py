@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from demure.diagnosis.filtering import filter_rows, modality_column
-from demure.diagnosis.flagging import deviations
+from demure.diagnosis.filtering import modality_column
+from demure.diagnosis.flagging import deviations, filter_items
 from demure.diagnosis.overview import reliance_table, verdict_shares
 from demure.diagnosis.placebo import PlaceboResult
 from demure.diagnosis.reader import DiagnosisReader
@@ -51,7 +51,7 @@ def modality_view(
     *,
     where: Sequence[str] = (),
     sort: str | None = None,
-    top: int = 10,
+    top: int | None = 10,
 ) -> ModalityView:
     """Return one modality by parts of the data, and its items; ``where``, ``sort`` and ``top`` select among the items.
 
@@ -75,8 +75,8 @@ def modality_view(
         poi = by_segment[modality_column(modality, COUNT_COLUMNS)]
         by[kind] = by_segment[["segment", "interactions"]].assign(poi=poi)
     histogram, _ = np.histogram(table.probability[table.present[:, m], m], np.linspace(0, 1, _BINS + 1))
-    items = deviations(reader)
-    items = items[items["modality"] == modality].reset_index(drop=True)
+    all_items = deviations(reader)
+    items = all_items[all_items["modality"] == modality].reset_index(drop=True)
     own = reader.placebos.of(modality)
     shares = verdict_shares(table).set_index("modality").to_dict("index")[modality]
     reliance = reliance_table(reader, np.arange(len(table.user_ids))).set_index("modality").to_dict("index")[modality]
@@ -89,7 +89,7 @@ def modality_view(
         mean_reliance=float(reliance["mean_reliance"]),
         histogram=[int(n) for n in histogram],
         by=by,
-        items=filter_rows(items, where, sort, top),
+        items=filter_items(items, all_items, where, sort, top),
         items_total=len(items),
         summary=[sentence] if (sentence := own.sentence()) is not None else [],
         placebo=own.placebo,

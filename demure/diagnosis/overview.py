@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from demure.diagnosis.filtering import filter_rows
-from demure.diagnosis.flagging import deviations, flagged
+from demure.diagnosis.flagging import deviations, filter_items, flagged
 from demure.diagnosis.reader import DiagnosisReader
-from demure.diagnosis.segments import select_segment
+from demure.diagnosis.segments import available_kinds, select_segment
 from demure.diagnosis.table import DiagnosisTable
 from demure.diagnosis.verdict import FLAG_MIN_INTERACTIONS, MIN_CHOICES, Verdict
 
@@ -33,6 +32,7 @@ class Overview:
     ``reliance``: per modality, and ``none``, how many ``users`` rely on it most, their ``share``, and the
     ``mean_reliance`` over all users (the shares of choices; they sum to 1). ``short_histories``: how many of these
     users have fewer than ``MIN_CHOICES`` choices, and are too short to tell in segments and lists.
+    ``segment_kinds``: the kinds of segments that the data has (``segments.available_kinds``).
     ``agreement``: per pair of modalities, over the ``interactions`` whose item has both, the shares for which ``both``
     were points of interest, ``only_first``, ``only_second`` or ``neither`` (sum 1), and the rank ``correlation``
     of their evidence (over a regular sample where there are more than half a million interactions).
@@ -59,6 +59,7 @@ class Overview:
     flagged_total: int
     segment: str | None = None
     short_histories: int = 0
+    segment_kinds: list[str] = field(default_factory=list)
 
     @property
     def explaining_pairs(self) -> pd.DataFrame:
@@ -71,21 +72,23 @@ def overview(
     run: Path | str | DiagnosisReader,
     *,
     min_count: int = FLAG_MIN_INTERACTIONS,
-    top: int = 10,
+    top: int | None = 10,
     segment: tuple[str, str] | None = None,
     where: Sequence[str] = (),
     sort: str | None = None,
 ) -> Overview:
     """Return the diagnosis of the whole run, or of the interactions of ``segment`` (kind, name). ``where`` and ``sort``
-    (see ``filtering.filter_rows``) select among the flagged items, of which ``top`` are kept.
+    (see ``filtering.filter_rows``) select among the flagged items, of which ``top`` are kept (None: all).
 
     Raises as ``DiagnosisReader.open``, ``select_segment`` and ``filter_rows``.
     """
     reader = DiagnosisReader.of(run)
     table = reader.table if segment is None else select_segment(reader, *segment)
     placebos = reader.placebos
-    low = flagged(deviations(reader, table), min_count)
-    flagged_items = filter_rows(low[~low["modality"].isin(placebos.cannot_tell)].reset_index(drop=True), where, sort)
+    all_items = deviations(reader, table)
+    low = flagged(all_items, min_count)
+    low = low[~low["modality"].isin(placebos.cannot_tell)].reset_index(drop=True)
+    flagged_items = filter_items(low, all_items, where, sort)
     users = np.unique(table.user)
     neither = float((~table.poi.any(1)).mean()) if len(table.user) else float("nan")
     modalities, placebo_column = verdict_shares(table), placebos.column()
@@ -105,11 +108,12 @@ def overview(
         cannot_tell=placebos.cannot_tell,
         modalities=modalities,
         reliance=reliance_table(reader, users),
-        flagged=flagged_items.head(top).reset_index(drop=True),
+        flagged=flagged_items.head(len(flagged_items) if top is None else top).reset_index(drop=True),
         agreement=agreement(table),
         flagged_total=len(flagged_items),
         segment=None if segment is None else "=".join(segment),
         short_histories=int((reader.table.lengths[users] < MIN_CHOICES).sum()),
+        segment_kinds=available_kinds(reader),
     )
 
 

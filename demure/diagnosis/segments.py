@@ -130,6 +130,20 @@ def membership(reader: DiagnosisReader, kind: str) -> Membership:
     raise DemureError(f"no segments by {kind!r}", where="--segment", remedy=f"there are: {', '.join(KINDS)}")
 
 
+def available_kinds(reader: DiagnosisReader) -> list[str]:
+    """Return the kinds of segments that the data of the run has, of ``KINDS``."""
+    lacking = set()
+    if not reader.categories:
+        lacking.add("category")
+    if reader.interests is None:
+        lacking.add("interest")
+    try:
+        assign_periods(reader)
+    except DemureError:
+        lacking.add("time")
+    return [kind for kind in KINDS if kind not in lacking]
+
+
 def _nonempty(names: Sequence[str], code: np.ndarray) -> Membership:
     """Put every row in one segment, and leave out segments without rows."""
     used = np.bincount(code, minlength=len(names)) > 0
@@ -149,8 +163,11 @@ def _bands(count: np.ndarray) -> Membership:
 def _categories(reader: DiagnosisReader) -> Membership:
     table, categories = reader.table, reader.categories
     if not categories:
+        others = ", ".join(available_kinds(reader))
         raise DemureError(
-            "the items have no categories", where=reader.dataset, remedy="give a column genres, categories or category"
+            "the items have no categories",
+            where=reader.dataset,
+            remedy=f"there are: {others}; or give the items a column genres, categories or category",
         )
     names = sorted({name for of_item in categories.values() for name in of_item})
     code_of = {name: k for k, name in enumerate(names)}

@@ -48,7 +48,7 @@ class UserView:
     ``recommended``: what would be recommended; None if it was not asked for. ``made_of``: what its scores are made of,
     in a sentence. ``notes``: how little the verdicts rest on. ``cannot_tell``: modalities whose features explain
     nothing, so that their verdicts mean nothing. ``file``: that the choices are from, empty for those of the training.
-    nothing, so that their verdicts mean nothing. ``interests``: those that explain most of the choices (``profile``).
+    ``interests``: those that explain most of the choices (``profile``).
     """
 
     run: str
@@ -65,6 +65,11 @@ class UserView:
     made_of: str = ""
     file: str = ""
     interests: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def dated(self) -> bool:
+        """Whether the choices have times, and with them an order."""
+        return any(not math.isnan(choice.time) for choice in self.history)
 
 
 def user_view(

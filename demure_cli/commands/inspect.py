@@ -8,14 +8,14 @@ import typer
 
 from demure.diagnosis.verdict import FLAG_MIN_INTERACTIONS
 from demure_cli.command import command, view
-from demure_cli.options import RunFolder, TimeFormat, flag
+from demure_cli.options import RunFolder, TimeFormat, flag, long_option, sort_option, top_option, where_option
 from demure_cli.output.terminal import terminal
 
-_TOP, _RECOMMENDED = 10, 5
+_TOP, _CHOICES, _RECOMMENDED = 10, 20, 5
 _VIEWS, _ROWS = "What to show (one at a time)", "Rows and details"
 
 
-@command(view("inspect"))
+@command(view("inspect"), paged=True)
 def inspect(
     run: RunFolder,
     user: Annotated[
@@ -106,36 +106,23 @@ def inspect(
     ] = None,
     where: Annotated[
         list[str] | None,
-        typer.Option(
-            "--where",
-            metavar="CONDITION",
-            help="Show only the rows that fulfil FIELD=VALUE (also != < <= > >=, and ~ for contains). A row is an item "
-            "to check in the overview, a choice of --user, a user of --item, an item of --modality, an interest of "
-            "--interests, a segment of --segment KIND, or a row of --list. Summaries and totals are not filtered. "
-            "Repeat it for more conditions; for an unknown field, the message lists the fields.",
-            rich_help_panel=_ROWS,
+        where_option(
+            "A row is an item to check in the overview, a choice of --user, a user of --item, an item of --modality, "
+            "an interest of --interests, a segment of --segment KIND, or a row of --list. The name of a modality is "
+            "the probability, or the share of the choices, for which it was a point of interest: 'image>=0.8'. "
+            "Summaries and totals are not filtered.",
+            panel=_ROWS,
         ),
     ] = None,
-    sort: Annotated[
-        str | None,
-        typer.Option(
-            "--sort",
-            metavar="[-]FIELD",
-            help="Sort the rows by this field; - puts the largest first.",
-            rich_help_panel=_ROWS,
-        ),
-    ] = None,
+    sort: Annotated[str | None, sort_option(panel=_ROWS)] = None,
     top: Annotated[
         int | None,
-        typer.Option(
-            "--top",
-            min=1,
-            metavar="N",
-            help=f"Show at most N rows. The default is {_TOP}; --user, --item, --interests and --segment KIND show all "
-            "rows.",
-            rich_help_panel=_ROWS,
-        ),
+        top_option(f"The default is {_TOP}; the {_CHOICES} newest choices of --user. --json has all.", panel=_ROWS),
     ] = None,
+    long: Annotated[
+        bool,
+        long_option("Show all rows; with --user, each choice with its date and the reasons.", panel=_ROWS),
+    ] = False,
     min_count: Annotated[
         int | None,
         typer.Option(
@@ -185,7 +172,7 @@ def inspect(
             raise DemureError(f"has no effect with {others[0]}", where="--explain", remedy="leave one of them out")
         from demure.diagnosis.history import explain_choice_of
 
-        terminal.pictures = pictures
+        terminal.view(pictures=pictures)
         with terminal.progress() as listener:
             return explain_choice_of(
                 run, history, user, item, out=explain_out, time_format=time_format, listener=listener
@@ -202,7 +189,8 @@ def inspect(
         raise DemureError(f"has no effect with {[*chosen, '--history'][0]}", where="--min-count", remedy=remedy)
     if recommend is not None and user is None:
         raise DemureError("has no effect without --user", where="--recommend", remedy="add --user ID or leave it out")
-    terminal.pictures = pictures
+    terminal.view(pictures=pictures, top=top, long=long)
+    rows = top if top or long else _TOP
     conditions = where or ()
     suggestions = _RECOMMENDED if recommend is None else recommend
     if export is not None and (conditions or sort or top):
@@ -221,7 +209,7 @@ def inspect(
                 recommend=suggestions,
                 where=conditions,
                 sort=sort,
-                top=top,
+                top=top if user else rows,
                 time_format=time_format,
                 listener=listener,
             )
@@ -232,17 +220,17 @@ def inspect(
     if item is not None:
         return tables.item_view(run, item, top=top, where=conditions, sort=sort)
     if modality is not None:
-        return tables.modality_view(run, modality, top=top or _TOP, where=conditions, sort=sort)
+        return tables.modality_view(run, modality, top=rows, where=conditions, sort=sort)
     if interests is not None:
         return tables.interests(run, interests, top=top, where=conditions, sort=sort)
     if list_ is not None:
-        return tables.listing(run, list_, top=top or _TOP, where=conditions, sort=sort)
+        return tables.listing(run, list_, top=rows, where=conditions, sort=sort)
     if segment is not None and not sign:
         return tables.segments(run, kind, top=top, where=conditions, sort=sort)
     return tables.overview(
         run,
         min_count=min_count or FLAG_MIN_INTERACTIONS,
-        top=top or _TOP,
+        top=rows,
         segment=None if segment is None else (kind, name),
         where=conditions,
         sort=sort,

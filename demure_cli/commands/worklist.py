@@ -7,10 +7,11 @@ from typing import Annotated
 import typer
 
 from demure_cli.command import command, view
-from demure_cli.options import RunFolder
+from demure_cli.options import RunFolder, long_option, sort_option, top_option, where_option
+from demure_cli.output.terminal import terminal
 
 
-@command(view("worklist"))
+@command(view("worklist"), paged=True)
 def worklist(
     run: RunFolder,
     out: Annotated[
@@ -27,26 +28,14 @@ def worklist(
     ] = None,
     where: Annotated[
         list[str] | None,
-        typer.Option(
-            "--where",
-            metavar="CONDITION",
-            help="Only the rows that fulfil FIELD=VALUE (also != < <= > >=, and ~ for contains), by the columns of the "
-            "file, for example sign=sure or choices>=50. Repeat it for more conditions.",
-        ),
+        where_option("The columns of the file are fields, too: sign=sure, choices>=50, kind=content."),
     ] = None,
-    sort: Annotated[
-        str | None,
-        typer.Option("--sort", metavar="[-]FIELD", help="Sort the rows by this field; - puts the largest first."),
-    ] = None,
+    sort: Annotated[str | None, sort_option()] = None,
     top: Annotated[
         int | None,
-        typer.Option(
-            "--top",
-            min=1,
-            metavar="N",
-            help="Only the first N rows. By default the file and --json have all, and the terminal some of each kind.",
-        ),
+        top_option("By default the file and --json have all, and the terminal the first ones of each kind."),
     ] = None,
+    long: Annotated[bool, long_option("Show all rows.")] = False,
 ) -> object:
     """List the items whose content fails them: what is wrong, how many choices that concerns, and what to do.
 
@@ -55,4 +44,5 @@ def worklist(
     """
     from demure.diagnosis.worklist import list_content
 
+    terminal.view(top=top, long=long)
     return list_content(run, out, kinds=kind or (), where=where or (), sort=sort, top=top)

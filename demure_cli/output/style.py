@@ -6,12 +6,12 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
 from demure.diagnosis.verdict import Verdict, probability_of
 from demure_cli.output.characters import safe, unfolded_numbers
+from demure_cli.output.fitted import FittedTable
 
 VERDICT_STYLES = {Verdict.POI: "bold green", Verdict.NOISE: "yellow", Verdict.MISSING: "dim"}
 
@@ -31,19 +31,20 @@ def table(columns: Iterable[str | tuple[str, dict[str, Any]]]) -> Table:
 
     A name that starts with ``>`` is a column of numbers, aligned to the right.
     """
-    shown = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True, show_edge=False)
+    shown = FittedTable()
     for column in columns:
         name, options = (column, dict[str, Any]()) if isinstance(column, str) else column
         right = name.startswith(">")
-        shown.add_column(
-            Text(safe(name.removeprefix(">"))), **{"justify": "right" if right else "left", "no_wrap": right, **options}
-        )
+        look: dict[str, Any] = {"justify": "right" if right else "left", "no_wrap": right, "overflow": "fold", **options}
+        if look["no_wrap"]:
+            look["overflow"] = "ellipsis"
+        shown.add_column(Text(safe(name.removeprefix(">")), no_wrap=False, overflow="fold"), **look)
     return shown
 
 
 def row(shown: Table, *cells: object) -> None:
     """Add a row. Cells that are not renderables of rich are printed as they are, never read as markup."""
-    shown.add_row(*(cell if hasattr(cell, "__rich_console__") else Text(safe(cell)) for cell in cells))
+    shown.add_row(*(cell if hasattr(cell, "__rich_console__") else Text(unfolded_numbers(cell)) for cell in cells))
 
 
 def facts(pairs: Sequence[tuple[str, object]]) -> Table:

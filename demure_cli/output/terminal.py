@@ -46,11 +46,16 @@ class Terminal:
     def __init__(self) -> None:
         self.quiet = self.verbose = False
         self.pictures: bool | None = None
+        self.all_rows = self.long = False
+        self._held: list[RenderableType] | None = None
+        self._held_notes: list[str] = []
 
     def reset(self) -> None:
         """Forget the flags of an earlier command line in the same process."""
         self.quiet = self.verbose = False
         self.pictures = None
+        self.all_rows = self.long = False
+        self._held, self._held_notes = None, []
 
     def configure(self, *, quiet: bool = False, verbose: bool = False) -> None:
         """Add flags. A command line calls this for flags before and after the subcommand; no call removes a flag."""
@@ -74,11 +79,17 @@ class Terminal:
     @property
     def shows_pictures(self) -> bool:
         """Whether to draw pictures on standard output: by the option ``pictures``, else if it is a terminal with enough
-        colours and the characters for half blocks."""
+        colours and the characters for half blocks, and NO_COLOR is not set (a picture would be grey blocks)."""
         if self.pictures is not None:
             return self.pictures
         console = self._console()
-        return console.is_terminal and console.color_system in ("256", "truecolor") and not console.options.ascii_only
+        colours = console.color_system in ("256", "truecolor") and not console.no_color
+        return console.is_terminal and colours and not console.options.ascii_only
+
+    def view(self, *, pictures: bool | None = None, top: int | None = None, long: bool = False) -> None:
+        """Set how much a view shows: pictures or not, all rows of its result (with ``top``, they were chosen), and with
+        ``long`` all rows with all their details."""
+        self.pictures, self.long, self.all_rows = pictures, long, long or top is not None
 
     @property
     def follows(self) -> bool:
@@ -89,13 +100,39 @@ class Terminal:
         """Print the result on standard output."""
         if self.follows:
             return
-        from demure_cli.output.clean import cleaned
-
-        console = self._console()
+        if self._held is not None:
+            self._held += parts
+            return
         with _writing():
-            for part in parts:
-                plain_text = isinstance(part, str)
-                console.print(cleaned(part), markup=False, highlight=False, emoji=False, soft_wrap=plain_text)
+            _print(self._console(), parts)
+
+    @contextlib.contextmanager
+    def paged(self) -> Iterator[None]:
+        """Show the results of the context in a pager if they are longer than the terminal.
+
+        The pager is PAGER, or less where there is one. No pager with ``--quiet``, and where standard output or input is
+        not a terminal. Notes follow after the pager.
+        """
+        if self.quiet or self.follows or not (sys.stdout.isatty() and sys.stdin.isatty()):
+            yield
+            return
+        self._held, self._held_notes = [], []
+        try:
+            yield
+        finally:
+            parts, notes, self._held, self._held_notes = self._held, self._held_notes, None, []
+            console = self._console()
+            with console.capture() as capture:
+                _print(console, parts)
+            text = capture.get()
+            if text.count("\n") < console.size.height:
+                self.result(*parts)
+            else:
+                os.environ.setdefault("LESS", "-RFX")  # colours as they are; what is on the screen stays there
+                with _writing(), console.pager(styles=True):
+                    _print(console, parts)
+            for note in notes:
+                self.note(note)
 
     def raw(self, text: str) -> None:
         """Print text on standard output without folding it."""
@@ -117,7 +154,9 @@ class Terminal:
 
     def note(self, text: str) -> None:
         """Print a note on standard error; ``--quiet`` hides it."""
-        if not (self.quiet or self.follows):
+        if self._held is not None:
+            self._held_notes.append(text)
+        elif not (self.quiet or self.follows):
             self._stderr(safe(text))
 
     def notes(self, texts: Iterable[str], prefix: str = "note: ") -> None:
@@ -156,7 +195,7 @@ class Terminal:
         from rich.console import Console
 
         if self.pictures and not stderr:
-            return Console(force_terminal=True, color_system="truecolor")
+            return Console(force_terminal=True, color_system="truecolor", no_color=False)
         # If standard error is closed, there is no place left for progress: the work goes on without.
         console = Console(file=cast(IO[str], Forgiving(sys.stderr))) if stderr else Console()
         console.width = readable_width(console.width)
@@ -166,6 +205,14 @@ class Terminal:
         stream = Forgiving(sys.stderr)
         stream.write(safe(text, line=False) + "\n")
         stream.flush()
+
+
+def _print(console: Console, parts: Iterable[RenderableType]) -> None:
+    from demure_cli.output.clean import cleaned
+
+    for part in parts:
+        plain_text = isinstance(part, str)
+        console.print(cleaned(part), markup=False, highlight=False, emoji=False, soft_wrap=plain_text)
 
 
 terminal = Terminal()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.text import Text
 
 from demure_cli.output.characters import safe
 from demure_cli.output.pictures import PICTURE_WIDTH, picture
+from demure_cli.output.rows import first_rows, more_rows
 from demure_cli.output.style import aside, count, facts, heading, or_dash, row, table
 from demure_cli.output.terminal import terminal
 from demure_cli.views.verdicts import ID, TITLE, bar, sentences
@@ -15,43 +17,47 @@ from demure_cli.views.verdicts import ID, TITLE, bar, sentences
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from demure.diagnosis.interests.view import Interest
     from demure.diagnosis.tables import InterestsView, InterestView
 
 _ROOMY = 110
 _NAMED_EXAMPLES = 3
 _LEGEND = (
-    "share: of all choices, those that the interest explains, with a 95 % interval; users: share of the users with a "
-    "point of interest in it"
+    "share: of all choices, those that the interest explains (in a wide terminal with its 95 % interval); user share: of "
+    "all users, those with a point of interest in it; examples: the items most chosen for it"
 )
 
 
 def show_interests(view: InterestsView) -> None:
     """Print a sentence about the largest interests, and a table of all."""
-    from demure.diagnosis.interests.sentences import hidden_sentences, interests_summary
+    from demure.diagnosis.interests.sentences import hidden_sentences
 
-    terminal.result(*sentences(interests_summary(view)), "")
+    terminal.result(*sentences(view.summary), "")
+    if view.matched != view.total:
+        terminal.result(Text(f"{count(view.matched)} of these {count(view.total)} interests meet the conditions."), "")
     if view.interests:
-        terminal.result(_table(view), aside(_legend(view)))
+        interests = first_rows(view.interests)
+        terminal.result(_table(view, interests), *more_rows(len(interests), view.matched), aside(_legend(view)))
     terminal.result(*(aside(sentence) for sentence in hidden_sentences(view)))
     terminal.note("more: demure inspect RUN --interests 'image 1' for one interest with its items and users")
 
 
 def _legend(view: InterestsView) -> str:
     growth = (
-        "; change: of the share in percentage points, later half of the choices against the earlier, ~: not certain"
+        "; growth: of the share in percentage points, later half of the choices against the earlier, ~: not certain"
     )
-    return _LEGEND + (f"{growth}not certain" if view.over_time else "")
+    together = "; together: what its users also choose by" if terminal.width >= _ROOMY else ""
+    return _LEGEND + together + (growth if view.over_time else "")
 
 
-def _table(view: InterestsView) -> RenderableType:
+def _table(view: InterestsView, interests: Sequence[Interest]) -> RenderableType:
     roomy = terminal.width >= _ROOMY
-    columns: list[object] = ["interest", ("what it is", {"ratio": 3, "overflow": "fold", "min_width": 16})]
-    columns += [">share", ">users", *([">change"] if view.over_time else [])]
-    columns += [("most chosen for it", {"ratio": 4, "no_wrap": True, "min_width": 16})]
-    columns += [("its users also choose", {"ratio": 3, "overflow": "fold"})] if roomy else []
+    columns: list[object] = ["interest", ("name", {"overflow": "fold", "min_width": 16})]
+    columns += [">share", ">user share", *([">growth"] if view.over_time else [])]
+    columns += [("examples", {"no_wrap": True, "min_width": 16})]
+    columns += [("together", {"overflow": "fold"})] if roomy else []
     shown = table(columns)  # type: ignore[arg-type]
-    shown.expand = True
-    for entry in view.interests:
+    for entry in interests:
         interval = f" ({100 * entry.low:.1f}-{100 * entry.high:.1f})" if roomy else ""
         change = [_change(entry.growth, steady=entry.trend == "steady")] if view.over_time else []
         examples = ", ".join(example.title or example.item_id for example in entry.examples[:_NAMED_EXAMPLES])

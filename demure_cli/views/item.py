@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.text import Text
 
 from demure_cli.output.characters import safe
 from demure_cli.output.pictures import picture
-from demure_cli.output.style import aside, count, facts, heading, or_dash, row, signed, table
+from demure_cli.output.rows import first_rows, more_rows
+from demure_cli.output.style import aside, count, facts, heading, or_dash, percent, row, table
 from demure_cli.output.terminal import terminal
-from demure_cli.views.verdicts import ID, TITLE, cell, shares
+from demure_cli.views.verdicts import ID, TITLE, cell, shares, verdicts_legend
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from demure.diagnosis.item import Chooser
     from demure.diagnosis.tables import ItemView
-
-_MAX_USERS = 40
 
 
 def show_item(view: ItemView) -> None:
@@ -35,31 +36,32 @@ def show_item(view: ItemView) -> None:
         "",
     )
     _show_similar(view)
-    terminal.result(heading("Users who chose it, most probable point of interest first"), _users(view))
-    if len(view.chosen_by) > _MAX_USERS:
-        terminal.result(aside(f"{count(len(view.chosen_by) - _MAX_USERS)} more users: --json has all of them"))
+    users = first_rows(view.chosen_by)
+    more = more_rows(len(users), len(view.chosen_by))
+    terminal.result(heading("Users who chose it, most probable point of interest first"), _users(view, users), *more)
+    terminal.result(aside(verdicts_legend(list(view.modalities["modality"]))))
     terminal.notes(view.notes, prefix="")
 
 
 def _show_similar(view: ItemView) -> None:
     for modality, similar in view.compare.items():
-        shown = table([("item", ID), ("title", TITLE), ">similarity", ">evidence", ">choices"])
+        shown = table([("item", ID), ("title", TITLE), ">similarity", ">choices"])
         for item in similar:
-            numbers = (f"{item['likeness']:.2f}", signed(item["evidence"]), count(item["interactions"]))
+            numbers = (percent(item["likeness"]), count(item["interactions"]))
             row(shown, item["item_id"], or_dash(item["title"]), *numbers)
         title = (
             f"Items to compare with: similar in the other modalities, and their {modality} does better than is typical"
         )
-        terminal.result(heading(title), shown, aside("similarity: mean cosine in the other modalities"), "")
+        terminal.result(heading(title), shown, aside("similarity: mean cosine in the other modalities, 100 %: the same"), "")
 
 
-def _users(view: ItemView) -> Table:
+def _users(view: ItemView, users: Sequence[Chooser]) -> Table:
     from demure.diagnosis.user import date
 
-    dated = any(date(user.time) for user in view.chosen_by)
+    dated = any(date(user.time) for user in users)
     modalities = list(view.modalities["modality"])
     shown = table([("user", ID), *(["date"] if dated else []), ">choices", *modalities])
-    for user in view.chosen_by[:_MAX_USERS]:
+    for user in users:
         verdicts = [cell(user.verdicts.get(name), informative=name not in view.cannot_tell) for name in modalities]
         row(shown, user.user_id, *([date(user.time)] if dated else []), count(user.choices), *verdicts)
     return shown

@@ -29,12 +29,12 @@ def show_modality(view: ModalityView) -> None:
     if not view.explains:
         return
     largest = max(view.histogram)
-    shown = table([">probability", ">interactions", ""])
+    shown = table([">probability", ">choices", ""])
     for k, size in enumerate(view.histogram):
         row(shown, f"{k / 10:.1f} to {(k + 1) / 10:.1f}", count(size), bar(size / largest, 1.0) if largest else "")
     terminal.result(heading("Distribution of the probability of a point of interest"), shown, "")
     for kind, frame in view.by.items():
-        shown = table([(kind, {"overflow": "fold"}), ">interactions", ">point of interest", ""])
+        shown = table([(kind, {"overflow": "fold"}), ">choices", ">point of interest", ""])
         for line in frame.to_dict("records"):
             row(shown, line["segment"], count(line["interactions"]), percent(line["poi"]), bar(line["poi"], 1.0))
         terminal.result(heading(f"By {KINDS[kind]}"), shown, "")

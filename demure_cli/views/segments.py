@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from demure.diagnosis.filtering import heading_of
+from demure_cli.output.rows import first_rows, more_rows
 from demure_cli.output.style import aside, count, heading, percent, row, table
 from demure_cli.output.terminal import terminal
 from demure_cli.views.verdicts import BAR_WIDTH, KINDS, bar
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     from demure.diagnosis.tables import Segments
 
 _COUNTS = ("users", "items", "interactions")
+_SHOWN = 20
 _COUNT_WIDTH, _SHARE_WIDTH, _NAME_WIDTH = 8, 10, 24
 
 
@@ -23,12 +26,14 @@ def show_segments(view: Segments) -> None:
     names = list(view.table.columns[1 + len(_COUNTS) :])
     room = terminal.width - _NAME_WIDTH - len(_COUNTS) * _COUNT_WIDTH - _SHARE_WIDTH * len(names)
     with_bars = room >= BAR_WIDTH * len(names)
-    columns: list[str | tuple[str, dict[str, Any]]] = [(view.kind, {"overflow": "fold", "min_width": 10})]
-    columns += [f">{name}" for name in _COUNTS]
+    columns: list[str | tuple[str, dict[str, Any]]] = [("segment", {"overflow": "fold", "min_width": 10})]
+    columns += [f">{heading_of(name, view.table.columns)}" for name in _COUNTS]
     for name in names:
         columns += [f">{name}", *([""] if with_bars else [])]
     shown = table(columns)
-    for line in view.table.to_dict("records"):
+    lines = view.table.to_dict("records")
+    segments = first_rows(lines, _SHOWN)
+    for line in segments:
         mark = "?" if line["interactions"] < view.few else ""
         cells: list[object] = [count(line[name]) for name in _COUNTS]
         for name, modality in zip(names, view.modalities, strict=True):
@@ -39,8 +44,9 @@ def show_segments(view: Segments) -> None:
         row(shown, line["segment"], *cells)
     legend = "per modality: share of the choices for which it was a point of interest, where the item has it"
     if (view.table["interactions"] < view.few).any():
-        legend += f"; ?: fewer than {view.few} interactions, which is little"
+        legend += f"; ?: fewer than {view.few} choices, which is little"
     if view.cannot_tell:
         legend += f"; -: {CANNOT_TELL}, the features explain no more than shuffled ones"
-    terminal.result(heading(f"By {KINDS[view.kind]}"), shown, aside(legend))
+    terminal.result(heading(f"By {KINDS[view.kind]}"), shown)
+    terminal.result(*more_rows(len(segments), len(lines)), aside(legend))
     terminal.note(f"one segment: demure inspect RUN --segment {view.kind}=NAME")

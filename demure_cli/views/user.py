@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from demure.diagnosis.verdict import DECIDED_PERCENT
 from demure_cli.output.characters import safe
 from demure_cli.output.pictures import PICTURE_WIDTH, picture
+from demure_cli.output.rows import first_rows, more_rows
 from demure_cli.output.style import aside, count, facts, heading, or_dash, percent, row, table
 from demure_cli.output.terminal import terminal
-from demure_cli.views.verdicts import ID, TITLE, cell
+from demure_cli.views.verdicts import ID, TITLE, cell, verdicts_legend
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -23,7 +25,8 @@ if TYPE_CHECKING:
 _VERDICT_WIDTH = 10
 _REASON_WIDTH = 25  # columns that a modality needs for a verdict with its reason, and a space
 _CHOICE_WIDTH = 24
-_LEGEND = f"the number: probability of the word before it; ?: below .{DECIDED_PERCENT}, either verdict is possible"
+_SHOWN = 20  # choices
+_ROOMY = 90  # columns of a terminal that a date fits into
 _RECOMMENDED_LEGEND = (
     "because of: what contributes most to the score of the item; closest past choice: the choice that supports it "
     "most, held-out choices included"
@@ -31,24 +34,69 @@ _RECOMMENDED_LEGEND = (
 
 
 def show_user(view: UserView) -> None:
-    """Print what a user relies on, the history choice by choice, and the recommended items."""
-    source = f"choices in {view.file}" if view.file else "training interactions"
-    history = f"{count(view.interactions)} {source}, oldest first"
-    if len(view.history) < view.interactions:
-        history += f"; {count(len(view.history))} shown"
-    user = [("user", view.user_id), ("history", history)]
+    """Print what a user relies on, the newest choices or, with ``--long``, all with their reasons, and the recommended
+    items."""
+    user = [("user", view.user_id), ("relies on", reliance(view)), *_interests(view), *_drift(view)]
+    in_order = all(a.position < b.position for a, b in pairwise(view.history))
+    choices = first_rows(view.history, _SHOWN, last=in_order)
+    shown = replace(view, history=list(choices))
+    title, terse = _title(view, choices, in_order=in_order), not terminal.long and terminal.pictures is not True
     terminal.result(
-        facts([*user, ("relies on", reliance(view)), *_interests(view), *_drift(view)]),
+        facts(user),
         "",
-        heading("Each choice: the verdict on each modality, and the other choices that support it"),
-        user_table(view, terminal.width, pictures=terminal.shows_pictures),
-        aside(_LEGEND),
+        heading(title),
+        _compact(shown) if terse else user_table(shown, terminal.width, pictures=terminal.shows_pictures),
+        *_more(view, choices, in_order=in_order),
+        aside(verdicts_legend([name for name in view.modalities if name not in view.cannot_tell])),
     )
     if view.recommended:
         made_of = [Text(view.made_of)] if view.made_of else []
         terminal.result("", heading("Recommended items"), *made_of, _recommended(view.recommended))
         terminal.result(aside(_RECOMMENDED_LEGEND))
     terminal.notes(view.notes, prefix="")
+    if terse and view.history:
+        terminal.note("more: --long for the reason of each verdict, --item ID --explain for what in an item mattered")
+
+
+def _more(view: UserView, choices: Sequence[Choice], *, in_order: bool) -> list[Text]:
+    """Return a line about the choices that are not shown, if any."""
+    shown, total = len(choices), len(view.history)
+    if in_order and shown < total:
+        remedy = f"--where 'choice<{choices[0].position + 1}' for the next of them"
+        return more_rows(shown, total, "earlier" if view.dated else "more", remedy)
+    return more_rows(shown, total)
+
+
+def _title(view: UserView, choices: Sequence[Choice], *, in_order: bool) -> str:
+    """Return how many choices the table shows, of how many, and in which order."""
+    total, shown = count(view.interactions), len(choices)
+    plural = view.interactions != 1
+    source = f"choice{'s' * plural}{f' in {safe(view.file)}' if view.file else ''}"
+    if len(view.history) < view.interactions:  # by --where or --top
+        return f"{count(shown)} of {total} {source}" + (", oldest first" if in_order and view.dated else "")
+    if shown < view.interactions:
+        return f"The newest {shown} of {total} {source}, oldest first" if view.dated else f"{shown} of {total} {source}"
+    if not plural or (view.dated and not in_order):
+        return f"{total} {source}"
+    return f"{total} {source}, {'oldest first' if view.dated else 'in no known order'}"
+
+
+def _compact(view: UserView) -> Table:
+    """Return a line for each choice: the verdicts without their reasons; its headings are fields of ``--where``."""
+    from demure.diagnosis.user import date
+
+    titled = any(choice.title for choice in view.history)
+    dated = terminal.width >= _ROOMY and any(date(choice.time) for choice in view.history)
+    columns: list[str | tuple[str, dict[str, Any]]] = [">choice", *(["date"] if dated else []), ("item", ID)]
+    columns += [("title", TITLE)] if titled else []
+    shown = table([*columns, *((name, {"no_wrap": True}) for name in view.modalities)])
+    for choice in view.history:
+        verdicts = (
+            cell(choice.verdicts.get(name), informative=name not in view.cannot_tell) for name in view.modalities
+        )
+        names = [*([date(choice.time)] if dated else []), choice.item_id, *([or_dash(choice.title)] if titled else [])]
+        row(shown, choice.position + 1, *names, *verdicts)
+    return shown
 
 
 def reliance(view: UserView) -> str:
@@ -91,9 +139,9 @@ def user_table(
     """
     fixed = 4 + (PICTURE_WIDTH + 1 if pictures else 0) + _CHOICE_WIDTH
     roomy = width - fixed >= _REASON_WIDTH * len(view.modalities)
-    columns: list[str | tuple[str, dict[str, Any]]] = [">#"]
+    columns: list[str | tuple[str, dict[str, Any]]] = [">choice"]
     columns += [("", {"width": PICTURE_WIDTH, "no_wrap": True})] if pictures else []
-    columns += [("choice", {"ratio": 3, "min_width": 14, "overflow": "fold"})]
+    columns += [("title", {"ratio": 3, "min_width": 14, "overflow": "fold"})]
     options: dict[str, Any] = {"ratio": 4, "overflow": "fold"} if roomy else {"no_wrap": True}
     options |= {} if roomy else {"min_width": _VERDICT_WIDTH}
     shown = table([*columns, *((name, options) for name in view.modalities)])
@@ -137,7 +185,6 @@ def _reason(diagnosed: ModalityVerdict | None) -> str:
 def _recommended(items: list[dict[str, Any]]) -> Table:
     because: dict[str, Any] = {"overflow": "fold", "max_width": 30}
     shown = table([">#", ("item", ID), ("title", TITLE), ("because of", because), ("closest past choice", TITLE)])
-    shown.expand = True
     for item in items:
         reason = f"{item['because']}: {item['interest']}" if item["interest"] else item["because"]
         past = or_dash(item["past_title"] or item["past_item_id"])

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.bar import Bar
 from rich.text import Text
 
+from demure.diagnosis.verdict import DECIDED_PERCENT
 from demure_cli.output.characters import unfolded_numbers
 from demure_cli.output.style import (
     VERDICT_STYLES,
@@ -16,11 +17,9 @@ from demure_cli.output.style import (
     count,
     heading,
     no_answer,
-    number,
     or_dash,
     percent,
     row,
-    signed,
     table,
     verdict,
 )
@@ -48,14 +47,24 @@ _ROOMY = 100
 _SHARES = "poi: share of the choices for which the modality was a point of interest"
 _ABOVE = (
     "; mean: mean probability of a point of interest, which also counts the chances of choices without that verdict; "
-    "above shuffled: the mean, less the mean of the same diagnosis with the features shuffled among the items, with a "
-    "95 % interval"
+    "above shuffled: the mean, less that of the same diagnosis with the features shuffled among the items, and its 95 % "
+    "interval"
 )
 ITEMS_LEGEND = (
-    "evidence: mean evidence, in nats, that the modality was a point of interest; below: how many standard deviations "
-    "between items it lies below the typical evidence of the modality, corrected for few choices; ?: not significant. "
-    "The picture or text may be wrong, or only unusual: low evidence does not prove a fault"
+    "noise: share of the choices of the item for which the modality was noise; below: how far the evidence of the item "
+    "lies below what is typical of the modality, corrected for few choices; in --sort and --where a number of standard "
+    "deviations of the items: from .5 slightly, from 1.5 clearly, from 2 far; ?: may be chance. The picture or text may "
+    "be wrong, or only unusual: a row does not prove a fault"
 )
+
+
+def verdicts_legend(modalities: Sequence[str]) -> str:
+    """Return what the words and numbers of ``cell`` mean, and the field of ``--where`` that belongs to them."""
+    legend = f"the number: probability of the word before it; ?: below .{DECIDED_PERCENT}, either verdict is possible"
+    if not modalities:
+        return legend
+    field = f"in --where and --sort {modalities[0]} is the probability that its {modalities[0]} was a point of interest"
+    return f"poi: a point of interest; {legend}; {field}"
 
 
 def sentences(texts: Iterable[str]) -> list[Text]:
@@ -81,7 +90,7 @@ def shares(title: str, frame: pd.DataFrame, uninformative: Collection[str]) -> t
     """Return a heading, a table of verdicts per modality, and its legend. A modality that explains nothing has no share
     of points of interest, and it is not called noise either."""
     has_placebo = "placebo" in frame.columns
-    columns = ["modality", ">interactions", *(f">{word}" for word in VERDICT_STYLES)]
+    columns = ["modality", ">choices", *(f">{word}" for word in VERDICT_STYLES)]
     shown = table([*columns, *([">above shuffled", ">mean"] if has_placebo else [])])
     for line in frame.to_dict("records"):
         informative = line["modality"] not in uninformative
@@ -106,19 +115,27 @@ def _excess(placebo: dict[str, float] | None, *, informative: bool) -> str:
 
 
 def items_table(frame: pd.DataFrame, uninformative: Collection[str] = ()) -> Table:
-    """Return rows of ``demure.diagnosis.flagging.deviations`` as a table."""
+    """Return rows of ``demure.diagnosis.flagging.deviations`` as a table; its headings are fields of ``--where``."""
     roomy = terminal.width >= _ROOMY
-    columns: list[str | tuple[str, dict[str, Any]]] = [("item", ID), ("title", TITLE), "modality", ">choices"]
-    columns += [">evidence", *([">typical"] if roomy else []), ">below", ">noise"]
-    shown = table([*columns, *([">mean poi probability"] if roomy else [])])
-    shown.expand = not roomy
+    category = roomy and frame["category"].ne("").any()
+    columns: list[str | tuple[str, dict[str, Any]]] = [("item", ID), ("title", TITLE)]
+    columns += [*([("category", TITLE)] if category else []), "modality", ">choices", ">noise", "below"]
+    shown = table([*columns, *([">mean probability"] if roomy else [])])
     for line in frame.to_dict("records"):
-        mark, style = ("", "yellow") if line["clearly"] else ("?", "dim")
-        below = Text(f"{line['below']:+.1f}{mark}", style=style)
-        noise, mean = Text(percent(line["noise"])), number(line["mean_probability"], 2)
+        noise, mean = Text(percent(line["noise"])), percent(line["mean_probability"])
+        below = Text(_below(line["below"], significant=line["clearly"]), style="" if line["clearly"] else "dim")
         if line["modality"] in uninformative:
             noise, mean, below = no_answer(), "-", Text("-", style="dim")
-        evidence = [signed(line["evidence"]), *([signed(line["typical"])] if roomy else [])]
-        names = (line["item_id"], or_dash(line["title"]), line["modality"])
-        row(shown, *names, count(line["interactions"]), *evidence, below, noise, *([mean] if roomy else []))
+        names = [line["item_id"], or_dash(line["title"]), *([or_dash(line["category"])] if category else [])]
+        counted = (line["modality"], count(line["interactions"]), noise, below)
+        row(shown, *names, *counted, *([mean] if roomy else []))
     return shown
+
+
+def _below(deviations: float, *, significant: bool) -> str:
+    """Return how far an item lies below what is typical, in words, with a question mark if that may be chance."""
+    size = abs(deviations)
+    if size < 0.5:
+        return "typical"
+    words = "far " if size >= 2 else "clearly " if size >= 1.5 else "slightly "
+    return f"{words}{'below' if deviations > 0 else 'above'}{'' if significant else '?'}"

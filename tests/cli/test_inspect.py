@@ -39,7 +39,7 @@ def test_overview(capsys, run, width):
     assert re.search(r"image\s+6\s+50.0 %\s+33.3 %\s+16.7 %\n", text)
     assert re.search(r"text\s+6\s+50.0 %\s+50.0 %\s+0.0 %\n", text)
     assert re.search(r"none\s+1\s+33.3 %\n", text)
-    assert re.search(r"i1\s+Alien\s+image\s+3\s+-0.27\s.*66.7 %", text)
+    assert re.search(r"i1\s+Alien\s+image\s+3\s+66.7 %\s+typical", text)
     assert re.search(r"image, text\s+20.0 %\s+40.0 %\s+20.0 %\s+20.0 %", text)
     assert max(map(len, text.splitlines())) <= width
     assert "\x1b" not in text
@@ -47,7 +47,7 @@ def test_overview(capsys, run, width):
 
 def test_an_older_run_has_no_placebo(capsys, run):
     text = shown(capsys, run)
-    assert text.startswith("Neither: 17 % of the choices have no point of interest in the content.\n\nrun ")
+    assert text.startswith("Neither: 17 % of the choices have no point of interest in the content.\n\ndiagnosed ")
     assert "shuffled" not in text
     overview = json.loads(shown(capsys, run, "--json"))
     assert overview["neither"] == pytest.approx(1 / 6)
@@ -136,13 +136,14 @@ def test_the_first_line_shows_that_nothing_explains(capsys, tmp_path):
 
 
 def test_overview_without_flagged_items(capsys, run):
-    assert "No item with at least 50 interactions stands out" in shown(capsys, run, "--min-count", "50")
+    assert "No item with at least 50 choices stands out" in shown(capsys, run, "--min-count", "50")
 
 
 def test_user(capsys, run, width):
-    text = shown(capsys, run, "--user", "ann")
+    text = shown(capsys, run, "--user", "ann", "--long")
     assert re.search(r"image 60.0 % \(\d+-\d+ %\), text 30.0 % \(\d+-\d+ %\), none 10.0 %", text)
-    rows = [line for line in text.splitlines() if re.match(r"\s*[123]\s", line)]
+    assert "\n3 choices, oldest first\n" in text
+    rows = [line for line in text.splitlines() if re.match(r"\s+[123]\s", line)]
     assert [re.search(r"Alien|Brazil|i3", line).group() for line in rows] == ["Alien", "Brazil", "i3"]
     assert re.search(r"Alien\s+poi 0.90\s+noise 0.80", rows[0])
     assert re.search(r"missing\s+poi 0.90", rows[2])
@@ -150,6 +151,52 @@ def test_user(capsys, run, width):
     assert "i1 · 1997-09-22" in text
     assert max(map(len, text.splitlines())) <= width
     assert "\x1b" not in text
+
+
+def test_a_user_takes_a_line_for_each_choice(capsys, run, width):
+    text = shown(capsys, run, "--user", "ann")
+    lines = text.splitlines()
+    start = lines.index("3 choices, oldest first")
+    dates = [r"1997-09-2\d\s+"] if width > 80 else [""]
+    for line, item in zip(lines[start + 3 :], ("1  {}i1    Alien", "2  {}i2    Brazil", "3  {}i3    -"), strict=False):
+        assert re.match(r"\s+" + item.format(*dates), line)
+    assert re.search(r"Alien\s+poi 0.90\s+noise 0.80", text)
+    assert "like Brazil" not in text
+    assert max(map(len, lines)) <= width
+
+
+@pytest.fixture
+def long_run(tmp_path):
+    """A run of a user with 50 choices."""
+    rows = [DiagnosisRow("u", k, f"i{k % 30}", name, "poi", 0.9) for k in range(50) for name in ("image", "text")]
+    items = pd.DataFrame({"item_id": [f"i{k}" for k in range(30)], "title": [f"Title {k}" for k in range(30)]})
+    return str(write_run(tmp_path, rows, items, pictures=False))
+
+
+def numbers_of(text):
+    return [int(match[1]) for line in text.splitlines() if (match := re.match(r"\s*(\d+)\s+i\d", line))]
+
+
+def test_the_newest_of_many_choices_are_shown_and_how_to_see_the_others(capsys, long_run):
+    text = shown(capsys, long_run, "--user", "u")
+    assert "The newest 20 of 50 choices, oldest first" in text
+    assert "30 earlier: --where 'choice<31' for the next of them, --long for all" in text
+    assert numbers_of(text) == list(range(31, 51))
+    earlier = shown(capsys, long_run, "--user", "u", "--where", "choice<31")
+    assert numbers_of(earlier) == list(range(11, 31))
+    assert "10 earlier: --where 'choice<11'" in earlier
+    assert numbers_of(shown(capsys, long_run, "--user", "u", "--sort", "-choice")) == list(range(50, 30, -1))
+    assert numbers_of(shown(capsys, long_run, "--user", "u", "--top", "30")) == list(range(1, 31))
+    everything = shown(capsys, long_run, "--user", "u", "--long")
+    assert len(re.findall(r"no single other choice", everything)) == 100
+    assert "earlier" not in everything
+    assert len(json.loads(shown(capsys, long_run, "--user", "u", "--json"))["history"]) == 50
+
+
+def test_an_order_is_only_claimed_where_the_data_has_one(capsys, tmp_path):
+    text = shown(capsys, str(small_run(tmp_path, timestamps=False)), "--user", "ann")
+    assert "3 choices, in no known order" in text
+    assert "oldest" not in text
 
 
 def test_pictures_are_drawn_where_they_can_be_seen(capsys, run):

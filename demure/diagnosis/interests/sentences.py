@@ -15,11 +15,11 @@ _NAMED = 3
 _FOR = {"image": "the pictures", "text": "the texts"}
 
 
-def interests_summary(view: InterestsView) -> list[str]:
-    """Return a sentence for each modality that names its largest interests."""
+def interests_summary(modalities: Sequence[str], interests: Sequence[Interest]) -> list[str]:
+    """Return a sentence for each of ``modalities`` that names its largest ``interests``."""
     sentences = []
-    for modality in view.modalities:
-        own = [entry for entry in view.interests if entry.modality == modality]
+    for modality in modalities:
+        own = [entry for entry in interests if entry.modality == modality]
         if own:
             largest = sorted(own, key=lambda entry: -entry.share)[:_NAMED]
             named = "; ".join(f"{entry.name} ({100 * entry.share:.0f} %)" for entry in largest)

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from demure.diagnosis.filtering import filter_rows
+from demure.diagnosis.interests.sentences import interests_summary
 from demure.diagnosis.interests.shares import InterestShares
 from demure.diagnosis.interests.stored import StoredInterest
 from demure.diagnosis.periods import CalendarPeriods, assign_periods
@@ -89,7 +90,8 @@ class InterestsView:
     """The interests of a run above their placebo, largest first, of one modality or of all.
 
     ``below``: modality -> how many more explain no more than their placebo. ``cannot_tell``: modalities whose features
-    explain nothing.
+    explain nothing. ``summary``: all interests of each modality in a sentence; ``matched`` of the ``total`` meet the
+    conditions, whether they are among ``interests`` or left out by a number of rows.
     """
 
     run: str
@@ -98,6 +100,9 @@ class InterestsView:
     below: dict[str, int]
     cannot_tell: list[str] = field(default_factory=list)
     over_time: bool = True
+    summary: list[str] = field(default_factory=list)
+    total: int = 0
+    matched: int = 0
 
     def frame(self) -> pd.DataFrame:
         """Return a row per interest, without its examples."""
@@ -306,7 +311,7 @@ def interests(
     """Return the interests of all modalities or of the modality ``name``; or the one interest called ``name``.
 
     ``where``, ``sort`` and ``top`` (see ``filtering.filter_rows``) select among the interests, by the fields of
-    ``InterestsView.frame``. Raises ``RunError`` for a run without interests, ``DemureError`` for an unknown name.
+    ``InterestsView.frame``, ``interest`` (as in "image 3"), ``examples`` and ``together``. Raises ``RunError`` for a run without interests, ``DemureError`` for an unknown name.
     """
     reader = DiagnosisReader.of(run)
     own = measured_interests(reader)
@@ -317,7 +322,13 @@ def interests(
     shown = [entry for k, entry in enumerate(own.all) if own.shown[k] and entry.modality in wanted]
     if not name and sort is None:
         shown.sort(key=lambda entry: -entry.share)
-    selected = filter_rows(_frame(shown), where, sort, top)
+    fields = _frame(shown).assign(
+        interest=[f"{entry.modality} {entry.number}" for entry in shown],
+        examples=[", ".join(example.title or example.item_id for example in entry.examples) for entry in shown],
+        together=["; ".join(str(other["name"]) for other in entry.together) for entry in shown],
+    )
+    matched = filter_rows(fields, where, sort)
+    selected = matched if top is None else matched.head(top)
     hidden = [modality for k, (modality, _) in enumerate(own.columns) if not own.shown[k]]
     cannot_tell = reader.placebos.cannot_tell
     return InterestsView(
@@ -327,6 +338,9 @@ def interests(
         below={modality: hidden.count(modality) for modality in wanted if modality not in cannot_tell},
         cannot_tell=[modality for modality in cannot_tell if modality in wanted],
         over_time=any(entry.growth is not None for entry in shown),
+        summary=interests_summary(wanted, shown),
+        total=len(shown),
+        matched=len(matched),
     )
 
 
