@@ -33,8 +33,6 @@ _WITHOUT_RIVALS = (
 )
 
 
-
-
 @dataclass(frozen=True)
 class HistoryReader(DiagnosisReader):
     """The diagnosis of histories that training did not see, which the views read like that of a run.

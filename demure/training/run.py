@@ -72,10 +72,10 @@ from demure.training.validation import Validation
 class TrainReport:
     """The result of a training.
 
-    ``epochs`` trained, of at most ``max_epochs``, ``best_epoch`` kept (0: before any step); ``valid``: metric -> value by full ranking on the
-    validation split; ``seconds`` of this call; ``diagnosed``: whether there is a diagnosis to inspect; ``left_out``:
-    features that are second encodings of those used, and were not asked for; ``constant``: modality -> how its features
-    are alike for all items, so that it was left out.
+    ``epochs`` trained, of at most ``max_epochs``, ``best_epoch`` kept (0: before any step); ``valid``: metric -> value
+    by full ranking on the validation split; ``seconds`` of this call; ``diagnosed``: whether there is a diagnosis to
+    inspect; ``left_out``: features that are second encodings of those used, and were not asked for; ``constant``:
+    modality -> how its features are alike for all items, so that it was left out.
     """
 
     run: str
@@ -322,9 +322,7 @@ def _tune_recommender(job: _Job, denoiser: Denoiser, outcome: _Outcome) -> None:
     if window is not None and job.data.n_items <= MAX_ITEMS:
         nearest = _nearest_by_content(job.data, outcome.modalities)
         recommender.content_items = ContentItemModel(nearest, counts_I, ContentItemParameters())
-    metrics = tune_fusion(
-        recommender, train_part, valid, window, seed=job.seed, listener=job.context.listener
-    )
+    metrics = tune_fusion(recommender, train_part, valid, window, seed=job.seed, listener=job.context.listener)
     outcome.valid = {name: value for name, value in metrics.items() if name.startswith(("recall", "ndcg"))}
     outcome.pool = asdict(recommender.fusion)
     outcome.walk = None if recommender.item_item is None else asdict(recommender.item_item.parameters)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
@@ -57,7 +58,7 @@ class FittedTable(Table):
             shown.add_column(column.header, width=width, **look)  # type: ignore[arg-type]
         for cells in self._cells_by_row():
             pairs = zip(cells, self.columns, widths, strict=True)
-            shown.add_row(*(cell if column.no_wrap else _broken(cell, width) for cell, column, width in pairs))
+            shown.add_row(*(cell if column.no_wrap else _broken(cell, width, console) for cell, column, width in pairs))
         yield shown
 
     def _cells_by_row(self) -> Iterator[tuple[RenderableType, ...]]:
@@ -79,7 +80,9 @@ class FittedTable(Table):
     def _needs(self, column: Column, console: Console, options: ConsoleOptions) -> _Needs:
         if column.width is not None:
             return _Needs(column.width, column.width)
-        heading = _measure(column.header, console, options) if self.show_header else Measurement(0, 0)
+        heading = Measurement(0, 0)
+        if self.show_header:  # folded between words alone: recall@20 stays whole
+            heading = Measurement.get(console, options, column.header)
         cells = [_measure(cell, console, options) for cell in column.cells]
         most = max((cell.maximum for cell in cells), default=0)
         least = most if column.no_wrap else max((cell.minimum for cell in cells), default=0)
@@ -113,17 +116,24 @@ def _measure(cell: RenderableType, console: Console, options: ConsoleOptions) ->
     return Measurement(min(longest, _LONGEST_PART), whole)
 
 
-def _broken(cell: RenderableType, width: int) -> RenderableType:
-    """Return a cell with line breaks in the words that are longer than ``width``, where words may be broken."""
+def _broken(cell: RenderableType, width: int, console: Console) -> RenderableType:
+    """Return a cell with line breaks in the words that are longer than ``width``, where words may be broken; the lines
+    of an indented cell keep its indentation."""
     if not isinstance(cell, Text):
         return cell
+    indentation = len(cell.plain) - len(cell.plain.lstrip(" "))
+    if indentation:
+        lines = _broken(cell[indentation:], width - indentation, console)
+        assert isinstance(lines, Text)
+        folded = lines.wrap(console, width - indentation, overflow="fold")
+        return Text("\n").join(Text(" " * indentation) + line for line in folded)
     offsets = []
     for word in re.finditer(r"\S+", cell.plain):
         if Text(word[0]).cell_len <= width:
             continue
         start = 0
         ends = [*(match.start() for match in _BREAKS.finditer(word[0])), len(word[0])]
-        for end, following in zip(ends, ends[1:], strict=False):
+        for end, following in pairwise(ends):
             if Text(word[0][start:following]).cell_len > width:
                 offsets.append(word.start() + end)
                 start = end

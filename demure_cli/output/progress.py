@@ -87,9 +87,9 @@ class Lines:
             self._stages.enter(progress.stage)
         self._stage, self._last_line = progress.stage, now
         count = f"{progress.done}" if progress.total is None else f"{progress.done}/{progress.total}"
-        validation = f"  {self._validation}" if self._validation and progress.stage == "train" else ""
-        line = f"{progress.stage} {count}  {_facts(progress)}{validation}{self._remaining(progress, now)}"
-        self._write(line.rstrip())
+        validation = self._validation if progress.stage == "train" else ""
+        parts = (f"{progress.stage} {count}", _facts(progress), validation, self._remaining(progress, now))
+        self._write("  ".join(part for part in parts if part))
 
     def _remaining(self, progress: Progress, now: float) -> str:
         """Return the place of the stage in the plan, and its estimated remaining time once it has run for some
@@ -97,10 +97,10 @@ class Lines:
         done, passed = progress.done - self._first_done, now - self._stage_start
         place = str(self._stages)
         if progress.total is None or done <= 0 or passed < _SECONDS_BETWEEN_LINES or progress.done >= progress.total:
-            return place and f"  ({place})"
+            return place and f"({place})"
         seconds = (progress.total - progress.done) / done * passed
         about = f"{seconds / 60:.0f} min" if seconds >= _SHOW_MINUTES_FROM else f"{seconds:.0f} s"
-        return f"  ({place}: about {about} left of it)" if place else f"  about {about} left"
+        return f"({place}: about {about} left of it)" if place else f"about {about} left"
 
 
 @contextlib.contextmanager
@@ -109,7 +109,7 @@ def bars(console: Console) -> Iterator[Listener]:
     from rich.progress import Progress as Bars
     from rich.text import Text
 
-    with Bars(*_columns(console.width), console=console, expand=True) as shown:
+    with Bars(*_columns(console.width, no_color=console.no_color), console=console, expand=True) as shown:
         tasks: dict[str, TaskID] = {}
         validation: list[TaskID] = []
         stages, entered = _Stages(), ""
@@ -143,7 +143,7 @@ def bars(console: Console) -> Iterator[Listener]:
         yield listener
 
 
-def _columns(width: int) -> list[ProgressColumn]:
+def _columns(width: int, *, no_color: bool) -> list[ProgressColumn]:
     """Return the columns: name, bar, count, facts, units per second, and the remaining time of the stage. A line of
     ``plain`` facts has a name and facts only."""
     from rich.console import RenderableType
@@ -171,7 +171,9 @@ def _columns(width: int) -> list[ProgressColumn]:
 
     class Bar(BarColumn):
         def render(self, task: Task) -> RenderableType:  # type: ignore[override]
-            return Text("") if task.fields["plain"] else super().render(task)
+            # Without colours the moving bar of an unknown total would look like a finished one.
+            hidden = task.fields["plain"] or (task.total is None and no_color)
+            return Text("") if hidden else super().render(task)
 
     class Count(MofNCompleteColumn):
         def render(self, task: Task) -> Text:

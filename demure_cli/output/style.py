@@ -35,7 +35,12 @@ def table(columns: Iterable[str | tuple[str, dict[str, Any]]]) -> Table:
     for column in columns:
         name, options = (column, dict[str, Any]()) if isinstance(column, str) else column
         right = name.startswith(">")
-        look: dict[str, Any] = {"justify": "right" if right else "left", "no_wrap": right, "overflow": "fold", **options}
+        look: dict[str, Any] = {
+            "justify": "right" if right else "left",
+            "no_wrap": right,
+            "overflow": "fold",
+            **options,
+        }
         if look["no_wrap"]:
             look["overflow"] = "ellipsis"
         shown.add_column(Text(safe(name.removeprefix(">")), no_wrap=False, overflow="fold"), **look)

@@ -10,7 +10,9 @@ from rich.text import Text
 from demure_cli.output.formats import Formatted, write
 from demure_cli.output.style import aside, count, facts, interval, number, row, table
 from demure_cli.output.terminal import terminal
+from demure_cli.views.eval import best_methods
 from demure_cli.views.paired_tests import cells_of_test, legend_of_tests, paired_tests, short_names
+from demure_cli.views.verdicts import sentences
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,10 +37,18 @@ def show(shown: Formatted[RunComparison]) -> None:
 
 
 def _show_table(result: RunComparison) -> None:
+    from demure.evaluation.metrics import MetricAtK
+
     comparison = result.comparison
     short = short_names([run for method in comparison.methods for run in method.runs])
     split = f"{result.split}, {count(comparison.users)} users with relevant items"
-    terminal.result(facts([("dataset", result.dataset), ("split", split)]), "", _methods(result, short))
+    best = {
+        metric: {short.get(method.name, method.name): method.metrics[metric].mean for method in comparison.methods}
+        for metric in comparison.methods[0].metrics
+        if MetricAtK.parse(metric).metric.higher_is_better
+    }
+    terminal.result(*(sentences([best_methods(best)]) if best else ()), *([""] if best else []))
+    terminal.result(facts([("split", split), ("dataset", result.dataset)]), "", _methods(result, short))
     if comparison.against is None:
         terminal.result("", *paired_tests(comparison, short))
     else:

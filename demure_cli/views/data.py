@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from demure_cli.output.style import aside, count, facts, heading, number, percent, row, table
 from demure_cli.output.terminal import terminal
 from demure_cli.views.leaks import show_leaks
+from demure_cli.views.verdicts import sentences
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -30,10 +31,8 @@ def show_description(result: Description) -> None:
         span = f"an order without dates, {result.span[0]:g} to {result.span[1]:g}"
     parts = ", ".join(f"{count(n[part])} {part}" for part in ("train", "valid", "test"))
     pairs = [
-        ("dataset", result.dataset),
-        ("users", count(n["users"])),
-        ("items", f"{count(n['items'])}, {count(n['cold_items'])} of them without interactions"),
-        ("interactions", f"{count(n['interactions'])}: {parts}"),
+        ("choices", parts),
+        ("items", f"{count(n['items'])}, {count(n['cold_items'])} of them never chosen"),
         ("density", f"{100 * result.density:.3g} %"),
         ("time", span),
     ]
@@ -42,7 +41,8 @@ def show_description(result: Description) -> None:
         numbers = f"{count(sessions.sessions)}, {sessions.per_user:.1f} per user, median length"
         single = f"{percent(sessions.single_share)} have one choice"
         pairs.append(("sessions", f"{numbers} {sessions.median_length:.0f}; {single}"))
-    terminal.result(facts(pairs))
+    made = f"{count(n['users'])} users made {count(n['interactions'])} choices among {count(n['items'])} items."
+    terminal.result(*sentences([made]), "", facts([*pairs, ("dataset", result.dataset)]))
     for title, lengths in (("Users by choices", result.histories), ("Items by choices", result.popularity)):
         bins = [(_between(part.least, part.most), part.count) for part in lengths.bins]
         terminal.result("", heading(title), _bars(bins), aside(_quantiles(lengths)))
@@ -56,6 +56,8 @@ def show_description(result: Description) -> None:
 
 
 def _show_coverage(result: Description) -> None:
+    from demure.data.describe.coverage import NOTHING
+
     coverage = result.coverage
     if not coverage.present:
         terminal.result("", "The items have no content: no text, no images, no features.")
@@ -66,10 +68,14 @@ def _show_coverage(result: Description) -> None:
         for column, filled in coverage.columns.items() if kind == "text" else ():
             row(shown, f"  {column}", count(filled), percent(filled / coverage.items), "")
     terminal.result("", heading("Content of the items"), shown)
-    lacking = table(["missing together", ">items", ">share"])
+    complete = coverage.lacking.get(NOTHING, 0)
+    have = f"{count(complete)} of {count(coverage.items)} items ({percent(complete / coverage.items)}) have all of it"
+    lacking = table(["lacking", ">items", ">share"])
     for kinds, items in coverage.lacking.items():
-        row(lacking, kinds, count(items), percent(items / coverage.items))
-    terminal.result("", lacking)
+        if kinds != NOTHING:
+            row(lacking, kinds.replace(" + ", " and "), count(items), percent(items / coverage.items))
+    rest = ["", lacking] if lacking.row_count else []
+    terminal.result("", *sentences([have + ("; of the others:" if rest else ".")]), *rest)
 
 
 def _show_lookalikes(result: Description) -> None:
@@ -133,10 +139,10 @@ def show_export(result: DatasetExport) -> None:
     terminal.result(
         facts(
             [
-                ("written", result.folder),
+                ("choices", count(result.interactions)),
                 ("format", result.format),
-                ("interactions", count(result.interactions)),
                 ("files", ", ".join(result.files)),
+                ("folder", result.folder),
             ]
         )
     )

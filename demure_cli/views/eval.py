@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from demure_cli.output.formats import Formatted, write
-from demure_cli.output.style import aside, count, facts, heading, number, row, table
+from demure_cli.output.style import aside, count, facts, heading, number, percent, row, table
 from demure_cli.output.terminal import terminal
 from demure_cli.views.paired_tests import paired_tests, short_names
 from demure_cli.views.slices import show_slices
+from demure_cli.views.verdicts import sentences
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -41,10 +42,33 @@ def _show_run(result: RunEvaluations) -> None:
     run = result.runs[0]
     accuracy, lists = _by_kind(run.metrics)
     split = f"{run.split}, {count(run.users)} users with relevant items"
-    terminal.result(facts([("run", run.run), ("split", split)]), "", metrics_by_k(run.metrics, accuracy))
+    terminal.result(
+        *sentences([_sentence(run.metrics)]),
+        "",
+        facts([("split", split), ("run", run.run)]),
+        "",
+        metrics_by_k(run.metrics, accuracy),
+    )
     if lists:
         terminal.result("", heading("Properties of the lists"), metrics_by_k(run.metrics, lists), _legend(lists))
     show_slices(result, {run.run: ""})
+
+
+def _sentence(metrics: Mapping[str, float]) -> str:
+    """Return recall and NDCG of one run in words."""
+    k = main_k(metrics)
+    recall = f"The first {k} recommended items hold {percent(metrics[f'recall@{k}'])} of the held-out items of a user"
+    return f"{recall} (recall@{k}); NDCG@{k} is {number(metrics[f'ndcg@{k}'])}."
+
+
+def best_methods(values: Mapping[str, Mapping[str, float]]) -> str:
+    """Return which method is best by each metric, in a sentence; ``values``: metric -> method -> value."""
+    parts = []
+    for metric, by_method in values.items():
+        best = max(by_method.values())
+        names = [name for name, value in by_method.items() if value == best]
+        parts.append(f"{metric} {number(best)} ({' and '.join(names)})")
+    return f"Best: {', '.join(parts)}."
 
 
 def _show_runs(result: RunEvaluations) -> None:
@@ -55,18 +79,25 @@ def _show_runs(result: RunEvaluations) -> None:
     first = result.runs[0]
     names = _fitting(first.metrics, terminal.width - max(map(len, short.values())))
     title = f"On {first.split}, over {count(first.users)} users with relevant items"
-    terminal.result(heading(title), _metrics_by_run(result, names, short))
     main = main_k(first.metrics)
+    best = {
+        name: {short[run.run]: run.metrics[name] for run in result.runs} for name in (f"recall@{main}", f"ndcg@{main}")
+    }
+    terminal.result(*sentences([best_methods(best)]), "", heading(title), _metrics_by_run(result, names, short))
     lists = [name for name in _by_kind(first.metrics)[1] if MetricAtK.parse(name).k == main]
     if lists:
-        terminal.result("", heading("Properties of the lists"), _metrics_by_run(result, lists, short), _legend(lists))
+        properties = _metrics_by_run(result, lists, short, with_k=False)
+        terminal.result("", heading(f"Properties of the lists of {main} items"), properties, _legend(lists))
     if result.comparison is not None:
         terminal.result("", *paired_tests(result.comparison, short))
     show_slices(result, short)
 
 
-def _metrics_by_run(result: RunEvaluations, names: list[str], short: Mapping[str, str]) -> Table:
-    shown = table([("run", {"overflow": "fold"}), *(f">{name}" for name in names)])
+def _metrics_by_run(
+    result: RunEvaluations, names: list[str], short: Mapping[str, str], *, with_k: bool = True
+) -> Table:
+    headings = [name if with_k else name.partition("@")[0] for name in names]
+    shown = table(["run", *(f">{heading}" for heading in headings)])
     for run in result.runs:
         row(shown, short[run.run], *(_value(name, run.metrics[name]) for name in names))
     return shown

@@ -11,7 +11,7 @@ from demure_cli.output.characters import safe
 from demure_cli.output.pictures import picture
 from demure_cli.output.style import aside, facts, heading, percent, row, table
 from demure_cli.output.terminal import terminal
-from demure_cli.views.verdicts import cell
+from demure_cli.views.verdicts import cell, sentences
 
 if TYPE_CHECKING:
     from demure.diagnosis.attribution import ChoiceExplanation, PictureEffects, TextEffects, WordEffect
@@ -46,7 +46,7 @@ def _text(view: ChoiceExplanation, effects: TextEffects) -> None:
     terminal.result(_marked(effects.text, strong), *([aside(_WORDS_LEGEND)] if strong else []))
     best = [effect for effect in effects.words if effect.matters][:_LISTED]
     if not best:
-        terminal.result("No single word matters: the text without it speaks as much for the choice.")
+        terminal.result(*sentences(["No single word matters: the text without it speaks as much for the choice."]))
         return
     shown = table(["word", "without it, the text is"])
     for effect in best:
@@ -75,12 +75,11 @@ def _picture(view: ChoiceExplanation, effects: PictureEffects) -> None:
         terminal.result(picture(effects.written or effects.picture))
     largest = max(max(line) for line in effects.grid)
     if effects.place:
-        terminal.result(
-            f"What matters most is {effects.place}: without it, the picture is {percent(effects.left)} as much "
-            "evidence."
-        )
+        left = f"without it, the picture is {percent(effects.left)} as much evidence"
+        sentence = f"What matters most is {effects.place}: {left}."
     else:
-        terminal.result("No single part matters: the picture without it speaks as much for the choice.")
+        sentence = "No single part matters: the picture without it speaks as much for the choice."
+    terminal.result(*sentences([sentence]))
     shades = [[_shade(value, largest) for value in line] for line in effects.grid]
     terminal.result(*(Text("  " + " ".join(line)) for line in shades), aside(_GRID_LEGEND))
     if effects.written:

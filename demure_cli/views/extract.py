@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from demure_cli.output.style import aside, count, facts, heading, number, row, table
 from demure_cli.output.terminal import terminal
+from demure_cli.views.verdicts import sentences
 
 if TYPE_CHECKING:
     from demure.extraction.summary import ExtractReport
@@ -24,7 +25,9 @@ def show(result: ExtractReport) -> None:
         encoder = f"{modality.encoder} of {columns}" if names else modality.encoder
         numbers = (modality.dim, count(modality.items), count(modality.present), count(modality.missing))
         row(shown, modality.name, encoder, *numbers, number(modality.seconds, 1))
-    terminal.result(facts([("dataset", result.dataset)]), "", shown)
+    made = [f"{count(own.present)} of {count(own.items)} items have {own.name} features" for own in result.modalities]
+    terminal.result(*sentences([f"{'; '.join(made)}."] if made else []), *([""] if made else []), shown, "")
+    terminal.result(facts([("dataset", result.dataset)]))
     _show_problems(result)
     for modality in result.modalities:
         if modality.kept is not None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from demure_cli.output.style import count, facts, heading, number, or_dash, percent, row, table
 from demure_cli.output.terminal import terminal
+from demure_cli.views.verdicts import sentences
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -32,7 +33,7 @@ def show_check(result: dict[str, list[FeatureCheck]]) -> None:
         ]
         terminal.result(*([""] if k else []), heading(check.name), facts(pairs))
         for warning in check.warnings:
-            terminal.result(f"warning: {warning}")
+            terminal.result(*sentences([f"warning: {warning}"]))
         if check.neighbours:
             terminal.result("", _nearest(check.neighbours))
     terminal.note("the cosines to the nearest items are of vectors less their mean")
@@ -66,5 +67,5 @@ def show_import(result: dict[str, list[ImportedFeatures]]) -> None:
 def show_export(result: ExportedFeatures) -> None:
     """Print the folder and its contents."""
     modalities = ", ".join(result.modalities)
-    pairs = [("written", result.folder), ("features", modalities), ("items", count(result.items))]
-    terminal.result(facts([*pairs, ("files", count(result.files))]))
+    pairs = [("features", modalities), ("items", count(result.items)), ("files", count(result.files))]
+    terminal.result(facts([*pairs, ("folder", result.folder)]))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def show(result: FetchReport) -> None:
     """Print how many images were downloaded, and why others were not."""
     complete = f"{count(result.fetched)} now ({result.bytes / 1e6:.1f} MB), {count(result.there)} before"
-    terminal.result(facts([("images", result.out), ("requested", count(result.wanted)), ("downloaded", complete)]))
+    terminal.result(facts([("downloaded", complete), ("requested", count(result.wanted)), ("images", result.out)]))
     if result.reasons:
         shown = table(["reason", ">images"])
         for reason, images in result.reasons.items():

@@ -57,5 +57,5 @@ def show(result: Result) -> None:
     elif isinstance(result, tables.Listing):
         show_listing(result)
     else:
-        terminal.result(facts([("written", result.export), ("rows", count(result.rows))]))
+        terminal.result(facts([("rows", count(result.rows)), ("file", result.export)]))
         terminal.notes(getattr(result, "notes", ()))

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 _ROOMY = 110
 _NAMED_EXAMPLES = 3
 _LEGEND = (
-    "share: of all choices, those that the interest explains (in a wide terminal with its 95 % interval); user share: of "
-    "all users, those with a point of interest in it; examples: the items most chosen for it"
+    "share: of all choices, those that the interest explains (in a wide terminal with its 95 % interval); user share: "
+    "of all users, those with a point of interest in it; examples: the items most chosen for it"
 )
 
 

@@ -52,7 +52,9 @@ def _show_similar(view: ItemView) -> None:
         title = (
             f"Items to compare with: similar in the other modalities, and their {modality} does better than is typical"
         )
-        terminal.result(heading(title), shown, aside("similarity: mean cosine in the other modalities, 100 %: the same"), "")
+        terminal.result(
+            heading(title), shown, aside("similarity: mean cosine in the other modalities, 100 %: the same"), ""
+        )
 
 
 def _users(view: ItemView, users: Sequence[Chooser]) -> Table:

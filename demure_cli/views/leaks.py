@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def show_leaks(splits: Mapping[str, LeakCounts]) -> None:
     """Print a row per split: sizes, shares of later interactions, and repeated pairs, new users and new items."""
-    columns = [">train", ">valid", ">test", ">late", ">own", ">twice", ">new users", ">new items"]
+    columns = [">train", ">valid", ">test", ">others' future", ">own future", ">repeated", ">new users", ">new items"]
     shown = table([("split", {"no_wrap": True}), *columns])
     for name, leaks in splits.items():
         learned = leaks.train + leaks.valid
@@ -25,11 +25,11 @@ def show_leaks(splits: Mapping[str, LeakCounts]) -> None:
     terminal.result("", heading("The split and its leakage"), shown)
     terminal.result(
         aside(
-            "late: share of the train and valid interactions that are later than the first held-out interaction of any "
-            "user; own: later than the first held-out interaction of the same user. twice: pairs of user and item that "
-            "are in train and held out. new: held out, but not in train."
+            "others' future: share of the train and valid choices that are later than the first held-out choice of "
+            "any user; own future: later than the first held-out choice of the same user. repeated: pairs of user and "
+            "item that are in train and held out. new: held out, but not in train."
         )
     )
     dated = [f"{name} {count(leaks.items_from_later)}" for name, leaks in splits.items() if leaks.items_from_later]
     if dated:
-        terminal.result(aside(f"items in train whose own date is after the first held-out one: {', '.join(dated)}"))
+        terminal.result(aside(f"items in train whose own date is after the first held-out choice: {', '.join(dated)}"))

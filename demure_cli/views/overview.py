@@ -48,8 +48,8 @@ def _agreement(view: Overview) -> tuple[RenderableType, ...]:
         cells = [percent(line[column]) for column in ("both", "only_first", "only_second", "neither")]
         row(shown, f"{line['first']}, {line['second']}", *cells, _agreement_words(line["correlation"]))
     legend = (
-        "both: both were points of interest; evidence: whether what speaks for the one also speaks for the other (their "
-        "rank correlation)"
+        "both: both were points of interest; evidence: whether what speaks for the one also speaks for the other "
+        "(their rank correlation)"
     )
     return heading("Agreement of two modalities, over the choices whose item has both"), shown, aside(legend), ""
 

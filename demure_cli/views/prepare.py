@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from demure_cli.output.style import aside, count, facts, heading, row, table
 from demure_cli.output.terminal import terminal
 from demure_cli.views.leaks import show_leaks
+from demure_cli.views.verdicts import sentences
 
 if TYPE_CHECKING:
     from demure.preparation.prepare import PreparedReport
@@ -16,18 +17,19 @@ def show(result: PreparedReport) -> None:
     """Print the dataset, what each step removed, the problems of the input, and the leakage of the split."""
     n = result.counts
     parts = ", ".join(f"{count(n[part])} {part}" for part in ("train", "valid", "test") if part in n)
-    cold = f" ({count(n['cold_items'])} of them without interactions)" if n["cold_items"] else ""
+    cold = f" ({count(n['cold_items'])} of them never chosen)" if n["cold_items"] else ""
+    made = f"{count(n['users'])} users made {count(n['interactions'])} choices among {count(n['items'])} items{cold}."
     terminal.result(
+        *sentences([made]),
+        "",
         facts(
             [
-                ("dataset" if result.written else "would write", result.dataset),
+                *([("choices", parts)] if parts else []),
                 ("format", result.format),
-                ("users", count(n["users"])),
-                ("items", count(n["items"]) + cold),
-                ("interactions", count(n["interactions"]) + (f": {parts}" if parts else "")),
                 *(("features", f"{name} from {path}") for name, path in result.feature_files.items()),
+                ("dataset" if result.written else "would write", result.dataset),
             ]
-        )
+        ),
     )
     _show_steps(result)
     _show_problems(result)

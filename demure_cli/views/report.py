@@ -18,7 +18,7 @@ def show(result: Report) -> None:
         users += f" of {count(result.users_total)}, evenly spaced in the order of ids"
     size = f"{result.bytes / 1e6:.1f} MB"
     terminal.result(
-        facts([("written", result.report), ("size", size), ("users", users), ("pictures", count(result.pictures))])
+        facts([("users", users), ("pictures", count(result.pictures)), ("size", size), ("page", result.report)])
     )
     if result.pictures_unreadable:
         problem = "cannot be decoded, or take too long"

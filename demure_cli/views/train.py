@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from demure_cli.output.style import count, facts, heading, number, percent, row, table
 from demure_cli.output.terminal import terminal
+from demure_cli.views.verdicts import sentences
 
 if TYPE_CHECKING:
     from demure.tracking.profile import Profile
@@ -14,20 +15,18 @@ if TYPE_CHECKING:
 
 def show(result: TrackedReport) -> None:
     """Print the run, its validation metrics, the profile if there is one, and the next commands."""
-    epochs = f"{result.epochs}, best on validation: {result.best_epoch}" if result.epochs else "none needed"
-    valid = ", ".join(f"{name} {number(value)}" for name, value in result.valid.items()) or "no validation split"
     terminal.result(
+        *sentences([_sentence(result)]),
+        "",
         facts(
             [
-                ("run", result.run),
                 ("recipe", result.recipe),
                 *([("seed", result.seed)] if result.seed else []),
                 ("modalities", ", ".join(result.modalities) or "not used"),
-                ("epochs", epochs),
-                ("validation", valid),
                 ("seconds", number(result.seconds, 1)),
+                ("run", result.run),
             ]
-        )
+        ),
     )
     for name in result.left_out:
         terminal.note(f"left out: {name}, another encoding of a modality in use; choose with --set modalities=[...]")
@@ -38,6 +37,19 @@ def show(result: TrackedReport) -> None:
     terminal.notes(result.notes)
     commands = ["inspect", "eval"] if result.diagnosed else ["eval"]
     terminal.note("next: " + ", ".join(f"demure {command} {result.run}" for command in commands))
+
+
+def _sentence(result: TrackedReport) -> str:
+    """Return how long the training went on, which epoch it kept, and how good that one is on validation."""
+    valid = ", ".join(f"{name} {number(value)}" for name, value in result.valid.items())
+    measured = f"on validation: {valid}" if valid else "there is no validation split"
+    if not result.epochs:
+        return f"Fitted without epochs; {measured}."
+    stopped = f" of at most {result.max_epochs}" if result.epochs < result.max_epochs else ""
+    reason = "the best on validation" if valid else "the last"
+    epochs = f"Trained {result.epochs}{stopped} epoch{'s' * (result.epochs != 1)}"
+    kept = f"kept epoch {result.best_epoch}, {reason}" if result.best_epoch else "kept the state before the first"
+    return f"{epochs} and {kept}; {measured}."
 
 
 def _show_profile(profile: Profile) -> None:

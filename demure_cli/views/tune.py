@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from demure_cli.output.style import facts, heading, number, percent, row, table
 from demure_cli.output.terminal import terminal
+from demure_cli.views.verdicts import sentences
 
 if TYPE_CHECKING:
     from demure.tuning.results import TuneReport
@@ -22,20 +23,14 @@ def show(result: TuneReport) -> None:
     trials = ", ".join(f"{states.count(name)} {name}" for name in ("complete", "pruned", "failed") if name in states)
     trials += f"; {result.left} left" if result.left else ""
     first = result.trials[0].value
+    best = f"Trial {result.best.number} is the best: {result.metric} {number(result.best.value or 0)} on validation"
+    before = "" if first is None else f", and {number(first)} with the unchanged recipe (trial 0)"
     terminal.result(
+        *sentences([f"{best}{before}."]),
+        "",
         facts(
-            [
-                ("study", result.study),
-                ("recipe", result.recipe),
-                ("trials", trials),
-                (
-                    "before",
-                    "-" if first is None else f"{result.metric} {number(first)} (trial 0, the unchanged recipe)",
-                ),
-                ("best", f"{result.metric} {number(result.best.value or 0)} (trial {result.best.number})"),
-                ("written", result.written),
-            ]
-        )
+            [("trials", trials), ("recipe", result.recipe), ("best recipe", result.written), ("study", result.study)]
+        ),
     )
     shown = table([">trial", f">{result.metric}", ">epochs", ">seconds", ("values", {"overflow": "fold"})])
     complete = sorted((trial for trial in result.trials if trial.value is not None), key=lambda t: -(t.value or 0))

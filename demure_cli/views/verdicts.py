@@ -47,14 +47,14 @@ _ROOMY = 100
 _SHARES = "poi: share of the choices for which the modality was a point of interest"
 _ABOVE = (
     "; mean: mean probability of a point of interest, which also counts the chances of choices without that verdict; "
-    "above shuffled: the mean, less that of the same diagnosis with the features shuffled among the items, and its 95 % "
-    "interval"
+    "above shuffled: the mean, less that of the same diagnosis with the features shuffled among the items, and its "
+    "95 % interval"
 )
 ITEMS_LEGEND = (
     "noise: share of the choices of the item for which the modality was noise; below: how far the evidence of the item "
     "lies below what is typical of the modality, corrected for few choices; in --sort and --where a number of standard "
-    "deviations of the items: from .5 slightly, from 1.5 clearly, from 2 far; ?: may be chance. The picture or text may "
-    "be wrong, or only unusual: a row does not prove a fault"
+    "deviations of the items: from .5 slightly, from 1.5 clearly, from 2 far; ?: may be chance. The picture or text "
+    "may be wrong, or only unusual: a row does not prove a fault"
 )
 
 

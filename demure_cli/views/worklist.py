@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
+from rich.console import Group
+from rich.padding import Padding
 from rich.text import Text
 
-from demure.diagnosis.worklist.finding import KINDS
-from demure_cli.output.characters import safe
-from demure_cli.output.style import aside, count, heading, row, table
+from demure.diagnosis.worklist.finding import COLUMNS, KINDS
+from demure_cli.output.characters import safe, unfolded_numbers
+from demure_cli.output.rows import first_rows, more_rows
+from demure_cli.output.style import aside, count, heading
 from demure_cli.output.terminal import terminal
 from demure_cli.views.verdicts import sentences
 
@@ -17,11 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
 
     from rich.console import RenderableType
-    from rich.table import Table
 
     from demure.diagnosis.worklist import WorkList
 
 _MOST = 5  # rows of a kind
+_FIELDS = f"--where and --sort take {', '.join(COLUMNS)}."
 _WORDS = 110  # characters of an item's words
 
 
@@ -35,7 +38,7 @@ def show(view: WorkList) -> None:
         if rows:
             parts += _kind(label, rows)
     if not view.rows.empty:
-        parts.append(aside(view.rule))
+        parts.append(aside(f"{view.rule} {_FIELDS}"))
     terminal.result(*parts)
     terminal.notes(view.notes)
     if view.out is not None:
@@ -45,28 +48,23 @@ def show(view: WorkList) -> None:
 
 
 def _kind(label: str, rows: list[dict[Hashable, Any]]) -> list[RenderableType]:
-    title = f"{label[0].upper()}{label[1:]}"
-    title += f" ({count(_MOST)} of {count(len(rows))})" if len(rows) > _MOST else f" ({count(len(rows))})"
-    shown = table([">#", ">choices", "sign", ("finding", {"ratio": 1, "overflow": "fold"})])
-    shown.expand = True
-    for line in rows[:_MOST]:
-        _add(shown, line)
-    return [heading(title), shown, ""]
+    first = first_rows(rows, _MOST)
+    title = f"{label[0].upper()}{label[1:]} ({count(len(rows))})"
+    remedy = f"--kind {rows[0]['kind']} --top N for more of them"
+    return [heading(title), *map(_finding, first), *more_rows(len(first), len(rows), remedy=remedy), ""]
 
 
-def _add(shown: Table, line: dict[Hashable, Any]) -> None:
-    cell = Text()
-    if line["item_id"]:
-        name = f"{line['item_id']} {line['title']}" if line["title"] else line["item_id"]
-        cell.append(safe(name), style="bold")
-        cell.append("\n")
-    cell.append(safe(f"{line['reason']} {line['suggestion']}"))
-    if line["cost"] >= 1:
-        cell.append(f" It costs about {line['cost']:.0f} of the choices.")
+def _finding(line: dict[Hashable, Any]) -> RenderableType:
+    """Return the rank, the item and the choices concerned, and below them the reason, the words and the picture."""
+    name = f"{line['item_id']} {line['title']}".strip() or line["modality"]
+    choices = f"{count(line['choices'])} choice{'s' * (line['choices'] != 1)}, {line['sign']}"
+    first = Text.assemble(f"{line['rank']:>3}  ", (safe(name), "bold"), f"  ({choices})")
+    cost = f" It costs about {line['cost']:.0f} of the choices." if line["cost"] >= 1 else ""
+    below = [Text(unfolded_numbers(f"{line['reason']} {line['suggestion']}{cost}"))]
     if line["text"]:
         words = line["text"]
         words = words if len(words) <= _WORDS else words[: _WORDS - 1].rsplit(" ", 1)[0] + "…"
-        cell.append("\n" + safe(f"“{words}”"), style="dim")
+        below.append(aside(f"“{words}”"))
     if line["picture"]:
-        cell.append("\n" + safe("/".join(PurePath(line["picture"]).parts[-2:])), style="dim")
-    row(shown, line["rank"], count(line["choices"]), line["sign"], cell)
+        below.append(aside("/".join(PurePath(line["picture"]).parts[-2:])))
+    return Group(first, Padding(Group(*below), (0, 0, 0, 5)))

@@ -115,4 +115,11 @@ def test_no_width_hides_the_output(capsys, monkeypatch, arguments, value):
     assert main(arguments) == 0
     out = capsys.readouterr().out
     assert "demure" in out
-    assert len(out) > 2000
+    if arguments != GOOD:
+        assert len(out) > 2000
+        return
+    monkeypatch.setenv("COLUMNS", "200")
+    assert main(arguments) == 0
+    wide = capsys.readouterr().out.split()
+    assert len(wide) > 100
+    assert all(word in "".join(out.split()) for word in wide if "─" not in word)

@@ -14,6 +14,10 @@ from demure.images.files import ImageFolder
 _PATTERNS = 12  # combinations of missing contents that are reported
 
 
+NOTHING = "nothing"
+"""What items lack that have all kinds of content."""
+
+
 @dataclass(frozen=True)
 class Coverage:
     """How much of the content is there.
@@ -39,7 +43,7 @@ def measure_coverage(dataset: Dataset) -> Coverage:
     has_content = content_masks(dataset)
     counts = np.bincount(dataset.histories("train", "valid", "test").items, minlength=dataset.n_items)
     lacking = Counter(
-        " + ".join(kind for kind, is_present in zip(has_content, row, strict=True) if not is_present) or "nothing"
+        " + ".join(kind for kind, is_present in zip(has_content, row, strict=True) if not is_present) or NOTHING
         for row in zip(*(mask.tolist() for mask in has_content.values()), strict=True)
     )
     total = max(1, int(counts.sum()))

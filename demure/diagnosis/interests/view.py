@@ -311,7 +311,8 @@ def interests(
     """Return the interests of all modalities or of the modality ``name``; or the one interest called ``name``.
 
     ``where``, ``sort`` and ``top`` (see ``filtering.filter_rows``) select among the interests, by the fields of
-    ``InterestsView.frame``, ``interest`` (as in "image 3"), ``examples`` and ``together``. Raises ``RunError`` for a run without interests, ``DemureError`` for an unknown name.
+    ``InterestsView.frame``, ``interest`` (as in "image 3"), ``examples`` and ``together``. Raises ``RunError`` for a
+    run without interests, ``DemureError`` for an unknown name.
     """
     reader = DiagnosisReader.of(run)
     own = measured_interests(reader)
