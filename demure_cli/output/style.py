@@ -101,8 +101,11 @@ def no_answer() -> Text:
 
 def verdict(word: str, poi_probability: float, *, unsure: bool = False) -> Text:
     """Return ``poi 0.93`` or ``noise 0.93``: the verdict in its colour with the probability of that word, and a
-    question mark if ``unsure``; a missing modality has no probability."""
+    question mark if ``unsure``; no number where the other word is likelier, and none for a missing modality."""
     style = VERDICT_STYLES[Verdict(word)]
     if word == Verdict.MISSING:
         return Text(word, style=style)
-    return Text(f"{word} {probability_of(word, poi_probability):.2f}{'?' if unsure else ''}", style=style)
+    probability = probability_of(word, poi_probability)
+    # A verdict of noise asks for no positive evidence, so that it can be less probable than a point of interest.
+    number = f" {probability:.2f}" if probability >= 0.5 else ""
+    return Text(f"{word}{number}{'?' if unsure else ''}", style=style)

@@ -11,6 +11,7 @@ from demure_cli.views.leaks import show_leaks
 from demure_cli.views.verdicts import sentences
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from rich.table import Table
 
     from demure.data.describe.describe import Description, Lengths
@@ -74,7 +75,7 @@ def _show_coverage(result: Description) -> None:
     for kinds, items in coverage.lacking.items():
         if kinds != NOTHING:
             row(lacking, kinds.replace(" + ", " and "), count(items), percent(items / coverage.items))
-    rest = ["", lacking] if lacking.row_count else []
+    rest: list[RenderableType] = ["", lacking] if lacking.row_count else []
     terminal.result("", *sentences([have + ("; of the others:" if rest else ".")]), *rest)
 
 

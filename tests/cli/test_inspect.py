@@ -193,6 +193,15 @@ def test_the_newest_of_many_choices_are_shown_and_how_to_see_the_others(capsys, 
     assert len(json.loads(shown(capsys, long_run, "--user", "u", "--json"))["history"]) == 50
 
 
+def test_a_verdict_less_probable_than_the_other_has_no_number(capsys, tmp_path):
+    rows = [DiagnosisRow("u", k, f"i{k}", "image", "noise", p) for k, p in enumerate((0.2, 0.45, 0.7))]
+    run = str(write_run(tmp_path, rows, pd.DataFrame({"item_id": ["i0", "i1", "i2"]}), pictures=False))
+    words = [
+        line.split(None, 2)[2] for line in shown(capsys, run, "--user", "u").splitlines() if re.search(r" i\d", line)
+    ]
+    assert [text.strip() for text in words] == ["noise 0.80", "noise 0.55?", "noise?"]
+
+
 def test_an_order_is_only_claimed_where_the_data_has_one(capsys, tmp_path):
     text = shown(capsys, str(small_run(tmp_path, timestamps=False)), "--user", "ann")
     assert "3 choices, in no known order" in text

@@ -197,7 +197,8 @@ def test_a_run_of_an_earlier_version_has_none(run):
 
 def test_the_phrases_of_an_interest(run):
     view = tables.interests(run)
-    assert interests_summary(view)[0].startswith(f"{interests_total('text', view.interests)}, most of all ferry")
+    assert view.summary == interests_summary(view.modalities, view.interests)
+    assert view.summary[0].startswith(f"{interests_total('text', view.interests)}, most of all ferry")
     assert interests_total("text", view.interests) == "2 interests in the texts explain 58 % of the choices"
     entry = replace(view.interests[0], together=[{"modality": "image", "name": "blue", "lift": 1.84}])
     assert together_phrases(entry) == ["blue (image), 1.8 times as often"]
