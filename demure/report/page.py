@@ -14,7 +14,7 @@ from plotly.offline import get_plotlyjs
 
 from demure import __version__
 from demure.diagnosis.explain import DEVIATION_SENTENCES, DEVIATION_WORDS, SENTENCES
-from demure.diagnosis.interests.view import PROFILE_ENTRY
+from demure.diagnosis.interests.sentences import PROFILE_ENTRY
 from demure.diagnosis.placebo import CANNOT_TELL, CANNOT_TELL_REASON
 from demure.diagnosis.reader import NONE, DiagnosisReader
 from demure.diagnosis.recommended import describe_scores

@@ -113,7 +113,7 @@ def reliance(view: UserView) -> str:
 
 
 def _interests(view: UserView) -> list[tuple[str, str]]:
-    from demure.diagnosis.interests.view import describe_profile
+    from demure.diagnosis.interests.sentences import describe_profile
 
     return [("interests", describe_profile(view.interests) + " of the choices")] if view.interests else []
 

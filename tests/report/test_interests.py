@@ -1,8 +1,8 @@
 import pytest
 from support.runs_by_hand import NOTHING, run_with_interests, small_run
 
-from demure.diagnosis.interests.sentences import NO_INTEREST
-from demure.diagnosis.interests.view import describe_profile, profile
+from demure.diagnosis.interests.sentences import NO_INTEREST, describe_profile
+from demure.diagnosis.interests.view import profile
 from demure.diagnosis.reader import DiagnosisReader
 from demure.report.interests import NO_INTERESTS, page_interests
 

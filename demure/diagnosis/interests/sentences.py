@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from demure.diagnosis.placebo import CANNOT_TELL_REASON
 
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from demure.diagnosis.interests.view import Interest, InterestsView
 
 NO_INTEREST = "No interest explains more choices than it would with shuffled features."
+PROFILE_ENTRY = "{name} ({modality}, {percent} %)"
+"""One interest of a user's profile, with the names of the arguments in braces."""
 _NAMED = 3
 _FOR = {"image": "the pictures", "text": "the texts"}
 
@@ -76,3 +78,11 @@ def interest_sentences(entry: Interest) -> list[str]:
 def together_phrases(entry: Interest) -> list[str]:
     """Return the interests that the users of one choose by more often than all users do."""
     return [f"{other['name']} ({other['modality']}), {other['lift']:.1f} times as often" for other in entry.together]
+
+
+def describe_profile(entries: Sequence[dict[str, Any]]) -> str:
+    """Return the entries of a profile in words, or an empty text."""
+    return "; ".join(
+        PROFILE_ENTRY.format(name=entry["name"], modality=entry["modality"], percent=f"{100 * entry['share']:.0f}")
+        for entry in entries
+    )

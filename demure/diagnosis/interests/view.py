@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from demure.diagnosis.filtering import filter_rows
-from demure.diagnosis.interests.sentences import interests_summary
+from demure.diagnosis.interests.sentences import describe_profile, interests_summary
 from demure.diagnosis.interests.shares import InterestShares
 from demure.diagnosis.interests.stored import StoredInterest
 from demure.diagnosis.periods import CalendarPeriods, assign_periods
@@ -25,8 +25,6 @@ _MIN_LIFT = 1.2  # of the lower end of its interval, for two interests to go tog
 _PROFILE = 3  # interests of a user's profile
 _MIN_PROFILE_SHARE = 0.05
 _USERS = 10
-PROFILE_ENTRY = "{name} ({modality}, {percent} %)"
-"""One interest of a user's profile, with the names of the arguments in braces."""
 
 
 @dataclass(frozen=True)
@@ -394,11 +392,3 @@ def profile_columns(own: Interests, users: np.ndarray) -> list[list[tuple[int, f
         [(int(k), float(share_UK[row, k])) for k in best if share_UK[row, k] >= _MIN_PROFILE_SHARE]
         for row, best in enumerate(best_UP)
     ]
-
-
-def describe_profile(entries: Sequence[dict[str, Any]]) -> str:
-    """Return the entries of a profile in words, or an empty text."""
-    return "; ".join(
-        PROFILE_ENTRY.format(name=entry["name"], modality=entry["modality"], percent=f"{100 * entry['share']:.0f}")
-        for entry in entries
-    )
