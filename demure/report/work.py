@@ -13,7 +13,7 @@ from demure.diagnosis.worklist import KINDS, worklist
 from demure.diagnosis.worklist.finding import cost_sentence
 
 _SHOWN = 24
-_LEADING = 4
+_LEADING = 3
 
 
 @dataclass(frozen=True)

@@ -186,7 +186,7 @@ def test_the_first_screen_answers_what_people_look_at_and_what_to_do(tmp_path):
     page = words_of((tmp_path / "page.html").read_text(encoding="utf-8"))
     looked_at = page.index("What people look at 1 interest in the pictures explains 45 % of the choices: blue 45 %")
     to_do = page.index(
-        "What to do 4 items to look at, 4 findings: 4 sure. Alien 3 choices Its picture is one even area"
+        "What to do 4 items to look at, 4 findings: 4 sure. All in the work list Alien 3 choices Its picture is one"
     )
     made = page.index("How it was made By demure")
     assert page.index("What each choice was for Pictures explain") < looked_at < to_do < page.index("Interests What in")
