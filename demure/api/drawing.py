@@ -46,6 +46,7 @@ class Drawn(pd.DataFrame):
 def drawn(frame: pd.DataFrame, draw: Draw) -> Drawn:
     """Return ``frame`` as a frame that draws itself, as long as its columns do not change."""
     copy = Drawn(frame)
+    copy.attrs = dict(frame.attrs)
     object.__setattr__(copy, "_draw", draw)
     object.__setattr__(copy, "_drawn_columns", list(frame.columns))
     return copy

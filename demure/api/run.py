@@ -75,26 +75,29 @@ class Run:
         ``users``: an id, several, or None for all. ``history``: a frame or file of interactions; its users, in the
         dataset or new, get recommendations from these rows alone. ``items``: a frame or file of items that came after
         the training, with the columns of the raw items file and their pictures below ``images``; they are scored by
-        their content among the others, with ``only_new`` alone. Raises ``DemureError`` for an unknown user, k below 1
-        and a history without usable rows.
+        their content among the others, with ``only_new`` alone; ``attrs["notes"]`` of the frame says what they lack.
+        Raises ``DemureError`` for an unknown user, k below 1 and a history without usable rows.
         """
         from demure.evaluation.ranking import check_ks
 
         (k,) = check_ks([k])
-        loaded, new_titles = self._loaded, {}
+        loaded, new_titles, notes = self._loaded, {}, list[str]()
         if items is not None:
             from demure.data.titles import item_titles
             from demure.runs.new_items import with_new_items
 
             table = items if isinstance(items, pd.DataFrame) else Path(items)
             extended = with_new_items(loaded, table, None if images is None else Path(images), device=self.device)
-            loaded, new_titles = extended.loaded, item_titles(extended.frame)
+            loaded, new_titles, notes = extended.loaded, item_titles(extended.frame), extended.notes
         if history is not None:
             frame = self._recommend_from(loaded, history, users, k, only_new)
         else:
             ids = self.dataset.user_ids if users is None else [users] if isinstance(users, str) else users
             frame = loaded.recommend([str(user) for user in ids], k, only_new=only_new)
-        return drawn(self._titled(frame, after="item_id", new_titles=new_titles), self._draw_recommendations)
+        frame = self._titled(frame, after="item_id", new_titles=new_titles)
+        if items is not None:
+            frame.attrs["notes"] = notes
+        return drawn(frame, self._draw_recommendations)
 
     def _recommend_from(
         self,

@@ -139,6 +139,7 @@ def test_from_python_and_by_vectors(run, tmp_path):
     frame = opened.recommend("u0", items=pd.DataFrame({"item_id": ["new"], "title": ["any"]}), only_new=True)
     assert frame["item_id"].tolist() == ["new"]
     assert frame["title"].tolist() == ["any"]
+    assert any(note.startswith("text: 1 of 1 new items lack it") for note in frame.attrs["notes"])
     dataset = Dataset.load(opened.dataset.path)
     pd.DataFrame({"item_id": ["new"]}).to_csv(tmp_path / "new.csv", index=False)
     vector = ContentEncoder(load_run(run)).stored("image").vectors[:1]
