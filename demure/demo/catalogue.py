@@ -17,7 +17,7 @@ import pandas as pd
 from demure.demo.affinity import cluster_affinity, draw_interests, zipf_popularity
 from demure.demo.book_covers import STYLES, draw_cover
 from demure.demo.book_texts import NAMES, TOPICS, write_description, write_title
-from demure.demo.simulation import ContentProcess, Simulation, simulate
+from demure.demo.simulation import ContentProcess, simulate
 from demure.errors import DemureError
 from demure.files import atomic_folder, write_json
 from demure.progress import Listener, Progress, silent
@@ -35,6 +35,7 @@ class CatalogueOptions:
         no_cover: share of books without a usable picture (no path, no file, or a truncated file).
         no_text: share of books with neither title nor description.
         no_blurb: share of books with a title and no description.
+        wrong: share of books whose picture in the catalogue is the cover of another book. Readers saw the right one.
     """
 
     users: int = 1000
@@ -48,6 +49,7 @@ class CatalogueOptions:
     no_cover: float = 0.04
     no_text: float = 0.02
     no_blurb: float = 0.03
+    wrong: float = 0.0
     seed: int = 7
 
     def __post_init__(self) -> None:
@@ -61,13 +63,19 @@ class CatalogueOptions:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """The paths of a rendered catalogue: raw input for ``demure prepare``, and the truth."""
+    """The paths of a rendered catalogue: raw input for ``demure prepare``, and the truth.
+
+    ``process``: what makes the readers choose; ``item_truth``: each book's style and topic, and whether its cover is
+    wrong.
+    """
 
     folder: Path
     interactions: Path
     items: Path
     images: Path
     truth: Path
+    item_truth: Path
+    process: ContentProcess
     n_users: int
     n_items: int
     n_interactions: int
@@ -83,7 +91,8 @@ def render(
     """Render the catalogue into ``folder``; the same options give the same files.
 
     Writes interactions.csv, items.csv, images/, truth.csv (which modality caused each interaction, with the posterior),
-    item_truth.csv (each book's style and topic) and planted.json. Raises ``DemureError`` where the folder exists.
+    item_truth.csv (each book's style and topic, and whether its cover is wrong) and planted.json. Raises
+    ``DemureError`` where the folder exists.
     """
     options = options or CatalogueOptions()
     # Three generators, so that a change of one part of the catalogue leaves the others as they are.
@@ -98,11 +107,12 @@ def render(
         images = _draw_covers(part / "images", item_ids, styles, gaps == "cover", item_random, listener)
         items = pd.DataFrame({"item_id": item_ids, **_write_texts(topics, gaps, text_random), "image": images})
         items.to_csv(part / "items.csv", index=False)
-        pd.DataFrame({"item_id": item_ids, "style": styles, "topic": topics}).to_csv(
-            part / "item_truth.csv", index=False
-        )
+        wrong = _deal_covers(part, images, gaps, options)
+        item_truth = pd.DataFrame({"item_id": item_ids, "style": styles, "topic": topics, "wrong": wrong.astype(int)})
+        item_truth.to_csv(part / "item_truth.csv", index=False)
 
-        simulation = _simulate_readers(options, styles, topics, gaps, user_random)
+        process = _readers(options, styles, topics, gaps, user_random)
+        simulation = simulate(process, user_random)
         user_ids = _reader_ids(options.users)
         simulation.interactions(user_ids, item_ids).to_csv(part / "interactions.csv", index=False)
         simulation.truth(user_ids, item_ids, MODALITIES).to_csv(part / "truth.csv", index=False)
@@ -116,6 +126,8 @@ def render(
         items=folder / "items.csv",
         images=folder,
         truth=folder / "truth.csv",
+        item_truth=folder / "item_truth.csv",
+        process=process,
         n_users=options.users,
         n_items=options.items,
         n_interactions=len(simulation.users),
@@ -181,15 +193,26 @@ def _write_texts(topics: np.ndarray, gaps: np.ndarray, random: np.random.Generat
     return {"title": titles, "description": descriptions}
 
 
-def _simulate_readers(
+def _deal_covers(folder: Path, images: list[str], gaps: np.ndarray, options: CatalogueOptions) -> np.ndarray:
+    """Deal the picture files of some books among them, each to another book; return which these are (I,) bool."""
+    random = np.random.default_rng([options.seed, 1])  # of its own: a catalogue without wrong covers stays as it was
+    count = round(options.wrong * options.items)
+    books = random.choice(np.flatnonzero(gaps != "cover"), count, replace=False) if count > 1 else np.zeros(0, np.int64)
+    contents = [(folder / images[k]).read_bytes() for k in books]
+    for k, content in zip(books, contents[1:] + contents[:1], strict=True):
+        (folder / images[k]).write_bytes(content)
+    return np.isin(np.arange(options.items), books)
+
+
+def _readers(
     options: CatalogueOptions, styles: np.ndarray, topics: np.ndarray, gaps: np.ndarray, random: np.random.Generator
-) -> Simulation:
-    """Simulate the readers; styles and topics are the clusters of the two modalities."""
+) -> ContentProcess:
+    """Draw the readers; styles and topics are the clusters of the two modalities."""
     kinds = (list(STYLES), list(TOPICS))
     cluster = np.stack([[kinds[0].index(name) for name in styles], [kinds[1].index(name) for name in topics]])
     interests = [draw_interests(options.users, len(names), options.interests, random) for names in kinds]
     present = np.stack([gaps != "cover", gaps != "text"])
-    process = ContentProcess(
+    return ContentProcess(
         cluster_affinity(cluster, interests, present),
         zipf_popularity(options.items, options.zipf, random),
         random.dirichlet(np.full(len(MODALITIES), options.alpha), options.users),
@@ -197,7 +220,6 @@ def _simulate_readers(
         options.p_none,
         options.p_two,
     )
-    return simulate(process, random)
 
 
 def _reader_ids(count: int) -> np.ndarray:

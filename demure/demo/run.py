@@ -11,9 +11,19 @@ import numpy as np
 import pandas as pd
 
 from demure.demo.catalogue import CatalogueOptions, render
+from demure.demo.checks import (
+    InterestsCheck,
+    WhatIfCheck,
+    WrongCoversCheck,
+    check_interests,
+    check_what_if,
+    check_wrong_covers,
+)
 from demure.diagnosis.calibration import DiagnosisScore, score_diagnosis
+from demure.diagnosis.reader import DiagnosisReader
 from demure.diagnosis.tables import UserView, export, user_view
 from demure.diagnosis.verdict import Verdict
+from demure.diagnosis.worklist import list_content
 from demure.extraction.extract import extract
 from demure.files import refuse_existing
 from demure.preparation.prepare import PrepareOptions
@@ -24,6 +34,10 @@ from demure.runs.evaluate import RunEvaluations, evaluate_runs
 from demure.runs.recommend import RecommendReport, recommend
 from demure.training.run import train
 
+WRONG_COVERS = 0.05
+"""Share of the books whose picture is the cover of another book."""
+TRAINING = ("training.epochs=12", "training.offset_epochs=4")
+"""Shorter than by default, for the demo is to take a few minutes: benchmarks/LOG.md says what it costs."""
 RECIPES = {"demure": "default", "no-denoising": "no-denoising", "popularity": "popularity"}
 
 
@@ -37,6 +51,7 @@ class DemoResult:
         diagnosis: scores of the diagnosis against the generator's truth.
         without_denoising: the same for the model that does not denoise.
         user: one user's history; ``caused`` holds the (item, modality) pairs that caused an interaction by the truth.
+        interests, wrong_covers, what_if: further results against the generator's truth.
         recommended: the recommendations that were written.
         files: description -> path.
         seconds: step -> duration.
@@ -48,6 +63,9 @@ class DemoResult:
     without_denoising: DiagnosisScore
     user: UserView
     caused: set[tuple[str, str]]
+    interests: list[InterestsCheck]
+    wrong_covers: WrongCoversCheck
+    what_if: WhatIfCheck
     recommended: RecommendReport
     files: dict[str, str]
     seconds: dict[str, float]
@@ -78,7 +96,7 @@ def run_demo(
         last = time.monotonic()
 
     listener(Progress("draw the catalogue", 0))
-    options = catalogue or CatalogueOptions(seed=seed)
+    options = catalogue or CatalogueOptions(seed=seed, wrong=WRONG_COVERS)
     rendered = render(out / "catalogue", options, overwrite=again, listener=listener)
     done("draw")
     dataset = out / "dataset"
@@ -91,7 +109,7 @@ def run_demo(
     done("extract")
     runs = {name: out / "runs" / name for name in RECIPES}
     for name, recipe in RECIPES.items():
-        changes = overrides if recipe != "popularity" else ()
+        changes = (*TRAINING, *overrides) if recipe != "popularity" else ()
         train(
             dataset,
             runs[name],
@@ -111,8 +129,16 @@ def run_demo(
         file = out / f"noise-{name}.parquet"
         export(runs[name], file)
         scores[name] = score_diagnosis(truth, pd.read_parquet(file))
-    user = user_view(runs["demure"], illustrative_user(pd.read_parquet(out / "noise-demure.parquet")))
+    reader = DiagnosisReader.open(runs["demure"])
+    user = user_view(reader, illustrative_user(pd.read_parquet(out / "noise-demure.parquet")))
+    interests = check_interests(reader, rendered)
     done("inspect")
+    list_content(reader, out / "worklist.csv")
+    wrong_covers = check_wrong_covers(reader, rendered)
+    done("worklist")
+    listener(Progress("what if", 0))
+    what_if = check_what_if(reader, rendered, seed)
+    done("whatif")
     recommended = recommend(runs["demure"], out / "recommendations.parquet", k=20, device="cpu", listener=listener)
     done("recommend")
     report(runs["demure"], out / "report.html", truth=rendered.truth, listener=listener)
@@ -125,12 +151,16 @@ def run_demo(
         without_denoising=scores["no-denoising"],
         user=user,
         caused=set(zip(caused["item_id"], caused["modality"], strict=True)),
+        interests=interests,
+        wrong_covers=wrong_covers,
+        what_if=what_if,
         recommended=recommended,
         files={
             "catalogue": str(out / "catalogue"),
             "dataset": str(dataset),
             "run": str(runs["demure"]),
             "diagnosis": str(out / "noise-demure.parquet"),
+            "work list": str(out / "worklist.csv"),
             "recommendations": str(out / "recommendations.parquet"),
             "report": str(out / "report.html"),
         },

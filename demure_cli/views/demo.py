@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from demure_cli.output.style import aside, count, facts, heading, number, row, table
+from demure.diagnosis.whatif.sentences import interval, signed_percent
+from demure_cli.output.style import aside, count, facts, heading, number, percent, row, table
 from demure_cli.output.terminal import terminal
 from demure_cli.views.paired_tests import paired_tests, short_names
 from demure_cli.views.user import user_table
+from demure_cli.views.verdicts import sentences
 
 if TYPE_CHECKING:
     from demure.demo.run import DemoResult
@@ -21,6 +23,7 @@ def show(result: DemoResult) -> None:
     """Print the tables of results, the files, and commands to run next."""
     _show_recommendation(result)
     _show_diagnosis(result)
+    _show_checks(result)
     user = result.user
     terminal.result(
         "",
@@ -33,7 +36,10 @@ def show(result: DemoResult) -> None:
         "",
         heading("Commands to run next, and the first one with your own data"),
         f"demure inspect {result.files['run']}",
+        f"demure inspect {result.files['run']} --interests",
         f"demure inspect {result.files['run']} --user {user.user_id}",
+        f"demure worklist {result.files['run']}",
+        f"demure whatif {result.files['run']} --item {result.what_if.item} --without image",
         f"demure train {result.files['dataset']} --out my-run --set denoiser.clusters=12",
         "demure prepare --interactions FILE --items FILE --images DIR --out my-dataset",
         f"and open {result.files['report']} in a browser",
@@ -75,6 +81,31 @@ def _show_diagnosis(result: DemoResult) -> None:
             "that is possible"
         ),
     )
+
+
+def _show_checks(result: DemoResult) -> None:
+    """Print what else was found in the catalogue, each beside what is known of it."""
+    nouns = {"image": ("pictures", "styles of covers"), "text": ("texts", "topics of stories")}
+    lines = [
+        f"{own.shown} interests in the {nouns[own.modality][0]} stand for {own.matched} of the {own.kinds} planted "
+        f"{nouns[own.modality][1]}; {percent(own.purity)} of what they explain is of their main one."
+        for own in result.interests
+    ]
+    covers, effect = result.wrong_covers, result.what_if
+    if covers.wrong:
+        lines.append(
+            f"{covers.wrong} books have the cover of another one: {covers.matched} of them are among the first "
+            f"{covers.first} rows about pictures of the work list."
+        )
+    if effect.expected:
+        change = effect.expected[0]
+        lines.append(
+            f"With {change.what}, {effect.title or effect.item} would be chosen more or less often by "
+            f"{signed_percent(change.relative)} ({interval(change)}); by the generator "
+            f"{signed_percent(effect.true[0])}. Of {len(effect.true)} such changes, the rank correlation with the true "
+            f"ones is {number(effect.correlation, 2)}."
+        )
+    terminal.result("", heading("What people look at, and what to do: compared with the truth"), *sentences(lines))
 
 
 def _by_modality(score: DiagnosisScore) -> str:

@@ -159,3 +159,17 @@ def describe(cover):
     direction = ((np.arctan2(down, across) % np.pi) / np.pi * 8).astype(int) % 8
     strength = np.bincount(direction.ravel(), np.hypot(down, across).ravel(), 8) / direction.size
     return np.concatenate([colours, layout, 10 * strength])
+
+
+def test_wrong_covers_are_those_of_other_books_and_the_rest_stays(catalogue, tmp_path):
+    other = render(tmp_path / "wrong", dataclasses.replace(SMALL, wrong=0.1))
+    wrong = set(answers(other).query("wrong == 1")["item_id"])
+    assert len(wrong) == 9
+    paths = texts(catalogue).set_index("item_id")["image"]
+    for item, path in paths[paths != ""].items():
+        if (catalogue.images / path).exists():
+            same = sha256_file(catalogue.images / path) == sha256_file(other.images / path)
+            assert same == (item not in wrong)
+    assert sha256_file(catalogue.interactions) == sha256_file(other.interactions)
+    dealt = sorted(sha256_file(other.images / paths[item]) for item in wrong)
+    assert dealt == sorted(sha256_file(catalogue.images / paths[item]) for item in wrong)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from demure.demo.catalogue import CatalogueOptions
@@ -9,7 +10,7 @@ from demure.demo.run import run_demo
 from demure.errors import DemureError
 from demure_cli.views.demo import show
 
-SMALL = CatalogueOptions(users=150, items=60, length=(8, 12))
+SMALL = CatalogueOptions(users=150, items=60, length=(8, 12), wrong=0.1)
 QUICK = ["training.epochs=2", "training.epoch_steps=3"]
 
 
@@ -33,6 +34,20 @@ def test_the_user_it_shows_is_one_of_its_own_and_the_truth_is_about_that_history
 def test_the_generator_is_the_ceiling(made):
     assert made.without_denoising.ceiling == made.diagnosis.ceiling
     assert 0.5 < made.diagnosis.auc < made.diagnosis.ceiling <= 1
+
+
+def test_its_further_results_are_compared_with_the_truth(made):
+    assert [check.modality for check in made.interests] == ["image", "text"]
+    for check in made.interests:
+        assert 0 <= check.matched <= min(check.shown, check.kinds)
+        assert check.shown == 0 or 1 / check.kinds <= check.purity <= 1
+    assert made.wrong_covers.wrong == 6
+    assert made.wrong_covers.matched <= made.wrong_covers.first <= 6
+    wrong = pd.read_csv(Path(made.out) / "catalogue" / "item_truth.csv").query("wrong == 1")["item_id"]
+    assert len(wrong) == 6
+    assert len(made.what_if.expected) == len(made.what_if.true) > 3
+    assert made.what_if.item not in set(wrong)
+    assert min(made.what_if.true) > -1
 
 
 @pytest.mark.parametrize("columns", [80, 160])
