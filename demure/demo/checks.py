@@ -27,8 +27,8 @@ _WHAT_IFS, _LEAST_CHOICES = 12, 20
 class InterestsCheck:
     """The interests of one modality above their placebo.
 
-    How many are ``shown``; how many of the planted ``kinds`` (of covers, or of stories) are ``matched`` as the main kind
-    of one; ``purity``: the share of the choices that the interests explain by books of their main kind.
+    How many are ``shown``; how many of the planted ``kinds`` (of covers, or of stories) are ``matched`` as the main
+    kind of one; ``purity``: the share of the choices that the interests explain by books of their main kind.
     """
 
     modality: str
