@@ -47,7 +47,7 @@ def prose(random, count=12):
 def run(tmp_path_factory):
     """Thirty items, each chosen by 12 users. i0: a text that explains nothing. i1 to i4: the same placeholder. i5: the
     text of i6. i7: no description. i8: an even picture. i9 and i10: one product. i11: no picture. i12, i13: one
-    picture for two different things."""
+    picture for two different things. i14, i15: pictures that were cut short, after the same bytes."""
     folder = tmp_path_factory.mktemp("worklist")
     random = np.random.default_rng(3)
     n = 30
@@ -64,6 +64,8 @@ def run(tmp_path_factory):
         Image.fromarray(pixels.astype(np.uint8)).save(folder / "images" / f"{k}.png")
     images = [f"{k}.png" for k in range(n)]
     images[11], images[13] = None, "12.png"
+    for k in (14, 15):
+        (folder / f"images/{k}.png").write_bytes((folder / "images/0.png").read_bytes()[:60])
     (folder / "images/10.png").write_bytes((folder / "images/9.png").read_bytes())
     items = pd.DataFrame(
         {"item_id": [f"i{k}" for k in range(n)], "title": titles, "description": texts, "image": images}
@@ -134,6 +136,14 @@ def test_a_product_entered_twice_counts_the_choices_of_both(rows):
 def test_one_picture_on_different_things_is_a_fault_of_both(rows):
     shared = rows[rows["reason"].str.contains("the very picture of another item")]
     assert set(shared["item_id"]) == {"i12", "i13"}
+
+
+def test_files_that_were_cut_short_are_unreadable_and_not_one_picture(rows):
+    for item in ("i14", "i15"):
+        broken = only(rows, kind="content", modality="image", item_id=item)
+        assert "cannot be read" in broken["reason"]
+        assert not broken["others"]
+    assert not rows[rows["kind"] == "duplicate"]["item_id"].isin(["i14", "i15"]).any()
 
 
 def test_a_missing_picture_costs_the_excess_over_the_placebo(rows):

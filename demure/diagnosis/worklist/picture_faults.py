@@ -25,7 +25,11 @@ def picture_faults(contents: Contents, same: list[list[int]]) -> dict[int, Fault
     faults: dict[int, Fault] = {}
     likeness = Likeness(contents.whole_texts()) if same else None
     for rows in same:
-        if likeness is not None and likeness.are_unlike(rows):
+        path = contents.pictures[rows[0]]
+        problem = "" if path is None else _look(path)[2]
+        if problem:  # equal bytes: files cut short after the same header are no common picture
+            faults |= {row: _unreadable(problem) for row in rows}
+        elif likeness is not None and likeness.are_unlike(rows):
             for row in rows:
                 ids = tuple(contents.item_ids[other] for other in rows if other != row)
                 items = "another item" if len(ids) == 1 else f"{len(ids)} other items"
@@ -48,7 +52,7 @@ def _opened_faults(contents: Contents, rows: list[int]) -> dict[int, Fault]:
     faults = {}
     for row, (side, spread, problem) in zip(rows, looks, strict=True):
         if problem:
-            faults[row] = Fault(f"its picture cannot be read ({problem})", "replace the file")
+            faults[row] = _unreadable(problem)
         elif spread < _BLANK:
             faults[row] = Fault("its picture is one even area of colour", "take a picture of this item")
         elif side < limit:
@@ -56,6 +60,10 @@ def _opened_faults(contents: Contents, rows: list[int]) -> dict[int, Fault]:
             reason = f"its picture has only {side} pixels on its longer side; {usual}"
             faults[row] = Fault(reason, "take a larger picture of this item")
     return faults
+
+
+def _unreadable(problem: str) -> Fault:
+    return Fault(f"its picture cannot be read ({problem})", "replace the file")
 
 
 def _look(path: Path) -> tuple[int, float, str]:
