@@ -40,7 +40,7 @@ def draw_history(demo: Path, out: Path) -> None:
     view = user_view(run, user, top=CHOICES)
     with open("/dev/null", "w", encoding="utf-8") as nowhere:
         console = Console(record=True, width=WIDTH, file=nowhere, force_terminal=True, color_system="truecolor")
-        console.print(f"[bold]$ demure inspect {run} --user {user} --top {CHOICES}[/bold]\n")
+        console.print(f"[bold]$ demure inspect {run} --user {user} --top {CHOICES} --long[/bold]\n")
         console.print(user_table(view, WIDTH, pictures=True))
     out.write_text(console.export_svg(title="demure inspect", unique_id="demure"), encoding="utf-8")
 
