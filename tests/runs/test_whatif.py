@@ -164,7 +164,7 @@ def test_several_changes_in_the_terminal(run, item, files, capsys, tmp_path):
     [
         ({}, "nothing changes"),
         ({"image": "absent.png"}, "no such picture"),
-        ({"image": "notes.txt"}, "notes.txt: "),
+        ({"image": "notes.txt"}, "notes.txt: not an image"),
         ({"candidates": "absent"}, "no such folder"),
         ({"text": " \n "}, "the text is empty"),
         ({"text": "unheardof"}, "text: the encoder knows nothing in it"),

@@ -50,7 +50,9 @@ def encode_variants(
             raise DemureError("no such picture", where=image, remedy="give an image file")
         pictures, problems = _pictures(reader, encoder, row, [image], "--image")
         if problems:
-            raise DemureError(problems[0], where=image, remedy="give another image file")
+            raise DemureError(
+                problems[0].removeprefix(f"{image.name}: "), where=image, remedy="give another image file"
+            )
         variants += pictures
     if text is not None:
         variants.append(_text(reader, encoder, row, text))
@@ -149,7 +151,7 @@ def _usable(reader: DiagnosisReader, encoder: ContentEncoder, kind: str, option:
     if not names:
         encoded = {name for each in _KINDS for name in encoder.of_kind(each)}
         imported = [name for name in encoder.modalities if name not in encoded]
-        also = f"; {', '.join(imported)} was imported as vectors, for which no encoder is known" if imported else ""
+        also = f" (imported as vectors, for which no encoder is known: {', '.join(imported)})" if imported else ""
         raise DemureError(f"the run has no modality made from {kind}s{also}", where=option)
     telling = [name for name in names if name not in reader.placebos.cannot_tell]
     if not telling:
