@@ -224,7 +224,7 @@ def test_evidence_is_of_the_content_whatever_the_messages():
     for m, (channel, view, state) in enumerate(zip(denoiser.experts(), views, inference.states, strict=True)):
         q = channel.clusters.memberships_by_features(channel.cluster_space_ID)[context.items_BT]
         themes = (state.clusters.density_BTC * q).sum(-1)
-        scale, gate = channel._scale(view), torch.sigmoid(channel.gate)
+        scale, gate = channel.scale(view), torch.sigmoid(channel.gate)
         points = inference.ratio_BTM[..., m] / scale - (1 - gate) * state.clusters.density_BTC[..., 0]
         expected = torch.where(
             state.present_BT > 0, scale * (points + (1 - gate) * themes), inference.ratio_BTM[..., m]

@@ -345,7 +345,7 @@ def test_the_command(timed, tmp_path, capsys, monkeypatch):
         monkeypatch.setenv("COLUMNS", str(width))
         assert main(arguments) == 0
         shown = capsys.readouterr().out
-        assert "trial 0, the unchanged recipe" in shown
+        assert "with the unchanged recipe (trial 0)" in " ".join(shown.split())
         assert max(map(len, shown.splitlines())) <= width
     assert main([*arguments, "--seed", "5"]) == 2
     assert "is a study of another seed" in capsys.readouterr().err
