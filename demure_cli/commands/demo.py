@@ -19,7 +19,7 @@ def demo(
         int, typer.Option("--seed", metavar="N", help="The random seed of the users and their choices.")
     ] = 0,
 ) -> object:
-    """Show every step of demure on a small generated catalogue: about four minutes, offline, on two cores.
+    """Show every step of demure on a small generated catalogue: about three minutes, offline, on two cores.
 
     The generator knows the true cause of each choice, so the diagnosis can be compared with the truth.
     """
