@@ -45,7 +45,7 @@ _HELP = (
 app = typer.Typer(
     name="demure",
     help=_HELP,
-    epilog="To begin, run `demure demo`: it shows every step on a small catalogue, offline, in four minutes.",
+    epilog="To begin, run `demure demo`: it shows every step on a small catalogue, offline, in three minutes.",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"]},
 )
