@@ -100,8 +100,8 @@ def _show_checks(result: DemoResult) -> None:
     if effect.expected:
         change = effect.expected[0]
         lines.append(
-            f"{change.what[:1].upper()}{change.what[1:]} would change how often {effect.title or effect.item} is chosen by "
-            f"{signed_percent(change.relative)} ({interval(change)}); by the generator "
+            f"{change.what[:1].upper()}{change.what[1:]} would change how often {effect.title or effect.item} is "
+            f"chosen by {signed_percent(change.relative)} ({interval(change)}); by the generator "
             f"{signed_percent(effect.true[0])}. Of {len(effect.true)} such changes, the rank correlation with the true "
             f"ones is {number(effect.correlation, 2)}."
         )
