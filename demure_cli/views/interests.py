@@ -51,6 +51,8 @@ def _legend(view: InterestsView) -> str:
 
 
 def _table(view: InterestsView, interests: Sequence[Interest]) -> RenderableType:
+    from demure.diagnosis.interests.sentences import together_phrases
+
     roomy = terminal.width >= _ROOMY
     columns: list[object] = ["interest", ("name", {"overflow": "fold", "min_width": 16})]
     columns += [">share", ">user share", *([">growth"] if view.over_time else [])]
@@ -61,7 +63,7 @@ def _table(view: InterestsView, interests: Sequence[Interest]) -> RenderableType
         interval = f" ({100 * entry.low:.1f}-{100 * entry.high:.1f})" if roomy else ""
         change = [_change(entry.growth, steady=entry.trend == "steady")] if view.over_time else []
         examples = ", ".join(example.title or example.item_id for example in entry.examples[:_NAMED_EXAMPLES])
-        together = [_together(entry.together[:1])] if roomy else []
+        together = [*together_phrases(entry)[:1], ""][:1] if roomy else []
         label = f"{entry.modality} {entry.number}"
         row(
             shown,
@@ -86,18 +88,14 @@ def _change(growth: float | None, *, steady: bool) -> Text:
     return Text(f"{100 * growth:+.1f}{'~' if steady else ''}", style="dim" if steady else "")
 
 
-def _together(entries: list[dict[str, object]]) -> str:
-    return "; ".join(f"{entry['name']} ({entry['modality']}), {entry['lift']:.1f} times as often" for entry in entries)
-
-
 def show_interest(view: InterestView) -> None:
     """Print one interest: what it is, its items with pictures where the terminal shows them, and its users."""
-    from demure.diagnosis.interests.sentences import interest_sentences
+    from demure.diagnosis.interests.sentences import interest_sentences, together_phrases
 
     entry = view.interest
     words = [("words", ", ".join(entry.words))] if entry.words else []
     colours = [("colours", ", ".join(entry.colours))] if entry.colours else []
-    together = [("users also choose", _together(entry.together))] if entry.together else []
+    together = [("users also choose", "; ".join(together_phrases(entry)))] if entry.together else []
     terminal.result(*sentences(interest_sentences(entry)), "")
     terminal.result(facts([("interest", f"{entry.modality} {entry.number}"), *words, *colours, *together]), "")
     pictures = terminal.shows_pictures

@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.padding import Padding
 from rich.text import Text
 
-from demure.diagnosis.worklist.finding import COLUMNS, KINDS
+from demure.diagnosis.worklist.finding import COLUMNS, KINDS, cost_sentence
 from demure_cli.output.characters import safe, unfolded_numbers
 from demure_cli.output.rows import first_rows, more_rows
 from demure_cli.output.style import aside, count, heading
@@ -59,8 +59,8 @@ def _finding(line: dict[Hashable, Any]) -> RenderableType:
     name = f"{line['item_id']} {line['title']}".strip() or line["modality"]
     choices = f"{count(line['choices'])} choice{'s' * (line['choices'] != 1)}, {line['sign']}"
     first = Text.assemble(f"{line['rank']:>3}  ", (safe(name), "bold"), f"  ({choices})")
-    cost = f" It costs about {line['cost']:.0f} of the choices." if line["cost"] >= 1 else ""
-    below = [Text(unfolded_numbers(f"{line['reason']} {line['suggestion']}{cost}"))]
+    prose = f"{line['reason']} {line['suggestion']} {cost_sentence(line['cost'])}".rstrip()
+    below = [Text(unfolded_numbers(prose))]
     if line["text"]:
         words = line["text"]
         words = words if len(words) <= _WORDS else words[: _WORDS - 1].rsplit(" ", 1)[0] + "…"

@@ -1,5 +1,6 @@
 """The page in a real browser, where one is installed: what is written to a file, and what is served."""
 
+import contextlib
 import itertools
 import json
 import threading
@@ -142,16 +143,27 @@ def test_a_modality_below_its_placebo_gets_no_verdict(tmp_path, visit):
     assert "reliance on image" not in page.inner_text("#sort-users")
 
 
+@pytest.fixture
+def address(tmp_path):
+    """A function that gives the URL of the page of a run, written or served until the test ends."""
+    with contextlib.ExitStack() as stack:
+
+        def of(run, source):
+            if source == "served":
+                opened = site(run, port=0)
+                threading.Thread(target=opened.serve, daemon=True).start()
+                stack.callback(opened.stop)
+                return opened.url
+            report(run, tmp_path / "page.html")
+            return (tmp_path / "page.html").as_uri()
+
+        yield of
+
+
 @pytest.mark.parametrize("source", ["written", "served"])
-def test_an_interest_opens_below_its_card(tmp_path, visit, source):
+def test_an_interest_opens_below_its_card(tmp_path, visit, address, source):
     run = run_with_interests(tmp_path)
-    if source == "written":
-        report(run, tmp_path / "page.html")
-        url = (tmp_path / "page.html").as_uri()
-    else:
-        opened = site(run, port=0)
-        threading.Thread(target=opened.serve, daemon=True).start()
-        url = opened.url
+    url = address(run, source)
     page = visit(url)
     assert page.inner_text("#list-users li:first-child a").split("\n") == [
         "ann", "3 choices", "blue (image, 60 %); space, robot (text, 43 %)",
@@ -172,8 +184,6 @@ def test_an_interest_opens_below_its_card(tmp_path, visit, source):
     page.click(".opened .people a:has-text('ann')")
     page.wait_for_selector("h3:has-text('User ann')")
     assert "Looks at blue (image, 60 %); space, robot (text, 43 %)." in page.inner_text("#user")
-    if source == "served":
-        opened.stop()
 
 
 def test_a_verdict_less_probable_than_the_other_has_no_number(tmp_path, visit):
@@ -272,15 +282,9 @@ def hostile_run(folder):
 
 
 @pytest.mark.parametrize("source", ["written", "served"])
-def test_hostile_texts_run_nothing(tmp_path, visit, source):
+def test_hostile_texts_run_nothing(tmp_path, visit, address, source):
     run = hostile_run(tmp_path)
-    if source == "written":
-        report(run, tmp_path / "page.html")
-        url = (tmp_path / "page.html").as_uri()
-    else:
-        opened = site(run, port=0)
-        threading.Thread(target=opened.serve, daemon=True).start()
-        url = opened.url
+    url = address(run, source)
     page = visit(f"{url}#user={quote(HOSTILE + '1', safe='')}")
     page.wait_for_selector("#user h3:has-text('ran')")
     page.click("#user .card a")
@@ -289,8 +293,6 @@ def test_hostile_texts_run_nothing(tmp_path, visit, source):
     assert page.query_selector("img[src='x']") is None
     assert HOSTILE in page.inner_text("#item")
     assert "49" not in page.inner_text("#item h3")
-    if source == "served":
-        opened.stop()
 
 
 def test_an_address_that_names_nobody(page_of, visit):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from demure.diagnosis.interests.view import measured_interests
+from demure.diagnosis.placebo import CANNOT_TELL_REASON
 from demure.diagnosis.reader import NONE, DiagnosisReader
 from demure.diagnosis.segments import TOO_SHORT, dominant_cause_of_users
 from demure.diagnosis.whatif.ab_test import assign, write_assignment
@@ -17,9 +17,6 @@ from demure.diagnosis.whatif.effects import DemandOfRun, ItemEffects, relative
 from demure.diagnosis.whatif.variants import Variant, encode_variants
 from demure.errors import DemureError
 from demure.progress import Listener, silent
-
-if TYPE_CHECKING:
-    pass
 
 CAUTION = (
     "This is a model's answer, not an experiment: it assumes that users go on to look at what they looked at so far, "
@@ -198,7 +195,7 @@ def _notes(reader: DiagnosisReader, demand: DemandOfRun, variants: Sequence[Vari
             notes.append(f"no item of the data lacks {name}, so a missing one counts as causing no choice")
         changed = any(name in variant.coordinates for variant in variants)
         if changed and name in reader.placebos.cannot_tell:
-            notes.append(f"{name}: cannot tell, its features explain no more than shuffled ones")
+            notes.append(f"{name}: {CANNOT_TELL_REASON}")
     return notes
 
 

@@ -67,8 +67,8 @@ class DemandOfRun:
     @cached_property
     def scale_M(self) -> np.ndarray:
         """The mean density ratio of the items that have each modality."""
-        share_M = [float(view.share) for view in self.denoiser.views()]
-        return np.array([(1 - a * (1 - share)) / share for a, share in zip(self.absence_M, share_M, strict=True)])
+        experts = zip(self.denoiser.experts(), self.denoiser.views(), strict=True)
+        return np.array([float(expert.scale(view).detach()) for expert, view in experts])
 
     @cached_property
     def demand(self) -> ContentDemand:
