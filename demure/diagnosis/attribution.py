@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from demure.diagnosis.content_effects import MATTERS, WORD, PictureEffects, TextEffects, WordEffect
 from demure.diagnosis.heat_map import open_picture, write_side_by_side
 from demure.diagnosis.reader import DiagnosisReader
 from demure.diagnosis.user import Choice, user_history
@@ -38,52 +39,7 @@ GRID = 8
 _SIZES = (4, 2)  # of the parts, in cells: coarse and fine
 _MANY_WORDS, _BEST_SENTENCES = 60, 3  # of a text, for encoders that are not built in
 _MOST_WORDS = 400
-_WORD = re.compile(r"\w+(?:['’-]\w+)*")
 _SENTENCE = re.compile(r"[^.!?\n]+[.!?]*")
-_MATTERS = 0.9  # a part without which less of the evidence is left than this is marked
-
-
-@dataclass(frozen=True)
-class WordEffect:
-    """A ``word`` of the text, and how often it occurs; ``left``: the share of the text's density ratio that is left
-    without it (below 1 it speaks for the choice, above 1 against it)."""
-
-    word: str
-    count: int
-    left: float
-
-    @property
-    def matters(self) -> bool:
-        """Whether the choice rests on the word."""
-        return self.left < _MATTERS
-
-
-def word_parts(text: str) -> list[str]:
-    """Return the text cut before and after every word; its words are at the odd places."""
-    return re.split(f"({_WORD.pattern})", text)
-
-
-@dataclass(frozen=True)
-class TextEffects:
-    """The ``text`` of a modality as the encoder reads it, and its ``words``, those that matter most first."""
-
-    modality: str
-    text: str
-    words: list[WordEffect]
-
-
-@dataclass(frozen=True)
-class PictureEffects:
-    """The ``picture`` (a file) of a modality; ``grid``: rows from the top of how much each cell adds to the evidence,
-    in nats; ``place``: where most of it is, in words, empty where no part matters; ``left``: the share of the density
-    ratio that is left without the part around it."""
-
-    modality: str
-    picture: str
-    grid: list[list[float]]
-    place: str
-    left: float
-    written: str | None = None
 
 
 @dataclass(frozen=True)
@@ -234,7 +190,7 @@ class _Occlusion:
             return self._left(m, content.coordinates, content.present)
 
         words: dict[str, list[tuple[int, int]]] = {}
-        for match in _WORD.finditer(text):
+        for match in WORD.finditer(text):
             words.setdefault(match.group().lower(), []).append(match.span())
         if len(words) > _MANY_WORDS and not self._is_built_in(name):
             words = _within(words, _best_sentences(text, left))
@@ -268,7 +224,7 @@ class _Occlusion:
             written = str(out)
         around = [box[0] <= row < box[0] + box[2] and box[1] <= column < box[1] + box[2] for box in boxes]
         least = float(left[: len(boxes)][around].min())
-        place = _place(int(row), int(column)) if least < _MATTERS else ""
+        place = _place(int(row), int(column)) if least < MATTERS else ""
         return PictureEffects(name, str(path), grid.round(4).tolist(), place, least, written)
 
     def _left(self, m: int, coordinates: np.ndarray, present: np.ndarray) -> np.ndarray:

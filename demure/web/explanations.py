@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from demure.diagnosis.attribution import ChoiceExplainer, ChoiceExplanation, PictureEffects, TextEffects, word_parts
+from demure.diagnosis.attribution import ChoiceExplainer, ChoiceExplanation
+from demure.diagnosis.content_effects import PictureEffects, TextEffects
 from demure.diagnosis.heat_map import heat_map, open_picture
 from demure.errors import DemureError
-
-_LISTED = 8  # words with their numbers; all that matter are marked
 
 
 def explain(explainer: ChoiceExplainer, user: str, item: str) -> dict[str, Any]:
@@ -39,16 +38,7 @@ def _answer(explanation: ChoiceExplanation) -> dict[str, Any]:
 
 
 def _text(effects: TextEffects) -> dict[str, Any]:
-    best = [effect for effect in effects.words if effect.matters]
-    strong = {effect.word for effect in best}
-    listed = ", ".join(f"“{effect.word}” {_percent(effect.left)}" for effect in best[:_LISTED])
-    sentence = (
-        f"What is left of the evidence without a word: {listed}."
-        if best
-        else ("No single word matters: the text without it speaks as much for the choice.")
-    )
-    parts = [(part, part.lower() in strong) for part in word_parts(effects.text) if part]
-    return {"modality": effects.modality, "parts": parts, "sentence": sentence}
+    return {"modality": effects.modality, "parts": effects.parts, "sentence": effects.sentence}
 
 
 def _picture(effects: PictureEffects) -> dict[str, Any] | None:
@@ -57,14 +47,5 @@ def _picture(effects: PictureEffects) -> dict[str, Any] | None:
         return None
     buffer = io.BytesIO()
     heat_map(image, np.array(effects.grid)).save(buffer, "JPEG", quality=80)
-    sentence = (
-        f"What matters most is {effects.place}: without it, the picture is {_percent(effects.left)} as much evidence."
-        if effects.place
-        else "No single part matters: the picture without it speaks as much for the choice."
-    )
     heat = f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
-    return {"modality": effects.modality, "heat": heat, "sentence": sentence}
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
+    return {"modality": effects.modality, "heat": heat, "sentence": effects.sentence}

@@ -1,6 +1,7 @@
 from PIL import Image
 
-from demure.diagnosis.attribution import ChoiceExplanation, PictureEffects, TextEffects, WordEffect
+from demure.diagnosis.attribution import ChoiceExplanation
+from demure.diagnosis.content_effects import PictureEffects, TextEffects, WordEffect
 from demure.diagnosis.user import Choice
 from demure.diagnosis.verdict import ModalityVerdict, Verdict
 from demure_cli.output.terminal import terminal

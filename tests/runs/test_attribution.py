@@ -10,7 +10,8 @@ from PIL import Image
 from support.small_models import small_denoiser, small_histories
 
 from demure import Run
-from demure.diagnosis.attribution import GRID, explain_choice, word_parts
+from demure.diagnosis.attribution import GRID, explain_choice
+from demure.diagnosis.content_effects import word_parts
 from demure.errors import DemureError
 from demure.images.unusable import UnusableInput
 from demure.model.variants import ChoiceVariants
