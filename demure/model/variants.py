@@ -83,6 +83,7 @@ def memberships_of_variants(denoiser: Denoiser, m: int, coordinates_VD: Tensor) 
 def user_densities(
     denoiser: Denoiser,
     m: int,
+    view: CatalogueView,
     histories: Histories,
     r_N: np.ndarray,
     item: int,
@@ -92,11 +93,11 @@ def user_densities(
     """Return what the choices of the ``users`` say of contents of ``item`` in modality ``m``.
 
     Returns theta_c / qbar_c of the cluster expert (U, C), and the density ratios (U, V) of the kernel expert for the
-    contents with ``coordinates_VD``, as of after the last choice. The choices of ``item`` do not count. ``r_N``: the
-    probability that the modality was a point of interest of each choice of ``histories``.
+    contents with ``coordinates_VD``, as of after the last choice. The choices of ``item`` do not count. ``view``: the
+    modality's view of all items, of ``Denoiser.views``; ``r_N``: the probability that the modality was a point of
+    interest of each choice of ``histories``.
     """
     expert, device = denoiser.experts()[m], denoiser.popularity_I.device
-    view = denoiser.views()[m]
     coordinates = torch.as_tensor(coordinates_VD).to(expert.coordinates_ID)
     z_VE = expert.kernel.embed_variants(coordinates, item, expert.coordinates_ID, expert.present_I)
     row_of_user = np.empty(len(histories.indptr) - 1, np.int64)

@@ -28,6 +28,7 @@ from demure.progress import Listener, Progress
 
 if TYPE_CHECKING:
     from demure.data.histories import Histories
+    from demure.model.modality import CatalogueView
 
 _SAME: object = object()
 _DRAWS = 400
@@ -65,9 +66,15 @@ class DemandOfRun:
         )
 
     @cached_property
+    def views(self) -> list[CatalogueView]:
+        """Every expert's view of all items."""
+        with torch.no_grad():
+            return self.denoiser.views()
+
+    @cached_property
     def scale_M(self) -> np.ndarray:
         """The mean density ratio of the items that have each modality."""
-        experts = zip(self.denoiser.experts(), self.denoiser.views(), strict=True)
+        experts = zip(self.denoiser.experts(), self.views, strict=True)
         return np.array([float(expert.scale(view).detach()) for expert, view in experts])
 
     @cached_property
@@ -114,18 +121,18 @@ class ItemEffects:
         self.resampled_SU = self.random.poisson(1.0, (_DRAWS, len(self.users))).astype(np.float32)
 
     def _part(self, m: int, changes: Sequence[np.ndarray | object | None]) -> _Part:
-        denoiser, train = self.of_run.denoiser, self.of_run.train
+        of_run, denoiser = self.of_run, self.of_run.denoiser
         expert = denoiser.experts()[m]
         now_D = expert.coordinates_ID[self.row].cpu().numpy()
         has_now = bool(expert.present_I[self.row] > 0)
         lacks_V = np.array([not has_now, *(not has_now if c is _SAME else c is None for c in changes)])
         coordinates_VD = np.stack([now_D, *(c if isinstance(c, np.ndarray) else now_D for c in changes)])
         density_UC, kernel_UV = user_densities(
-            denoiser, m, train, self.of_run.r_NM[:, m], self.row, coordinates_VD, self.users
+            denoiser, m, of_run.views[m], of_run.train, of_run.r_NM[:, m], self.row, coordinates_VD, self.users
         )
         membership_VC = memberships_of_variants(denoiser, m, torch.as_tensor(coordinates_VD)).cpu().numpy()
         gate = float(torch.sigmoid(expert.gate.detach()))
-        scale, absence = float(self.of_run.scale_M[m]), float(self.of_run.absence_M[m])
+        scale, absence = float(of_run.scale_M[m]), float(of_run.absence_M[m])
         return _Part(membership_VC, lacks_V, density_UC, kernel_UV, gate, scale, absence)
 
     def _draw_clusters(self, membership_VC: np.ndarray) -> np.ndarray:
