@@ -34,7 +34,7 @@ _SHORTEN = """(count) => {
 
 
 def draw_history(demo: Path, out: Path) -> None:
-    """Write `demure inspect RUN --user U` of the demo's example user, the first choices, to ``out`` as SVG."""
+    """Write `demure inspect RUN --user U` of the demo's example user, the newest choices, to ``out`` as SVG."""
     run = demo / "runs" / "demure"
     user = illustrative_user(pd.read_parquet(demo / "noise-demure.parquet"))
     view = user_view(run, user, top=CHOICES)

@@ -41,7 +41,8 @@ class Choice:
 
 @dataclass(frozen=True)
 class UserView:
-    """One user's history: the choices that were asked for, in time order, of ``interactions``.
+    """One user's history: the choices that were asked for, in time order or ``sorted_by`` a field, of ``matched`` that
+    meet the conditions, of ``interactions``.
 
     ``reliance``: modality -> share of choices; ``reliance_interval``: 90 % interval of each, were the choices drawn
     from a lasting taste. ``drift``: since when the user chose for other reasons, None where nothing shows it.
@@ -57,6 +58,8 @@ class UserView:
     reliance: dict[str, float]
     history: list[Choice]
     interactions: int = 0
+    matched: int = 0
+    sorted_by: str = ""
     reliance_interval: dict[str, tuple[float, float]] = field(default_factory=dict)
     drift: Drift | None = None
     recommended: list[dict[str, Any]] | None = None
@@ -85,14 +88,16 @@ def user_view(
 
     ``where``, ``sort`` and ``top`` (see ``filtering.filter_rows``) select among the choices, by choice (its number),
     item_id, title, category, date, and for each modality its probability (``image``), ``image.evidence`` and
-    ``image.verdict``. Raises ``RunError`` naming the nearest ids if there is no such user.
+    ``image.verdict``. ``top`` takes the newest choices, or the first ones where ``sort`` says which.
+    Raises ``RunError`` naming the nearest ids if there is no such user.
     """
     reader = DiagnosisReader.of(run)
     history = user_history(reader, user_id)
     cannot_tell = reader.placebos.cannot_tell
     frame = reader.reliance(user_id=user_id)
     shares = dict(zip(frame["modality"].astype(str), frame["reliance"].astype(float), strict=True))
-    selected = filter_rows(_fields(reader, history), where, sort, top)
+    selected = filter_rows(_fields(reader, history), where, sort)
+    shown = selected.index if top is None else selected.index[:top] if sort else selected.index[-top:]
     recommended, notes = None, _notes(len(history))
     if recommend:
         recommended, problems = _recommended(reader, user_id, recommend)
@@ -102,8 +107,10 @@ def user_view(
         user_id=user_id,
         modalities=reader.modalities,
         reliance=shares,
-        history=[history[k] for k in selected.index],
+        history=[history[k] for k in shown],
         interactions=len(history),
+        matched=len(selected),
+        sorted_by=sort or "",
         reliance_interval={name: share_interval(share * len(history), len(history)) for name, share in shares.items()},
         drift=_drift([name for name in reader.modalities if name not in cannot_tell], history),
         recommended=recommended,

@@ -117,7 +117,11 @@ def inspect(
     sort: Annotated[str | None, sort_option(panel=_ROWS)] = None,
     top: Annotated[
         int | None,
-        top_option(f"The default is {_TOP}; the {_CHOICES} newest choices of --user. --json has all.", panel=_ROWS),
+        top_option(
+            f"The default is {_TOP}. With --user: the N newest choices, {_CHOICES} by default, or the first that "
+            "--sort names. --json has all by default.",
+            panel=_ROWS,
+        ),
     ] = None,
     long: Annotated[
         bool,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
@@ -37,16 +36,15 @@ def show_user(view: UserView) -> None:
     """Print what a user relies on, the newest choices or, with ``--long``, all with their reasons, and the recommended
     items."""
     user = [("user", view.user_id), ("relies on", reliance(view)), *_interests(view), *_drift(view)]
-    in_order = all(a.position < b.position for a, b in pairwise(view.history))
-    choices = first_rows(view.history, _SHOWN, last=in_order)
+    choices = first_rows(view.history, _SHOWN, last=not view.sorted_by)
     shown = replace(view, history=list(choices))
-    title, terse = _title(view, choices, in_order=in_order), not terminal.long and terminal.pictures is not True
+    title, terse = _title(view, len(choices)), not terminal.long and terminal.pictures is not True
     terminal.result(
         facts(user),
         "",
         heading(title),
         _compact(shown) if terse else user_table(shown, terminal.width, pictures=terminal.shows_pictures),
-        *_more(view, choices, in_order=in_order),
+        *_more(view, choices),
         aside(verdicts_legend([name for name in view.modalities if name not in view.cannot_tell])),
     )
     if view.recommended:
@@ -58,27 +56,36 @@ def show_user(view: UserView) -> None:
         terminal.note("more: --long for the reason of each verdict, --item ID --explain for what in an item mattered")
 
 
-def _more(view: UserView, choices: Sequence[Choice], *, in_order: bool) -> list[Text]:
+def _more(view: UserView, choices: Sequence[Choice]) -> list[Text]:
     """Return a line about the choices that are not shown, if any."""
     shown, total = len(choices), len(view.history)
-    if in_order and shown < total:
+    if not view.sorted_by and shown < total:
         remedy = f"--where 'choice<{choices[0].position + 1}' for the next of them"
         return more_rows(shown, total, "earlier" if view.dated else "more", remedy)
     return more_rows(shown, total)
 
 
-def _title(view: UserView, choices: Sequence[Choice], *, in_order: bool) -> str:
+def _title(view: UserView, shown: int) -> str:
     """Return how many choices the table shows, of how many, and in which order."""
-    total, shown = count(view.interactions), len(choices)
-    plural = view.interactions != 1
-    source = f"choice{'s' * plural}{f' in {safe(view.file)}' if view.file else ''}"
-    if len(view.history) < view.interactions:  # by --where or --top
-        return f"{count(shown)} of {total} {source}" + (", oldest first" if in_order and view.dated else "")
-    if shown < view.interactions:
-        return f"The newest {shown} of {total} {source}, oldest first" if view.dated else f"{shown} of {total} {source}"
-    if not plural or (view.dated and not in_order):
-        return f"{total} {source}"
-    return f"{total} {source}, {'oldest first' if view.dated else 'in no known order'}"
+    total, matched = count(view.interactions), count(view.matched)
+    source = f"choice{'s' * (view.interactions != 1)}{f' in {safe(view.file)}' if view.file else ''}"
+    which = "first" if view.sorted_by else "newest" if view.dated else "last"
+    if shown == view.matched:
+        subject = f"{total} {source}" if shown == view.interactions else f"{matched} of {total} {source}"
+    elif view.matched == view.interactions:
+        subject = f"The {which} {count(shown)} of {total} {source}"
+    else:
+        subject = f"The {which} {count(shown)} of the {matched} {source} that meet the conditions"
+    return subject + (_order(view, shown) if shown and view.interactions > 1 else "")
+
+
+def _order(view: UserView, shown: int) -> str:
+    if view.sorted_by:
+        direction = ", descending" if view.sorted_by.startswith("-") else ""
+        return f", sorted by {safe(view.sorted_by.removeprefix('-'))}{direction}"
+    if view.dated:
+        return ", oldest first"
+    return ", in no known order" if shown == view.matched else ", in the order of the data"
 
 
 def _compact(view: UserView) -> Table:

@@ -186,11 +186,35 @@ def test_the_newest_of_many_choices_are_shown_and_how_to_see_the_others(capsys, 
     assert numbers_of(earlier) == list(range(11, 31))
     assert "10 earlier: --where 'choice<11'" in earlier
     assert numbers_of(shown(capsys, long_run, "--user", "u", "--sort", "-choice")) == list(range(50, 30, -1))
-    assert numbers_of(shown(capsys, long_run, "--user", "u", "--top", "30")) == list(range(1, 31))
+    newest = shown(capsys, long_run, "--user", "u", "--top", "12")
+    assert "The newest 12 of 50 choices, oldest first" in newest
+    assert numbers_of(newest) == list(range(39, 51))
     everything = shown(capsys, long_run, "--user", "u", "--long")
     assert len(re.findall(r"no single other choice", everything)) == 100
     assert "earlier" not in everything
     assert len(json.loads(shown(capsys, long_run, "--user", "u", "--json"))["history"]) == 50
+
+
+def test_a_short_view_has_the_choices_that_sort_and_where_name(capsys, long_run):
+    def view(*options):
+        text = shown(capsys, long_run, "--user", "u", *options)
+        return numbers_of(text), next(line for line in text.splitlines() if "choices" in line and "50" in line)
+
+    assert view("--sort", "choice", "--top", "3") == ([1, 2, 3], "The first 3 of 50 choices, sorted by choice")
+    largest = "The first 2 of 50 choices, sorted by choice, descending"
+    assert view("--sort", "-choice", "--top", "2") == ([50, 49], largest)
+    text = shown(capsys, long_run, "--user", "u", "--where", "choice<=30", "--top", "4")
+    assert numbers_of(text) == [27, 28, 29, 30]
+    assert "The newest 4 of the 30 choices that meet the conditions, oldest first" in text
+    assert view("--where", "choice<=2") == ([1, 2], "2 of 50 choices, oldest first")
+    history = json.loads(shown(capsys, long_run, "--user", "u", "--top", "2", "--json"))["history"]
+    assert [choice["position"] for choice in history] == [48, 49]
+
+
+def test_without_times_a_short_view_has_the_end_of_the_history(capsys, tmp_path):
+    text = shown(capsys, str(small_run(tmp_path, timestamps=False)), "--user", "ann", "--top", "2")
+    assert "The last 2 of 3 choices, in the order of the data" in text
+    assert re.search(r"i2.*\n.*i3", text)
 
 
 def test_a_verdict_less_probable_than_the_other_has_no_number(capsys, tmp_path):
