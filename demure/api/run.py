@@ -22,6 +22,7 @@ from demure.runs.manifest import RunManifest, read_manifest, recorded_dataset, v
 
 if TYPE_CHECKING:
     from demure.diagnosis.attribution import ChoiceExplanation
+    from demure.diagnosis.search import ContentSearch
     from demure.diagnosis.whatif import WhatIf
     from demure.evaluation.ranking import ArrayScorer
     from demure.runs.load import LoadedRun
@@ -229,6 +230,31 @@ class Run:
             device=self.device,
         )
 
+    def search(self, words: str, modality: str = "", top: int = 20) -> pd.DataFrame:
+        """Return the items whose content is nearest to words, as the text search of `demure ui`: modality, rank
+        (1 = best), item_id, the item's title, similarity (cosine); ``top`` rows of each modality, or of one.
+
+        Texts are searched by the encoder that made the features, pictures by the text tower of a CLIP model;
+        ``attrs["notes"]`` of the frame says which modality cannot be searched, and which words the encoder does not
+        know. Raises ``DemureError`` for empty words, ``top`` below 1 and an unknown modality.
+        """
+        result = self._content_search.nearest(words, modality, top)
+        cells = [
+            (name, rank, match.item_id, match.similarity)
+            for name, matches in result.matches.items()
+            for rank, match in enumerate(matches, start=1)
+        ]
+        frame = pd.DataFrame(cells, columns=["modality", "rank", "item_id", "similarity"])
+        frame = self._titled(frame, after="item_id")
+        frame.attrs["notes"] = result.notes
+        return drawn(frame, self._draw_matches)
+
+    @cached_property
+    def _content_search(self) -> ContentSearch:
+        from demure.diagnosis.search import ContentSearch
+
+        return ContentSearch(self.dataset, self.modalities or self.dataset.modalities(), self.device)
+
     def reliance(self, user: str | None = None) -> pd.DataFrame:
         """Return what each user, or one user, relies on: the expected share of choices caused by each modality, and by
         ``none`` of them; one row per user, indexed by user_id. Raises as ``diagnose``."""
@@ -296,6 +322,21 @@ class Run:
         ]
         sentence = describe_scores(self.manifest)
         return (f"<p>{text(sentence)}</p>" if sentence else "") + rows(cells, len(frame))
+
+    def _draw_matches(self, frame: pd.DataFrame) -> str:
+        shown = frame.head(MOST_ROWS)
+        images = pictures(self.dataset, shown["item_id"])
+        cells = [
+            {
+                "modality": text(row["modality"]),
+                "rank": row["rank"],
+                "": images[row["item_id"]],
+                "item": text(row.get("title") or row["item_id"]),
+                "similarity": f"{row['similarity']:.2f}",
+            }
+            for row in shown.to_dict("records")
+        ]
+        return "".join(f"<p>{text(note)}</p>" for note in frame.attrs["notes"]) + rows(cells, len(frame))
 
     def _draw_verdicts(self, frame: pd.DataFrame) -> str:
         """Draw one row per interaction, the latest of them, with a badge per modality."""

@@ -29,6 +29,8 @@ _HEADERS = (
 )
 _ANSWERS_KEPT = 2000  # recommendations of that many users, some 2 kB each
 _EXPLANATIONS_KEPT = 200  # some 20 kB each
+_SEARCHES_KEPT = 200  # some 20 kB each
+_MOST_CHARACTERS = 300  # of a search
 _JSON = "application/json"
 _NO_GZIP = re.compile(r"\s*(x-)?gzip\s*;\s*q\s*=\s*0(\.0*)?\s*", re.IGNORECASE)
 _VARY = {"Vary": "Accept-Encoding"}
@@ -66,8 +68,12 @@ def build_app(lookup: Lookup, html: str, *, local_only: bool) -> ASGIApp:
     def explain(names: Sequence[str]) -> dict[str, bytes]:
         return {name: _encode(lookup.explained(*json.loads(name))) for name in names}
 
+    def search(names: Sequence[str]) -> dict[str, bytes]:
+        return {name: _encode(lookup.searched(name)) for name in names}
+
     suggestions = SharedWork(recommend, keep=_ANSWERS_KEPT)
     explanations = SharedWork(explain, keep=_EXPLANATIONS_KEPT)
+    searches = SharedWork(search, keep=_SEARCHES_KEPT)
 
     async def recommended(request: Request) -> Response:
         user = request.query_params.get("id", "")
@@ -81,6 +87,10 @@ def build_app(lookup: Lookup, html: str, *, local_only: bool) -> ASGIApp:
             return _as_json(None)
         return Response(await explanations.of(json.dumps([user, item])), media_type=_JSON)
 
+    async def searched(request: Request) -> Response:
+        words = " ".join(request.query_params.get("words", "")[:_MOST_CHARACTERS].split())
+        return Response(await searches.of(words), media_type=_JSON) if words else _as_json(None)
+
     app = Starlette(
         routes=[
             Route("/", home),
@@ -90,6 +100,7 @@ def build_app(lookup: Lookup, html: str, *, local_only: bool) -> ASGIApp:
             Route("/api/item", details(lookup.item)),
             Route("/api/recommended", recommended),
             Route("/api/explain", explained),
+            Route("/api/search", searched),
             Route("/picture", picture),
         ],
         middleware=[

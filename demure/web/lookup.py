@@ -13,9 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from demure.data.dataset import Dataset
 from demure.diagnosis.attribution import ChoiceExplainer
 from demure.diagnosis.reader import DiagnosisReader
 from demure.diagnosis.recommended import Suggestion, suggestions
+from demure.diagnosis.search import ContentSearch, SearchResult
 from demure.diagnosis.similar_items import nearest_items
 from demure.errors import DemureError
 from demure.report.budget import RECOMMENDED, recommendation_rows
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 SHOWN = 200
 CHOOSERS = 100
+MATCHES = 24  # items of each modality that a search by words lists
 NEAREST = 6  # similar items of each modality
 _PICTURE = (256, 288)  # pixels
 
@@ -104,10 +107,7 @@ class Lookup:
             items = ItemRegistry()
             similar = self.builder.similar([code], items).get(code, {})
             nearest = {
-                modality: [
-                    {"item": items.place(self.table.item_code[other]), "similarity": round(100 * cosine)}
-                    for other, cosine in matches
-                ]
+                modality: [self._nearness(other, cosine, items) for other, cosine in matches]
                 for modality, matches in nearest_items(self.reader, name, self.table.item_code, NEAREST).items()
             }
             return {
@@ -148,6 +148,27 @@ class Lookup:
         other queries go on.
         """
         return explain(self._explainer, user, item)
+
+    def searched(self, words: str) -> dict[str, Any]:
+        """Return the items whose content is nearest to words: ``matches`` by modality, ``items`` and ``notes``.
+
+        Not more than one thread may call this at a time; the first call loads the encoders, in which other queries go
+        on.
+        """
+        try:
+            result = self._content_search.nearest(words, top=MATCHES, among=self.table.item_code)
+        except DemureError as error:
+            result = SearchResult(notes=[f"{error.problem[0].upper()}{error.problem[1:]}."])
+        with self._lock:
+            items = ItemRegistry()
+            matches = [
+                {"modality": name, "rows": [self._nearness(match.item_id, match.similarity, items) for match in own]}
+                for name, own in result.matches.items()
+            ]
+            return {"matches": matches, "items": self._item_columns(items), "notes": result.notes}
+
+    def _nearness(self, item_id: str, cosine: float, items: ItemRegistry) -> dict[str, int]:
+        return {"item": items.place(self.table.item_code[item_id]), "similarity": round(100 * cosine)}
 
     def _suggest(self, names: Sequence[str]) -> dict[str, list[Suggestion]]:
         if not names or self._run is None:
@@ -225,6 +246,11 @@ class Lookup:
     @cached_property
     def _explainer(self) -> ChoiceExplainer:
         return ChoiceExplainer(self.reader, loaded=self._run)
+
+    @cached_property
+    def _content_search(self) -> ContentSearch:
+        dataset = Dataset.load(self.reader.dataset)
+        return ContentSearch(dataset, self.reader.modalities, "cpu", self.reader.unit_features)
 
     @cached_property
     def _user_ids(self) -> pa.Array:

@@ -8,7 +8,7 @@ Shape suffixes: C interests, I items, D dimensions of the encoder, W concept wor
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 
 from demure.errors import DemureError
 from demure.extraction.loading import load_encoder, resolve_encoder, without_download
+from demure.extraction.protocol import TextEncoder
 
 _FAMILY = "clip"
 _PROMPT = "a picture of {}"
@@ -36,23 +37,33 @@ def is_clip(manifest: Mapping[str, Any]) -> bool:
     return str((manifest.get("provenance") or {}).get("encoder", "")).startswith(f"{_FAMILY}:")
 
 
-def encode_concepts(manifest: Mapping[str, Any]) -> np.ndarray:
-    """Return the words (W, D), rows of length 1, by the text tower of the CLIP model that made the features.
+def load_text_tower(manifest: Mapping[str, Any]) -> TextEncoder:
+    """Return the text tower of the CLIP model that made the features of this manifest.
 
     Raises ``DemureError`` if the model cannot be loaded here without a download, or is not the same any more.
     """
     provenance = manifest["provenance"]
     spec, family = resolve_encoder(provenance["encoder"], "text")
     with without_download():
-        encoder = load_encoder(spec, family, "text", "cpu")
+        encoder: TextEncoder = load_encoder(spec, family, "text", "cpu")
     identity = encoder.identity()
     other = next((key for key in _SAME_MODEL if identity.get(key) != provenance.get(key)), None)
     if other is not None:
         raise DemureError(f"is not the model that made the features ({other} differs)", where=str(spec))
-    prompts = [_PROMPT.format(word) for word in concept_words()]
-    parts = [encoder.encode(prompts[start : start + _BATCH]) for start in range(0, len(prompts), _BATCH)]
+    return encoder
+
+
+def encode_phrases(text_tower: TextEncoder, phrases: Sequence[str]) -> np.ndarray:
+    """Return what pictures of these ``phrases`` (W,) would be for the model, (W, D) with rows of length 1."""
+    prompts = [_PROMPT.format(phrase) for phrase in phrases]
+    parts = [text_tower.encode(prompts[start : start + _BATCH]) for start in range(0, len(prompts), _BATCH)]
     vectors: np.ndarray = np.concatenate(parts)
     return vectors
+
+
+def encode_concepts(manifest: Mapping[str, Any]) -> np.ndarray:
+    """Return the concept words (W, D) as :func:`encode_phrases`; raises as :func:`load_text_tower`."""
+    return encode_phrases(load_text_tower(manifest), concept_words())
 
 
 def nearest_concepts(
