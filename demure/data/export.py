@@ -80,7 +80,7 @@ def _write_recbole(dataset: Dataset, folder: Path, name: str) -> str:
         _write_lines(folder / f"{name}.{split}.inter", _interaction_lines(dataset, split, columns), header)
     texts = dataset.text_columns
     header = "\t".join(["item_id:token", *(f"{column}:token_seq" for column in texts)])
-    values = (dataset.items[column].map(_one_line) for column in ["item_id", *texts])
+    values = (dataset.items["item_id"], *(dataset.items[column].map(_recbole_text) for column in texts))
     _write_lines(folder / f"{name}.item", [["\t".join(row) for row in zip(*values, strict=True)]], header)
     _write_features(dataset, folder, "{}.npy")
     settings = {
@@ -185,6 +185,16 @@ def _write_lines(path: Path, batches: Iterable[list[str]], header: str | None = 
 
 def _one_line(value: object) -> str:
     return "" if value is None else " ".join(str(value).split())
+
+
+def _recbole_text(value: object) -> str:
+    """Return a text in one line, as RecBole can read it.
+
+    pandas reads it for RecBole: a quotation mark at the start would be that of a quoted field, and no text, NA or null
+    a missing value, on which RecBole fails. A space before it, which only separates words there, makes it a text.
+    """
+    text = _one_line(value)
+    return f" {text}" if " " not in text or text.startswith(('"', "#")) else text
 
 
 def _write_features(dataset: Dataset, folder: Path, pattern: str) -> None:

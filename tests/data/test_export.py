@@ -3,6 +3,7 @@
 import csv
 
 import numpy as np
+import pandas as pd
 import pytest
 from support.data_by_hand import csv_of, made, rows, write
 
@@ -63,6 +64,19 @@ def test_recbole_and_back(tmp_path, dataset):
     assert interactions_by_split(back) == interactions_by_split(dataset)
     assert list(back.item_ids) == list(dataset.item_ids)
     assert back.items["title"].tolist() == [" ".join(title.split()) for title in dataset.items["title"]]
+
+
+def test_recbole_can_read_every_text(tmp_path):
+    titles = ['"Dune" and others', "", "NA", "null", "#N/A N/A", 'a "quoted" word', "Dune"]
+    pd.DataFrame({"item_id": range(7), "title": titles}).to_csv(tmp_path / "items.csv", index=False)
+    log = write(tmp_path, "x.csv", csv_of([("u", k, k) for k in range(7)]))
+    dataset, _ = made(tmp_path, log, items=tmp_path / "items.csv")
+    export_dataset(dataset.path, tmp_path / "rb" / "toy", "recbole")
+    # As RecBole reads its files, and what it then makes of a sequence of words.
+    frame = pd.read_csv(tmp_path / "rb" / "toy" / "toy.item", delimiter="\t", engine="python", dtype=str)
+    words = [list(filter(None, text.split(" "))) for text in frame["title:token_seq"]]
+    assert words == [(title or "").split() for title in dataset.items["title"]]
+    assert words[0] == ['"Dune"', "and", "others"]
 
 
 def test_mmrec_and_back(tmp_path, dataset):
