@@ -65,6 +65,15 @@ def parse_files(options: Sequence[str] | None) -> dict[str, Path]:
     return {name: Path(file) for name, file in pairs}
 
 
+def parse_lists(options: Sequence[str] | None) -> list[tuple[str, Path]]:
+    """Return ``NAME=FILE`` options as pairs; a name may come several times, for files that are its seeds."""
+    pairs = []
+    for option in options or ():
+        ((name, file),) = _named([option], "--lists", "NAME=FILE", "MGCN=lists.csv", "")
+        pairs.append((name, Path(file)))
+    return pairs
+
+
 def _named(pairs: Iterable[str], option: str, form: str, example: str, remedy: str) -> Iterator[tuple[str, str]]:
     names = set()
     for pair in pairs:

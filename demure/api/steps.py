@@ -167,28 +167,43 @@ def compare(
     against: str | None = None,
     all_pairs: bool = False,
     test: Test = "t",
+    lists: Mapping[str, PathLike | pd.DataFrame | list[PathLike | pd.DataFrame]] | None = None,
     device: str = "auto",
     listener: Listener = silent,
 ) -> pd.DataFrame:
     """Compare methods on one split, as `demure compare` does.
 
     Returns one row per metric and method, each compared with ``against`` (a run, or a method by name; by default the
-    first), or with ``all_pairs`` one row per metric and pair.
+    first), or with ``all_pairs`` one row per metric and pair. ``lists``: name -> the recommendations of any other
+    model, a file or frame with user_id, item_id and rank or score, or a list of those that are its seeds;
+    ``attrs["notes"]`` of the returned frame says what is odd about them.
     """
+    import contextlib
+
+    from demure.preparation.later_files import as_file
     from demure.runs.evaluate import compare_runs
 
-    comparison = compare_runs(
-        [run.path if isinstance(run, Run) else Path(run) for run in runs],
-        split=split,
-        ks=[k] if isinstance(k, int) else k,
-        metrics=metrics,
-        against=against,
-        all_pairs=all_pairs,
-        test=test,
-        device=device,
-        listener=listener,
-    )
-    return comparison.comparison.table()
+    with contextlib.ExitStack() as stack:
+        files = [
+            (name, stack.enter_context(as_file(table, name)))
+            for name, tables in (lists or {}).items()
+            for table in (tables if isinstance(tables, list) else [tables])
+        ]
+        comparison = compare_runs(
+            [run.path if isinstance(run, Run) else Path(run) for run in runs],
+            split=split,
+            ks=[k] if isinstance(k, int) else k,
+            metrics=metrics,
+            against=against,
+            all_pairs=all_pairs,
+            test=test,
+            lists=files,
+            device=device,
+            listener=listener,
+        )
+    frame = comparison.comparison.table()
+    frame.attrs["notes"] = comparison.notes()
+    return frame
 
 
 def _folder(dataset: Dataset | PathLike) -> Path:

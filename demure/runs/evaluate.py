@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from demure.evaluation.ranking import DEFAULT_KS, check_ks
 from demure.evaluation.stats import TESTS, Test
 from demure.files import atomic_file
 from demure.progress import Listener, silent
+from demure.runs.foreign_lists import ListsCheck, add_methods, evaluate_lists, read_foreign_lists
 from demure.runs.per_user import write_per_user
 from demure.runs.ranking import rank_runs, read_manifests
 from demure.runs.replicates import group_replicates
@@ -78,15 +79,26 @@ class RunEvaluations:
 
 @dataclass(frozen=True)
 class RunComparison:
-    """Methods compared on the same split of ``dataset``."""
+    """Methods compared on the same split of ``dataset``; ``lists``: what holds of the files of lists among them."""
 
     split: str
     dataset: str
     comparison: Comparison
+    lists: list[ListsCheck] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON of `demure compare`."""
-        return {"split": self.split, "dataset": self.dataset, **asdict(self.comparison)}
+        lists = {"lists": [asdict(check) for check in self.lists]} if self.lists else {}
+        return {"split": self.split, "dataset": self.dataset, **asdict(self.comparison), **lists}
+
+    def notes(self) -> list[str]:
+        """Return what is odd about the lists, in sentences that start with their name."""
+        several = {check.name for check in self.lists if sum(other.name == check.name for other in self.lists) > 1}
+        return [
+            f"{f'{check.name} ({check.file})' if check.name in several else check.name}: {note}"
+            for check in self.lists
+            for note in check.notes
+        ]
 
 
 def group_by_k(metrics: Mapping[str, float]) -> dict[int, dict[str, float]]:
@@ -159,10 +171,14 @@ def compare_runs(
     against: str | None = None,
     all_pairs: bool = False,
     test: Test = "t",
+    lists: Sequence[tuple[str, Path]] = (),
     device: str = "auto",
     listener: Listener = silent,
 ) -> RunComparison:
     """Compare methods on ``metrics`` (names without @k) at each of ``ks``.
+
+    ``lists``: (method, file) of models that demure did not train, whose ranked lists are in the file; several files of
+    one method are its seeds.
 
     Every method is compared with ``against`` (a run, or a method by name; the first where None), or, with
     ``all_pairs``, with every other.
@@ -173,11 +189,15 @@ def compare_runs(
     _check_metrics(metrics)
     if test not in TESTS:
         raise DemureError(f"unknown test {test!r}", where="--test", remedy=f"use {', '.join(TESTS)}")
-    methods = group_replicates(read_manifests(runs))
+    manifests = read_manifests(runs)
+    files = read_foreign_lists(lists, manifests, listener)
+    methods = add_methods(group_replicates(manifests), files)
     if len(methods) < 2:
         reason = "they differ in their seed alone" if len(runs) > 1 else "a single run is given"
         raise DemureError(
-            f"there is nothing to compare: {reason}", where="compare", remedy="add runs of another recipe"
+            f"there is nothing to compare: {reason}",
+            where="compare",
+            remedy="add runs of another recipe, or --lists NAME=FILE",
         )
     reference = None
     if not all_pairs:
@@ -186,9 +206,10 @@ def compare_runs(
         if reference is None:
             raise DemureError(f"no run {against!r}", where="--against", remedy=f"one of {', '.join(methods)}")
     ranked = rank_runs(runs, split=split, ks=cuts, device=device, listener=listener)
+    evaluations, checks = evaluate_lists(files, ranked, split, cuts, listener)
     names = [str(MetricAtK(name, k)) for name in metrics for k in cuts]
-    comparison = compare(ranked.evaluations, names, methods=methods, against=reference, test=test)
-    return RunComparison(split, str(ranked.dataset.path), comparison)
+    comparison = compare({**ranked.evaluations, **evaluations}, names, methods=methods, against=reference, test=test)
+    return RunComparison(split, str(ranked.dataset.path), comparison, checks)
 
 
 def main_k(ks: Sequence[int]) -> int:

@@ -17,9 +17,18 @@ def compare(
         list[str],
         typer.Argument(
             metavar="RUN...",
-            help="Two or more run folders. Runs of one recipe that differ only in their seed are one method.",
+            help="Two or more run folders (one with --lists). Runs that differ only in their seed are one method.",
         ),
     ],
+    lists: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--lists",
+            metavar="NAME=FILE",
+            help="Recommendations of any other model, evaluated as the runs are: a table with user_id, item_id and "
+            "rank or score, a TREC run, or a file of MMRec. Repeat it for more models; the same NAME is another seed.",
+        ),
+    ] = None,
     split: Split = "test",
     k: Cutoffs = "20",
     metrics: Annotated[
@@ -51,9 +60,9 @@ def compare(
     from pathlib import Path
 
     from demure_cli.output.formats import Formatted, check_format
-    from demure_cli.parsing import parse_cutoffs, split_words
+    from demure_cli.parsing import parse_cutoffs, parse_lists, split_words
 
-    table_format, cutoffs = check_format(form), parse_cutoffs(k)
+    table_format, cutoffs, files = check_format(form), parse_cutoffs(k), parse_lists(lists)
     from demure.evaluation.stats import Test
     from demure.runs.evaluate import MAIN, compare_runs
 
@@ -66,6 +75,7 @@ def compare(
             against=against,
             all_pairs=all_pairs,
             test=cast(Test, test),  # compare_runs refuses any other word
+            lists=files,
             device=device,
             listener=listener,
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from demure_cli.output.formats import Formatted, write
-from demure_cli.output.style import aside, count, facts, interval, number, row, table
+from demure_cli.output.style import aside, count, facts, heading, interval, number, row, table
 from demure_cli.output.terminal import terminal
 from demure_cli.views.eval import best_methods
 from demure_cli.views.paired_tests import cells_of_test, legend_of_tests, paired_tests, short_names
@@ -26,6 +26,8 @@ _ROOMY = 118
 def show(shown: Formatted[RunComparison]) -> None:
     """Print a comparison in the requested format."""
     result = shown.result
+    if shown.form in ("csv", "markdown", "latex"):
+        terminal.notes(result.notes())
     if shown.form == "json":
         terminal.json(result)
     elif shown.form == "csv":
@@ -40,7 +42,8 @@ def _show_table(result: RunComparison) -> None:
     from demure.evaluation.metrics import MetricAtK
 
     comparison = result.comparison
-    short = short_names([run for method in comparison.methods for run in method.runs])
+    files = {check.file for check in result.lists}
+    short = short_names([run for method in comparison.methods for run in method.runs if run not in files])
     split = f"{result.split}, {count(comparison.users)} users with relevant items"
     best = {
         metric: {short.get(method.name, method.name): method.metrics[metric].mean for method in comparison.methods}
@@ -54,6 +57,9 @@ def _show_table(result: RunComparison) -> None:
     else:
         reference = short.get(comparison.against, comparison.against)
         terminal.result(aside(f"difference: from {reference}"), *legend_of_tests(comparison, short))
+    if result.lists:
+        notes = result.notes() or ["Every user has a list, without items that the user had before."]
+        terminal.result("", heading("Lists of other models"), *sentences(notes))
 
 
 def _for_a_paper(frame: pd.DataFrame) -> pd.DataFrame:
