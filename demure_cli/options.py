@@ -98,6 +98,26 @@ TimeFormat = Annotated[
         "is not given.",
     ),
 ]
+NewItems = Annotated[
+    str | None,
+    typer.Option(
+        "--items",
+        metavar="FILE",
+        help="Items that came after training, with the columns of the raw items file: scored by their content.",
+    ),
+]
+NewImages = Annotated[
+    str | None,
+    typer.Option("--images", metavar="DIR", help="The folder of the images of --items; by default that of FILE."),
+]
+NewFeatures = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--features",
+        metavar="NAME=FILE",
+        help="Vectors of --items, by row (.npy) or by item_id (.parquet), for features that were imported.",
+    ),
+]
 CompareWith = Annotated[
     list[str] | None,
     typer.Option("--compare", metavar="RUN", help="Another run to show next to this one. Repeat it for several runs."),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from demure.errors import DemureError
@@ -84,3 +84,10 @@ def _named(pairs: Iterable[str], option: str, form: str, example: str, remedy: s
             raise DemureError(f"{name!r} is given twice", where=option, remedy=remedy)
         names.add(name)
         yield name, value
+
+
+def refuse_without_items(items: str | None, options: Mapping[str, object]) -> None:
+    """Raise ``DemureError`` for the first of the ``options`` (name -> value) that is set without ``items``."""
+    option = next((name for name, value in options.items() if value), None)
+    if items is None and option is not None:
+        raise DemureError("is about the items of --items", where=option, remedy="give --items FILE, too")

@@ -61,7 +61,7 @@ def export_contents(loaded: LoadedRun, histories: Histories) -> ExportContents:
     if loaded.learned is not None:
         return _learned_contents(loaded, loaded.learned, histories)
     if loaded.recommender is not None:
-        return _demure_contents(loaded.recommender, histories)
+        return _demure_contents(loaded.recommender, histories, len(loaded.new_item_ids))
     return _closed_form_contents(loaded, histories)
 
 
@@ -143,7 +143,7 @@ def _closed_form_contents(loaded: LoadedRun, histories: Histories) -> ExportCont
     )
 
 
-def _demure_contents(model: Recommender, histories: Histories) -> ExportContents:
+def _demure_contents(model: Recommender, histories: Histories, new_items: int) -> ExportContents:
     denoiser = model.denoiser
     arrays: dict[str, np.ndarray] = {}
     index_inputs: dict[str, IndexInput] = {}
@@ -177,6 +177,11 @@ def _demure_contents(model: Recommender, histories: Histories) -> ExportContents
         numbers={"pool": asdict(model.fusion)},
         index_inputs=index_inputs,
     )
+    if new_items:
+        contents.lacks.append(
+            f"what ranks the {new_items} new items for a user: they have no interactions, so only their content tells "
+            "them apart, which onnx scores"
+        )
     if model.item_item is None:
         return contents
     parameters = model.item_item.parameters

@@ -16,6 +16,7 @@ from demure.files import atomic_folder, refuse_existing, write_json
 from demure.progress import Listener, Progress, silent
 from demure.runs.load import LoadedRun, load_run
 from demure.runs.manifest import recorded_dataset
+from demure.runs.new_items import with_new_items
 from demure.serving.arrays import ExportContents, export_contents
 from demure.serving.index import IndexReport, index_items, require_usearch
 from demure.suggest import did_you_mean
@@ -55,6 +56,7 @@ class ExportReport:
     """A finished export.
 
     ``files``: name -> bytes. ``holds`` and ``lacks``: sentences on its contents. ``indexes``: with ``--ann``.
+    ``new_items``: the number of items, the last ones, that came after the training; ``notes``: what they lack.
     """
 
     run: str
@@ -66,6 +68,8 @@ class ExportReport:
     lacks: list[str]
     checks: list[Check]
     indexes: list[IndexReport] = field(default_factory=list)
+    new_items: int = 0
+    notes: list[str] = field(default_factory=list)
 
 
 def export(
@@ -75,15 +79,20 @@ def export(
     format: str = "safetensors",
     ann: bool = False,
     k: int = _TOP,
+    items: Path | None = None,
+    images: Path | None = None,
+    features: Mapping[str, Path] | None = None,
     overwrite: bool = False,
     listener: Listener = silent,
 ) -> ExportReport:
     """Write the run as ``format``, with the ids, into the folder ``out``.
 
-    With ``ann``, also write indexes for an approximate search of the ``k`` best items, and measure their recall. The
-    files are read back and their scores compared with the run's. Raises ``DemureError``, with nothing written, where
-    they differ by more than ``TOLERANCE``, and for an unknown format, one that the model does not have, and a missing
-    package.
+    With ``ann``, also write indexes for an approximate search of the ``k`` best items, and measure their recall.
+    ``items``: a file of items that came after the training, with their ``images`` and ``features`` as of
+    ``demure.runs.new_items.with_new_items``; they follow the items of the dataset. The files are read back and their
+    scores compared with the run's. Raises ``DemureError``, with nothing written, where they differ by more than
+    ``TOLERANCE``, for an unknown format, one that the model does not have, a missing package, and ``items`` that the
+    model cannot take.
     """
     if format not in FORMATS:
         remedy = did_you_mean(format, FORMATS) or f"one of {', '.join(FORMATS)}"
@@ -93,8 +102,12 @@ def export(
     if out.is_dir() and any(out.iterdir()) and overwrite and not (out / MANIFEST).is_file():
         raise RunError("is not an export folder", where=out, remedy="choose another --out")
     refuse_existing(out, overwrite=overwrite)
-    loaded = load_run(run, "cpu")
-    dataset = loaded.dataset
+    loaded, notes = load_run(run, "cpu"), list[str]()
+    if items is not None:
+        listener(Progress("encode the new items", 0))
+        extended = with_new_items(loaded, items, images, features, "cpu")
+        loaded, notes = extended.loaded, extended.notes
+    dataset, new_items = loaded.dataset, len(loaded.new_item_ids)
     histories = dataset.histories("train", "valid", "test")
     listener(Progress("collect arrays", 0))
     contents = export_contents(loaded, histories)
@@ -106,7 +119,7 @@ def export(
     users = _some_users(histories)
     indexes: list[IndexReport] = []
     with atomic_folder(out, overwrite=overwrite) as part:
-        write_json(part / "item_ids.json", [str(item_id) for item_id in dataset.item_ids])
+        write_json(part / "item_ids.json", [str(item_id) for item_id in loaded.item_ids])
         if "user_vectors" in contents.arrays:
             write_json(part / "user_ids.json", [str(user_id) for user_id in dataset.user_ids])
         listener(Progress(f"write {format}", 0))
@@ -134,6 +147,8 @@ def export(
             "recipe": loaded.recipe.name,
             "modalities": loaded.manifest.modalities,
             "dataset": recorded_dataset(loaded.path, loaded.manifest).identity,
+            "new_items": new_items,
+            "notes": notes,
             "numbers": contents.numbers,
             "holds": holds,
             "lacks": lacks,
@@ -143,7 +158,17 @@ def export(
         write_json(part / MANIFEST, manifest)
         files = {file.name: file.stat().st_size for file in sorted(part.iterdir())}
     return ExportReport(
-        str(run), str(out), format, loaded.recipe.model, files, list(holds), list(lacks), checks, indexes
+        str(run),
+        str(out),
+        format,
+        loaded.recipe.model,
+        files,
+        list(holds),
+        list(lacks),
+        checks,
+        indexes,
+        new_items,
+        notes,
     )
 
 

@@ -128,7 +128,7 @@ class DemureGraph(Graph):
             f"(batch, items), log p(item | history) / p(item) of the denoised content, from the last {self.recent}"
             + ("; scores (batch, items), the whole model's" if whole else "")
         )
-        self.lacks = "" if whole else f"channel `id`: above {MAX_DENSE_ITEMS} items it is in safetensors and npy alone"
+        self.lacks = "" if whole else _lacks_of_large(model)
         if longest > self.length:
             self.lacks += f"{'; ' if self.lacks else ''}a user's history before the last {self.length} interactions"
 
@@ -149,6 +149,14 @@ class DemureGraph(Graph):
             modality_share_BM = self.denoiser.modality_shares(inference, batch)
             collaborative = self.content_items(collaborative, recent, weight_BTM, modality_share_BM, share.exp())
         return content, self.fusion.collaborative * collaborative + self.content_weight_I * content + share
+
+
+def _lacks_of_large(model: Recommender) -> str:
+    """Return what the graph of a large catalogue lacks."""
+    lacks = f"channel `id`: above {MAX_DENSE_ITEMS} items it is in safetensors and npy alone"
+    if model.content_items is None:
+        return lacks
+    return f"{lacks}; items similar by content to those of the history, which only `demure recommend` mixes into it"
 
 
 class DenseItemItem(nn.Module):

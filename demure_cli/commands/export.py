@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from demure_cli.command import command, view
-from demure_cli.options import OutFolder, RunFolder, flag
+from demure_cli.options import NewFeatures, NewImages, NewItems, OutFolder, RunFolder, flag
 from demure_cli.output.terminal import terminal
+from demure_cli.parsing import parse_files, refuse_without_items
 
 
 @command(view("export"))
@@ -29,15 +30,32 @@ def export(
     k: Annotated[
         int, typer.Option("--k", metavar="N", help="The list length at which the recall of the index is measured.")
     ] = 20,
+    items: NewItems = None,
+    images: NewImages = None,
+    features: NewFeatures = None,
     overwrite: Annotated[bool, flag("--overwrite", help="Replace the folder if it is an earlier export.")] = False,
 ) -> object:
     """Write a run for serving elsewhere: vectors, ids, and a graph from a history to scores.
 
-    The exported files are checked against the run.
+    With --items, products that came after the training are among the items. The exported files are checked against the
+    run.
     """
     from pathlib import Path
+
+    refuse_without_items(items, {"--images": images, "--features": features})
 
     from demure.serving.export import export as export_run
 
     with terminal.progress() as listener:
-        return export_run(Path(run), Path(out), format=format, ann=ann, k=k, overwrite=overwrite, listener=listener)
+        return export_run(
+            Path(run),
+            Path(out),
+            format=format,
+            ann=ann,
+            k=k,
+            items=None if items is None else Path(items),
+            images=None if images is None else Path(images),
+            features=parse_files(features),
+            overwrite=overwrite,
+            listener=listener,
+        )

@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from demure_cli.command import command, view
-from demure_cli.options import Device, RunFolder, TimeFormat, flag
+from demure_cli.options import Device, NewFeatures, NewImages, NewItems, RunFolder, TimeFormat, flag
 from demure_cli.output.terminal import terminal
+from demure_cli.parsing import parse_files, refuse_without_items
 
 
 @command(view("recommend"))
@@ -36,26 +37,9 @@ def recommend(
         ),
     ] = None,
     time_format: TimeFormat = None,
-    items: Annotated[
-        str | None,
-        typer.Option(
-            "--items",
-            metavar="FILE",
-            help="Items that came after training, with the columns of the raw items file: scored by their content.",
-        ),
-    ] = None,
-    images: Annotated[
-        str | None,
-        typer.Option("--images", metavar="DIR", help="The folder of the images of --items; by default that of FILE."),
-    ] = None,
-    features: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--features",
-            metavar="NAME=FILE",
-            help="Vectors of --items, by row (.npy) or by item_id (.parquet), for features that were imported.",
-        ),
-    ] = None,
+    items: NewItems = None,
+    images: NewImages = None,
+    features: NewFeatures = None,
     only_new: Annotated[bool, flag("--only-new", help="Recommend the new items of --items alone.")] = False,
     k: Annotated[int, typer.Option("--k", min=1, metavar="N", help="The number of items per user.")] = 20,
     device: Device = "auto",
@@ -73,15 +57,8 @@ def recommend(
         )
     if time_format is not None and history is None:
         raise DemureError("states the times of --history", where="--time-format", remedy="give --history FILE, too")
-    for option, is_there in (
-        ("--images", images is not None),
-        ("--features", bool(features)),
-        ("--only-new", only_new),
-    ):
-        if is_there and items is None:
-            raise DemureError("is about the items of --items", where=option, remedy="give --items FILE, too")
+    refuse_without_items(items, {"--images": images, "--features": features, "--only-new": only_new})
     from demure.runs.recommend import recommend as recommend_items
-    from demure_cli.parsing import parse_files
 
     file = None if history is None else Path(history)
     with terminal.progress() as listener:

@@ -23,6 +23,7 @@ def show(result: ExportReport) -> None:
             [
                 ("written", result.out),
                 ("model", result.model),
+                *([("new items", f"{count(result.new_items)}, the last in item_ids.json")] if result.new_items else []),
                 *(("contains", part) for part in result.holds),
                 *(("does not contain", part) for part in result.lacks),
                 *(("checked", sentence) for sentence in checked),
@@ -39,3 +40,4 @@ def show(result: ExportReport) -> None:
             times = (number(index.build_seconds, 1), number(index.exact_ms, 2), number(index.approximate_ms, 2))
             row(shown, index.file, count(index.items), index.dim, number(index.recall), index.k, *times)
         terminal.result("", heading("Approximate search, compared with exact search"), shown)
+    terminal.notes(result.notes)
