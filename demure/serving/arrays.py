@@ -179,7 +179,7 @@ def _demure_contents(model: Recommender, histories: Histories, new_items: int) -
     )
     if new_items:
         contents.lacks.append(
-            f"what ranks the {new_items} new items for a user: they have no interactions, so only their content tells "
+            f"what ranks the {new_items} new items for a user: they have no interactions, so only their content sets "
             "them apart, which onnx scores"
         )
     if model.item_item is None:

@@ -80,7 +80,7 @@ def test_the_module_of_the_graph_scores_new_items_as_the_run_does(runs, items):
         _, scores = graph.eval()(torch.as_tensor(history))
     assert scores.shape[1] == loaded.dataset.n_items + 3
     assert np.allclose(scores.numpy(), expected, atol=1e-3)
-    assert np.ptp(expected[:, -3:], axis=1).max() > 0  # a user tells the new items apart
+    assert np.ptp(expected[:, -3:], axis=1).max() > 0  # the new items differ for a user
 
 
 @pytest.mark.slow
