@@ -6,6 +6,11 @@ other reasons. With the demand kappa_m(i) = sum_c q_ic exp(g_mc) for the content
 
     p(i | u) = b_i (sum_r pi^r + sum_m pi^m rho^m(i) kappa_m(i)).
 
+An item that lacks m gains nothing by it: kappa_m = 0. A choice by two modalities at once, kappa_m kappa_n, counts whole
+for both, as kappa_m + kappa_n - 1: what is lost without one of them is then exact, and other content to first order. So
+pi^m, the share of the choices that m is a cause of, and the shares of the rivals sum to more than 1 where pairs are
+frequent, and the sum over r stands for 1 - sum_m pi^m.
+
 b is independent of the content, with a distribution that is learned: that identifies g. From the N choices and their
 responsibilities, with pi the mean shares of the causes and G the distribution of b, g maximises
 
@@ -40,13 +45,12 @@ class ContentDemand:
     """The fitted demand.
 
     ``log_demand``: g (C,) of each modality. ``covariance``: of all of them, in the order of the modalities.
-    ``share_M``: mean share of the choices that each modality causes; ``rival_share``: that of the rivals together.
+    ``share_M``: share of the choices that each modality is a cause of.
     """
 
     log_demand: list[np.ndarray]
     covariance: np.ndarray
     share_M: np.ndarray
-    rival_share: float
 
     def draw(self, count: int, random: np.random.Generator) -> list[np.ndarray]:
         """Return draws (S, C) of g for each modality from its posterior, a Gaussian around the fitted values."""
@@ -56,19 +60,16 @@ class ContentDemand:
         return np.split(drawn, np.cumsum([len(g) for g in self.log_demand])[:-1], axis=1)
 
 
-def fit_demand(
-    item_N: np.ndarray, r_NM: np.ndarray, memberships: Sequence[np.ndarray], absence_M: np.ndarray
-) -> ContentDemand:
+def fit_demand(item_N: np.ndarray, r_NM: np.ndarray, memberships: Sequence[np.ndarray]) -> ContentDemand:
     """Fit the demand for the content of each modality.
 
     Args:
         item_N: the item of every choice.
-        r_NM: the responsibility of each modality for it; two at once divide a choice between them.
+        r_NM: the responsibility of each modality for it; the sum is above 1 where two at once caused it.
         memberships: q (I, C) of every item for each modality, times the mean density ratio of the items that have it;
             0 where the item lacks it.
-        absence_M: the same for an item that lacks the modality.
     """
-    model = _Likelihood(item_N, r_NM / np.maximum(r_NM.sum(1, keepdims=True), 1.0), memberships, absence_M)
+    model = _Likelihood(item_N, r_NM, memberships)
     sd_M = np.full(len(memberships), _START_SD)
     for _ in range(_ROUNDS):
         model.maximise(sd_M)
@@ -78,24 +79,19 @@ def fit_demand(
         before_M, sd_M = sd_M, np.maximum(np.sqrt(squares), _LEAST_SD)
         if np.abs(sd_M / before_M - 1).max() < _SETTLED:
             break
-    return ContentDemand(model.log_demand(), _WIDER**2 * covariance, model.share_M.numpy(), float(model.rival_share))
+    return ContentDemand(model.log_demand(), _WIDER**2 * covariance, model.share_M.numpy())
 
 
 class _Likelihood:
     """The penalised likelihood and its parameters: g of each modality, and the logits of G."""
 
-    def __init__(
-        self, item_N: np.ndarray, r_NM: np.ndarray, memberships: Sequence[np.ndarray], absence_M: np.ndarray
-    ) -> None:
+    def __init__(self, item_N: np.ndarray, r_NM: np.ndarray, memberships: Sequence[np.ndarray]) -> None:
         n_items, double = len(memberships[0]), torch.float64
         self.item_N, self.r_NM = torch.as_tensor(item_N), torch.as_tensor(r_NM, dtype=double)
         self.q = [torch.as_tensor(q_IC, dtype=double) for q_IC in memberships]
-        self.absent_IM = torch.stack([q_IC.sum(1) == 0 for q_IC in self.q], 1) * torch.as_tensor(absence_M)
         self.bounds = np.cumsum([q_IC.shape[1] for q_IC in self.q])
         self.count_I = torch.bincount(self.item_N, minlength=n_items).to(double)
         self.share_M = self.r_NM.mean(0)
-        self.rival_r_N = (1 - self.r_NM.sum(1)).clamp(min=0)
-        self.rival_share = self.rival_r_N.mean()
         self.g = [torch.zeros(q_IC.shape[1], dtype=double, requires_grad=True) for q_IC in self.q]
         self.mixing_G = torch.zeros(len(_GRID), dtype=double, requires_grad=True)
 
@@ -106,12 +102,11 @@ class _Likelihood:
     def _parts(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return kappa (I, M), log of the joint of counts and b (I, G), and p(choice | item) over its shares (N,)."""
         kappa_IM = torch.stack([q_IC @ g.exp() for q_IC, g in zip(self.q, self.g, strict=True)], 1)
-        kappa_IM = kappa_IM + self.absent_IM
-        demand_I = self.rival_share + kappa_IM @ self.share_M
+        demand_I = (1 + (kappa_IM - 1) @ self.share_M).clamp(min=1e-12)
         log_b_G = _GRID + self.count_I.mean().log()
         log_joint_IG = self.count_I[:, None] * log_b_G - demand_I[:, None] * log_b_G.exp()
         log_joint_IG = log_joint_IG - torch.lgamma(self.count_I + 1)[:, None] + torch.log_softmax(self.mixing_G, 0)
-        choice_N = self.rival_r_N + (self.r_NM * kappa_IM[self.item_N]).sum(1)
+        choice_N = 1 + (self.r_NM * (kappa_IM[self.item_N] - 1)).sum(1)
         return kappa_IM, log_joint_IG, choice_N.clamp(min=1e-12)
 
     def _loss(self, sd_M: np.ndarray) -> Tensor:

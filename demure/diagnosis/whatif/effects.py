@@ -3,8 +3,8 @@
 A user's chance to choose item i is b_i (sum_r pi^r + sum_m pi^m rho^m(i) kappa_m(i)); see ``demure.model.demand``. The
 density ratios rho come from the user's other choices. They are divided by their mean over the users, weighted by their
 choices and reliance: under the popularity p_0 all contents are chosen equally often, and the demand kappa says by how
-much that is wrong. The draws take g from its posterior, the cluster of each content from its memberships, and the users
-with Poisson weights (a bootstrap).
+much that is wrong. The draws take g from its posterior, the cluster of each content from its memberships, the users
+with Poisson weights (a bootstrap), and the share of the choices that a modality causes within the error of verdicts.
 
 Shape suffixes: U users, M modalities, V variants (0: as it is), C clusters, S draws, N choices.
 """
@@ -33,13 +33,14 @@ if TYPE_CHECKING:
 _SAME: object = object()
 _DRAWS = 400
 _MOST_USERS = 20_000
+_SHARE_SD = 0.1  # of the log of a modality's share of the choices; see benchmarks/LOG.md
 
 
 @dataclass(frozen=True)
 class _Part:
     """One modality. ``membership_VC``: cluster memberships of the variants; ``lacks_V``: those without the modality;
-    ``density_UC``, ``kernel_UV``: what the users' other choices say; ``gate``: share of the kernel expert; ``scale``,
-    ``absence``: mean density ratio of items with, and without the modality."""
+    ``density_UC``, ``kernel_UV``: what the users' other choices say; ``gate``: share of the kernel expert; ``scale``:
+    mean density ratio of the items that have it."""
 
     membership_VC: np.ndarray
     lacks_V: np.ndarray
@@ -47,7 +48,6 @@ class _Part:
     kernel_UV: np.ndarray
     gate: float
     scale: float
-    absence: float
 
 
 class DemandOfRun:
@@ -58,14 +58,6 @@ class DemandOfRun:
         self.r_NM = reader.table.probability.astype(np.float64)
 
     @cached_property
-    def absence_M(self) -> np.ndarray:
-        """The density ratio of an item that lacks each modality; 0 where no item does: it then causes nothing."""
-        experts = self.denoiser.experts()
-        return np.array(
-            [0.0 if bool((e.present_I > 0).all()) else float(torch.sigmoid(e.absence.detach())) for e in experts]
-        )
-
-    @cached_property
     def views(self) -> list[CatalogueView]:
         """Every expert's view of all items."""
         with torch.no_grad():
@@ -73,9 +65,8 @@ class DemandOfRun:
 
     @cached_property
     def scale_M(self) -> np.ndarray:
-        """The mean density ratio of the items that have each modality."""
-        experts = zip(self.denoiser.experts(), self.views, strict=True)
-        return np.array([float(expert.scale(view).detach()) for expert, view in experts])
+        """The mean density ratio of the items that have each modality, where those that lack it gain nothing by it."""
+        return np.array([1 / max(float(view.share), 1e-9) for view in self.views])
 
     @cached_property
     def demand(self) -> ContentDemand:
@@ -84,7 +75,7 @@ class DemandOfRun:
         for m, expert in enumerate(self.denoiser.experts()):
             q_IC = memberships_of_variants(self.denoiser, m, expert.coordinates_ID) * expert.present_I[:, None]
             memberships.append(q_IC.cpu().numpy() * self.scale_M[m])
-        return fit_demand(self.train.items, self.r_NM, memberships, self.absence_M)
+        return fit_demand(self.train.items, self.r_NM, memberships)
 
 
 class ItemEffects:
@@ -107,8 +98,11 @@ class ItemEffects:
         self.sampled = len(chosen) < len(with_history)
         self.users, self.codes = with_history[chosen], chosen  # the diagnosis has the users with a history, in order
         names = of_run.denoiser.modalities
-        self.reliance_UK = reader.reliance_shares[self.codes]
         self.weight_U = train.lengths[self.users].astype(np.float64)
+        # Reliance divides a choice by two modalities; the shares of the demand count it for both.
+        reliance_UM = reader.reliance_shares[self.codes, : len(names)]
+        mean_M = self.weight_U @ reliance_UM / self.weight_U.sum()
+        self.share_UM = reliance_UM * of_run.demand.share_M / np.maximum(mean_M, 1e-12)
         self.parts = []
         for m, name in enumerate(names):
             listener(Progress("users", m, len(names)))
@@ -118,6 +112,7 @@ class ItemEffects:
         self.best_g = demand.log_demand
         self.drawn_g = demand.draw(_DRAWS, self.random)
         self.drawn_memberships = [self._draw_clusters(part.membership_VC) for part in self.parts]
+        self.drawn_shares = np.exp(_SHARE_SD * self.random.standard_normal((len(names), _DRAWS)))
         self.resampled_SU = self.random.poisson(1.0, (_DRAWS, len(self.users))).astype(np.float32)
 
     def _part(self, m: int, changes: Sequence[np.ndarray | object | None]) -> _Part:
@@ -132,8 +127,7 @@ class ItemEffects:
         )
         membership_VC = memberships_of_variants(denoiser, m, torch.as_tensor(coordinates_VD)).cpu().numpy()
         gate = float(torch.sigmoid(expert.gate.detach()))
-        scale, absence = float(of_run.scale_M[m]), float(of_run.absence_M[m])
-        return _Part(membership_VC, lacks_V, density_UC, kernel_UV, gate, scale, absence)
+        return _Part(membership_VC, lacks_V, density_UC, kernel_UV, gate, float(of_run.scale_M[m]))
 
     def _draw_clusters(self, membership_VC: np.ndarray) -> np.ndarray:
         """Return memberships (S, V, C) in one cluster each. A draw has one random number for all variants: equal
@@ -147,22 +141,29 @@ class ItemEffects:
     def expected(self, users: np.ndarray) -> np.ndarray:
         """Return the choices of the item that the ``users`` (U,) bool would make, up to a factor (V,)."""
         memberships = [part.membership_VC[None] for part in self.parts]
-        best_V: np.ndarray = self._demand(users, self.weight_U[None], [g[None] for g in self.best_g], memberships)[0]
+        shares = np.ones((len(self.parts), 1))
+        demands = [g[None] for g in self.best_g]
+        best_V: np.ndarray = self._demand(users, self.weight_U[None], shares, demands, memberships)[0]
         return best_V
 
     def draws(self, users: np.ndarray) -> np.ndarray:
         """Return draws (S, V) of :meth:`expected`."""
-        return self._demand(users, self.weight_U * self.resampled_SU, self.drawn_g, self.drawn_memberships)
+        weight_SU = self.weight_U * self.resampled_SU
+        return self._demand(users, weight_SU, self.drawn_shares, self.drawn_g, self.drawn_memberships)
 
     def _demand(
-        self, users: np.ndarray, weight_SU: np.ndarray, g: Sequence[np.ndarray], memberships: Sequence[np.ndarray]
+        self,
+        users: np.ndarray,
+        weight_SU: np.ndarray,
+        share_MS: np.ndarray,
+        g: Sequence[np.ndarray],
+        memberships: Sequence[np.ndarray],
     ) -> np.ndarray:
-        """Return the choices (S, V) with the weights (S, U) of the users, and for each modality the demands (S, C) and
-        the memberships (S, V, C)."""
-        rival_U = 1 - self.reliance_UK[:, : len(self.parts)].sum(1)
-        total_SV: np.ndarray = np.repeat((weight_SU[:, users] @ rival_U[users])[:, None], self.n_variants, axis=1)
+        """Return the choices (S, V) with the weights (S, U) of the users, and for each modality a factor on its share
+        (S,), the demands (S, C) and the memberships (S, V, C)."""
+        total_SV: np.ndarray = np.repeat(weight_SU[:, users].sum(1, keepdims=True), self.n_variants, axis=1)
         for m, part in enumerate(self.parts):
-            own_SU = weight_SU * self.reliance_UK[:, m]
+            own_SU = weight_SU * share_MS[m][:, None] * self.share_UM[:, m]
             mass_S1 = own_SU.sum(1, keepdims=True)
             group_SU = own_SU[:, users]
             with np.errstate(invalid="ignore", divide="ignore"):
@@ -172,9 +173,9 @@ class ItemEffects:
             clusters_SV = (memberships[m] @ (density_SC[:, :, None] * demand_SC1))[:, :, 0]
             by_kernel_SV = kernel_SV * (memberships[m] @ demand_SC1)[:, :, 0]
             content_SV = (1 - part.gate) * clusters_SV + part.gate * by_kernel_SV
-            absent_S1 = part.absence * group_SU.sum(1, keepdims=True)
-            total_SV += np.where(part.lacks_V, absent_S1, part.scale * np.nan_to_num(content_SV))
-        return total_SV
+            total_SV += np.where(part.lacks_V, 0.0, part.scale * np.nan_to_num(content_SV))
+            total_SV -= group_SU.sum(1, keepdims=True)
+        return total_SV.clip(min=0)
 
 
 def relative(best_V: np.ndarray, drawn_SV: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
