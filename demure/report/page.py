@@ -70,6 +70,7 @@ def render_page(
             "history": HISTORY,
             "cannotTell": content.overview.cannot_tell,
             "madeOf": describe_scores(reader.manifest),
+            "compared": [] if content.comparison is None else list(content.comparison.paths),
             "charts": {key: chart.figure for key, chart in content.charts.items() if chart.figure is not None},
             **data,
         }

@@ -16,11 +16,12 @@ from torch import Tensor
 
 from demure.baselines.build import build_learned, build_task
 from demure.baselines.learned import Learned
+from demure.baselines.protocol import Baseline
 from demure.baselines.registry import BASELINES, LEARNED, learned_options, make_baseline
 from demure.compute.device import pick_device
 from demure.data.dataset import Dataset
 from demure.data.histories import Histories
-from demure.data.splits import EARLIER
+from demure.data.splits import EARLIER, SPLIT_NAMES
 from demure.errors import RunError
 from demure.evaluation.ranking import ArrayScorer, Scorer, as_array
 from demure.evaluation.top_k import top_k
@@ -81,9 +82,7 @@ class LoadedRun:
         if self.learned is not None:
             return self.learned.scorer(histories)
         if self.recommender is None:
-            baseline = make_baseline(self.recipe.model, **self.recipe.baseline)
-            baseline.fit(self.dataset.histories("train"), self.dataset.n_items)
-            return baseline.scorer(histories)
+            return self._fitted_baseline.scorer(histories)
         model = self.recommender
 
         def score(user_codes: np.ndarray) -> np.ndarray:
@@ -94,13 +93,22 @@ class LoadedRun:
 
         return score
 
+    @cached_property
+    def _fitted_baseline(self) -> Baseline:
+        baseline = make_baseline(self.recipe.model, **self.recipe.baseline)
+        baseline.fit(self.dataset.histories("train"), self.dataset.n_items)
+        return baseline
+
     def array_scorer_of(self, histories: Histories) -> ArrayScorer:
         """Return the same, whose scores are NumPy arrays."""
         score = self.scorer_of(histories)
         return lambda users: as_array(score(users))
 
-    def recommend(self, users: list[str], k: int = 20, *, only_new: bool = False) -> pd.DataFrame:
-        """Return the ``k`` best items that each user has not chosen in any split.
+    def recommend(
+        self, users: list[str], k: int = 20, *, only_new: bool = False, before: str | None = None
+    ) -> pd.DataFrame:
+        """Return the ``k`` best items that each user has not chosen in any split; ``before``: in none before this one,
+        by the history until then, so that the choices of the split may be listed.
 
         Columns user_id, rank (1 = best), item_id, score, because: the modality that contributes most to the score, or
         ``history`` if co-occurrence or popularity contributes more, or if the run is a baseline; interest: the name of
@@ -119,7 +127,8 @@ class LoadedRun:
                 remedy=f"nearest: {', '.join(near)}" if near else None,
             )
         user_codes = np.array([codes[user] for user in users], np.int64)
-        return self._recommend(self.dataset.histories("train", "valid", "test"), user_codes, users, k, only_new)
+        splits = SPLIT_NAMES if before is None else EARLIER[before]
+        return self._recommend(self.dataset.histories(*splits), user_codes, users, k, only_new)
 
     def recommend_to(
         self, user_ids: Sequence[str], histories: Histories, k: int = 20, *, only_new: bool = False

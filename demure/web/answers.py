@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
@@ -65,6 +65,9 @@ def build_app(lookup: Lookup, html: str, *, local_only: bool) -> ASGIApp:
     def recommend(names: Sequence[str]) -> dict[str, bytes]:
         return {name: _encode(answer) for name, answer in lookup.recommended(names).items()}
 
+    def compare(names: Sequence[str]) -> dict[str, bytes]:
+        return {name: _encode(answer) for name, answer in lookup.compared(names).items()}
+
     def explain(names: Sequence[str]) -> dict[str, bytes]:
         return {name: _encode(lookup.explained(*json.loads(name))) for name in names}
 
@@ -72,14 +75,18 @@ def build_app(lookup: Lookup, html: str, *, local_only: bool) -> ASGIApp:
         return {name: _encode(lookup.searched(name)) for name in names}
 
     suggestions = SharedWork(recommend, keep=_ANSWERS_KEPT)
+    comparisons = SharedWork(compare, keep=_ANSWERS_KEPT)
     explanations = SharedWork(explain, keep=_EXPLANATIONS_KEPT)
     searches = SharedWork(search, keep=_SEARCHES_KEPT)
 
-    async def recommended(request: Request) -> Response:
-        user = request.query_params.get("id", "")
-        if user not in lookup.table.user_code:  # nothing is kept for a name that anyone can make up
-            return _as_json(None)
-        return Response(await suggestions.of(user), media_type=_JSON)
+    def of_user(work: SharedWork[bytes]) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
+            user = request.query_params.get("id", "")
+            if user not in lookup.table.user_code:  # nothing is kept for a name that anyone can make up
+                return _as_json(None)
+            return Response(await work.of(user), media_type=_JSON)
+
+        return answer
 
     async def explained(request: Request) -> Response:
         user, item = (request.query_params.get(name, "") for name in ("user", "item"))
@@ -98,7 +105,8 @@ def build_app(lookup: Lookup, html: str, *, local_only: bool) -> ASGIApp:
             Route("/api/items", rows(lookup.items, "choices")),
             Route("/api/user", details(lookup.user)),
             Route("/api/item", details(lookup.item)),
-            Route("/api/recommended", recommended),
+            Route("/api/recommended", of_user(suggestions)),
+            Route("/api/compared", of_user(comparisons)),
             Route("/api/explain", explained),
             Route("/api/search", searched),
             Route("/picture", picture),

@@ -6,6 +6,7 @@ import io
 import threading
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -18,6 +19,7 @@ from demure.diagnosis.attribution import ChoiceExplainer
 from demure.diagnosis.reader import DiagnosisReader
 from demure.diagnosis.recommended import Suggestion, suggestions
 from demure.diagnosis.search import ContentSearch, SearchResult
+from demure.diagnosis.side_by_side import ListedItem, SideBySide
 from demure.diagnosis.similar_items import nearest_items
 from demure.errors import DemureError
 from demure.report.budget import RECOMMENDED, recommendation_rows
@@ -39,7 +41,8 @@ _PICTURE = (256, 288)  # pixels
 class Lookup:
     """Answer queries about one run, one at a time. Its tables stay in memory (some 60 bytes per interaction).
 
-    ``profiles`` as of ``PageInterests``, ``findings`` as of ``PageWork``.
+    ``profiles`` as of ``PageInterests``, ``findings`` as of ``PageWork``, ``compared`` as ``paths`` of
+    ``ComparedRuns``: this run and those that it is compared with.
     """
 
     def __init__(
@@ -47,8 +50,10 @@ class Lookup:
         reader: DiagnosisReader,
         profiles: Sequence[list[tuple[int, int]]] | None = None,
         findings: Mapping[str, list[str]] | None = None,
+        compared: Mapping[str, Path] | None = None,
     ) -> None:
         self.reader = reader
+        self._side_by_side = SideBySide(compared or {})
         self.builder = PayloadBuilder(reader, profiles)
         self._findings = findings or {}
         self.table = reader.table
@@ -149,6 +154,22 @@ class Lookup:
         """
         return explain(self._explainer, user, item)
 
+    def compared(self, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Return the lists of the compared runs for users of the run: ``lists`` (``run`` and ``rows``), the items
+        ``held_out`` for validation, and ``notes``.
+
+        Not more than one thread may call this at a time; the first call loads the models, in which other queries go on.
+        """
+        answers = {}
+        for name, own in self._side_by_side.lists(names).items():
+            with self._lock:
+                lists = [
+                    {"run": run, "rows": [self._listed(item) for item in items]} for run, items in own.lists.items()
+                ]
+                held_out = [self._reference(item) for item in own.held_out]
+            answers[name] = {"lists": lists, "held_out": held_out, "notes": [own.summary, *own.notes]}
+        return answers
+
     def searched(self, words: str) -> dict[str, Any]:
         """Return the items whose content is nearest to words: ``matches`` by modality, ``items`` and ``notes``.
 
@@ -166,6 +187,21 @@ class Lookup:
                 for name, own in result.matches.items()
             ]
             return {"matches": matches, "items": self._item_columns(items), "notes": result.notes}
+
+    def _listed(self, item: ListedItem) -> dict[str, Any]:
+        return {**self._reference(item.item_id), "hit": item.hit, "also": item.also}
+
+    def _reference(self, item_id: str) -> dict[str, Any]:
+        """Return what the page shows of any item of the dataset; ``page``: whether it has a page of its own."""
+        return {
+            "id": item_id,
+            "title": self.reader.titles.get(item_id, "") or item_id,
+            "picture": self._address(item_id),
+            "page": item_id in self.table.item_code,
+        }
+
+    def _address(self, item_id: str) -> str:
+        return f"/picture?id={quote(item_id, safe='')}" if self.reader.has_picture(item_id) else ""
 
     def _nearness(self, item_id: str, cosine: float, items: ItemRegistry) -> dict[str, int]:
         return {"item": items.place(self.table.item_code[item_id]), "similarity": round(100 * cosine)}
@@ -190,10 +226,9 @@ class Lookup:
 
     def _item_rows(self, codes: Sequence[int]) -> list[ItemRow]:
         names = [str(self.table.item_ids[code]) for code in codes]
-        addresses = [f"/picture?id={quote(name, safe='')}" if self.reader.has_picture(name) else "" for name in names]
         return [
-            self.builder.item(code, text, address)
-            for code, text, address in zip(codes, self.builder.texts(codes), addresses, strict=True)
+            self.builder.item(code, text, self._address(name))
+            for code, text, name in zip(codes, self.builder.texts(codes), names, strict=True)
         ]
 
     def _item_columns(self, items: ItemRegistry) -> Columns:

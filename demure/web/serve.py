@@ -65,7 +65,8 @@ def site(
         listener(Progress("ui", 0, 2, {"now": "overview"}))
         content = page_content(reader, truth=truth, compare=compare, listener=listener)
         listener(Progress("ui", 1, 2, {"now": "index"}))
-        lookup = Lookup(reader, content.interests.profiles, content.work.findings)
+        compared = {} if content.comparison is None else content.comparison.paths
+        lookup = Lookup(reader, content.interests.profiles, content.work.findings, compared)
         lookup.warm()
         pictures = {
             item: f"/picture?id={quote(item, safe='')}" for item in content.work.item_ids if reader.has_picture(item)
