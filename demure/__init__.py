@@ -1,7 +1,8 @@
 """demure: which modality of an item was the point of interest of an interaction, and which was noise.
 
 ``Dataset`` and ``Run`` open the folders that the commands write; ``prepare``, ``extract``, ``train`` and ``compare``
-are the commands as functions. Nothing is imported before it is asked for.
+are the commands as functions; ``WeightedChoices`` is a PyTorch dataset of verdicts. Nothing is imported before it is
+asked for.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from demure.api.steps import prepare as prepare
     from demure.api.steps import train as train
     from demure.errors import DemureError as DemureError
+    from demure.serving.weighted_choices import WeightedChoices as WeightedChoices
 
 __version__ = "0.1.0"
 
@@ -28,6 +30,7 @@ _HOMES = {
     "prepare": "demure.api.steps",
     "train": "demure.api.steps",
     "DemureError": "demure.errors",
+    "WeightedChoices": "demure.serving.weighted_choices",
 }
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -72,35 +73,67 @@ def _refuse_ids_with_separators(dataset: Dataset, format: str) -> None:
             raise DataError(problem, where=dataset.path, remedy="use --format mmrec, which numbers the ids")
 
 
+def export_interactions(
+    dataset: Dataset, folder: Path, name: str, format: str, extra: Mapping[str, np.ndarray]
+) -> list[str]:
+    """Write the interactions alone into ``folder``, with the columns ``extra``: name -> a number (N,) for each, in the
+    order of interactions.parquet. Return the names of the files.
+
+    ``format`` is recbole or mmrec. Raises ``DataError`` for an id that RecBole's files cannot hold.
+    """
+    before = set(folder.iterdir())
+    if format == "recbole":
+        _refuse_ids_with_separators(dataset, format)
+        settings = _write_recbole_interactions(dataset, folder, name, extra)
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
+    else:
+        _write_mmrec_interactions(dataset, folder, name, extra)
+    return sorted(file.name for file in set(folder.iterdir()) - before)
+
+
 def _write_recbole(dataset: Dataset, folder: Path, name: str) -> str:
-    columns = _interaction_columns(dataset)
-    types = {"user_id": "token", "item_id": "token"}
-    header = "\t".join(f"{column}:{types.get(column, 'float')}" for column in columns)
-    for split in SPLIT_NAMES:
-        _write_lines(folder / f"{name}.{split}.inter", _interaction_lines(dataset, split, columns), header)
+    settings = _write_recbole_interactions(dataset, folder, name, {})
     texts = dataset.text_columns
     header = "\t".join(["item_id:token", *(f"{column}:token_seq" for column in texts)])
     values = (dataset.items["item_id"], *(dataset.items[column].map(_recbole_text) for column in texts))
     _write_lines(folder / f"{name}.item", [["\t".join(row) for row in zip(*values, strict=True)]], header)
     _write_features(dataset, folder, "{}.npy")
-    settings = {
-        "benchmark_filename": list(SPLIT_NAMES),
-        "USER_ID_FIELD": "user_id",
-        "ITEM_ID_FIELD": "item_id",
-        **({"TIME_FIELD": "timestamp"} if dataset.has_time else {}),
-        "load_col": {"inter": columns, "item": ["item_id", *texts]},
-        "eval_args": {"mode": "full", "order": "TO" if dataset.has_time else "RO"},
-    }
+    settings["load_col"]["item"] = ["item_id", *texts]
     (folder / f"{name}.yaml").write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
     return f"run_recbole(dataset={name!r}, config_file_list=['{name}.yaml'], config_dict={{'data_path': ...}})"
 
 
+def _write_recbole_interactions(
+    dataset: Dataset, folder: Path, name: str, extra: Mapping[str, np.ndarray]
+) -> dict[str, Any]:
+    """Write the three parts of the split; return the settings with which RecBole reads them."""
+    columns = [*_interaction_columns(dataset), *extra]
+    types = {"user_id": "token", "item_id": "token"}
+    header = "\t".join(f"{column}:{types.get(column, 'float')}" for column in columns)
+    for split in SPLIT_NAMES:
+        _write_lines(folder / f"{name}.{split}.inter", _interaction_lines(dataset, split, columns, extra), header)
+    return {
+        "benchmark_filename": list(SPLIT_NAMES),
+        "USER_ID_FIELD": "user_id",
+        "ITEM_ID_FIELD": "item_id",
+        **({"TIME_FIELD": "timestamp"} if dataset.has_time else {}),
+        "load_col": {"inter": columns},
+        "eval_args": {"mode": "full", "order": "TO" if dataset.has_time else "RO"},
+    }
+
+
 def _write_mmrec(dataset: Dataset, folder: Path, name: str) -> str:
+    _write_mmrec_interactions(dataset, folder, name, {})
+    _write_features(dataset, folder, "{}_feat.npy")
+    return f"{name} is what MMRec's `-d` takes, from its folder of data; inter_file_name: {name}.inter"
+
+
+def _write_mmrec_interactions(dataset: Dataset, folder: Path, name: str, extra: Mapping[str, np.ndarray]) -> None:
     columns = _interaction_columns(dataset)
-    header = "\t".join(["userID", "itemID", *columns[2:], "x_label"])
+    header = "\t".join(["userID", "itemID", *columns[2:], "x_label", *extra])
     labels = {split: str(code) for code, split in enumerate(SPLIT_NAMES)}
-    codes = dict(zip(("user_id", "item_id"), dataset.codes(), strict=True))
-    lines = _interaction_lines(dataset, None, [*columns, "split"], codes, labels)
+    numbers = {**dict(zip(("user_id", "item_id"), dataset.codes(), strict=True)), **extra}
+    lines = _interaction_lines(dataset, None, [*columns, "split", *extra], numbers, labels)
     _write_lines(folder / f"{name}.inter", lines, header)
     for file, role, key, ids in (
         ("u_id_mapping.csv", "user_id", "userID", dataset.user_ids),
@@ -110,8 +143,6 @@ def _write_mmrec(dataset: Dataset, folder: Path, name: str) -> str:
             writer = csv.writer(handle, lineterminator="\n")
             writer.writerow([role, key])
             writer.writerows((name, code) for code, name in enumerate(ids))
-    _write_features(dataset, folder, "{}_feat.npy")
-    return f"{name} is what MMRec's `-d` takes, from its folder of data; inter_file_name: {name}.inter"
 
 
 def _write_cornac(dataset: Dataset, folder: Path, name: str) -> str:
@@ -140,26 +171,30 @@ def _interaction_lines(
     dataset: Dataset,
     split: str | None,
     columns: list[str],
-    codes: dict[str, np.ndarray] | None = None,
+    numbers: Mapping[str, np.ndarray] | None = None,
     labels: dict[str, str] | None = None,
 ) -> Iterator[list[str]]:
     """Yield batches of lines: the interactions of one split, or of all, by user and then time.
 
-    ``codes``: column -> numbers (N,) to write instead of its ids. ``labels``: split -> text in the column ``split``.
+    ``numbers``: column -> numbers (N,) to write, instead of its ids where it is stored.
+    ``labels``: split -> text in the column ``split``.
     """
     file = dataset.files.parquet("interactions.parquet")
     stored = [column for column in columns if column in file.schema_arrow.names]
     start = 0
     for batch in file.iter_batches(_BATCH, columns=[*dict.fromkeys([*stored, "split"])]):
         table = pa.Table.from_batches([batch])
-        for column, values in (codes or {}).items():
-            numbers = pa.array(values[start : start + table.num_rows]).cast(pa.string())
-            table = table.set_column(table.column_names.index(column), column, numbers)
+        for column, values in (numbers or {}).items():
+            texts = pa.array(values[start : start + table.num_rows]).cast(pa.string())
+            if column in table.column_names:
+                table = table.set_column(table.column_names.index(column), column, texts)
+            else:
+                table = table.append_column(column, texts)
         start += table.num_rows
         if split is not None:
             table = table.filter(pc.equal(table["split"], split))
-        texts = [_column_text(table, column, labels or {}) for column in columns]
-        yield pc.binary_join_element_wise(*texts, "\t").to_pylist()
+        cells = [_column_text(table, column, labels or {}) for column in columns]
+        yield pc.binary_join_element_wise(*cells, "\t").to_pylist()
 
 
 def _column_text(table: pa.Table, column: str, labels: dict[str, str]) -> pa.Array:

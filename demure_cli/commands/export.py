@@ -33,6 +33,14 @@ def export(
     items: NewItems = None,
     images: NewImages = None,
     features: NewFeatures = None,
+    verdicts: Annotated[
+        bool,
+        flag(
+            "--verdicts",
+            help="Write the verdicts instead, as weights for the training of other recommenders: a table, and files "
+            "for RecBole and MMRec.",
+        ),
+    ] = False,
     overwrite: Annotated[bool, flag("--overwrite", help="Replace the folder if it is an earlier export.")] = False,
 ) -> object:
     """Write a run for serving elsewhere: vectors, ids, and a graph from a history to scores.
@@ -43,7 +51,16 @@ def export(
     from pathlib import Path
 
     refuse_without_items(items, {"--images": images, "--features": features})
+    if verdicts:
+        from demure.errors import DemureError
+        from demure.serving.verdicts import export_verdicts
 
+        of_model = {"--ann": ann, "--format": format != "safetensors", "--items": items is not None}
+        option = next((name for name, is_set in of_model.items() if is_set), None)
+        if option is not None:
+            raise DemureError(f"{option} is for the model", where="--verdicts", remedy=f"leave {option} out")
+        with terminal.progress() as listener:
+            return export_verdicts(Path(run), Path(out), overwrite=overwrite, listener=listener)
     from demure.serving.export import export as export_run
 
     with terminal.progress() as listener:

@@ -6,13 +6,20 @@ from typing import TYPE_CHECKING
 
 from demure_cli.output.style import count, facts, heading, number, percent, row, table
 from demure_cli.output.terminal import terminal
+from demure_cli.views import verdict_export
 
 if TYPE_CHECKING:
     from demure.serving.export import ExportReport
+    from demure.serving.verdicts import VerdictExport
 
 
-def show(result: ExportReport) -> None:
+def show(result: ExportReport | VerdictExport) -> None:
     """Print what was written, the checks against the run, the files, and the indexes."""
+    from demure.serving.verdicts import VerdictExport
+
+    if isinstance(result, VerdictExport):
+        verdict_export.show(result)
+        return
     checked = [
         f"{check.what} of {check.users} users within {check.difference:.1g} of their spread, {percent(check.same_top)} "
         f"of the first {check.top} the same"

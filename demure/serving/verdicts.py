@@ -1,0 +1,183 @@
+"""`demure export --verdicts`: the verdicts of a run as weights, for the training of other recommenders."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from demure import __version__
+from demure.data.dataset import Dataset
+from demure.data.export import export_interactions
+from demure.diagnosis.reader import DiagnosisReader
+from demure.errors import RunError
+from demure.files import atomic_folder, refuse_existing, write_json
+from demure.progress import Listener, Progress, silent
+
+FORMAT_VERSION = 1
+MANIFEST = "export.json"
+WEIGHTS = "weights.parquet"
+FORMATS = ("recbole", "mmrec")
+_DECIMALS = 6
+
+
+@dataclass(frozen=True)
+class ModalityWeights:
+    """The weights of one modality: ``present`` interactions whose item has it, and their ``mean``."""
+
+    modality: str
+    column: str
+    present: int
+    mean: float
+
+
+@dataclass(frozen=True)
+class VerdictExport:
+    """A finished export of weights.
+
+    ``interactions``: training interactions, a row of weights.parquet each. ``files``: name -> bytes. ``notes``: what
+    limits the weights, in sentences.
+    """
+
+    run: str
+    out: str
+    interactions: int
+    modalities: list[ModalityWeights]
+    files: dict[str, int]
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The weights of the N training interactions, in the order of the dataset, of M modalities.
+
+    Attributes:
+        users, items: (N,) positions in the dataset's users and items.
+        probability: (N, M) float32, the probability that the modality was a point of interest; 0 where missing.
+        present: (N, M) bool, whether the item has the modality.
+    """
+
+    dataset: Dataset
+    modalities: list[str]
+    users: np.ndarray
+    items: np.ndarray
+    probability: np.ndarray
+    present: np.ndarray
+    cannot_tell: list[str]
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the columns of files, one per modality."""
+        return [f"poi_{name}" for name in self.modalities]
+
+
+def read_weights(run: Path | str) -> Weights:
+    """Read the verdicts of a run on the training interactions.
+
+    Raises ``RunError`` if the run has no diagnosis, and ``DatasetError`` if its dataset is gone or changed.
+    """
+    reader = DiagnosisReader.open(run)
+    dataset, table = Dataset.load(reader.dataset), reader.table
+    train = dataset.histories("train")
+    same = len(table.user) == len(train.items)
+    if not (
+        same
+        and (table.user_ids[table.user] == dataset.user_ids[train.owners]).all()
+        and (table.item_ids[table.item] == dataset.item_ids[train.items]).all()
+    ):
+        raise RunError(
+            f"diagnoses {len(table.user):,} interactions, which are not the {len(train.items):,} training interactions "
+            f"of {reader.dataset} in their order",
+            where=run,
+            remedy="train it again",
+        )
+    return Weights(
+        dataset=dataset,
+        modalities=table.modalities,
+        users=train.owners.astype(np.int64),
+        items=train.items,
+        probability=np.where(table.present, table.probability, np.float32(0)),
+        present=table.present,
+        cannot_tell=list(reader.placebos.cannot_tell),
+    )
+
+
+def export_verdicts(run: Path, out: Path, *, overwrite: bool = False, listener: Listener = silent) -> VerdictExport:
+    """Write the weights of a run's training interactions into the folder ``out``.
+
+    weights.parquet has user_id, item_id and a column ``poi_NAME`` per modality, null where the item lacks it. The
+    folders recbole and mmrec hold the interactions of all splits as these tools read them, with the same columns: 0
+    where the modality is missing, 1 outside of training, where there is no verdict.
+
+    Raises ``RunError`` as ``read_weights`` and for a folder that is not an export, ``DemureError`` for one that exists.
+    """
+    if out.is_dir() and any(out.iterdir()) and overwrite and not (out / MANIFEST).is_file():
+        raise RunError("is not an export folder", where=out, remedy="choose another --out")
+    refuse_existing(out, overwrite=overwrite)
+    listener(Progress("read the verdicts", 0))
+    weights = read_weights(run)
+    name = Path(os.path.realpath(out)).name
+    modalities = [
+        ModalityWeights(
+            modality, column, int(present.sum()), float(probability[present].mean()) if present.any() else 0.0
+        )
+        for modality, column, probability, present in zip(
+            weights.modalities, weights.columns, weights.probability.T, weights.present.T, strict=True
+        )
+    ]
+    notes = [
+        f"{modality} explains no more than shuffled features do: its weights are near 0 for all choices and say "
+        "nothing of single ones, so leave its column out"
+        for modality in weights.cannot_tell
+    ]
+    with atomic_folder(out, overwrite=overwrite) as part:
+        pq.write_table(_table(weights), part / WEIGHTS)
+        extra = _for_all_splits(weights)
+        for format in FORMATS:
+            listener(Progress(f"write the files for {format}", 0))
+            folder = part / format / name  # both tools look for a folder with the name of the dataset
+            folder.mkdir(parents=True)
+            export_interactions(weights.dataset, folder, name, format, extra)
+        write_json(
+            part / MANIFEST,
+            {
+                "format_version": FORMAT_VERSION,
+                "demure_version": __version__,
+                "run": str(Path(run).absolute()),
+                "holds": "verdicts",
+                "interactions": len(weights.users),
+                "modalities": [asdict(modality) for modality in modalities],
+                "dataset": weights.dataset.identity,
+                "notes": notes,
+            },
+        )
+        files = {str(file.relative_to(part)): file.stat().st_size for file in sorted(part.rglob("*")) if file.is_file()}
+    return VerdictExport(str(run), str(out), len(weights.users), modalities, files, notes)
+
+
+def _table(weights: Weights) -> pa.Table:
+    """Return user_id, item_id and the weight of each modality, null where it is missing."""
+    columns = {
+        "user_id": pa.array(weights.dataset.user_ids, pa.string()).take(pa.array(weights.users)),
+        "item_id": pa.array(weights.dataset.item_ids, pa.string()).take(pa.array(weights.items)),
+    }
+    for column, probability, present in zip(weights.columns, weights.probability.T, weights.present.T, strict=True):
+        columns[column] = pa.array(probability, pa.float32(), mask=~present)
+    return pa.table(columns)
+
+
+def _for_all_splits(weights: Weights) -> dict[str, np.ndarray]:
+    """Return column -> a weight (N,) for every interaction of the dataset, 1 outside of training."""
+    splits = weights.dataset.files.table("interactions.parquet", ["split"])["split"]
+    is_train = pc.equal(splits, "train").to_numpy()
+    extra = {}
+    for column, probability in zip(weights.columns, weights.probability.T, strict=True):
+        values = np.ones(len(is_train))
+        values[is_train] = probability.astype(np.float64).round(_DECIMALS)
+        extra[column] = values
+    return extra
