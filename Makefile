@@ -14,10 +14,10 @@ LOWEST ?= .venv-lowest
 PYTEST_WORKERS ?= auto
 PARALLEL := -n $(PYTEST_WORKERS) --maxprocesses 8 --dist worksteal
 
-.PHONY: demo test test-slow test-lowest coverage lint format notebook bench bench-gpu bench-quality clean help
+.PHONY: demo test test-slow test-lowest coverage lint docs format notebook bench bench-gpu bench-quality clean help
 
 help:
-	@echo "make demo | test | test-slow | test-lowest | coverage | lint | format | notebook | bench | bench-quality"
+	@echo "make demo | test | test-slow | test-lowest | coverage | lint | docs | format | notebook | bench | bench-quality"
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("demure needs Python >= 3.11, found %d.%d: set PYTHON=python3.12" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
@@ -53,6 +53,9 @@ lint: $(STAMP)
 	$(BIN)/ruff check --no-cache .
 	$(BIN)/ruff format --no-cache --check .
 	$(BIN)/mypy
+
+docs: $(STAMP)
+	$(BIN)/python docs/make_site.py
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .

@@ -29,12 +29,12 @@ def title(group: int, seed: int) -> str:
     return " ".join(np.random.default_rng(seed).choice(WORDS[group].split(), 3))
 
 
-def catalogue(folder: Path, users: int = 80) -> Path:
+def catalogue(folder: Path, users: int = 80, items: int = SMALL.items) -> Path:
     """Write ``folder/raw`` and the dataset ``folder/dataset``, and extract its features; return the dataset.
 
     ``NEVER`` items, n0, n1, ..., are never chosen; item i3 has no text and i4 no picture.
     """
-    planted = plant(dataclasses.replace(SMALL, users=users, missing=0.0))
+    planted = plant(dataclasses.replace(SMALL, users=users, items=items, missing=0.0))
     raw = folder / "raw"
     (raw / "images").mkdir(parents=True)
     planted.interactions.to_csv(raw / "interactions.csv", index=False)
@@ -49,10 +49,10 @@ def catalogue(folder: Path, users: int = 80) -> Path:
     for k, item in enumerate(ids):
         picture(groups["image"][k], k).save(raw / "images" / f"{item}.png")
         rows.append((item, title(groups["text"][k], k), f"{10 + k}.50", f"{item}.png"))
-    items = pd.DataFrame(rows, columns=["item_id", "title", "price", "image"])
-    items.loc[items["item_id"] == "i3", "title"] = None
-    items.loc[items["item_id"] == "i4", "image"] = None
-    items.to_csv(raw / "items.csv", index=False)
+    frame = pd.DataFrame(rows, columns=["item_id", "title", "price", "image"])
+    frame.loc[frame["item_id"] == "i3", "title"] = None
+    frame.loc[frame["item_id"] == "i4", "image"] = None
+    frame.to_csv(raw / "items.csv", index=False)
     out = folder / "dataset"
     prepare(PrepareOptions(raw / "interactions.csv", out, items=raw / "items.csv", images=raw / "images"))
     extract(out, text="tfidf", image="color", attributes="price")
