@@ -79,20 +79,21 @@ def select_users(
             bodies[code] = builder.body(code, items)
             if done % 100 == 0:
                 listener(Progress("histories", done, len(selected)))
-        size = len(pack(list(bodies.values())))
-        if size <= at_most_bytes or len(selected) == 1:
+        packed = pack(list(bodies.values()))
+        if len(packed) <= at_most_bytes or len(selected) == 1:
             break
-        share = len(selected) / len(order) * 0.9 * at_most_bytes / size
+        share = len(selected) / len(order) * 0.9 * at_most_bytes / len(packed)
     if recommend:
         by_user = _recommend(builder.reader, [str(table.user_ids[code]) for code in bodies], listener)
         for code, body in bodies.items():
             user_items = by_user.get(str(table.user_ids[code]))
             body["recommended"] = None if user_items is None else recommendation_rows(builder, user_items, items)
+        packed = pack(list(bodies.values()))
     lengths = table.lengths[list(bodies)]
     drifted = {code: body["drift"] is not None for code, body in bodies.items()}
     return UserSample(
         users=[builder.user(code, drifted=drifted[code]) for code in bodies],
-        packed=pack(list(bodies.values())),
+        packed=packed,
         items=items,
         total=len(order),
         drift_tested=int((lengths >= DRIFT_MIN_CHOICES).sum()) if builder.times is not None else 0,

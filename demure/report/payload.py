@@ -212,10 +212,10 @@ class PayloadBuilder:
                 for m, name in enumerate(table.modalities)
             }
             row: dict[str, VerdictRow] = {}
-            for name, verdict in verdicts.items():
+            for (name, verdict), label in zip(verdicts.items(), labels[t], strict=True):
                 reason = explain(name, verdicts, len(places) - 1, cannot_tell)
                 row[name] = {
-                    "verdict": verdict.verdict.value,
+                    "verdict": label,
                     "percent": round(100 * verdict.poi_probability),
                     "reason": None if verdict.missing else reason.code.value,
                     "items": [items.place(table.item_code[support.item_id]) for support in reason.supports],

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -92,12 +93,17 @@ def group_by_key(pairs: Iterable[tuple[Hashable, int]]) -> list[list[int]]:
 
 
 def same_files(dataset: Dataset) -> list[list[int]]:
+    """Return the items of each image file, by its bytes, that several items have."""
     root = dataset.images_root
     if root is None or "image" not in dataset.items.columns:
         return []
     folder = ImageFolder(root)
-    located = {item: folder.find(name) for item, name in enumerate(dataset.items["image"])}
-    files = {item: path for item, path in located.items() if path is not None and os.access(path, os.R_OK)}
+    return same_bytes([folder.find(name) for name in dataset.items["image"]])
+
+
+def same_bytes(paths: Sequence[Path | None]) -> list[list[int]]:
+    """Return the positions of files with the same content, several at a time; files that cannot be read have none."""
+    files = {item: path for item, path in enumerate(paths) if path is not None and os.access(path, os.R_OK)}
     same_size = group_by_key((path.stat().st_size, item) for item, path in files.items())
     return group_by_key(
         (hashlib.sha256(files[item].read_bytes()).digest(), item) for group in same_size for item in group

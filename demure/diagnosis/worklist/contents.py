@@ -51,7 +51,7 @@ class Contents:
         frame = self.reader.items
         names = self.reader.dataset_manifest.text_columns or [name for name in frame.columns if name not in _NOT_TEXT]
         used = [name for name in names if name in frame.columns and name not in _NOT_TEXT]
-        return {name: [clean(str(text)) for text in frame[name].fillna("")] for name in used}
+        return {name: _cleaned(frame[name].fillna("").astype(str).tolist()) for name in used}
 
     @cached_property
     def normalized(self) -> dict[str, list[str]]:
@@ -123,10 +123,17 @@ class Contents:
     def cost(self, item_id: str, modality: str) -> float | None:
         """Return how many more of an item's choices its modality would explain if it were like those of other items;
         None where it was not diagnosed or explains nothing anywhere."""
-        if modality in self.reader.placebos.cannot_tell or (item_id, modality) not in self.deviations.index:
+        if modality in self.reader.placebos.cannot_tell or (item_id, modality) not in self._means:
             return None
-        mean, count = self.deviations.loc[(item_id, modality), ["mean_probability", "interactions"]].to_numpy(float)
+        mean, count = self._means[item_id, modality]
         return float(max(0.0, self.typical_probability[modality] - mean) * count)
+
+    @cached_property
+    def _means(self) -> dict[tuple[str, str], tuple[float, float]]:
+        """(Item id, modality) -> mean probability of a point of interest, and number of choices."""
+        names = ["item_id", "modality", "mean_probability", "interactions"]
+        rows = zip(*(self.deviations[name].tolist() for name in names), strict=True)
+        return {(item, modality): (float(mean), float(count)) for item, modality, mean, count in rows}
 
 
 class Likeness:
@@ -144,17 +151,31 @@ class Likeness:
                 else _UNLIKE
             )
 
-    def are_unlike(self, rows: list[int]) -> bool:
-        """Return whether the items are no more like each other than items drawn at random; False without any words."""
-        if self._vectors is None or len(rows) < 2:
-            return False
-        vectors = self._vectors[rows]
-        if (np.diff(vectors.indptr) == 0).any():  # no words to compare
-            return False
+    def are_unlike(self, groups: list[list[int]]) -> list[bool]:
+        """Return for each group of two or more items whether they are no more like each other than items drawn at
+        random; False where an item has no words."""
+        if self._vectors is None:
+            return [False] * len(groups)
+        from scipy.sparse import csr_matrix
+
+        counts = np.array([len(rows) for rows in groups], np.int64)
+        indptr, rows = (
+            np.append(0, np.cumsum(counts)),
+            np.concatenate([np.zeros(0, np.int64), *groups]).astype(np.int64),
+        )
+        members = csr_matrix((np.ones(len(rows), np.float32), rows, indptr), (len(groups), self._vectors.shape[0]))
         # The mean over pairs, from the sum of the unit vectors: |sum|^2 = n + 2 sum of pairs.
-        total = float(np.square(np.asarray(vectors.sum(0))).sum())
-        count = len(rows)
-        return (total - count) / (count * (count - 1)) <= self.unlike
+        sums = members @ self._vectors
+        totals = np.asarray(sums.multiply(sums).sum(1), np.float64).ravel()
+        wordless = members @ (np.diff(self._vectors.indptr) == 0).astype(np.float32)
+        unlike: list[bool] = ((totals - counts <= self.unlike * counts * (counts - 1)) & (wordless == 0)).tolist()
+        return unlike
+
+
+def _cleaned(texts: list[str]) -> list[str]:
+    """Return the texts cleaned; attributes have few distinct ones."""
+    by_text = {text: clean(text) for text in dict.fromkeys(texts)}
+    return [by_text[text] for text in texts]
 
 
 def tfidf(texts: list[str]) -> csr_matrix | None:

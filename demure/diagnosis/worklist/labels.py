@@ -84,9 +84,9 @@ def _neighbors(count: int, cosines: Callable[[np.ndarray], np.ndarray]) -> np.nd
         return neighbors
     for start in range(0, count, _ROWS):
         rows = np.arange(start, min(start + _ROWS, count))
-        cosine = np.array(cosines(rows))
+        cosine = cosines(rows)
         cosine[np.arange(len(rows)), rows] = -np.inf
-        best = np.argpartition(-cosine, _NEIGHBORS, axis=1)[:, :_NEIGHBORS]
+        best = np.argpartition(cosine, -_NEIGHBORS, axis=1)[:, -_NEIGHBORS:]
         best[np.take_along_axis(cosine, best, 1) <= 0] = -1
         neighbors[rows] = best
     return neighbors

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from demure.data.describe.lookalikes import same_files
+from demure.data.describe.lookalikes import same_bytes
 from demure.diagnosis.worklist.contents import Contents, Likeness
 from demure.diagnosis.worklist.fault import Fault
 from demure.images.decoders import TOO_LONG, shared_decoders
@@ -23,13 +23,13 @@ _SIDE, _SECONDS, _THREADS = 32, 2.0, 2
 def picture_faults(contents: Contents, same: list[list[int]]) -> dict[int, Fault]:
     """Return row of an item -> what is wrong with its picture; ``same``: groups of items with the same picture file."""
     faults: dict[int, Fault] = {}
-    likeness = Likeness(contents.whole_texts()) if same else None
-    for rows in same:
+    unlikes = Likeness(contents.whole_texts()).are_unlike(same) if same else []
+    for rows, unlike in zip(same, unlikes, strict=True):
         path = contents.pictures[rows[0]]
         problem = "" if path is None else _look(path)[2]
         if problem:  # equal bytes: files cut short after the same header are no common picture
             faults |= {row: _unreadable(problem) for row in rows}
-        elif likeness is not None and likeness.are_unlike(rows):
+        elif unlike:
             for row in rows:
                 ids = tuple(contents.item_ids[other] for other in rows if other != row)
                 items = "another item" if len(ids) == 1 else f"{len(ids)} other items"
@@ -83,6 +83,4 @@ def _look(path: Path) -> tuple[int, float, str]:
 
 def same_pictures(contents: Contents) -> list[list[int]]:
     """Return the rows of each picture file, by its bytes, that several items have."""
-    from demure.data.dataset import Dataset
-
-    return same_files(Dataset.load(contents.reader.dataset))
+    return same_bytes(contents.pictures)

@@ -26,9 +26,8 @@ def text_faults(contents: Contents) -> dict[int, Fault]:
         ]
         groups = groups_of(texts)
         if groups and others:
-            likeness = Likeness(others)
-            for rows in groups:
-                if likeness.are_unlike(rows):
+            for rows, unlike in zip(groups, Likeness(others).are_unlike(groups), strict=True):
+                if unlike:
                     listed = rows if len(rows) > _PAIR else [_least_explained(contents, rows)]
                     faults |= {row: _shared(contents, name, rows, row) for row in listed if row not in faults}
         for row, fault in _stubs(contents, name).items():
