@@ -14,10 +14,10 @@ LOWEST ?= .venv-lowest
 PYTEST_WORKERS ?= auto
 PARALLEL := -n $(PYTEST_WORKERS) --maxprocesses 8 --dist worksteal
 
-.PHONY: demo test test-slow test-lowest coverage lint docs format notebook bench bench-gpu bench-quality clean help
+.PHONY: demo test test-slow test-lowest test-wheel coverage lint docs format notebook bench bench-gpu bench-quality clean help
 
 help:
-	@echo "make demo | test | test-slow | test-lowest | coverage | lint | docs | format | notebook | bench | bench-quality"
+	@echo "make demo | test | test-slow | test-lowest | test-wheel | coverage | lint | docs | format | notebook | bench | bench-quality"
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("demure needs Python >= 3.11, found %d.%d: set PYTHON=python3.12" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
@@ -46,6 +46,14 @@ test-lowest: $(STAMP)
 	$(call lowest_tests,$(NEWEST_PYTHON),newest,--extra dev,--ignore=tests/guards)
 	$(call lowest_tests,$(OLDEST_PYTHON),extras,--all-extras,tests/serving tests/tracking)
 
+# What would be published, installed beside nothing else; the demo runs outside the checkout.
+test-wheel: $(STAMP)
+	rm -rf build/wheel dist
+	$(BIN)/python -m build --quiet --outdir dist
+	$(PYTHON) -m venv build/wheel
+	build/wheel/bin/python -m pip install --quiet --disable-pip-version-check dist/*.whl
+	cd build/wheel && bin/demure --version && bin/demure demo --out demo
+
 coverage:
 	$(MAKE) test PYTEST_ARGS="--cov --cov-report=term:skip-covered --cov-fail-under=$(COVERAGE_FLOOR)"
 
@@ -53,6 +61,7 @@ lint: $(STAMP)
 	$(BIN)/ruff check --no-cache .
 	$(BIN)/ruff format --no-cache --check .
 	$(BIN)/mypy
+	$(BIN)/zizmor --offline --quiet .github
 
 docs: $(STAMP)
 	$(BIN)/python docs/make_site.py
