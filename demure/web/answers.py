@@ -19,6 +19,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from demure.diagnosis.content_map import KINDS
 from demure.web.lookup import Lookup
 from demure.web.shared_work import SharedWork
 
@@ -30,6 +31,7 @@ _HEADERS = (
 _ANSWERS_KEPT = 2000  # recommendations of that many users, some 2 kB each
 _EXPLANATIONS_KEPT = 200  # some 20 kB each
 _SEARCHES_KEPT = 200  # some 20 kB each
+_MAPS_KEPT = 20  # some 200 kB each
 _MOST_CHARACTERS = 300  # of a search
 _JSON = "application/json"
 _NO_GZIP = re.compile(r"\s*(x-)?gzip\s*;\s*q\s*=\s*0(\.0*)?\s*", re.IGNORECASE)
@@ -68,6 +70,9 @@ def build_app(lookup: Lookup, html: str, *, local_only: bool) -> ASGIApp:
     def compare(names: Sequence[str]) -> dict[str, bytes]:
         return {name: _encode(answer) for name, answer in lookup.compared(names).items()}
 
+    def draw(names: Sequence[str]) -> dict[str, bytes]:
+        return {name: _encode(lookup.mapped(*json.loads(name))) for name in names}
+
     def explain(names: Sequence[str]) -> dict[str, bytes]:
         return {name: _encode(lookup.explained(*json.loads(name))) for name in names}
 
@@ -77,6 +82,7 @@ def build_app(lookup: Lookup, html: str, *, local_only: bool) -> ASGIApp:
     suggestions = SharedWork(recommend, keep=_ANSWERS_KEPT)
     comparisons = SharedWork(compare, keep=_ANSWERS_KEPT)
     explanations = SharedWork(explain, keep=_EXPLANATIONS_KEPT)
+    maps = SharedWork(draw, keep=_MAPS_KEPT)
     searches = SharedWork(search, keep=_SEARCHES_KEPT)
 
     def of_user(work: SharedWork[bytes]) -> Callable[[Request], Awaitable[Response]]:
@@ -94,6 +100,12 @@ def build_app(lookup: Lookup, html: str, *, local_only: bool) -> ASGIApp:
             return _as_json(None)
         return Response(await explanations.of(json.dumps([user, item])), media_type=_JSON)
 
+    async def mapped(request: Request) -> Response:
+        kind, modality = (request.query_params.get(name, "") for name in ("kind", "modality"))
+        if kind not in KINDS or modality not in lookup.table.modalities:
+            return _as_json(None)
+        return Response(await maps.of(json.dumps([kind, modality])), media_type=_JSON)
+
     async def searched(request: Request) -> Response:
         words = " ".join(request.query_params.get("words", "")[:_MOST_CHARACTERS].split())
         return Response(await searches.of(words), media_type=_JSON) if words else _as_json(None)
@@ -109,6 +121,7 @@ def build_app(lookup: Lookup, html: str, *, local_only: bool) -> ASGIApp:
             Route("/api/compared", of_user(comparisons)),
             Route("/api/explain", explained),
             Route("/api/search", searched),
+            Route("/api/map", mapped),
             Route("/picture", picture),
         ],
         middleware=[

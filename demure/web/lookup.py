@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from demure.data.dataset import Dataset
 from demure.diagnosis.attribution import ChoiceExplainer
+from demure.diagnosis.content_map import content_map
 from demure.diagnosis.reader import DiagnosisReader
 from demure.diagnosis.recommended import Suggestion, suggestions
 from demure.diagnosis.search import ContentSearch, SearchResult
@@ -169,6 +170,31 @@ class Lookup:
                 held_out = [self._reference(item) for item in own.held_out]
             answers[name] = {"lists": lists, "held_out": held_out, "notes": [own.summary, *own.notes]}
         return answers
+
+    def mapped(self, kind: str, modality: str) -> dict[str, Any]:
+        """Return a map for the page's script: ``points`` as columns, ``groups`` and a ``note``; or the ``problem``.
+
+        Not more than one thread may call this at a time; other queries go on.
+        """
+        try:
+            content = content_map(self.reader, kind, modality)
+        except DemureError as error:
+            return {"problem": f"{error.problem[0].upper()}{error.problem[1:]}."}
+        table = self.table
+        ids = [str(name) for name in (table.item_ids if kind == "items" else table.user_ids)[content.codes]]
+        counts = (table.item_counts if kind == "items" else table.lengths)[content.codes]
+        places = np.rint(content.places).astype(int)
+        points: Columns = {
+            "id": ids,
+            "title": [self.reader.titles.get(name, "") if kind == "items" else "" for name in ids],
+            "picture": [self._address(name) if kind == "items" else "" for name in ids],
+            "choices": counts.astype(int).tolist(),
+            "x": places[:, 0].tolist(),
+            "y": places[:, 1].tolist(),
+            "group": content.group.tolist(),
+        }
+        groups = [{"name": group.name, "key": group.key, "points": group.points} for group in content.groups]
+        return {"points": points, "groups": groups, "note": content.note}
 
     def searched(self, words: str) -> dict[str, Any]:
         """Return the items whose content is nearest to words: ``matches`` by modality, ``items`` and ``notes``.
