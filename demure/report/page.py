@@ -66,7 +66,7 @@ def render_page(
             "deviation_sentences": DEVIATION_SENTENCES,
             "deviation_words": DEVIATION_WORDS,
             "profile_entry": PROFILE_ENTRY,
-            "usual_noise": _usual_noise(content),
+            "usual_noise": usual_noise(content),
             "history": HISTORY,
             "cannotTell": content.overview.cannot_tell,
             "madeOf": describe_scores(reader.manifest),
@@ -106,7 +106,7 @@ def render_page(
     )
 
 
-def _usual_noise(content: PageContent) -> dict[str, int]:
+def usual_noise(content: PageContent) -> dict[str, int]:
     """Return, by modality, the per cent of noise among the choices whose item has it."""
     return {
         row["modality"]: round(100 * row[Verdict.NOISE] / (1 - row[Verdict.MISSING]))

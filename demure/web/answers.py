@@ -20,6 +20,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from demure.diagnosis.content_map import KINDS
+from demure.web.card import draw_card
+from demure.web.card_content import item_card, user_card
 from demure.web.lookup import Lookup
 from demure.web.shared_work import SharedWork
 
@@ -53,6 +55,14 @@ def build_app(lookup: Lookup, html: str, *, local_only: bool) -> ASGIApp:
         if content is None:
             return Response(status_code=204)
         return Response(content, media_type="image/jpeg", headers={"Cache-Control": "max-age=3600"})
+
+    def card(request: Request) -> Response:
+        for kind, make in (("user", user_card), ("item", item_card)):
+            name = request.query_params.get(kind)
+            content = None if name is None else make(lookup, name)
+            if content is not None:
+                return Response(draw_card(content), media_type="image/png", headers={"Cache-Control": "max-age=3600"})
+        return PlainTextResponse("there is no such user or item", 404)
 
     def rows(search: Callable[[str, str], Any], sort: str) -> Callable[[Request], Response]:
         def answer(request: Request) -> Response:
@@ -123,6 +133,7 @@ def build_app(lookup: Lookup, html: str, *, local_only: bool) -> ASGIApp:
             Route("/api/search", searched),
             Route("/api/map", mapped),
             Route("/picture", picture),
+            Route("/card", card),
         ],
         middleware=[
             Middleware(_Gate, local_only=local_only),

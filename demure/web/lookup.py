@@ -17,6 +17,8 @@ import pyarrow.compute as pc
 from demure.data.dataset import Dataset
 from demure.diagnosis.attribution import ChoiceExplainer
 from demure.diagnosis.content_map import content_map
+from demure.diagnosis.interests.sentences import describe_profile
+from demure.diagnosis.interests.view import measured_interests
 from demure.diagnosis.reader import DiagnosisReader
 from demure.diagnosis.recommended import Suggestion, suggestions
 from demure.diagnosis.search import ContentSearch, SearchResult
@@ -43,7 +45,8 @@ class Lookup:
     """Answer queries about one run, one at a time. Its tables stay in memory (some 60 bytes per interaction).
 
     ``profiles`` as of ``PageInterests``, ``findings`` as of ``PageWork``, ``compared`` as ``paths`` of
-    ``ComparedRuns``: this run and those that it is compared with.
+    ``ComparedRuns``: this run and those that it is compared with; ``interests`` as ``details`` of ``PageInterests``;
+    ``usual_noise`` as of ``render_page``.
     """
 
     def __init__(
@@ -52,8 +55,11 @@ class Lookup:
         profiles: Sequence[list[tuple[int, int]]] | None = None,
         findings: Mapping[str, list[str]] | None = None,
         compared: Mapping[str, Path] | None = None,
+        interests: Sequence[Mapping[str, Any]] = (),
+        usual_noise: Mapping[str, int] | None = None,
     ) -> None:
         self.reader = reader
+        self.interests, self.usual_noise = interests, usual_noise or {}
         self._side_by_side = SideBySide(compared or {})
         self.builder = PayloadBuilder(reader, profiles)
         self._findings = findings or {}
@@ -195,6 +201,18 @@ class Lookup:
         }
         groups = [{"name": group.name, "key": group.key, "points": group.points} for group in content.groups]
         return {"points": points, "groups": groups, "note": content.note}
+
+    def interests_of(self, name: str) -> str:
+        """Return the interests that explain most choices of an item, with their shares, in words; often none."""
+        if self.reader.interests is None or not self.table.item_counts[self.table.item_code[name]]:
+            return ""
+        own = measured_interests(self.reader)
+        code = self.table.item_code[name]
+        shares = np.where(own.shown, own.shares.by_item_IK[code] / self.table.item_counts[code], 0.0)
+        best = [k for k in np.argsort(-shares, kind="stable").tolist()[:3] if shares[k] >= 0.05]
+        return describe_profile(
+            [{"name": own.columns[k][1].name, "modality": own.columns[k][0], "share": shares[k]} for k in best]
+        )
 
     def searched(self, words: str) -> dict[str, Any]:
         """Return the items whose content is nearest to words: ``matches`` by modality, ``items`` and ``notes``.

@@ -14,7 +14,7 @@ from demure.diagnosis.reader import DiagnosisReader
 from demure.errors import DemureError
 from demure.progress import Listener, Progress, silent
 from demure.report.overview import page_content
-from demure.report.page import render_page
+from demure.report.page import render_page, usual_noise
 from demure.web.answers import build_app, is_loopback
 from demure.web.connections import server_for
 from demure.web.lookup import Lookup
@@ -66,7 +66,14 @@ def site(
         content = page_content(reader, truth=truth, compare=compare, listener=listener)
         listener(Progress("ui", 1, 2, {"now": "index"}))
         compared = {} if content.comparison is None else content.comparison.paths
-        lookup = Lookup(reader, content.interests.profiles, content.work.findings, compared)
+        lookup = Lookup(
+            reader,
+            content.interests.profiles,
+            content.work.findings,
+            compared,
+            interests=content.interests.details,
+            usual_noise=usual_noise(content),
+        )
         lookup.warm()
         pictures = {
             item: f"/picture?id={quote(item, safe='')}" for item in content.work.item_ids if reader.has_picture(item)
