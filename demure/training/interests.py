@@ -10,9 +10,16 @@ import numpy as np
 
 from demure.diagnosis.interests.colours import distinctive_colours
 from demure.diagnosis.interests.concepts import encode_concepts, is_clip, nearest_concepts
-from demure.diagnosis.interests.naming import compose_names, distinctive_terms, item_texts
+from demure.diagnosis.interests.naming import (
+    NO_DESCRIPTION,
+    are_without_description,
+    compose_names,
+    distinctive_terms,
+    item_texts,
+)
 from demure.diagnosis.interests.stored import StoredInterest, write_interests
 from demure.diagnosis.table import DiagnosisTable
+from demure.diagnosis.worklist.item_texts import ItemTexts
 from demure.errors import DemureError, RunError
 from demure.features import store
 from demure.features.kinds import recorded_kind
@@ -24,7 +31,7 @@ if TYPE_CHECKING:
     from demure.data.dataset import Dataset
     from demure.training.placebo import Placebo
 
-_IMAGE = "image"
+_IMAGE, _TEXT = "image", "text"
 
 
 def describe_interests(
@@ -43,6 +50,9 @@ def describe_interests(
     code = {str(item): row for row, item in enumerate(dataset.item_ids)}
     row_of_item = np.array([code[str(item)] for item in table.item_ids])
     texts = item_texts(dataset.items, [*dataset.text_columns, *dataset.attribute_columns])
+    has_placeholder = ItemTexts.of(dataset.items, dataset.text_columns).placeholders()
+    if not len(has_placeholder):  # no texts at all
+        has_placeholder = np.zeros(dataset.n_items, bool)
     interests = {}
     for m, name in enumerate(table.modalities):
         weight_CI = np.zeros((sizes[name], dataset.n_items))
@@ -50,10 +60,14 @@ def describe_interests(
         items = row_of_item[table.item[present]]
         np.add.at(weight_CI, (table.interest[present, m], items), table.probability[present, m])
         terms = distinctive_terms(weight_CI, texts)
-        is_image = recorded_kind(name, manifests[name]) == _IMAGE
+        kind = recorded_kind(name, manifests[name])
+        bare = are_without_description(weight_CI, has_placeholder) if kind == _TEXT else [False] * sizes[name]
+        terms = [[] if is_bare else own for is_bare, own in zip(bare, terms, strict=True)]
+        is_image = kind == _IMAGE
         colours = distinctive_colours(weight_CI, _pictures(dataset)) if is_image else None
         concepts = _concepts(dataset, name, manifests[name], weight_CI, listener) if is_image else None
-        names = compose_names(terms, colours, concepts)
+        composed = zip(bare, compose_names(terms, colours, concepts), strict=True)
+        names = [NO_DESCRIPTION if is_bare else own for is_bare, own in composed]
         measured = placebos[name].interests
         interests[name] = [
             StoredInterest(

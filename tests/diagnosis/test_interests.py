@@ -10,11 +10,17 @@ from support.runs_by_hand import DiagnosisRow, write_run
 import demure
 from demure.diagnosis import tables
 from demure.diagnosis.interests.colours import COLOURS, distinctive_colours
-from demure.diagnosis.interests.naming import compose_names, distinctive_terms
-from demure.diagnosis.interests.sentences import interests_summary, interests_total, together_phrases
+from demure.diagnosis.interests.naming import NO_DESCRIPTION, are_without_description, compose_names, distinctive_terms
+from demure.diagnosis.interests.sentences import (
+    interest_sentences,
+    interests_summary,
+    interests_total,
+    together_phrases,
+)
 from demure.diagnosis.interests.shares import InterestShares
 from demure.diagnosis.interests.stored import InterestPlacebo, StoredInterest, read_interests, write_interests
 from demure.diagnosis.reader import DiagnosisReader
+from demure.diagnosis.worklist.item_texts import ItemTexts
 from demure.errors import DemureError, RunError
 from demure_cli.app import main
 
@@ -42,6 +48,28 @@ def test_a_pair_of_words_stays_within_a_text():
     texts = [["dark blue", "jeans"]] * 3 + [["light grey", "coat"]] * 3 + [["green", "hat"]] * 3
     own = distinctive_terms(np.kron(np.eye(3), np.ones(3)), texts)[0]
     assert not any("blue jeans" in term.term for term in own)
+
+
+def test_an_interest_in_placeholder_texts_is_no_taste(run):
+    words = ["castle", "violin", "rocket", "meadow", "cactus", "harbour", "lantern", "glacier"]
+    plots = [
+        f"A story about the {word} and its {other} in {word}ville"
+        for word, other in zip(words, words[::-1], strict=True)
+    ]
+    stub = "We do not have any plot summary for this title yet"
+    frame = pd.DataFrame(
+        {
+            "title": [f"The {word}" for word in words] + ["Amber", "Basil", "Cedar", "Dahlia"],
+            "description": plots + [stub] * 4,
+        }
+    )
+    is_stub = np.array([False] * 8 + [True] * 4)
+    placeholders = ItemTexts.of(frame, ["title", "description"]).placeholders()
+    assert placeholders.tolist() == is_stub.tolist()
+    weight = np.array([~is_stub * 1.0, is_stub * 1.0, np.ones(12), np.zeros(12)])
+    assert are_without_description(weight, placeholders) == [False, True, False, False]
+    entry = replace(tables.interests(run).interests[0], name=NO_DESCRIPTION)
+    assert any(sentence.startswith("That is not a taste") for sentence in interest_sentences(entry))
 
 
 def test_items_without_words_name_nothing():

@@ -25,6 +25,9 @@ _MIN_COVER, _MIN_LIFT = 0.15, 1.4  # of the items of an interest, and over all c
 _MIN_SCORE = 0.15
 _MAX_TERMS = 50_000
 _WORDS_KEPT, _WORDS_NAMED = 8, 3
+_MOSTLY = 0.5  # of the items of an interest, whose texts say nothing of them
+NO_DESCRIPTION = "items without a real description"
+"""The name of an interest whose items share a placeholder text."""
 # Words describe pictures from afar: only those of many of their items that are not there by chance, of thousands.
 _MIN_COVER_OF_PICTURES, _MAX_CHANCE = 0.3, 1e-6
 
@@ -107,6 +110,14 @@ def _best(score_V: np.ndarray, names_V: np.ndarray) -> list[int]:
         kept.append(int(v))
         words += own
     return kept
+
+
+def are_without_description(weight_CI: np.ndarray, has_placeholder_I: np.ndarray) -> list[bool]:
+    """Return for each interest whether most of its items, by their weight, have a placeholder as description."""
+    damped_CI = np.log1p(weight_CI)
+    total_C = damped_CI.sum(1)
+    mostly: list[bool] = ((damped_CI @ has_placeholder_I > _MOSTLY * total_C) & (total_C > 0)).tolist()
+    return mostly
 
 
 def item_texts(items: pd.DataFrame, columns: Sequence[str]) -> list[list[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from demure.diagnosis.interests.naming import NO_DESCRIPTION
 from demure.diagnosis.placebo import CANNOT_TELL_REASON
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ def interest_sentences(entry: Interest) -> list[str]:
         f"({100 * entry.low:.1f} to {100 * entry.high:.1f} %), and is a point of interest of {entry.users:,} users "
         f"({100 * entry.user_share:.1f} %)."
     ]
+    if entry.name == NO_DESCRIPTION:
+        sentences.append("That is not a taste: their texts are the same placeholder, which `demure worklist` lists.")
     if entry.excess is not None and entry.excess_low is not None and entry.excess_high is not None:
         interval = f"({100 * entry.excess_low:.1f} to {100 * entry.excess_high:.1f} %)"
         sentences.append(

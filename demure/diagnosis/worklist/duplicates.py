@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from demure.diagnosis.worklist.contents import Contents, groups_of
+from demure.diagnosis.worklist.contents import Contents
 from demure.diagnosis.worklist.fault import Fault
 from demure.diagnosis.worklist.finding import Finding, Sign
+from demure.diagnosis.worklist.item_texts import groups_of
 from demure.diagnosis.worklist.text_faults import near_names
 
 

@@ -15,8 +15,9 @@ from functools import partial
 import numpy as np
 
 from demure.diagnosis.explain import join_names
-from demure.diagnosis.worklist.contents import Contents, tfidf
+from demure.diagnosis.worklist.contents import Contents
 from demure.diagnosis.worklist.finding import Finding, Sign
+from demure.diagnosis.worklist.item_texts import tfidf
 
 _NEIGHBORS, _AGREEING = 10, 10
 _LEAST_RIGHT = 0.985  # of the items whose neighbours agree, share that have the neighbours' value

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from demure.data.describe.lookalikes import same_bytes
-from demure.diagnosis.worklist.contents import Contents, Likeness
+from demure.diagnosis.worklist.contents import Contents
 from demure.diagnosis.worklist.fault import Fault
+from demure.diagnosis.worklist.item_texts import Likeness
 from demure.images.decoders import TOO_LONG, shared_decoders
 from demure.images.opening import open_image
 from demure.images.unusable import UnusableInput

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from demure.diagnosis.explain import join_names
-from demure.diagnosis.worklist.contents import Contents, Likeness, groups_of
+from demure.diagnosis.worklist.contents import Contents
 from demure.diagnosis.worklist.fault import Fault
+from demure.diagnosis.worklist.item_texts import PAIR
 
 _TITLE = "title"
 _STUB_SHARE = 0.15  # of the words of the median description
 _MOST_MISSING = 0.2  # share of items without a description, up to which it is a gap and not the habit of the shop
-_PAIR = 2
 _NAMED = 2
 
 
@@ -19,17 +19,9 @@ def text_faults(contents: Contents) -> dict[int, Fault]:
     """Return row of an item -> what is wrong with its text."""
     faults: dict[int, Fault] = {}
     for name in contents.prose:
-        texts = contents.normalized[name]
-        others = [
-            " ".join(parts)
-            for parts in zip(*(rows for other, rows in contents.normalized.items() if other != name), strict=True)
-        ]
-        groups = groups_of(texts)
-        if groups and others:
-            for rows, unlike in zip(groups, Likeness(others).are_unlike(groups), strict=True):
-                if unlike:
-                    listed = rows if len(rows) > _PAIR else [_least_explained(contents, rows)]
-                    faults |= {row: _shared(contents, name, rows, row) for row in listed if row not in faults}
+        for rows in contents.texts.shared(name):
+            listed = rows if len(rows) > PAIR else [_least_explained(contents, rows)]
+            faults |= {row: _shared(contents, name, rows, row) for row in listed if row not in faults}
         for row, fault in _stubs(contents, name).items():
             faults.setdefault(row, fault)
     return faults
@@ -39,7 +31,7 @@ def _shared(contents: Contents, name: str, rows: list[int], row: int) -> Fault:
     """Return the fault of a text that items with nothing else in common share."""
     others = [other for other in rows if other != row]
     ids = tuple(contents.item_ids[other] for other in others)
-    if len(rows) > _PAIR:
+    if len(rows) > PAIR:
         return Fault(
             f"its {name} is the same as that of {len(others)} other items that have nothing else in common, "
             "so it describes none of them",
