@@ -31,6 +31,7 @@ class RankedLists:
         never: the number of rows with the score -inf, which means "never recommend"; they are not in the lists.
         tied: the number of lists with items of equal rank or score.
         notes: how the file was read, in sentences.
+        of_mmrec: whether MMRec wrote the file, which lists no items of training.
     """
 
     lists: Histories
@@ -41,6 +42,7 @@ class RankedLists:
     never: int
     tied: int
     notes: list[str]
+    of_mmrec: bool = False
 
 
 def read_ranked_lists(path: Path, dataset: Dataset) -> RankedLists:
@@ -75,6 +77,7 @@ def read_ranked_lists(path: Path, dataset: Dataset) -> RankedLists:
         never=int(never.sum()),
         tied=len(np.unique(user_N[1:][tied])),
         notes=[*places.notes, *_disagreement(places, user_N[1:][reordered])],
+        of_mmrec=places.of_mmrec,
     )
 
 

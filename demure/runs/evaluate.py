@@ -93,12 +93,15 @@ class RunComparison:
 
     def notes(self) -> list[str]:
         """Return what is odd about the lists, in sentences that start with their name."""
-        several = {check.name for check in self.lists if sum(other.name == check.name for other in self.lists) > 1}
-        return [
-            f"{f'{check.name} ({check.file})' if check.name in several else check.name}: {note}"
-            for check in self.lists
-            for note in check.notes
-        ]
+        files: dict[str, list[str]] = {}
+        for check in self.lists:
+            files.setdefault(check.name, []).append(check.file)
+
+        def label(check: ListsCheck) -> str:
+            own = files[check.name]
+            return f"{check.name}, file {own.index(check.file) + 1}" if len(own) > 1 else check.name
+
+        return [f"{label(check)}: {note}" for check in self.lists for note in check.notes]
 
 
 def group_by_k(metrics: Mapping[str, float]) -> dict[int, dict[str, float]]:

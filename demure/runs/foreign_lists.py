@@ -131,6 +131,10 @@ def _check(file: ForeignLists, evaluation: Evaluation, coverage: Coverage, split
             f"{coverage.past_users:,} of the {users:,} users have items in their list that they had before ({counts}); "
             "these are removed, as from the lists of runs, and the items below move up"
         )
+    if ranked.of_mmrec and coverage.past_items["train"]:
+        notes.append(
+            "MMRec lists no items of training: its numbers stand for other users or items, or its split is another one"
+        )
     if ranked.unknown_items:
         notes.append(
             f"{len(ranked.unknown_items):,} items, such as {ranked.unknown_items[0]!r}, are not in the dataset; they "

@@ -44,6 +44,8 @@ def _show_table(result: RunComparison) -> None:
     comparison = result.comparison
     files = {check.file for check in result.lists}
     short = short_names([run for method in comparison.methods for run in method.runs if run not in files])
+    lists = {check.name for check in result.lists}
+    short = {run: name for run, name in short.items() if name not in lists}
     split = f"{result.split}, {count(comparison.users)} users with relevant items"
     best = {
         metric: {short.get(method.name, method.name): method.metrics[metric].mean for method in comparison.methods}
@@ -58,8 +60,8 @@ def _show_table(result: RunComparison) -> None:
         reference = short.get(comparison.against, comparison.against)
         terminal.result(aside(f"difference: from {reference}"), *legend_of_tests(comparison, short))
     if result.lists:
-        notes = result.notes() or ["Every user has a list, without items that the user had before."]
-        terminal.result("", heading("Lists of other models"), *sentences(notes))
+        notes = result.notes() or ["Every user has a list, without items that the user had before"]
+        terminal.result("", heading("Lists of other models"), *sentences(f"{note}." for note in notes))
 
 
 def _for_a_paper(frame: pd.DataFrame) -> pd.DataFrame:

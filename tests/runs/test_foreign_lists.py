@@ -128,6 +128,11 @@ def test_round_trips_through_mmrec_and_recbole(run, timed, tmp_path):
     mm, rb = comparison.lists
     assert (mm.past_items["train"], rb.past_items) == (0, {"train": 0, "valid": 0})
     assert mm.past_items["valid"] == sum(len(had.get(user, set()) & set(items)) for user, items in lists.items())
+    assert not any("MMRec lists no items of training" in note for note in mm.notes)
+    # The numbers of other users: their lists have items of training.
+    matrix.assign(id=np.roll(matrix["id"], 1)).astype(int).to_csv(mmrec, sep="\t", index=False)
+    (wrong,) = compare_runs([run], ks=(K,), lists=[("MMRec", mmrec)], device="cpu").lists
+    assert any("MMRec lists no items of training" in note for note in wrong.notes)
     assert (mm.missing_users, mm.unknown_items, mm.short_lists, rb.short_lists) == (0, 0, 0, 0)
 
 
@@ -196,9 +201,7 @@ def test_several_files_of_a_name_are_seeds(run, own_lists, tmp_path):
     _, method = comparison.comparison.methods
     assert (method.name, method.runs) == ("mine", [str(first), str(second)])
     assert method.metrics["recall@10"].sd > 0
-    assert all(
-        note.startswith(f"mine ({file})") for note, file in zip(comparison.notes(), (first, second), strict=True)
-    )
+    assert [note.partition(":")[0] for note in comparison.notes()] == ["mine, file 1", "mine, file 2"]
 
 
 def test_from_python_with_a_frame(run, own_lists):
@@ -241,3 +244,10 @@ def test_refusals(run, own_lists, tmp_path, monkeypatch, capsys, lists, message)
     output = capsys.readouterr()
     assert message in output.err
     assert output.out == ""
+
+
+def test_lists_with_the_name_of_the_folder_of_a_run_keep_it_apart(run, own_lists, tmp_path, capsys):
+    file = write(tmp_path / "theirs.csv", own_lists)
+    assert main(["compare", str(run), "--lists", f"{run.name}={file}", "--k", "10", "--metrics", "recall"]) == 0
+    shown = "".join(capsys.readouterr().out.split())
+    assert f"difference:from{run}" in shown

@@ -40,12 +40,14 @@ class RankedPlaces:
         keys: ``rank`` or ``score`` -> (N,), smaller is better (scores are negative); the first key counts, the second
             orders what is equal by the first.
         notes: how the file was read, in sentences.
+        of_mmrec: whether MMRec wrote the file, which lists no items of training.
     """
 
     users: pa.Array
     items: pa.Array
     keys: dict[str, np.ndarray]
     notes: list[str]
+    of_mmrec: bool = False
 
 
 def read_places(path: Path, dataset: Dataset) -> RankedPlaces:
@@ -105,6 +107,7 @@ def _mmrec_places(raw: RawTable, dataset: Dataset) -> RankedPlaces:
         _ids_of(items.ravel(), item_ids),
         {"rank": rank},
         [f"{raw.path.name} is a file of MMRec; its numbers are {source}"],
+        of_mmrec=True,
     )
 
 
