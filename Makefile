@@ -14,10 +14,10 @@ LOWEST ?= .venv-lowest
 PYTEST_WORKERS ?= auto
 PARALLEL := -n $(PYTEST_WORKERS) --maxprocesses 8 --dist worksteal
 
-.PHONY: demo test test-slow test-lowest test-wheel coverage lint docs format notebook bench bench-gpu bench-quality clean help
+.PHONY: demo test test-slow test-ray test-lowest test-wheel coverage lint docs format notebook bench bench-gpu bench-quality clean help
 
 help:
-	@echo "make demo | test | test-slow | test-lowest | test-wheel | coverage | lint | docs | format | notebook | bench | bench-quality"
+	@echo "make demo | test | test-slow | test-ray | test-lowest | test-wheel | coverage | lint | docs | format | notebook | bench | bench-quality"
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("demure needs Python >= 3.11, found %d.%d: set PYTHON=python3.12" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
@@ -40,6 +40,11 @@ lowest_tests = $(BIN)/uv venv --quiet --allow-existing --python $(1) $(LOWEST)/$
 	  $(BIN)/uv pip install --python $(LOWEST)/$(2) --resolution lowest-direct --only-binary :all: \
 	    --requirements pyproject.toml $(3) && \
 	  PYTHONPATH=$(CURDIR):$(CURDIR)/.ci/names $(LOWEST)/$(2)/bin/python -m pytest $(PARALLEL) $(4) $(PYTEST_ARGS)
+
+# Ray is no test dependency of all: its wheel has 75 MB.
+test-ray: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,ray]'
+	$(BIN)/python -m pytest -m ray $(PYTEST_ARGS)
 
 test-lowest: $(STAMP)
 	$(call lowest_tests,$(OLDEST_PYTHON),oldest,--extra dev,--ignore=tests/guards)

@@ -70,6 +70,27 @@ Device = Annotated[
         help="The device that computes: cpu, cuda, cuda:N, mps, or auto (a supported GPU, else the CPU).",
     ),
 ]
+On = Annotated[
+    str,
+    typer.Option(
+        "--on",
+        metavar="local|ray",
+        help="Where the work is done: in this process, or by workers on the Ray cluster at RAY_ADDRESS, which is this "
+        "machine if that is not set.",
+        rich_help_panel="Cluster",
+    ),
+]
+RayWorkers = Annotated[
+    int | None,
+    typer.Option(
+        "--ray-workers",
+        min=1,
+        metavar="N",
+        help="The number of workers on the cluster, each with a model of its own; by default one for each GPU, or one "
+        "for each four cores.",
+        rich_help_panel="Cluster",
+    ),
+]
 Split = Annotated[str, typer.Option("--split", metavar="test|valid", help="The split to evaluate on.")]
 Cutoffs = Annotated[
     str, typer.Option("--k", metavar="K,K,...", help="Lengths of the recommended list, separated by commas.")

@@ -75,6 +75,29 @@ class Evaluation:
     relevant_ranks: RelevantRanks | None = None
     list_counts: dict[int, np.ndarray] = field(default_factory=dict)
 
+    @classmethod
+    def merge(cls, parts: Sequence[Evaluation]) -> Evaluation:
+        """Return the evaluation of all users from those of parts of the users, in the order of the users.
+
+        The metrics of a user come from one part, and the lists that hold an item are counted over all.
+        """
+        if len(parts) == 1:
+            return parts[0]
+        ranks = [part.relevant_ranks for part in parts if part.relevant_ranks is not None]
+        before = np.cumsum([0, *(len(part.users) for part in parts[:-1])])
+        list_counts = {k: np.sum([part.list_counts[k] for part in parts], axis=0) for k in parts[0].list_counts}
+        return cls(
+            users=np.concatenate([part.users for part in parts]),
+            per_user={name: np.concatenate([part.per_user[name] for part in parts]) for name in parts[0].per_user},
+            overall=measure_catalogue(list_counts),
+            relevant_ranks=RelevantRanks(
+                np.concatenate([part.row + first for part, first in zip(ranks, before, strict=True)]),
+                np.concatenate([part.item for part in ranks]),
+                np.concatenate([part.rank for part in ranks]),
+            ),
+            list_counts=list_counts,
+        )
+
     def means(self) -> dict[str, float]:
         """Return each metric's mean over the users that have a value (NaN without one), and the ``overall`` metrics."""
         return {name: mean_of(values) for name, values in self.per_user.items()} | self.overall
@@ -101,6 +124,7 @@ def evaluate(
     *,
     catalogue: Catalogue | None = None,
     batch: int | None = None,
+    users: np.ndarray | None = None,
     listener: Listener = silent,
 ) -> Evaluation:
     """Rank all items but the past ones for every user of ``relevant``, and measure at each k.
@@ -108,7 +132,7 @@ def evaluate(
     ``relevant`` and ``past`` are over the same U users. ``n_items``: the number of columns that the scorer must return,
     any number where None. With ``catalogue`` the lists themselves are measured too
     (``demure.evaluation.beyond_accuracy``). ``batch`` users are scored at a time (chosen from the number of items where
-    None).
+    None). ``users`` (n,): evaluates these alone, by default all with a relevant item.
 
     Raises ``DemureError`` for a k below 1, for histories of different numbers of users, and for scores that have
     another shape or hold NaN.
@@ -122,31 +146,31 @@ def evaluate(
         )
     import torch
 
-    candidates = np.flatnonzero(relevant.lengths).astype(np.int64)
+    candidates = np.flatnonzero(relevant.lengths).astype(np.int64) if users is None else users
     evaluated: list[np.ndarray] = []
     relevant_ranks: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     list_metrics: ListMetrics | None = None
     cells_of: list[_Cells] = []
     done = n_evaluated = 0
-    for users, scores in _blocks(scorer, candidates, n_items, batch):
+    for block, scores in _blocks(scorer, candidates, n_items, batch):
         width = scores.shape[1]
         if not cells_of:
             cells_of = [_Cells(histories, width, scores.device) for histories in (relevant, past)]
             list_metrics = None if catalogue is None else ListMetrics(catalogue, cuts, width, scores.device)
-        cells = _exclude_past(scores, *(each.of(users) for each in cells_of))
+        cells = _exclude_past(scores, *(each.of(block) for each in cells_of))
         items, values = top_k_tensor(scores, min(max(cuts), width))
-        _refuse_nan(scores, values, users)
+        _refuse_nan(scores, values, block)
         listed = values > -np.inf
         rank = _ranks(scores, items, listed, cells)
         row, item = cells // width, cells % width
-        has_relevant = torch.zeros(len(users), dtype=torch.bool, device=row.device).index_fill_(0, row, True)
+        has_relevant = torch.zeros(len(block), dtype=torch.bool, device=row.device).index_fill_(0, row, True)
         if list_metrics is not None:
             list_metrics.add(items.where(listed, -1)[has_relevant])
         row = (has_relevant.cumsum(0) - 1)[row]
         relevant_ranks.append((row.cpu().numpy() + n_evaluated, item.cpu().numpy(), rank.cpu().numpy()))
-        evaluated.append(users[has_relevant.cpu().numpy()])
+        evaluated.append(block[has_relevant.cpu().numpy()])
         n_evaluated += len(evaluated[-1])
-        done += len(users)
+        done += len(block)
         listener(Progress("evaluate", done, len(candidates)))
     none = np.empty(0, np.int64)
     row_R, item_R, rank_R = map(np.concatenate, zip(*(relevant_ranks or [(none,) * 3]), strict=True))

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from demure.cluster.executor import LOCAL, Executor
 from demure.errors import DemureError
 from demure.evaluation.compare import Comparison, compare
 from demure.evaluation.metrics import PER_USER, MetricAtK, find_metric
@@ -122,13 +123,15 @@ def evaluate_runs(
     per_user: Path | None = None,
     device: str = "auto",
     listener: Listener = silent,
+    executor: Executor = LOCAL,
 ) -> RunEvaluations:
     """Rank all items for each user with a relevant item in ``split``, without items of earlier splits, for every run.
 
     ``by``: slicings to measure as well, of ``demure.runs.slices.BY``, or ``all``. ``per_user``: a Parquet file to
     write, with run, user_id, every metric, and what users can be sliced by. Several runs are compared; those that
-    differ in their seed alone count as one method. Raises ``DemureError`` for an unknown split or slicing, an empty
-    split, the same run twice, and runs that were not made from the same interactions and split.
+    differ in their seed alone count as one method. ``executor``: where the users are evaluated. Raises ``DemureError``
+    for an unknown split or slicing, an empty split, the same run twice, and runs that were not made from the same
+    interactions and split.
     """
     names, cuts = check_slicings(by), check_ks(ks)
     if per_user is not None and per_user.suffix != ".parquet":
@@ -141,7 +144,7 @@ def evaluate_runs(
     if "reliance" in by and reliance is None:
         remedy = "add a run that says what users rely on"
         raise DemureError("none of the runs has a diagnosis", where="--by reliance", remedy=remedy)
-    ranked = rank_runs(runs, split=split, ks=cuts, device=device, listener=listener)
+    ranked = rank_runs(runs, split=split, ks=cuts, device=device, listener=listener, executor=executor)
     main = [str(MetricAtK(name, main_k(cuts))) for name in MAIN]
     slices = None
     if names:

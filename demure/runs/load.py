@@ -210,9 +210,7 @@ def load_run(path: Path, device: str = "cpu") -> LoadedRun:
     the run was made from.
     """
     path = Path(path)
-    manifest = read_manifest(path)
-    dataset = Dataset.load(Path(recorded_dataset(path, manifest).path))
-    verify_dataset(path, manifest, dataset.identity, dataset.path)
+    manifest, dataset = load_run_dataset(path)
     files = run_files(path, manifest)
     recipe = load_recipe(files.file(RECIPE))
     if recipe.model in BASELINES:
@@ -230,6 +228,14 @@ def load_run(path: Path, device: str = "cpu") -> LoadedRun:
         return LoadedRun(path, manifest, recipe, dataset, None, learned)
     recommender = _build_recommender(path, manifest, recipe, dataset, device)
     return LoadedRun(path, manifest, recipe, dataset, recommender)
+
+
+def load_run_dataset(path: Path) -> tuple[RunManifest, Dataset]:
+    """Return run.json and the dataset of a finished run, without its model. Raises as :func:`load_run`."""
+    manifest = read_manifest(path)
+    dataset = Dataset.load(Path(recorded_dataset(path, manifest).path))
+    verify_dataset(path, manifest, dataset.identity, dataset.path)
+    return manifest, dataset
 
 
 def build_denoiser(

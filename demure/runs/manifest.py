@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from demure import __version__
+from demure.data.manifest import MANIFEST as DATASET_MANIFEST
 from demure.errors import DatasetError, DemureError, RunError
 from demure.files import read_json, remedy_of, sha256_file, write_json
 from demure.integrity import SEAL, CheckedFolder, check_seal, sealed
@@ -144,6 +145,11 @@ def hash_files(run: Path) -> dict[str, str]:
 def run_files(run: Path, manifest: RunManifest) -> CheckedFolder:
     """Return the files of a run, to be read if they are as run.json records them."""
     return CheckedFolder(run, manifest.files, RunError, _REMEDY)
+
+
+def manifest_files(run: Path) -> list[Path]:
+    """Return the manifests of a run and of its dataset, whose hashes stand for all their files. Raises ``RunError``."""
+    return [run / MANIFEST, Path(recorded_dataset(run, read_manifest(run)).path) / DATASET_MANIFEST]
 
 
 def recorded_dataset(run: Path, manifest: RunManifest) -> DatasetReference:

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from demure.cluster.executor import LOCAL, Executor, Task, ranges
 from demure.data.splits import EARLIER
 from demure.errors import DemureError
 from demure.evaluation.beyond_accuracy import Catalogue
-from demure.evaluation.ranking import Evaluation, evaluate
-from demure.progress import Listener, silent
-from demure.runs.manifest import RunManifest, differing_parts, read_manifest, recorded_dataset
+from demure.evaluation.ranking import Evaluation, Scorer, evaluate, users_at_once
+from demure.progress import Listener, Progress, silent
+from demure.runs.manifest import RunManifest, differing_parts, manifest_files, read_manifest, recorded_dataset
 
 if TYPE_CHECKING:
     from demure.data.dataset import Dataset
     from demure.data.histories import Histories
+    from demure.runs.load import LoadedRun
+
+_USERS_AT_ONCE = 16_384
 
 
 @dataclass(frozen=True)
@@ -29,36 +37,114 @@ class RankedRuns:
     evaluations: dict[str, Evaluation]
 
 
+@dataclass(frozen=True)
+class SplitData:
+    """The ``relevant`` items of the users of a split, which runs are ranked for, and the ``past`` items."""
+
+    dataset: Dataset
+    relevant: Histories
+    past: Histories
+    catalogue: Catalogue
+
+    @classmethod
+    def of(cls, dataset: Dataset, split: str) -> SplitData:
+        """Read the split. Raises ``DemureError`` if it is empty."""
+        relevant, past = dataset.histories(split), dataset.histories(*EARLIER[split])
+        if not len(relevant.items):
+            other = next((part for part in EARLIER if part != split and len(dataset.histories(part).items)), None)
+            remedy = f"use --split {other}" if other else "prepare the dataset with a split"
+            raise DemureError(f"there is nothing in the split {split!r}", where=dataset.path, remedy=remedy)
+        return cls(dataset, relevant, past, Catalogue.of(dataset))
+
+    @property
+    def users(self) -> np.ndarray:
+        """The users with a relevant item (n,) int64."""
+        return np.flatnonzero(self.relevant.lengths).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class RankTask(Task[np.ndarray, Evaluation]):
+    """Evaluates one run for parts of the users (n,); the fields are arguments of :func:`rank_runs`."""
+
+    run: Path
+    split: str
+    ks: tuple[int, ...]
+    device: str
+
+    def shared_files(self) -> list[Path]:
+        return manifest_files(self.run)
+
+    @cached_property
+    def loaded(self) -> LoadedRun:
+        from demure.runs.load import load_run
+
+        return load_run(self.run, device=self.device)
+
+    @cached_property
+    def data(self) -> SplitData:
+        return SplitData.of(self.loaded.dataset, self.split)
+
+    @cached_property
+    def scorer(self) -> Scorer:
+        return self.loaded.scorer(self.split)
+
+    def share(self, data: SplitData) -> None:
+        """Take the data that was read for an earlier run."""
+        vars(self)["data"] = data
+
+    def work(self, part: np.ndarray, listener: Listener) -> Evaluation:
+        data = self.data
+        return evaluate(
+            self.scorer,
+            data.relevant,
+            data.past,
+            self.ks,
+            data.dataset.n_items,
+            catalogue=data.catalogue,
+            users=part,
+            listener=listener,
+        )
+
+
 def rank_runs(
-    runs: Sequence[Path], *, split: str, ks: Sequence[int], device: str = "auto", listener: Listener = silent
+    runs: Sequence[Path],
+    *,
+    split: str,
+    ks: Sequence[int],
+    device: str = "auto",
+    listener: Listener = silent,
+    executor: Executor = LOCAL,
 ) -> RankedRuns:
-    """Open and rank each run in turn, after a check that all are of the same data. Raises as ``evaluate_runs``."""
-    from demure.runs.load import load_run
+    """Open and rank each run in turn, after a check that all are of the same data. Raises as ``evaluate_runs``.
+
+    On a cluster, the workers open the run, and each evaluates blocks of users.
+    """
+    from demure.runs.load import load_run_dataset
 
     if split not in EARLIER:
         raise DemureError(f"unknown split {split!r}", where="--split", remedy=f"use one of {', '.join(EARLIER)}")
-    ranked: RankedRuns | None = None
+    data: SplitData | None = None
+    evaluations: dict[str, Evaluation] = {}
     for name, path in zip(read_manifests(runs), runs, strict=True):
-        loaded = load_run(path, device=device)
-        if ranked is None:
-            dataset = loaded.dataset
-            relevant, past = dataset.histories(split), dataset.histories(*EARLIER[split])
-            if not len(relevant.items):
-                other = next((part for part in EARLIER if part != split and len(dataset.histories(part).items)), None)
-                remedy = f"use --split {other}" if other else "prepare the dataset with a split"
-                raise DemureError(f"there is nothing in the split {split!r}", where=dataset.path, remedy=remedy)
-            ranked = RankedRuns(dataset, past, Catalogue.of(dataset), {})
-        ranked.evaluations[name] = evaluate(
-            loaded.scorer(split),
-            relevant,
-            past,
-            ks,
-            ranked.dataset.n_items,
-            catalogue=ranked.catalogue,
-            listener=listener,
-        )
-    assert ranked is not None
-    return ranked
+        task = RankTask(Path(os.path.abspath(path)), split, tuple(ks), device)
+        dataset = task.loaded.dataset if executor.is_local else load_run_dataset(path)[1]
+        data = data or SplitData.of(dataset, split)
+        task.share(data)
+        users = data.users
+        # Blocks of whole batches: each user is scored beside the same others as in one process.
+        batch = users_at_once(dataset.n_items)
+        size = batch * max(1, min(_USERS_AT_ONCE, len(users) // (4 * executor.workers)) // batch)
+        blocks = ranges(executor, len(users), size)
+        parts = []
+        for block, part in zip(
+            blocks, executor.map(task, (users[block.start : block.stop] for block in blocks), listener), strict=True
+        ):
+            parts.append(part)
+            if not executor.is_local:
+                listener(Progress("evaluate", block.stop, len(users)))
+        evaluations[name] = Evaluation.merge(parts)
+    assert data is not None
+    return RankedRuns(data.dataset, data.past, data.catalogue, evaluations)
 
 
 def read_manifests(runs: Sequence[Path]) -> dict[str, RunManifest]:

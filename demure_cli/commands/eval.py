@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from demure_cli.command import command, view
-from demure_cli.options import Cutoffs, Device, Split, TableFormat
+from demure_cli.options import Cutoffs, Device, On, RayWorkers, Split, TableFormat
 from demure_cli.output.terminal import terminal
 
 
@@ -31,6 +31,8 @@ def eval_(
     ] = None,
     form: TableFormat = "table",
     device: Device = "auto",
+    on: On = "local",
+    ray_workers: RayWorkers = None,
 ) -> object:
     """Evaluate runs: rank all items for every user who has a relevant item in the split."""
     from pathlib import Path
@@ -39,9 +41,13 @@ def eval_(
     from demure_cli.parsing import parse_cutoffs, split_words
 
     table_format, cutoffs = check_format(form), parse_cutoffs(k)
+    from demure.cluster.choose import open_executor
     from demure.runs.evaluate import evaluate_runs
 
-    with terminal.progress() as listener:
+    with (
+        terminal.progress() as listener,
+        open_executor(on, workers=ray_workers, device=device, listener=listener) as executor,
+    ):
         result = evaluate_runs(
             [Path(run) for run in runs],
             split=split,
@@ -50,5 +56,6 @@ def eval_(
             per_user=None if per_user is None else Path(per_user),
             device=device,
             listener=listener,
+            executor=executor,
         )
     return Formatted(result, table_format)

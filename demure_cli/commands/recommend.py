@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from demure_cli.command import command, view
-from demure_cli.options import Device, NewFeatures, NewImages, NewItems, RunFolder, TimeFormat, flag
+from demure_cli.options import Device, NewFeatures, NewImages, NewItems, On, RayWorkers, RunFolder, TimeFormat, flag
 from demure_cli.output.terminal import terminal
 from demure_cli.parsing import parse_files, refuse_without_items
 
@@ -43,6 +43,8 @@ def recommend(
     only_new: Annotated[bool, flag("--only-new", help="Recommend the new items of --items alone.")] = False,
     k: Annotated[int, typer.Option("--k", min=1, metavar="N", help="The number of items per user.")] = 20,
     device: Device = "auto",
+    on: On = "local",
+    ray_workers: RayWorkers = None,
 ) -> object:
     """Recommend the k best new items to users, with the modality that contributes most to each score."""
     from pathlib import Path
@@ -58,10 +60,14 @@ def recommend(
     if time_format is not None and history is None:
         raise DemureError("states the times of --history", where="--time-format", remedy="give --history FILE, too")
     refuse_without_items(items, {"--images": images, "--features": features, "--only-new": only_new})
+    from demure.cluster.choose import open_executor
     from demure.runs.recommend import recommend as recommend_items
 
     file = None if history is None else Path(history)
-    with terminal.progress() as listener:
+    with (
+        terminal.progress() as listener,
+        open_executor(on, workers=ray_workers, device=device, listener=listener) as executor,
+    ):
         return recommend_items(
             Path(run),
             Path(out),
@@ -75,4 +81,5 @@ def recommend(
             k=k,
             device=device,
             listener=listener,
+            executor=executor,
         )

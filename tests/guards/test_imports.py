@@ -11,7 +11,7 @@ LEVELS = [
         *("demure.integrity", "demure.leftovers", "demure.locks", "demure.schema"),
     },
     {"demure.compute", "demure.images", "demure.recipe", "demure_recipes"},
-    {"demure.tracking"},
+    {"demure.tracking", "demure.cluster"},
     {"demure.data"},
     {"demure.features"},
     {"demure.preparation"},

@@ -1,0 +1,75 @@
+"""What runs in a worker process of a cluster: parts of a task, after a check that the worker sees the same files."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from demure import __version__
+from demure.cluster.executor import Task
+from demure.errors import MachineError
+from demure.files import sha256_file
+from demure.progress import silent
+
+
+@dataclass(frozen=True)
+class SentTask:
+    """A task as it travels: ``number`` of the task in its executor, the ``version`` of demure that sends it, and the
+    SHA-256 of the ``files`` that it shares."""
+
+    number: int
+    task: Task[Any, Any]
+    files: Mapping[str, str]
+    version: str = __version__
+
+    @classmethod
+    def of(cls, number: int, task: Task[Any, Any]) -> SentTask:
+        return cls(number, task, {os.path.abspath(path): sha256_file(path) for path in task.shared_files()})
+
+
+class Worker:
+    """Does parts of tasks, and keeps what the last task opened. If it is lost, the executor starts it again."""
+
+    def __init__(self, threads: int) -> None:
+        """Let NumPy and torch, which are not yet loaded, compute with as many threads as the worker has cores."""
+        set_before = os.environ.get("OMP_NUM_THREADS", "")
+        if not (set_before.isdigit() and 0 < int(set_before) < threads):
+            os.environ["OMP_NUM_THREADS"] = str(threads)
+        self._current: SentTask | None = None
+
+    def ready(self) -> int:
+        """Return the number of the process, once it has started."""
+        return os.getpid()
+
+    def work(self, sent: SentTask, part: Any) -> Any:
+        """Return the result of ``sent.task`` for ``part``. Raises ``MachineError`` if this worker has another demure or
+        other files."""
+        if self._current is None or self._current.number != sent.number:
+            check_worker(sent)
+            self._current = sent
+        return self._current.task.work(part, silent)
+
+
+def check_worker(sent: SentTask) -> None:
+    """Raise ``MachineError`` if this process has another demure, or not the files that the task shares."""
+    node = platform.node()
+    if sent.version != __version__:
+        raise MachineError(
+            f"the worker on {node} has demure {__version__}, and this is {sent.version}",
+            where="--on ray",
+            remedy="install the same version on all machines",
+        )
+    for name, digest in sent.files.items():
+        path = Path(name)
+        if not path.is_file():
+            problem = f"the worker on {node} does not see it"
+        elif sha256_file(path) != digest:
+            problem = f"the worker on {node} sees another file there"
+        else:
+            continue
+        remedy = "put the folder where all machines of the cluster see it under the same path"
+        raise MachineError(problem, where=path, remedy=remedy)

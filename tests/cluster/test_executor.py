@@ -1,0 +1,138 @@
+"""Executors, and what goes wrong with a cluster, without a cluster."""
+
+import pickle
+import socket
+import sys
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.executors import PickledExecutor
+
+from demure.cluster.choose import open_executor, refuse_cluster
+from demure.cluster.executor import LOCAL, Task, ranges
+from demure.cluster.plan import plan_workers
+from demure.cluster.ray_cluster import check_address
+from demure.cluster.worker import SentTask, Worker, check_worker
+from demure.errors import DemureError, MachineError
+from demure.progress import silent
+from demure_cli.app import main
+
+
+@dataclass(frozen=True)
+class Doubles(Task[int, int]):
+    factor: int
+    file: Path | None = None
+
+    def shared_files(self):
+        return () if self.file is None else (self.file,)
+
+    @cached_property
+    def opened(self):
+        return lambda value: value * self.factor  # cannot be pickled
+
+    def work(self, part, listener):
+        return self.opened(part)
+
+
+def test_the_local_executor_takes_a_part_when_its_result_is_wanted():
+    taken = []
+    results = LOCAL.map(Doubles(2), (taken.append(part) or part for part in (3, 1, 2)))
+    assert next(results) == 6
+    assert taken == [3]
+    assert list(results) == [2, 4]
+
+
+def test_a_task_travels_without_what_it_has_opened():
+    task = Doubles(5)
+    assert task.work(1, silent) == 5
+    assert vars(pickle.loads(pickle.dumps(task))) == {"factor": 5, "file": None}
+    assert list(PickledExecutor(3).map(task, range(7))) == [0, 5, 10, 15, 20, 25, 30]
+
+
+def test_a_worker_changes_to_the_next_task(tmp_path):
+    worker = Worker(1)
+    first, second = SentTask.of(0, Doubles(2)), SentTask.of(1, Doubles(3))
+    assert [worker.work(sent, 10) for sent in (first, second, first)] == [20, 30, 20]
+
+
+def test_ranges_are_whole_in_this_process_alone():
+    assert ranges(LOCAL, 10, 4) == [range(10)]
+    assert ranges(PickledExecutor(), 10, 4) == [range(0, 4), range(4, 8), range(8, 10)]
+
+
+def test_a_worker_that_sees_other_files_does_no_work(tmp_path):
+    file = tmp_path / "run.json"
+    file.write_text("{}")
+    sent = SentTask.of(0, Doubles(2, file))
+    check_worker(sent)
+    file.write_text("{ }")
+    with pytest.raises(MachineError, match=r"run\.json: the worker on .* sees another file there; put the folder"):
+        Worker(1).work(sent, 1)
+    file.unlink()
+    with pytest.raises(MachineError, match="does not see it"):
+        Worker(1).work(sent, 1)
+    with pytest.raises(MachineError, match=r"has demure 0\.0, and|has demure .*, and this is 0\.0; install the same"):
+        check_worker(replace(sent, files={}, version="0.0"))
+
+
+def test_without_ray_one_line_says_what_to_install(monkeypatch, run, tmp_path, capsys):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    out = tmp_path / "top.parquet"
+    assert main(["recommend", str(run), "--all", "--out", str(out), "--on", "ray"]) == 2
+    assert capsys.readouterr().err == (
+        "demure: --on ray: the package ray is not installed; pip install 'demure[ray]'\n"
+    )
+    assert not out.exists()
+
+
+def test_engines():
+    with pytest.raises(DemureError, match="unknown engine 'spark'; use local or ray"), open_executor("spark"):
+        pass
+    with pytest.raises(DemureError, match=r"--ray-workers: .*add --on ray"), open_executor(workers=2):
+        pass
+    with open_executor() as executor:
+        assert executor is LOCAL
+    refuse_cluster("local", "prepare")
+    with pytest.raises(DemureError, match="--on ray: prepare does not run on a cluster yet; leave --on out"):
+        refuse_cluster("ray", "prepare")
+
+
+@pytest.mark.parametrize("address", ["head", "ray://head:10001", ":6379", "head:port"])
+def test_an_address_of_another_form(address):
+    with pytest.raises(MachineError, match=f"RAY_ADDRESS is '{address}'; set it to HOST:PORT"):
+        check_address(address)
+
+
+def test_an_address_where_nothing_listens():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        check_address(address)
+    with pytest.raises(MachineError, match=rf"no Ray cluster can be reached at RAY_ADDRESS={address} \(.*refused"):
+        check_address(address)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "workers", "gpus", "expected"),
+    [
+        ([(2, 0)], None, True, (1, 2)),
+        ([(16, 0), (3, 0)], None, True, (5, 3)),
+        ([(16, 4), (8, 2)], None, True, (6, 4)),
+        ([(16, 4), (8, 2)], None, False, (6, 4)),
+        ([(3, 0), (1, 0)], 2, True, (2, 1)),  # two cores each would fit once
+        ([(2, 0)], 3, True, (3, 0.5)),
+        ([(2, 0), (0, 0)], 2, True, (2, 1)),
+    ],
+)
+def test_workers_and_their_cores(nodes, workers, gpus, expected):
+    assert plan_workers(nodes, workers, gpus=gpus) == expected
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=5), st.one_of(st.none(), st.integers(1, 60)))
+def test_all_workers_fit_at_the_same_time(cores, workers):
+    number, size = plan_workers([(core, 0) for core in cores], workers, gpus=True)
+    assert workers in (None, number)
+    assert sum(int(core / size + 1e-9) for core in cores) >= number

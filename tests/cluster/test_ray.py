@@ -1,0 +1,93 @@
+"""Stages on a Ray cluster on this machine: the same results, also when a worker is killed in the middle."""
+
+import filecmp
+import os
+import signal
+
+import pytest
+
+from demure.cluster.choose import open_executor
+from demure.errors import MachineError
+from demure.runs import ranking
+from demure.runs import recommend as recommending
+from demure.runs.evaluate import evaluate_runs
+from demure.runs.recommend import recommend
+
+pytestmark = pytest.mark.ray
+ray = pytest.importorskip("ray", reason="ray is not installed: make test-ray")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_address():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("RAY_ADDRESS", raising=False)
+        yield
+
+
+@pytest.fixture(scope="module")
+def executor(no_address):
+    with open_executor("ray", workers=3, device="cpu") as executor:
+        yield executor
+
+
+class KillOnce:
+    """A listener that kills a worker at the first report of ``stage``."""
+
+    def __init__(self, executor, stage):
+        self.executor, self.stage, self.killed = executor, stage, None
+
+    def __call__(self, progress):
+        if progress.stage == self.stage and self.killed is None:
+            self.killed = ray.get(self.executor._actors[0].ready.remote())
+            os.kill(self.killed, signal.SIGKILL)
+
+
+def test_recommend_with_a_killed_worker(executor, run, tmp_path, monkeypatch):
+    monkeypatch.setattr(recommending, "_USERS_AT_ONCE", 3)
+    local = recommend(run, tmp_path / "local.parquet", k=5)
+    listener = KillOnce(executor, "recommend")
+    remote = recommend(run, tmp_path / "remote.parquet", k=5, executor=executor, listener=listener)
+    assert listener.killed is not None
+    assert filecmp.cmp(local.written, remote.written, shallow=False)
+    assert ray.get(executor._actors[0].ready.remote()) != listener.killed
+
+
+def test_eval(executor, run, tmp_path, monkeypatch):
+    monkeypatch.setattr(ranking, "users_at_once", lambda _: 8)
+    local = evaluate_runs([run], by=["all"], per_user=tmp_path / "local.parquet")
+    remote = evaluate_runs([run], by=["all"], per_user=tmp_path / "remote.parquet", executor=executor)
+    assert filecmp.cmp(tmp_path / "local.parquet", tmp_path / "remote.parquet", shallow=False)
+    assert local.runs[0].metrics == pytest.approx(remote.runs[0].metrics, nan_ok=True, rel=1e-12)
+
+
+def test_an_error_of_a_worker_is_the_error_of_one_process(executor, run, tmp_path):
+    with pytest.raises(ValueError, match="no user 'nobody' in the dataset of this run") as local:
+        recommend(run, tmp_path / "top.parquet", users=["nobody"])
+    with pytest.raises(type(local.value)) as remote:
+        recommend(run, tmp_path / "top.parquet", users=["nobody"], executor=executor)
+    assert str(remote.value).split("; ")[1:] == str(local.value).split("; ")[1:]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cluster_of_two_machines(run, tmp_path, monkeypatch):
+    """Two raylets, as on two machines; a third worker would not fit."""
+    from ray.cluster_utils import Cluster
+
+    ray.shutdown()
+    monkeypatch.setenv("RAY_worker_niceness", "0")
+    monkeypatch.setattr(recommending, "_USERS_AT_ONCE", 3)
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": 100_000_000})
+    try:
+        cluster.add_node(num_cpus=1, object_store_memory=100_000_000)
+        cluster.wait_for_nodes()
+        monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+        local = recommend(run, tmp_path / "local.parquet", k=5)
+        with open_executor("ray", device="cpu") as executor:
+            assert (executor.workers, executor.cores) == (2, 1)
+            remote = recommend(run, tmp_path / "remote.parquet", k=5, executor=executor)
+        assert filecmp.cmp(local.written, remote.written, shallow=False)
+        with pytest.raises(MachineError, match="the cluster has no GPU"), open_executor("ray", device="cuda"):
+            pass
+    finally:
+        ray.shutdown()
+        cluster.shutdown()

@@ -1,0 +1,77 @@
+"""Every stage gives the same through workers as in one process."""
+
+import filecmp
+import json
+
+import numpy as np
+import pytest
+from support.executors import PickledExecutor
+
+from demure.evaluation.ranking import Evaluation
+from demure.progress import silent
+from demure.runs import ranking
+from demure.runs import recommend as recommending
+from demure.runs.evaluate import evaluate_runs
+from demure.runs.recommend import recommend
+
+
+@pytest.fixture(scope="module")
+def pop_run(timed, tmp_path_factory):
+    from demure.training.run import train
+
+    out = tmp_path_factory.mktemp("pop") / "run"
+    train(timed, out, recipe="popularity", device="cpu")
+    return out
+
+
+def test_recommend(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(recommending, "_USERS_AT_ONCE", 7)
+    executor = PickledExecutor(3)
+    local = recommend(run, tmp_path / "local.parquet", k=5)
+    remote = recommend(run, tmp_path / "remote.parquet", k=5, executor=executor)
+    assert executor.parts > 3
+    assert filecmp.cmp(local.written, remote.written, shallow=False)
+    assert (local.users, local.rows) == (remote.users, remote.rows)
+    assert local.preview.equals(remote.preview)
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_recommend_by_histories(run, tmp_path, monkeypatch, relative):
+    monkeypatch.setattr(recommending, "_USERS_AT_ONCE", 2)
+    history = tmp_path / "later.csv"
+    history.write_text("user_id,item_id,timestamp\n" + "".join(f"n{k % 5},i{k},{k}\n" for k in range(25)))
+    if relative:
+        monkeypatch.chdir(run.parent)
+        run = run.relative_to(run.parent)
+    local = recommend(run, tmp_path / "local.parquet", history=history, k=5)
+    remote = recommend(run, tmp_path / "remote.parquet", history=history, k=5, executor=PickledExecutor())
+    assert filecmp.cmp(local.written, remote.written, shallow=False)
+    assert local.notes == remote.notes
+
+
+def test_eval(run, pop_run, tmp_path, monkeypatch):
+    monkeypatch.setattr(ranking, "users_at_once", lambda _: 8)
+    executor = PickledExecutor(3)
+    runs = [run, pop_run]
+    local = evaluate_runs(runs, by=["all"], per_user=tmp_path / "local.parquet")
+    remote = evaluate_runs(runs, by=["all"], per_user=tmp_path / "remote.parquet", executor=executor)
+    assert executor.tasks == 2
+    assert executor.parts > 4
+    assert filecmp.cmp(tmp_path / "local.parquet", tmp_path / "remote.parquet", shallow=False)
+    first, second = (json.dumps(result.to_dict(), default=str) for result in (local, remote))
+    assert first == second
+    assert "coverage@20" in local.runs[0].metrics
+
+
+def test_parts_of_an_evaluation_are_merged(run):
+    task = ranking.RankTask(run, "test", (1, 5), "cpu")
+    users = task.data.users
+    whole = task.work(users, silent)
+    parts = Evaluation.merge([task.work(users[start : start + 10], silent) for start in range(0, len(users), 10)])
+    assert np.array_equal(parts.users, whole.users)
+    assert parts.overall == whole.overall
+    assert all(np.array_equal(parts.list_counts[k], whole.list_counts[k]) for k in (1, 5))
+    for merged, expected in zip(vars(parts.relevant_ranks).values(), vars(whole.relevant_ranks).values(), strict=True):
+        assert np.array_equal(merged, expected)
+    for name, values in whole.per_user.items():
+        assert np.array_equal(parts.per_user[name], values, equal_nan=True), name
