@@ -42,11 +42,7 @@ def ray_executor(workers: int | None, device: str, listener: Listener) -> Iterat
         if on_gpus and n > n_gpus:
             problem = f"is {n}, but the cluster has {n_gpus} GPUs"
             raise MachineError(problem, where="--ray-workers", remedy="use fewer, or --device cpu")
-        executor = RayExecutor(n, cores, on_gpus, listener)
-        try:
-            yield executor
-        finally:
-            executor.close()
+        yield RayExecutor(n, cores, on_gpus, listener)
 
 
 class RayExecutor:
@@ -62,11 +58,6 @@ class RayExecutor:
         self._actors = [actor.remote(max(1, int(cores))) for _ in range(workers)]
         self._starting = [worker.ready.remote() for worker in self._actors]
         self._numbers = itertools.count()
-
-    def close(self) -> None:
-        """End the workers."""
-        for worker in self._actors:
-            ray.kill(worker)
 
     def map(self, task: Task[Part, Result], parts: Iterable[Part], listener: Listener = silent) -> Iterator[Result]:
         """Yield the results in the order of the parts; as in ``Executor``."""

@@ -24,6 +24,29 @@ def no_address():
         yield
 
 
+def test_a_cluster_of_two_machines(run, tmp_path, monkeypatch):
+    """Two raylets, as on two machines. The first test, since a process has one connection to Ray at a time."""
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.setenv("RAY_worker_niceness", "0")
+    monkeypatch.setattr(recommending, "_USERS_AT_ONCE", 3)
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": 100_000_000})
+    try:
+        cluster.add_node(num_cpus=1, object_store_memory=100_000_000)
+        cluster.wait_for_nodes()
+        monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+        local = recommend(run, tmp_path / "local.parquet", k=5)
+        with open_executor("ray", device="cpu") as executor:
+            assert (executor.workers, executor.cores) == (2, 1)
+            remote = recommend(run, tmp_path / "remote.parquet", k=5, executor=executor)
+        assert filecmp.cmp(local.written, remote.written, shallow=False)
+        with pytest.raises(MachineError, match="the cluster has no GPU"), open_executor("ray", device="cuda"):
+            pass
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+
+
 @pytest.fixture(scope="module")
 def executor(no_address):
     with open_executor("ray", workers=3, device="cpu") as executor:
@@ -67,27 +90,3 @@ def test_an_error_of_a_worker_is_the_error_of_one_process(executor, run, tmp_pat
         recommend(run, tmp_path / "top.parquet", users=["nobody"], executor=executor)
     assert str(remote.value).split("; ")[1:] == str(local.value).split("; ")[1:]
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_cluster_of_two_machines(run, tmp_path, monkeypatch):
-    """Two raylets, as on two machines; a third worker would not fit."""
-    from ray.cluster_utils import Cluster
-
-    ray.shutdown()
-    monkeypatch.setenv("RAY_worker_niceness", "0")
-    monkeypatch.setattr(recommending, "_USERS_AT_ONCE", 3)
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": 100_000_000})
-    try:
-        cluster.add_node(num_cpus=1, object_store_memory=100_000_000)
-        cluster.wait_for_nodes()
-        monkeypatch.setenv("RAY_ADDRESS", cluster.address)
-        local = recommend(run, tmp_path / "local.parquet", k=5)
-        with open_executor("ray", device="cpu") as executor:
-            assert (executor.workers, executor.cores) == (2, 1)
-            remote = recommend(run, tmp_path / "remote.parquet", k=5, executor=executor)
-        assert filecmp.cmp(local.written, remote.written, shallow=False)
-        with pytest.raises(MachineError, match="the cluster has no GPU"), open_executor("ray", device="cuda"):
-            pass
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
