@@ -79,7 +79,7 @@ def test_a_worker_that_sees_other_files_does_no_work(tmp_path):
         check_worker(replace(sent, files={}, version="0.0"))
 
 
-def test_without_ray_one_line_says_what_to_install(monkeypatch, run, tmp_path, capsys):
+def test_without_ray_one_line_names_the_package(monkeypatch, run, tmp_path, capsys):
     monkeypatch.setitem(sys.modules, "ray", None)
     out = tmp_path / "top.parquet"
     assert main(["recommend", str(run), "--all", "--out", str(out), "--on", "ray"]) == 2
