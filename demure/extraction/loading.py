@@ -13,14 +13,25 @@ from demure.errors import DemureError, ExtractorError, MachineError
 from demure.extraction.protocol import EncoderFamily, EncoderSpec, parse_encoder
 from demure.features import store
 from demure.features.kinds import BUILT_IN, plural
+from demure.plugins import EXTRACTORS, load_plugins, refuse_taken
 from demure.suggest import nearest
 
 ALL = "all"
 
 
 def encoder_families() -> dict[str, EncoderFamily]:
-    """Return name -> family, in the order of the table."""
-    return cast("dict[str, EncoderFamily]", importlib.import_module("demure_extractors.table").FAMILIES)
+    """Return name -> family, in the order of the table, then those of other packages (``demure.plugins``).
+
+    Raises ``DemureError`` for a package whose family cannot be used.
+    """
+    own = cast("dict[str, EncoderFamily]", importlib.import_module("demure_extractors.table").FAMILIES)
+    added = load_plugins(EXTRACTORS)
+    refuse_taken(EXTRACTORS, added, own)
+    for name, family in added.items():
+        if not isinstance(family, EncoderFamily) or family.name != name:
+            problem = f"{name!r} is {family!r}"
+            raise ExtractorError(problem, where=EXTRACTORS, remedy=f"it must be an EncoderFamily named {name!r}")
+    return {**own, **added}
 
 
 def resolve_encoder(text: str, kind: str) -> tuple[EncoderSpec, EncoderFamily]:

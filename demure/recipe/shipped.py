@@ -1,30 +1,49 @@
-"""The recipes that ship with demure: YAML files in the package ``demure_recipes``."""
+"""The recipes that ship with demure, YAML files in the package ``demure_recipes``, and those of other packages."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
+from types import ModuleType
 
 import yaml
 
 from demure.errors import RecipeError
 from demure.files import atomic_file
+from demure.plugins import RECIPES, load_plugins, refuse_taken
 from demure.suggest import did_you_mean
 
 
 def shipped_names() -> list[str]:
-    """Return the names of the shipped recipes, sorted, the default first."""
-    files = resources.files("demure_recipes").iterdir()
-    names = sorted(file.name.removesuffix(".yaml") for file in files if file.name.endswith(".yaml"))
-    return sorted(names, key=lambda name: name != "default")
+    """Return the names of the recipes, sorted, the default first.
+
+    Raises ``DemureError`` for a package whose recipes cannot be used.
+    """
+    return sorted(_files(), key=lambda name: (name != "default", name))
 
 
 def recipe_text(name: str) -> str:
-    """Return the YAML of a shipped recipe. Raises ``RecipeError`` for an unknown name."""
-    if name not in shipped_names():
+    """Return the YAML of a recipe. Raises ``RecipeError`` for an unknown name."""
+    files = _files()
+    if name not in files:
         raise RecipeError(f"no recipe {name!r}", where="recipe", remedy=near_names(name, shipped_names()))
-    return (resources.files("demure_recipes") / f"{name}.yaml").read_text(encoding="utf-8")
+    return files[name].read_text(encoding="utf-8")
+
+
+def _files() -> dict[str, Traversable]:
+    files = _files_in("demure_recipes")
+    for package in load_plugins(RECIPES).values():
+        added = _files_in(package)
+        refuse_taken(RECIPES, added, files)
+        files |= added
+    return files
+
+
+def _files_in(package: ModuleType | str) -> dict[str, Traversable]:
+    files = resources.files(package).iterdir()
+    return {file.name.removesuffix(".yaml"): file for file in files if file.name.endswith(".yaml")}
 
 
 def list_recipes() -> list[dict[str, str]]:

@@ -8,7 +8,7 @@ from guards.tree import ROOT, imported, modules
 LEVELS = [
     {
         *("demure.errors", "demure.progress", "demure.files", "demure.suggest", "demure"),
-        *("demure.integrity", "demure.leftovers", "demure.locks", "demure.schema"),
+        *("demure.integrity", "demure.leftovers", "demure.locks", "demure.plugins", "demure.schema"),
     },
     {"demure.compute", "demure.images", "demure.recipe", "demure_recipes"},
     {"demure.tracking", "demure.cluster"},

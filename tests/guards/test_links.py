@@ -18,6 +18,7 @@ FILE = re.compile(rf"(?<![\w./-])((?:{FOLDER})/[\w./*-]*[\w*/])|(?<![\w./-])([\w
 KEY = re.compile(r"(?<![\w./-])((?:denoiser|collaborative|training|baseline)\.(?!(?:py|md)\b)\w+)")
 DOTTED = re.compile(r"(?<![\w./-])((?:demure|demure_cli|demure_extractors|demure_recipes)(?:\.\w+)+)")
 EXAMPLES = {"demure_extractors.letters"}  # a module that docs/features.md suggests to write
+GROUPS = {"demure.extractors", "demure.recipes"}  # of entry points
 
 
 @functools.cache
@@ -55,7 +56,7 @@ def is_file(name, page):
 def absent(text, page):
     """Return the files, modules, and names in modules of this repository that ``text`` names and that do not exist."""
     files = {whole or short for whole, short in FILE.findall(text)}
-    names = set(DOTTED.findall(text)) - EXAMPLES
+    names = set(DOTTED.findall(text)) - EXAMPLES - GROUPS
     return sorted([name for name in files if not is_file(name, page)] + [name for name in names if not is_name(name)])
 
 
