@@ -80,6 +80,20 @@ On = Annotated[
         rich_help_panel="Cluster",
     ),
 ]
+
+
+def local_only(stage: str) -> Any:
+    """Return the option ``--on`` of a stage that runs in one process: it is not listed, and refuses a cluster."""
+
+    def check(value: str) -> str:
+        from demure.cluster.choose import refuse_cluster
+
+        refuse_cluster(value, stage)
+        return value
+
+    return typer.Option("--on", hidden=True, callback=check)
+
+
 RayWorkers = Annotated[
     int | None,
     typer.Option(

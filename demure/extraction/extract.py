@@ -19,11 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from demure.compute.launcher import process_ranks
+from demure.cluster.executor import LOCAL, Executor
+from demure.compute.launcher import ProcessRanks, process_ranks
 from demure.errors import ExtractorError, NothingUsable
 from demure.extraction.encoding import EncodingResult, ExecutionOptions, encode_modality
 from demure.extraction.inputs import EncodingTask, Inputs
 from demure.extraction.loading import load_encoder, resolve_encoder
+from demure.extraction.on_cluster import extract_by_workers
 from demure.extraction.protocol import EncoderFamily
 from demure.extraction.request_key import RequestKey
 from demure.extraction.shards import delete_shards, extraction_lock
@@ -89,6 +91,7 @@ def extract(
     image_seconds: float = 20.0,
     trust_remote_code: bool = False,
     prompt: str | None = None,
+    executor: Executor = LOCAL,
 ) -> ExtractReport:
     """Turn item texts, images and attributes into features in the dataset folder.
 
@@ -109,21 +112,32 @@ def extract(
         device, precision, resume, workers, image_seconds, trust_remote_code, prompt: see ``ExtractOptions``. With
             ``resume``, the vectors of an interrupted run, or of a run on other items with the same encoder, are reused,
             and features that are up to date are kept.
+        executor: where the inputs are encoded; on a cluster, its workers share the shards.
 
     Raises ``DatasetError``, ``ExtractorError``, ``MachineError`` or ``FeatureError``; ``KeyboardInterrupt`` with the
     number of inputs that are kept.
     """
+    options = ExtractOptions(device, precision, resume, workers, image_seconds, trust_remote_code, prompt)
+    if not executor.is_local:
+        return extract_by_workers(Path(dataset_path), text, image, attributes, options, executor, listener)
+    return extract_dataset(
+        Path(dataset_path), {"text": text, "image": image, "attributes": attributes}, options, listener
+    )
+
+
+def extract_dataset(
+    dataset_path: Path,
+    encoders: Mapping[str, EncoderNames],
+    options: ExtractOptions,
+    listener: Listener = silent,
+    ranks: ProcessRanks | None = None,
+) -> ExtractReport:
+    """Do the work of ``extract`` in this process; arguments as in ``extract_items``."""
     from demure.data.dataset import Dataset
 
-    dataset = Dataset.load(Path(dataset_path))
+    dataset = Dataset.load(dataset_path)
     return extract_items(
-        dataset.path,
-        dataset.items,
-        dataset.text_columns,
-        dataset.images_root,
-        {"text": text, "image": image, "attributes": attributes},
-        ExtractOptions(device, precision, resume, workers, image_seconds, trust_remote_code, prompt),
-        listener,
+        dataset.path, dataset.items, dataset.text_columns, dataset.images_root, encoders, options, listener, ranks
     )
 
 
@@ -135,6 +149,7 @@ def extract_items(
     encoders: Mapping[str, EncoderNames],
     options: ExtractOptions = ExtractOptions(),
     listener: Listener = silent,
+    ranks: ProcessRanks | None = None,
 ) -> ExtractReport:
     """Do the work of ``extract`` for items in memory.
 
@@ -146,9 +161,12 @@ def extract_items(
         encoders: ``"text"``, ``"image"`` and ``"attributes"`` -> values of the option.
         options: see ``ExtractOptions``.
         listener: receives progress.
+        ranks: this process among those that share the work; None reads them from the environment.
     """
     with extraction_lock(folder):
-        return _extract_items(folder, items, text_columns, images_root, encoders, options, listener)
+        return _extract_items(
+            folder, items, text_columns, images_root, encoders, options, listener, ranks or process_ranks()
+        )
 
 
 def _extract_items(
@@ -159,8 +177,8 @@ def _extract_items(
     encoders: Mapping[str, EncoderNames],
     options: ExtractOptions,
     listener: Listener,
+    ranks: ProcessRanks,
 ) -> ExtractReport:
-    ranks = process_ranks()
     if ranks.world > 1 and not options.resume:
         raise ExtractorError(
             f"{ranks.world} processes cannot all start over",

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from demure_cli.command import Interrupted, command, view
-from demure_cli.options import DatasetFolder, Device, flag
+from demure_cli.options import DatasetFolder, Device, On, RayWorkers, flag
 from demure_cli.output.terminal import terminal
 
 _MACHINE = "The machine"
@@ -94,6 +94,8 @@ def extract(
             rich_help_panel=_MACHINE,
         ),
     ] = 20.0,
+    on: On = "local",
+    ray_workers: RayWorkers = None,
 ) -> object:
     """Encode item texts, images and attributes into features in the dataset folder.
 
@@ -102,12 +104,16 @@ def extract(
     """
     from pathlib import Path
 
+    from demure.cluster.choose import open_executor
     from demure.compute.launcher import process_ranks
     from demure.extraction.extract import extract as extract_features
 
     terminal.configure(quiet=process_ranks().rank > 0)
     try:
-        with terminal.progress() as listener:
+        with (
+            terminal.progress() as listener,
+            open_executor(on, workers=ray_workers, device=device, listener=listener) as executor,
+        ):
             return extract_features(
                 Path(dataset),
                 text=text,
@@ -121,6 +127,7 @@ def extract(
                 image_seconds=image_seconds,
                 trust_remote_code=trust_remote_code,
                 prompt=prompt,
+                executor=executor,
             )
     except KeyboardInterrupt as stop:
         kept = f"{stop or 'what was encoded before'} is kept in {Path(dataset) / 'features'}"

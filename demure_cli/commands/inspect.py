@@ -8,7 +8,16 @@ import typer
 
 from demure.diagnosis.verdict import FLAG_MIN_INTERACTIONS
 from demure_cli.command import command, view
-from demure_cli.options import RunFolder, TimeFormat, flag, long_option, sort_option, top_option, where_option
+from demure_cli.options import (
+    RunFolder,
+    TimeFormat,
+    flag,
+    local_only,
+    long_option,
+    sort_option,
+    top_option,
+    where_option,
+)
 from demure_cli.output.terminal import terminal
 
 _TOP, _CHOICES, _RECOMMENDED = 10, 20, 5
@@ -155,6 +164,7 @@ def inspect(
             help="With --user and --item: show thumbnails; by default if the terminal can show them.",
         ),
     ] = None,
+    on: Annotated[str, local_only("inspect")] = "local",
 ) -> object:
     """Show for each interaction which modality was a point of interest and which was noise.
 

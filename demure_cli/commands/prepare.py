@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from demure_cli.command import command, view
-from demure_cli.options import Columns, TimeFormat, flag
+from demure_cli.options import Columns, TimeFormat, flag, local_only
 from demure_cli.output.terminal import terminal
 
 _CLEANING, _SPLITTING = "Cleaning", "Splitting"
@@ -199,6 +199,7 @@ def prepare(
     ] = 0,
     dry_run: Annotated[bool, flag("--dry-run", help="Show what would be written, and write nothing.")] = False,
     overwrite: Annotated[bool, flag("--overwrite", help="Replace the dataset folder if it exists.")] = False,
+    on: Annotated[str, local_only("prepare")] = "local",
 ) -> object:
     """Read raw data, check and clean it, split it, and write a dataset folder."""
     from pathlib import Path

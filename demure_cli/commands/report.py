@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from demure_cli.command import command, view
-from demure_cli.options import CompareWith, RunFolder, Truth, flag
+from demure_cli.options import CompareWith, RunFolder, Truth, flag, local_only
 from demure_cli.output.terminal import terminal
 
 
@@ -29,6 +29,7 @@ def report(
             help="The largest size of the page. Users and pictures beyond it are left out.",
         ),
     ] = 9.5,
+    on: Annotated[str, local_only("report")] = "local",
 ) -> object:
     """Write one HTML page about a run: charts, items to check, users and items. The page opens offline."""
     from demure.report.build import report as build_report

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from demure_cli.command import command, view
-from demure_cli.options import DatasetFolder, Device, Recipe, flag
+from demure_cli.options import DatasetFolder, Device, Recipe, flag, local_only
 from demure_cli.output.terminal import terminal
 
 _TRACKERS = "Also send the metrics to tensorboard, wandb, mlflow or trackio; separate several by commas."
@@ -47,6 +47,7 @@ def train(
     profile: Annotated[
         bool, flag("--profile", help="Trace some steps into RUN/trace.json, and print where the time goes.")
     ] = False,
+    on: Annotated[str, local_only("train")] = "local",
 ) -> object:
     """Train on a dataset, keep the best epoch on the validation split, and write a run folder with its diagnosis."""
     from pathlib import Path

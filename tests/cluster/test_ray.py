@@ -1,13 +1,19 @@
 """Stages on a Ray cluster on this machine: the same results, also when a worker is killed in the middle."""
 
+import contextlib
 import filecmp
 import os
+import shutil
 import signal
+import threading
+import time
 
 import pytest
+from support.small_catalogue import catalogue
 
 from demure.cluster.choose import open_executor
 from demure.errors import MachineError
+from demure.extraction.extract import extract
 from demure.runs import ranking
 from demure.runs import recommend as recommending
 from demure.runs.evaluate import evaluate_runs
@@ -90,3 +96,33 @@ def test_an_error_of_a_worker_is_the_error_of_one_process(executor, run, tmp_pat
         recommend(run, tmp_path / "top.parquet", users=["nobody"], executor=executor)
     assert str(remote.value).split("; ")[1:] == str(local.value).split("; ")[1:]
     assert list(tmp_path.iterdir()) == []
+
+
+def kill_first_holder(folder, killed):
+    """Kill the first process that holds the lock on a shard in ``folder``, once that exists."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not killed:
+        for lock in folder.glob("0*.lock"):
+            with contextlib.suppress(OSError, ValueError):
+                number = int(lock.read_text().split()[0])
+                os.kill(number, signal.SIGKILL)
+                killed.append(number)
+                return
+        time.sleep(0.002)
+
+
+def test_extract_with_a_killed_worker(executor, tmp_path):
+    """1200 pictures in shards of 512; the worker that takes the first shard is killed."""
+    dataset = catalogue(tmp_path, items=1200)
+    expected = {path.name: path.read_bytes() for path in (dataset / "features" / "image").iterdir()}
+    shutil.rmtree(dataset / "features")
+    killed = []
+    killer = threading.Thread(target=kill_first_holder, args=(dataset / "features" / ".work-image", killed))
+    killer.start()
+    report = extract(dataset, image="color", executor=executor)
+    killer.join()
+    assert killed
+    assert killed[0] != os.getpid()
+    assert {path.name: path.read_bytes() for path in (dataset / "features" / "image").iterdir()} == expected
+    assert not list((dataset / "features").glob(".work-*"))
+    assert report.modalities[0].present == report.modalities[0].items - report.modalities[0].missing

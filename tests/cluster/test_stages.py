@@ -2,17 +2,21 @@
 
 import filecmp
 import json
+import shutil
 
 import numpy as np
 import pytest
 from support.executors import PickledExecutor
 
+from demure.errors import DemureError
 from demure.evaluation.ranking import Evaluation
+from demure.extraction.extract import extract
 from demure.progress import silent
 from demure.runs import ranking
 from demure.runs import recommend as recommending
 from demure.runs.evaluate import evaluate_runs
 from demure.runs.recommend import recommend
+from demure_cli.app import main
 
 
 @pytest.fixture(scope="module")
@@ -75,3 +79,48 @@ def test_parts_of_an_evaluation_are_merged(run):
         assert np.array_equal(merged, expected)
     for name, values in whole.per_user.items():
         assert np.array_equal(parts.per_user[name], values, equal_nan=True), name
+
+
+def features_of(dataset):
+    """Return path -> bytes of the feature files of a dataset."""
+    files = (dataset / "features").rglob("*")
+    return {str(path.relative_to(dataset)): path.read_bytes() for path in files if path.is_file()}
+
+
+def test_extract(catalogue, tmp_path):
+    """The vectors of the catalogue were made in one process."""
+    dataset = shutil.copytree(catalogue, tmp_path / "dataset")
+    shutil.rmtree(dataset / "features")
+    executor = PickledExecutor(3)
+    encoders = {"text": "tfidf", "image": "color", "attributes": "price"}
+    report = extract(dataset, **encoders, executor=executor)
+    assert executor.parts == 3
+    assert features_of(dataset) == features_of(catalogue)
+    assert [(part.name, part.kept, part.encoded, part.resumed) for part in report.modalities] == [
+        (part.name, None, part.distinct, 0) for part in report.modalities
+    ]
+    assert {part.folder for part in report.modalities} == {
+        dataset / "features" / name for name in ("text", "image", "attributes")
+    }
+    again = extract(dataset, **encoders, executor=executor)
+    assert [part.kept for part in again.modalities] == ["up to date"] * 3
+
+
+def test_workers_cannot_all_start_over(catalogue):
+    with pytest.raises(DemureError, match="--no-resume: 3 processes cannot all start over"):
+        extract(catalogue, resume=False, executor=PickledExecutor(3))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["prepare", "--interactions", "x.csv", "--out", "x"],
+        ["train", "x", "--out", "y"],
+        ["inspect", "x", "--export", "x.parquet"],
+        ["report", "x", "--out", "x.html"],
+    ],
+)
+def test_stages_of_one_process_refuse_a_cluster(words, capsys):
+    assert main([*words, "--on", "ray"]) == 2
+    line = f"demure: --on ray: {words[0]} does not run on a cluster yet; leave --on out\n"
+    assert capsys.readouterr().err == line
