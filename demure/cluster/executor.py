@@ -6,11 +6,12 @@ A stage describes its work as a ``Task`` and hands it to an ``Executor``, with t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
+from demure.errors import DemureError
 from demure.progress import Listener, silent
 
 Part = TypeVar("Part")
@@ -37,6 +38,13 @@ class Task(Generic[Part, Result]):
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
+class MeetingPoint(NamedTuple):
+    """Where workers that compute together find each other: the machine of the first, and a free port there."""
+
+    host: str
+    port: int
+
+
 class Executor(Protocol):
     """Does the parts of a task.
 
@@ -57,6 +65,19 @@ class Executor(Protocol):
         """
         ...
 
+    def run_together(
+        self,
+        task: Task[Part, Result],
+        parts: Callable[[int, MeetingPoint], Sequence[Part]],
+        lost: type[DemureError],
+    ) -> list[Result]:
+        """Return the results of parts that need each other, one for each worker, all at the same time.
+
+        ``parts``: the number of the attempt, from 0, and the meeting point -> a part for each worker. If a worker is
+        lost, or a part raises ``lost`` since another worker is, all are started again and make another attempt.
+        """
+        ...
+
 
 class LocalExecutor:
     """Does the parts in this process, one after another."""
@@ -67,6 +88,14 @@ class LocalExecutor:
     def map(self, task: Task[Part, Result], parts: Iterable[Part], listener: Listener = silent) -> Iterator[Result]:
         for part in parts:
             yield task.work(part, listener)
+
+    def run_together(
+        self,
+        task: Task[Part, Result],
+        parts: Callable[[int, MeetingPoint], Sequence[Part]],
+        lost: type[DemureError],
+    ) -> list[Result]:
+        raise AssertionError("one process is no group")
 
 
 LOCAL = LocalExecutor()

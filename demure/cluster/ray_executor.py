@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import ray
 import ray.exceptions
 
-from demure.cluster.executor import Part, Result, Task
+from demure.cluster.executor import MeetingPoint, Part, Result, Task
 from demure.cluster.plan import plan_workers
 from demure.cluster.ray_cluster import connection
 from demure.cluster.worker import SentTask, Worker
-from demure.errors import MachineError
+from demure.errors import DemureError, MachineError
 from demure.progress import Listener, Notice, silent
 
 RESTARTS = 100  # of a worker in all
@@ -87,6 +87,37 @@ class RayExecutor:
             while under_way and under_way[0] not in worker_of:
                 yield result_of(under_way.popleft())
 
+    def run_together(
+        self,
+        task: Task[Part, Result],
+        parts: Callable[[int, MeetingPoint], Sequence[Part]],
+        lost: type[DemureError],
+    ) -> list[Result]:
+        """Return the results of parts that need each other; as in ``Executor``."""
+        self._wait_for_a_worker()
+        sent = ray.put(SentTask.of(next(self._numbers), task))
+        for attempt in itertools.count():
+            meeting = result_of(self._actors[0].meeting_point.remote())
+            pending = references = [
+                worker.work.options(max_task_retries=0).remote(sent, part)
+                for worker, part in zip(self._actors, parts(attempt, meeting), strict=True)
+            ]
+            try:
+                while pending:
+                    finished, pending = ray.wait(pending, num_returns=1)
+                    result_of(finished[0])
+                return [result_of(reference) for reference in references]
+            except (WorkerLost, lost) as error:
+                if attempt == RETRIES:
+                    raise
+                text = f"a worker was lost ({error}): all start again from the last checkpoint"
+                self._listener(Notice("starting again", 0, text=text))
+            for worker in self._actors:
+                ray.kill(worker, no_restart=False)
+            for worker in self._actors:
+                result_of(worker.ready.remote())
+        raise AssertionError
+
     def _wait_for_a_worker(self) -> None:
         """Wait until a worker has started, with a notice if that takes long. Raises ``MachineError`` if it cannot."""
         started, _ = ray.wait(self._starting, num_returns=1, timeout=_NOTICE_SECONDS)
@@ -95,6 +126,10 @@ class RayExecutor:
             self._listener(Notice("waiting for the cluster", 0, text=text))
             started, _ = ray.wait(self._starting, num_returns=1)
         result_of(started[0])
+
+
+class WorkerLost(MachineError):
+    """A worker ended more often than its part is tried again."""
 
 
 def result_of(reference: Any) -> Any:
@@ -114,8 +149,8 @@ def result_of(reference: Any) -> Any:
                 where="--on ray",
                 remedy="install the same demure on all machines of the cluster",
             ) from error
-        problem = f"a worker was lost, and {RETRIES} more tries at the same part ended so, too"
+        problem = "a worker was lost, and so it was when its part was tried again"
         if isinstance(error, ray.exceptions.OutOfMemoryError) or "memory" in text[:500].lower():
             problem += ", out of memory"
         remedy = "give each more memory with fewer --ray-workers; the logs of Ray say how it ended"
-        raise MachineError(problem, where="--on ray", remedy=remedy) from error
+        raise WorkerLost(problem, where="--on ray", remedy=remedy) from error

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from demure import __version__
-from demure.cluster.executor import Task
+from demure.cluster.executor import MeetingPoint, Task
 from demure.errors import MachineError
 from demure.files import sha256_file
 from demure.progress import silent
@@ -44,6 +45,14 @@ class Worker:
     def ready(self) -> int:
         """Return the number of the process, once it has started."""
         return os.getpid()
+
+    def meeting_point(self) -> MeetingPoint:
+        """Return the address of this machine in the cluster, and a port that is free."""
+        import ray.util
+
+        with socket.socket() as probe:
+            probe.bind(("", 0))
+            return MeetingPoint(ray.util.get_node_ip_address(), int(probe.getsockname()[1]))
 
     def work(self, sent: SentTask, part: Any) -> Any:
         """Return the result of ``sent.task`` for ``part``. Raises ``MachineError`` if this worker has another demure or

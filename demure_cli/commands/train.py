@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from demure_cli.command import command, view
-from demure_cli.options import DatasetFolder, Device, Recipe, flag, local_only
+from demure_cli.options import DatasetFolder, Device, On, RayWorkers, Recipe, flag
 from demure_cli.output.terminal import terminal
 
 _TRACKERS = "Also send the metrics to tensorboard, wandb, mlflow or trackio; separate several by commas."
@@ -47,16 +47,22 @@ def train(
     profile: Annotated[
         bool, flag("--profile", help="Trace some steps into RUN/trace.json, and print where the time goes.")
     ] = False,
-    on: Annotated[str, local_only("train")] = "local",
+    on: On = "local",
+    ray_workers: RayWorkers = None,
 ) -> object:
     """Train on a dataset, keep the best epoch on the validation split, and write a run folder with its diagnosis."""
     from pathlib import Path
 
-    from demure.training.tracked import train_tracked
+    from demure.cluster.choose import open_executor
+    from demure.training.on_cluster import train_on
     from demure_cli.parsing import split_words
 
-    with terminal.progress() as listener:
-        return train_tracked(
+    with (
+        terminal.progress() as listener,
+        open_executor(on, workers=ray_workers, device=device, listener=listener) as executor,
+    ):
+        return train_on(
+            executor,
             Path(dataset),
             out=Path(out),
             recipe=recipe,

@@ -8,8 +8,11 @@ import signal
 import threading
 import time
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file
 from support.small_catalogue import catalogue
+from support.small_sets import QUICK
 
 from demure.cluster.choose import open_executor
 from demure.errors import MachineError
@@ -17,7 +20,9 @@ from demure.extraction.extract import extract
 from demure.runs import ranking
 from demure.runs import recommend as recommending
 from demure.runs.evaluate import evaluate_runs
+from demure.runs.folder import CHECKPOINT
 from demure.runs.recommend import recommend
+from demure.training.on_cluster import train_on
 
 pytestmark = pytest.mark.ray
 ray = pytest.importorskip("ray", reason="ray is not installed: make test-ray")
@@ -126,3 +131,31 @@ def test_extract_with_a_killed_worker(executor, tmp_path):
     assert {path.name: path.read_bytes() for path in (dataset / "features" / "image").iterdir()} == expected
     assert not list((dataset / "features").glob(".work-*"))
     assert report.modalities[0].present == report.modalities[0].items - report.modalities[0].missing
+
+
+def test_train_with_a_killed_worker(executor, timed, tmp_path):
+    """The group starts again from the last checkpoint, and ends with the weights of a group that was not disturbed."""
+    options = {"overrides": QUICK, "seed": 0, "device": "cpu"}
+    train_on(executor, timed, tmp_path / "undisturbed", **options)
+    killed = []
+    number = ray.get(executor._actors[1].ready.remote())
+    killer = threading.Thread(target=kill_at_checkpoint, args=(tmp_path / "run", number, killed))
+    killer.start()
+    report = train_on(executor, timed, tmp_path / "run", **options)
+    killer.join()
+    assert killed == [number]
+    assert report.run == str(tmp_path / "run")
+    undisturbed, together = (load_file(tmp_path / name / "model.safetensors") for name in ("undisturbed", "run"))
+    for name, tensor in undisturbed.items():
+        np.testing.assert_allclose(together[name], tensor, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+def kill_at_checkpoint(run, number, killed):
+    """Kill the process ``number`` once the run has a checkpoint."""
+    deadline = time.monotonic() + 120
+    while not (run / CHECKPOINT).exists():
+        if time.monotonic() > deadline:
+            return
+        time.sleep(0.005)
+    os.kill(number, signal.SIGKILL)
+    killed.append(number)

@@ -2,11 +2,14 @@
 
 import filecmp
 import json
+import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 from support.executors import PickledExecutor
+from support.small_sets import QUICK
 
 from demure.errors import DemureError
 from demure.evaluation.ranking import Evaluation
@@ -16,6 +19,7 @@ from demure.runs import ranking
 from demure.runs import recommend as recommending
 from demure.runs.evaluate import evaluate_runs
 from demure.runs.recommend import recommend
+from demure.training.on_cluster import train_on
 from demure_cli.app import main
 
 
@@ -115,7 +119,6 @@ def test_workers_cannot_all_start_over(catalogue):
     "words",
     [
         ["prepare", "--interactions", "x.csv", "--out", "x"],
-        ["train", "x", "--out", "y"],
         ["inspect", "x", "--export", "x.parquet"],
         ["report", "x", "--out", "x.html"],
     ],
@@ -124,3 +127,15 @@ def test_stages_of_one_process_refuse_a_cluster(words, capsys):
     assert main([*words, "--on", "ray"]) == 2
     line = f"demure: --on ray: {words[0]} does not run on a cluster yet; leave --on out\n"
     assert capsys.readouterr().err == line
+
+
+def test_train(timed, run, tmp_path, monkeypatch):
+    """The worker trains with the environment of a launcher, and keeps none of it."""
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.chdir(tmp_path)
+    report = train_on(PickledExecutor(1), timed, Path("here"), overrides=QUICK, device="cpu")
+    assert report.run == "here"
+    assert (tmp_path / "here" / "model.safetensors").read_bytes() == (run / "model.safetensors").read_bytes()
+    assert "MASTER_ADDR" not in os.environ
+    assert os.environ["RANK"] == "0"

@@ -3,6 +3,7 @@
 import pickle
 from itertools import cycle
 
+from demure.cluster.executor import MeetingPoint
 from demure.cluster.worker import SentTask, Worker
 from demure.progress import silent
 
@@ -23,3 +24,8 @@ class PickledExecutor:
         for part, (worker, copy) in zip(parts, workers, strict=False):
             self.parts += 1
             yield pickle.loads(pickle.dumps(worker.work(copy, pickle.loads(pickle.dumps(part)))))
+
+    def run_together(self, task, parts, lost):
+        assert self.workers == 1, "a group needs a process for each part"
+        (part,) = parts(0, MeetingPoint("127.0.0.1", 0))
+        return list(self.map(task, [part]))
