@@ -16,7 +16,8 @@ from demure.cluster.executor import Executor, MeetingPoint, Task
 from demure.data.manifest import MANIFEST
 from demure.errors import ProcessGroupError
 from demure.progress import Listener, Progress, silent
-from demure.training.tracked import TrackedReport, train_tracked
+from demure.training import tracked
+from demure.training.tracked import TrackedReport
 
 
 class TrainPart(NamedTuple):
@@ -39,7 +40,9 @@ class TrainTask(Task[TrainPart, TrackedReport]):
 
     def work(self, part: TrainPart, listener: Listener) -> TrackedReport:
         with environment(part.environment):
-            return train_tracked(self.dataset, self.out, **{**self.options, "resume": part.resume}, listener=listener)
+            return tracked.train_tracked(
+                self.dataset, self.out, **{**self.options, "resume": part.resume}, listener=listener
+            )
 
 
 @contextmanager
@@ -63,7 +66,7 @@ def train_on(
     """Train by ``executor``: in this process, or by all workers of a cluster together. Arguments and errors as in
     ``train_tracked``."""
     if executor.is_local:
-        return train_tracked(dataset, out, **options, listener=listener)
+        return tracked.train_tracked(dataset, out, **options, listener=listener)
     n = executor.workers
     recipe = options.get("recipe", "default")
     if Path(recipe).is_file():
