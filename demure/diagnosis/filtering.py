@@ -6,6 +6,7 @@ A field has the name of its column in the JSON, or the heading that the views gi
 
 from __future__ import annotations
 
+import math
 import operator
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -59,6 +60,8 @@ def _matches(frame: pd.DataFrame, condition: str) -> pd.Series:
     if pd.api.types.is_numeric_dtype(column):
         try:
             number = float(value.removesuffix("%")) / (100 if value.endswith("%") else 1)
+            if math.isnan(number):
+                raise ValueError
         except ValueError:
             raise DemureError(
                 f"{name} is a number, {value!r} is not", where="--where", remedy=f"as in {name}>=0.5"

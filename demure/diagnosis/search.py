@@ -71,10 +71,9 @@ class ContentSearch:
         ``among``: ids of the items to search, all by default. Raises ``DemureError`` for words that are empty, ``top``
         below 1, and an unknown modality.
         """
-        words = clean(words)
-        if not words:
-            raise DemureError("there are no words to search for", where="search", remedy="give some words")
-        if top < 1:
+        if not isinstance(words, str) or not (words := clean(words)):
+            raise DemureError("there are no words to search for", where="search", remedy="give some words, as a text")
+        if not isinstance(top, int) or top < 1:
             raise DemureError(f"{top} items cannot be listed", where="top", remedy="give 1 or more")
         if modality and modality not in self.modalities:
             remedy = f"there are: {', '.join(self.modalities) or 'none'}"
@@ -91,9 +90,7 @@ class ContentSearch:
             vector, *of_words = encode([words, *list(dict.fromkeys(words.split()))[:_MOST_WORDS]])
             unknown = [word for word, own in zip(dict.fromkeys(words.split()), of_words, strict=False) if not own.any()]
             if not vector.any():
-                result.notes.append(
-                    f"{name}: the encoder knows none of these words: few of the items have them, or most do."
-                )
+                result.notes.append(f"{name}: {_NONE_KNOWN}")
             elif unknown:
                 listed = ", ".join(f"“{word}”" for word in unknown)
                 result.notes.append(f"{name}: the encoder does not know {listed}, which the search leaves out.")

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from demure import __version__
-from demure.errors import DemureError, RunError
+from demure.errors import DemureError
 from demure.evaluation.top_k import top_k
-from demure.files import atomic_folder, refuse_existing, write_json
+from demure.files import atomic_folder, write_json
 from demure.progress import Listener, Progress, silent
 from demure.runs.load import LoadedRun, load_run
 from demure.runs.manifest import recorded_dataset
 from demure.runs.new_items import with_new_items
 from demure.serving.arrays import ExportContents, export_contents
 from demure.serving.index import IndexReport, index_items, require_usearch
+from demure.serving.out_folder import MANIFEST, check_out
 from demure.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 FORMATS = ("onnx", "safetensors", "npy")
 FORMAT_VERSION = 1
-MANIFEST = "export.json"
 TOLERANCE = 1e-4
 """Largest difference of a score that passes, as a share of the spread of the user's scores."""
 _MIN_SPREAD = 1e-2
@@ -99,9 +99,7 @@ def export(
         raise DemureError(f"unknown format {format!r}", where="--format", remedy=remedy)
     if k < 1:
         raise DemureError(f"k is {k}", where="--k", remedy="give 1 or more")
-    if out.is_dir() and any(out.iterdir()) and overwrite and not (out / MANIFEST).is_file():
-        raise RunError("is not an export folder", where=out, remedy="choose another --out")
-    refuse_existing(out, overwrite=overwrite)
+    check_out(out, overwrite=overwrite)
     loaded, notes = load_run(run, "cpu"), list[str]()
     if items is not None:
         listener(Progress("encode the new items", 0))

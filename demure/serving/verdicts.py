@@ -16,11 +16,11 @@ from demure.data.dataset import Dataset
 from demure.data.export import export_interactions
 from demure.diagnosis.reader import DiagnosisReader
 from demure.errors import RunError
-from demure.files import atomic_folder, refuse_existing, write_json
+from demure.files import atomic_folder, write_json
 from demure.progress import Listener, Progress, silent
+from demure.serving.out_folder import MANIFEST, check_out
 
 FORMAT_VERSION = 1
-MANIFEST = "export.json"
 WEIGHTS = "weights.parquet"
 FORMATS = ("recbole", "mmrec")
 _DECIMALS = 6
@@ -116,9 +116,7 @@ def export_verdicts(run: Path, out: Path, *, overwrite: bool = False, listener: 
 
     Raises ``RunError`` as ``read_weights`` and for a folder that is not an export, ``DemureError`` for one that exists.
     """
-    if out.is_dir() and any(out.iterdir()) and overwrite and not (out / MANIFEST).is_file():
-        raise RunError("is not an export folder", where=out, remedy="choose another --out")
-    refuse_existing(out, overwrite=overwrite)
+    check_out(out, overwrite=overwrite)
     listener(Progress("read the verdicts", 0))
     weights = read_weights(run)
     name = Path(os.path.realpath(out)).name

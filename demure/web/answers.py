@@ -57,9 +57,11 @@ def build_app(lookup: Lookup, html: str, *, local_only: bool) -> ASGIApp:
         return Response(content, media_type="image/jpeg", headers={"Cache-Control": "max-age=3600"})
 
     def card(request: Request) -> Response:
-        for kind, make in (("user", user_card), ("item", item_card)):
-            name = request.query_params.get(kind)
-            content = None if name is None else make(lookup, name)
+        makers = {"user": user_card, "item": item_card}
+        asked = [(makers[kind], name) for kind, name in request.query_params.multi_items() if kind in makers]
+        if len(asked) == 1:
+            make, name = asked[0]
+            content = make(lookup, name)
             if content is not None:
                 return Response(draw_card(content), media_type="image/png", headers={"Cache-Control": "max-age=3600"})
         return PlainTextResponse("there is no such user or item", 404)

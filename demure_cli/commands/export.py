@@ -55,7 +55,7 @@ def export(
         from demure.errors import DemureError
         from demure.serving.verdicts import export_verdicts
 
-        of_model = {"--ann": ann, "--format": format != "safetensors", "--items": items is not None}
+        of_model = {"--ann": ann, "--k": k != 20, "--format": format != "safetensors", "--items": items is not None}
         option = next((name for name, is_set in of_model.items() if is_set), None)
         if option is not None:
             raise DemureError(f"{option} is for the model", where="--verdicts", remedy=f"leave {option} out")

@@ -42,6 +42,7 @@ def test_conditions_add_up_and_the_order_is_asked_for(frame):
         ("titel=x", r"--where: no field 'titel' in this view; did you mean title\? \(there are: title, n, share\)"),
         ("zzz=x", "there are: title, n, share"),
         ("n=many", "n is a number, 'many' is not; as in n>=0.5"),
+        ("n>=nan", "n is a number, 'nan' is not"),
         ("n", "'n' is not a condition"),
         ("__import__('os')", "is not a condition"),
         ("=3", "not a condition"),

@@ -83,7 +83,15 @@ def test_an_encoder_that_is_gone_has_a_sentence(catalogue, tmp_path):
 
 @pytest.mark.parametrize(
     ("words", "options", "message"),
-    [(" \x00 ", {}, "no words"), ("a", {"modality": "sound"}, "no modality 'sound'"), ("a", {"top": 0}, "0 items")],
+    [
+        (" \x00 ", {}, "no words"),
+        (None, {}, "no words"),
+        (["a", "b"], {}, "no words"),
+        ("a", {"modality": "sound"}, "no modality 'sound'"),
+        ("a", {"top": 0}, "0 items"),
+        ("a", {"top": 1.5}, "1.5 items"),
+        ("a", {"top": None}, "None items"),
+    ],
 )
 def test_bad_requests_are_refused(search, words, options, message):
     with pytest.raises(DemureError, match=message):

@@ -169,6 +169,7 @@ def test_several_changes_in_the_terminal(run, item, files, capsys, tmp_path):
         ({"text": " \n "}, "the text is empty"),
         ({"text": "unheardof"}, "text: the encoder knows nothing in it"),
         ({"without": ["imag"]}, "no modality 'imag'.*did you mean image"),
+        ({"without": ["sound"]}, "no modality 'sound'; there are: "),
         ({"without": ["image", "image"]}, "image is changed twice"),
         ({"ab_test": "x.txt", "without": ["image"]}, "the assignment is a CSV file"),
     ],
@@ -178,6 +179,17 @@ def test_what_cannot_be_used_is_refused(reader, item, files, options, message):
     options = {name: files / value if name in paths else value for name, value in options.items()}
     with pytest.raises(DemureError, match=message):
         what_if(reader, item, device="cpu", **options)
+
+
+def test_an_assignment_replaces_only_an_assignment(reader, item, tmp_path):
+    log = tmp_path / "log.csv"
+    log.write_text("user_id,item_id\nu1,i1\n")
+    with pytest.raises(DemureError, match="already exists, and is not an assignment; choose another --ab-test"):
+        what_if(reader, item, without=["image"], ab_test=log, device="cpu")
+    assert log.read_text() == "user_id,item_id\nu1,i1\n"
+    for seed in (0, 1):
+        what_if(reader, item, without=["image"], ab_test=tmp_path / "ab.csv", seed=seed, device="cpu")
+    assert (tmp_path / "ab.csv").read_text().startswith("user_id,variant\n")
 
 
 def test_items_that_lack_the_modality_or_are_unknown(reader, files, tmp_path):

@@ -256,6 +256,7 @@ def test_only_an_export_is_replaced(runs, tmp_path):
     assert not (tmp_path / "out" / "arrays.safetensors").exists()
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    (tmp_path / "mine" / "export.json").write_text("[]")
     with pytest.raises(DemureError, match="is not an export folder"):
         export(runs["vbpr"], tmp_path / "mine", overwrite=True)
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"

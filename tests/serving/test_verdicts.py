@@ -138,6 +138,7 @@ def test_the_command(run, tmp_path, capsys):
     ("arguments", "message"),
     [
         (["--ann"], "--verdicts: --ann is for the model; leave --ann out"),
+        (["--k", "5"], "--verdicts: --k is for the model; leave --k out"),
         (["--format", "npy"], "--verdicts: --format is for the model; leave --format out"),
         (["--items", "new.csv"], "--verdicts: --items is for the model; leave --items out"),
         (["--overwrite"], "is not an export folder; choose another --out"),
@@ -146,10 +147,10 @@ def test_the_command(run, tmp_path, capsys):
 )
 def test_refusals(run, tmp_path, capsys, arguments, message):
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "mine.txt").write_text("keep me")
+    (tmp_path / "out" / "export.json").write_text('{"mine": 1}')  # a file of the user that only has this name
     assert main(["export", str(run), "--verdicts", "--out", str(tmp_path / "out"), *arguments]) == 2
     assert message in capsys.readouterr().err
-    assert [file.name for file in (tmp_path / "out").iterdir()] == ["mine.txt"]
+    assert (tmp_path / "out" / "export.json").read_text() == '{"mine": 1}'
 
 
 def test_a_run_without_verdicts_is_refused(timed, tmp_path):

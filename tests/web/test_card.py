@@ -97,9 +97,9 @@ def test_the_server_sends_the_card_and_the_page_links_to_it(tmp_path):
         with urllib.request.urlopen(f"{served.url}card?item=i1") as answer:
             assert answer.headers["Content-Type"] == "image/png"
             assert Image.open(io.BytesIO(answer.read())).size == (1200, 630)
-        for query in ("item=nobody's", "user=%00", ""):
+        for query in ("item=nobody's", "user=%00", "", "user=nobody&item=i1"):
             with pytest.raises(urllib.error.HTTPError, match="404"):
-                urllib.request.urlopen(f"{served.url}card?{urllib.parse.quote(query, safe='=%')}")
+                urllib.request.urlopen(f"{served.url}card?{urllib.parse.quote(query, safe='=%&')}")
         browser = started.chromium.launch(executable_path=chromium_path(), args=["--no-sandbox"])
         page = browser.new_page()
         page.goto(f"{served.url}#user=bob")

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from demure.errors import DemureError
 from demure.files import atomic_file, csv_text
 
 CONTROL = "as it is"
@@ -26,6 +27,17 @@ def assign(user_ids: np.ndarray, choices_U: np.ndarray, variants: Sequence[str],
     variant = np.empty(len(order), np.int64)
     variant[order] = dealt
     return pd.DataFrame({"user_id": user_ids, "variant": np.array(names, dtype=object)[variant]})
+
+
+def refuse_other_file(out: Path) -> None:
+    """Raise ``DemureError`` unless ``out`` can hold an assignment: a new CSV file, or an earlier assignment."""
+    if out.suffix.lower() != ".csv":
+        raise DemureError("the assignment is a CSV file", where=out, remedy="give a name that ends in .csv")
+    if out.is_file():
+        with open(out, "rb") as file:
+            header = file.readline(1000)
+        if header.strip() != b"user_id,variant":
+            raise DemureError("already exists, and is not an assignment", where=out, remedy="choose another --ab-test")
 
 
 def write_assignment(out: Path, frame: pd.DataFrame) -> None:

@@ -12,10 +12,9 @@ from demure.diagnosis.interests.view import measured_interests
 from demure.diagnosis.placebo import CANNOT_TELL_REASON
 from demure.diagnosis.reader import NONE, DiagnosisReader
 from demure.diagnosis.segments import TOO_SHORT, dominant_cause_of_users
-from demure.diagnosis.whatif.ab_test import assign, write_assignment
+from demure.diagnosis.whatif.ab_test import assign, refuse_other_file, write_assignment
 from demure.diagnosis.whatif.effects import DemandOfRun, ItemEffects, relative
 from demure.diagnosis.whatif.variants import Variant, encode_variants
-from demure.errors import DemureError
 from demure.progress import Listener, silent
 
 CAUTION = (
@@ -129,8 +128,8 @@ def what_if(
     if item not in reader.item_rows:
         raise reader.unknown_id("item", item)
     out = None if ab_test is None else Path(ab_test)
-    if out is not None and out.suffix.lower() != ".csv":
-        raise DemureError("the assignment is a CSV file", where=out, remedy="give a name that ends in .csv")
+    if out is not None:
+        refuse_other_file(out)
     encoder = ContentEncoder(load_run(reader.run, device), device)
     variants, notes = encode_variants(
         reader,

@@ -58,7 +58,7 @@ def encode_variants(
         variants.append(_text(reader, encoder, row, text))
     for name in without:
         if name not in encoder.modalities:
-            remedy = did_you_mean(name, encoder.modalities)
+            remedy = did_you_mean(name, encoder.modalities) or f"there are: {', '.join(encoder.modalities)}"
             raise DemureError(f"the run has no modality {name!r}", where="--without", remedy=remedy)
         m = encoder.modalities.index(name)
         if not encoder.denoiser.experts()[m].present_I[row]:
@@ -69,7 +69,8 @@ def encode_variants(
         files = _files(candidates)
         pictures, problems = _pictures(reader, encoder, row, files, "--candidates")
         if not pictures:
-            raise DemureError(f"none of {len(files)} files can be used: {problems[0]}", where=candidates)
+            problem = f"none of {len(files)} files can be used: {problems[0]}"
+            raise DemureError(problem, where=candidates, remedy="give a folder of pictures")
         variants, notes = [*variants, *pictures], [f"left out: {problem}" for problem in problems]
     if not variants:
         raise DemureError(
@@ -152,7 +153,8 @@ def _usable(reader: DiagnosisReader, encoder: ContentEncoder, kind: str, option:
         encoded = {name for each in _KINDS for name in encoder.of_kind(each)}
         imported = [name for name in encoder.modalities if name not in encoded]
         also = f" (imported as vectors, for which no encoder is known: {', '.join(imported)})" if imported else ""
-        raise DemureError(f"the run has no modality made from {kind}s{also}", where=option)
+        problem = f"the run has no modality made from {kind}s{also}"
+        raise DemureError(problem, where=option, remedy=f"use --without {' or '.join(encoder.modalities)}")
     telling = [name for name in names if name not in reader.placebos.cannot_tell]
     if not telling:
         raise DemureError(
