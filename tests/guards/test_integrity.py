@@ -18,6 +18,7 @@ EXEMPT = {
     "demure.diagnosis.calibration": "the user's file of truth",
     "demure.demo.run": "files that the demo has just exported",
     "demure.serving.export": "files that the export has just written",
+    "demure.serving.out_folder": "the manifest of an earlier export",
     "demure.extraction.image_cache": "a cache",
     "demure.extraction.request_key": "a record that decides only whether the features' own hashes are asked at once",
     "demure.extraction.shards": "unfinished work, which is named by its hash",
