@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -21,15 +21,19 @@ def shipped_names() -> list[str]:
 
     Raises ``DemureError`` for a package whose recipes cannot be used.
     """
-    return sorted(_files(), key=lambda name: (name != "default", name))
+    return _default_first(_files())
 
 
 def recipe_text(name: str) -> str:
     """Return the YAML of a recipe. Raises ``RecipeError`` for an unknown name."""
     files = _files()
     if name not in files:
-        raise RecipeError(f"no recipe {name!r}", where="recipe", remedy=near_names(name, shipped_names()))
+        raise RecipeError(f"no recipe {name!r}", where="recipe", remedy=near_names(name, _default_first(files)))
     return files[name].read_text(encoding="utf-8")
+
+
+def _default_first(names: Iterable[str]) -> list[str]:
+    return sorted(names, key=lambda name: (name != "default", name))
 
 
 def _files() -> dict[str, Traversable]:
@@ -48,11 +52,12 @@ def _files_in(package: ModuleType | str) -> dict[str, Traversable]:
 
 def list_recipes() -> list[dict[str, str]]:
     """Return ``name``, ``model`` and ``about`` of every shipped recipe."""
-    rows = []
-    for name in shipped_names():
-        values = base = yaml.safe_load(recipe_text(name))
+    rows, files = [], _files()  # one search of the installed packages
+    recipes = {name: yaml.safe_load(file.read_text(encoding="utf-8")) for name, file in files.items()}
+    for name in _default_first(files):
+        values = base = recipes[name]
         while "model" not in base and "extends" in base:
-            base = yaml.safe_load(recipe_text(base["extends"]))
+            base = recipes[base["extends"]]
         rows.append({"name": name, "model": base.get("model", "demure"), "about": values.get("about", "")})
     return rows
 
