@@ -49,11 +49,11 @@ class DiagnosisReader:
     dataset: Path
 
     @classmethod
-    def open(cls, run: Path | str) -> DiagnosisReader:
-        """Open a run folder.
+    def open(cls, run: Path | str, dataset: Path | None = None, *, check: bool = True) -> DiagnosisReader:
+        """Open a run folder; ``dataset``: the folder of its dataset, where that is not the recorded one.
 
-        Raises ``RunError`` if ``run`` is not a run folder or has no diagnosis; ``DatasetError`` if its dataset is gone
-        or has changed since the run was made.
+        Raises ``RunError`` if ``run`` is not a run folder or has no diagnosis; with ``check`` also ``DatasetError`` if
+        its dataset is gone or has changed since the run was made.
         """
         run = Path(run)
         manifest = read_manifest(run)
@@ -63,8 +63,9 @@ class DiagnosisReader:
                 where=run,
                 remedy="train with a recipe that does (`demure recipes` lists them)",
             )
-        reader = cls(run, manifest, Path(recorded_dataset(run, manifest).path))
-        reader._check_dataset()
+        reader = cls(run, manifest, dataset or Path(recorded_dataset(run, manifest).path))
+        if check:
+            reader._check_dataset()
         return reader
 
     @classmethod

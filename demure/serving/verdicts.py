@@ -12,10 +12,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from demure import __version__
-from demure.data.dataset import Dataset
 from demure.data.export import export_interactions
-from demure.diagnosis.reader import DiagnosisReader
-from demure.errors import RunError
+from demure.diagnosis.weights import Weights, read_weights
 from demure.files import atomic_folder, write_json
 from demure.progress import Listener, Progress, silent
 from demure.serving.out_folder import MANIFEST, check_out
@@ -50,61 +48,6 @@ class VerdictExport:
     modalities: list[ModalityWeights]
     files: dict[str, int]
     notes: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Weights:
-    """The weights of the N training interactions, in the order of the dataset, of M modalities.
-
-    Attributes:
-        users, items: (N,) positions in the dataset's users and items.
-        probability: (N, M) float32, the probability that the modality was a point of interest; 0 where missing.
-        present: (N, M) bool, whether the item has the modality.
-    """
-
-    dataset: Dataset
-    modalities: list[str]
-    users: np.ndarray
-    items: np.ndarray
-    probability: np.ndarray
-    present: np.ndarray
-    cannot_tell: list[str]
-
-    @property
-    def columns(self) -> list[str]:
-        """The names of the columns of files, one per modality."""
-        return [f"poi_{name}" for name in self.modalities]
-
-
-def read_weights(run: Path | str) -> Weights:
-    """Read the verdicts of a run on the training interactions.
-
-    Raises ``RunError`` if the run has no diagnosis, and ``DatasetError`` if its dataset is gone or changed.
-    """
-    reader = DiagnosisReader.open(run)
-    dataset, table = Dataset.load(reader.dataset), reader.table
-    train = dataset.histories("train")
-    same = len(table.user) == len(train.items)
-    if not (
-        same
-        and (table.user_ids[table.user] == dataset.user_ids[train.owners]).all()
-        and (table.item_ids[table.item] == dataset.item_ids[train.items]).all()
-    ):
-        raise RunError(
-            f"diagnoses {len(table.user):,} interactions, which are not the {len(train.items):,} training interactions "
-            f"of {reader.dataset} in their order",
-            where=run,
-            remedy="train it again",
-        )
-    return Weights(
-        dataset=dataset,
-        modalities=table.modalities,
-        users=train.owners.astype(np.int64),
-        items=train.items,
-        probability=np.where(table.present, table.probability, np.float32(0)),
-        present=table.present,
-        cannot_tell=list(reader.placebos.cannot_tell),
-    )
 
 
 def export_verdicts(run: Path, out: Path, *, overwrite: bool = False, listener: Listener = silent) -> VerdictExport:

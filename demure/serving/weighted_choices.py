@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from demure.serving.verdicts import read_weights
+from demure.diagnosis.weights import read_weights
 
 
 class WeightedChoices(Dataset[tuple[Tensor, Tensor, Tensor]]):

@@ -16,8 +16,9 @@ import demure
 from demure.data.dataset import Dataset
 from demure.data.export import export_dataset
 from demure.diagnosis.reader import DiagnosisReader
+from demure.diagnosis.weights import read_weights
 from demure.errors import DemureError, RunError
-from demure.serving.verdicts import export_verdicts, read_weights
+from demure.serving.verdicts import export_verdicts
 from demure_cli.app import main
 
 
