@@ -6,7 +6,7 @@ Shape suffixes: U users, I items, N training interactions, E edges, D dimensions
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from demure.baselines.learned import LearnedOptions, Task
-from demure.baselines.pairwise import Pairwise, PairwiseOptions, bpr, required_content
+from demure.baselines.modal import ByModality, Parts
+from demure.baselines.pairwise import Pairwise, PairwiseOptions, pair_losses, required_content
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -34,7 +35,8 @@ class FreedomOptions(LearnedOptions):
     """``neighbours`` of an item in the graph of each modality, ``image_weight`` of the image's graph among them.
 
     ``layers`` of propagation; ``pruned``: share of the interactions left out of an epoch's graph; ``modal_weight`` of
-    the losses on features alone.
+    the losses on features alone; ``attention`` above 0: each modality counts by a softmax over vectors of user and
+    item.
     """
 
     layers: int = 2
@@ -42,6 +44,7 @@ class FreedomOptions(LearnedOptions):
     image_weight: float = 0.1
     pruned: float = 0.8
     modal_weight: float = 1e-3
+    attention: float = 0.0
 
 
 class SparseMatrix:
@@ -118,7 +121,7 @@ class LightGCN(Pairwise):
         return self.propagate(self.graph)
 
 
-class Freedom(LightGCN):
+class Freedom(ByModality, LightGCN):
     """LightGCN on a graph whose edges are pruned anew each epoch, plus one step over a frozen graph of similar items.
 
     X. Zhou and Z. Shen, ACM MM 2023, arXiv 2211.06924: the item graph joins nearest neighbours in each modality; edges
@@ -126,12 +129,14 @@ class Freedom(LightGCN):
     """
 
     options: FreedomOptions  # type: ignore[assignment]
+    model = "freedom"
 
     def __init__(self, task: Task, options: FreedomOptions | None = None) -> None:
         super().__init__(task, options or FreedomOptions())  # type: ignore[arg-type]  # no regularisation
-        content = required_content(task, "freedom")
-        self.item_graph = SparseMatrix(similar_items(content, int(self.options.neighbours), self.options.image_weight))
-        self.names = list(content)
+        content = required_content(task, self.model)
+        graphs = item_graphs(content, int(self.options.neighbours), self.options.image_weight)
+        self.item_graphs = [SparseMatrix(graph) for graph in graphs.values()]
+        self.item_graph = SparseMatrix(sum_of(graphs))
         for name, features in content.items():
             self.register_buffer(f"content_{name}", torch.as_tensor(features), persistent=False)
         self.project = nn.ModuleDict({name: nn.Linear(f.shape[1], self.options.dim) for name, f in content.items()})
@@ -142,6 +147,7 @@ class Freedom(LightGCN):
         degree_E = np.bincount(user_E)[user_E] * np.bincount(item_E)[item_E]
         self.keep_E = torch.as_tensor(degree_E.astype(np.float64) ** -0.5)
         self.pruned: SparseMatrix | None = None
+        self.add_attention(self.options.attention > 0)
 
     def batches(self, generator: torch.Generator) -> Sequence[Tensor]:
         kept = max(1, int(len(self.keep_E) * (1 - self.options.pruned)))
@@ -152,20 +158,52 @@ class Freedom(LightGCN):
         return super().batches(generator)
 
     def vectors(self) -> tuple[Tensor, Tensor]:
-        users, items = self.propagate(self.pruned if self.training and self.pruned else self.graph)
+        if not self.plain:
+            return super().vectors()
+        users, items = self._propagated()
         return users, items + self.item_graph.to(items.device) @ self.items.weight
+
+    def parts(self) -> Parts:
+        users, items = self._propagated()
+        similar_MID = torch.stack([graph.to(items.device) @ self.items.weight for graph in self.item_graphs])
+        return Parts(users, items, users, similar_MID)
+
+    def _propagated(self) -> tuple[Tensor, Tensor]:
+        return self.propagate(self.pruned if self.training and self.pruned else self.graph)
 
     def triple_loss(self, user: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
         users, items = self.vectors()
-        total = bpr(users[user], items[positive], items[negative])
-        for name in self.names:
+        total = self.mean_loss(pair_losses(users[user], items[positive], items[negative]))
+        return total + self._modal_loss(users, (user, positive, negative), None)
+
+    def weighted_loss(self, parts: Parts, triples: tuple[Tensor, Tensor, Tensor], weights_BM: Tensor | None) -> Tensor:
+        total = super().weighted_loss(parts, triples, weights_BM)
+        return total + self._modal_loss(parts.users, triples, weights_BM)
+
+    def _modal_loss(self, users: Tensor, triples: tuple[Tensor, Tensor, Tensor], weights_BM: Tensor | None) -> Tensor:
+        """Return the losses on features alone, each times the interaction's weight of its modality."""
+        user, positive, negative = triples
+        total = users.new_zeros(())
+        for m, name in enumerate(self.names):
             projected = self.project[name](getattr(self, f"content_{name}"))
-            total = total + self.options.modal_weight * bpr(users[user], projected[positive], projected[negative])
-        return total
+            losses = pair_losses(users[user], projected[positive], projected[negative])
+            total = total + self.mean_loss(losses if weights_BM is None else losses * weights_BM[:, m])
+        return self.options.modal_weight * total
+
+
+def sum_of(graphs: Mapping[str, csr_array]) -> csr_array:
+    """Return the sum of the graphs (I, I)."""
+    first, *others = graphs.values()
+    return sum(others, first).tocsr()
 
 
 def similar_items(content: dict[str, np.ndarray], neighbours: int, image_weight: float) -> csr_array:
-    """Return the mean over modalities of their graphs of nearest neighbours by cosine (I, I), normalised by degrees.
+    """Return the sum of the graphs of :func:`item_graphs` (I, I)."""
+    return sum_of(item_graphs(content, neighbours, image_weight))
+
+
+def item_graphs(content: dict[str, np.ndarray], neighbours: int, image_weight: float) -> dict[str, csr_array]:
+    """Return modality -> its graph of nearest neighbours by cosine (I, I), normalised by degrees, times its weight.
 
     ``image`` has the weight ``image_weight`` and the others share the rest; without ``image``, or with it alone, all
     have the same weight.
@@ -173,7 +211,7 @@ def similar_items(content: dict[str, np.ndarray], neighbours: int, image_weight:
     from scipy.sparse import csr_array, diags_array
 
     n_items = len(next(iter(content.values())))
-    total = csr_array((n_items, n_items), dtype=np.float32)
+    graphs = {}
     for name, features in content.items():
         weight = 1 / len(content)
         if "image" in content and len(content) > 1:
@@ -185,5 +223,5 @@ def similar_items(content: dict[str, np.ndarray], neighbours: int, image_weight:
         ends = (np.repeat(present, k), present[nearest].ravel())
         graph = csr_array((np.ones(len(ends[0]), np.float32), ends), shape=(n_items, n_items))
         scale = diags_array(np.maximum(graph.sum(axis=1), 1e-7) ** -0.5)
-        total = total + weight * (scale @ graph @ scale)
-    return total.tocsr()
+        graphs[name] = (weight * (scale @ graph @ scale)).tocsr()
+    return graphs

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _MANY = 1_000_000
 _BPR, _LIGHTGCN, _FREEDOM = "Rendle 2009", "He 2020, arXiv 2002.02126", "Zhou 2023, arXiv 2211.06924"
+_ADT = "Wang 2021, arXiv 2006.04153"
 _SASREC = "Kang 2018, arXiv 1808.09781"
 
 OPTIONS: dict[str, tuple[float, float, str, str]] = {
@@ -23,6 +24,8 @@ OPTIONS: dict[str, tuple[float, float, str, str]] = {
     "epochs": (1, 100_000, "most epochs", OURS),
     "every": (1, 100_000, "epochs between two validations", OURS),
     "patience": (1, 100_000, "validations without a better recall@20 before stopping", OURS),
+    "truncation": (0.0, 0.99, "share of a step's largest losses left out, reached after 10 epochs", _ADT),
+    "reweighting": (0.0, 100.0, "exponent: a loss -log p counts p ** reweighting; 0: all alike", _ADT),
     "regularisation": (0.0, 1e9, "weight of the squared length of the parameters", f"{_BPR}; EASE: Steck 2019"),
     "layers": (0, 64, "of propagation; for `sasrec` of attention", f"{_LIGHTGCN}; {_SASREC}"),
     "neighbours": (0, _MANY, "kept of an item, in `freedom` in each modality's graph; 0 in `item-knn`: all", _FREEDOM),
@@ -30,6 +33,7 @@ OPTIONS: dict[str, tuple[float, float, str, str]] = {
     "image_weight": (0.0, 1.0, "of the image's graph of items; the others share the rest", _FREEDOM),
     "pruned": (0.0, 0.99, "share of the interactions left out of an epoch's graph", _FREEDOM),
     "modal_weight": (0.0, 1e6, "of the losses on the features alone", _FREEDOM),
+    "attention": (0.0, 1.0, "above 0, modalities count by a softmax over vectors of user and item", "Chen 2017"),
     "longest": (1, 100_000, "the end of a history that is read", _SASREC),
     "heads": (1, 1024, "of attention; they must divide `dim`", _SASREC),
     "dropout": (0.0, 0.99, "share of the activations dropped while learning", _SASREC),

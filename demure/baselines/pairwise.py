@@ -70,13 +70,18 @@ class Pairwise(Learned):
         local_users = local_rows_of(user)
         if not len(local_users):
             return None
-        loss = self.triple_loss(local_users, local_rows_of(positive), local_rows_of(negative))
-        return loss * (len(local_users) / len(user))
+        rows = local_users, local_rows_of(positive), local_rows_of(negative)
+        return self.interactions_loss(local_rows_of(batch), *rows) * (len(local_users) / len(user))
+
+    def interactions_loss(self, interaction: Tensor, user: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
+        """Return the mean loss over the triples (B,) of training interactions, numbered ``interaction`` (B,)."""
+        return self.triple_loss(user, positive, negative)
 
     def triple_loss(self, user: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
         """Return the mean loss over the triples (B,) of a user, a positive and a negative item."""
         users, items = self.vectors()
-        return bpr(users[user], items[positive], items[negative]) + self.penalty(user, positive, negative)
+        losses = pair_losses(users[user], items[positive], items[negative])
+        return self.mean_loss(losses) + self.penalty(user, positive, negative)
 
     def penalty(self, user: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
         """Return the regularisation of the embeddings themselves, before any propagation."""
@@ -112,40 +117,14 @@ class Pairwise(Learned):
         return score
 
 
-class VBPR(Pairwise):
-    """Visual BPR: half of each vector is free, the other half of an item's is a linear map of its features.
-
-    R. He and J. McAuley, AAAI 2016, arXiv 1510.01784, equation 4 with the items' biases, all modalities' features side
-    by side, and without the features' own bias.
-    """
-
-    content_IF: Tensor
-
-    def __init__(self, task: Task, options: PairwiseOptions | None = None) -> None:
-        super().__init__(task, options)
-        content = np.concatenate(list(required_content(task, "vbpr").values()), axis=1)
-        self.register_buffer("content_IF", torch.as_tensor(content), persistent=False)
-        # The user's factors of the content, under their name in model.safetensors.
-        self.tastes = nn.Embedding(task.n_users, self.options.dim)
-        self.project = nn.Linear(content.shape[1], self.options.dim, bias=False)
-        self.bias = nn.Embedding(task.n_items, 1)
-        nn.init.xavier_uniform_(self.tastes.weight)
-        nn.init.xavier_uniform_(self.project.weight)
-        nn.init.zeros_(self.bias.weight)
-
-    def vectors(self) -> tuple[Tensor, Tensor]:
-        users = torch.cat([self.users.weight, self.tastes.weight, torch.ones_like(self.users.weight[:, :1])], dim=1)
-        return users, torch.cat([self.items.weight, self.project(self.content_IF), self.bias.weight], dim=1)
-
-    def penalty(self, user: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
-        parts = (self.tastes(user), self.project(self.content_IF[positive]), self.project(self.content_IF[negative]))
-        content_penalty = sum((part.square().sum(1).mean() / 2 for part in parts), torch.zeros(()))
-        return super().penalty(user, positive, negative) + self.options.regularisation * content_penalty
+def pair_losses(users_BD: Tensor, positive_BD: Tensor, negative_BD: Tensor) -> Tensor:
+    """Return -log sigmoid(<user, positive> - <user, negative>) of each row (B,)."""
+    return -logsigmoid((users_BD * (positive_BD - negative_BD)).sum(1))
 
 
 def bpr(users_BD: Tensor, positive_BD: Tensor, negative_BD: Tensor) -> Tensor:
-    """Return the mean of -log sigmoid(<user, positive> - <user, negative>) over the batch."""
-    return -logsigmoid((users_BD * (positive_BD - negative_BD)).sum(1)).mean()
+    """Return the mean of :func:`pair_losses` over the batch."""
+    return pair_losses(users_BD, positive_BD, negative_BD).mean()
 
 
 def required_content(task: Task, model: str) -> dict[str, np.ndarray]:

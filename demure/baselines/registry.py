@@ -55,6 +55,8 @@ def make_baseline(name: str, **overrides: float) -> Baseline:
 LEARNED = ("bpr", "vbpr", "lightgcn", "freedom", "sasrec")
 """Models with weights: `demure.training.baseline_loop` trains them."""
 WITH_CONTENT = ("vbpr", "freedom", "sasrec")
+WITH_VERDICTS = WITH_CONTENT
+"""Models that can count the features of an interaction by the verdicts of a run (recipe key ``denoise``)."""
 
 
 def learned_options(name: str, overrides: dict[str, float]) -> LearnedOptions:
@@ -89,12 +91,13 @@ def make_learned(name: str, options: LearnedOptions, task: Task) -> Learned:
 
 def _learned() -> dict[str, tuple[Callable[..., Learned], LearnedOptions]]:
     from demure.baselines.graph import Freedom, FreedomOptions, LightGCN, LightGCNOptions
-    from demure.baselines.pairwise import VBPR, Pairwise, PairwiseOptions
+    from demure.baselines.pairwise import Pairwise, PairwiseOptions
     from demure.baselines.sasrec import SASRec, SASRecOptions
+    from demure.baselines.vbpr import VBPR, VBPROptions
 
     return {
         "bpr": (Pairwise, PairwiseOptions()),
-        "vbpr": (VBPR, PairwiseOptions()),
+        "vbpr": (VBPR, VBPROptions()),
         "lightgcn": (LightGCN, LightGCNOptions()),
         "freedom": (Freedom, FreedomOptions()),
         "sasrec": (SASRec, SASRecOptions()),

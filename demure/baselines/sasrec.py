@@ -8,8 +8,11 @@ Above ``FULL_UP_TO`` items the softmax runs over the target and ``candidates`` o
 positions, corrected for the probability of each draw (logQ; Y. Bengio and J.-S. Senecal, IEEE Trans. Neural Networks
 2008), and the embeddings of all other items do not change.
 
+With weights of the interactions, the features of an item count in a history by the weights of that interaction, and in
+full as a candidate. Interactions without weights have the user's mean.
+
 Shape suffixes: B users of a batch, T positions, D dimensions, I items, F numbers of all features, N targets or rows,
-M rows of a step, K candidates.
+M rows of a step, K candidates, V modalities.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, embedding
 
 from demure.baselines.learned import Learned, LearnedOptions, LocalRows, Task, whole_batch
+from demure.baselines.weights import history_weights
 from demure.errors import DemureError
 from demure.evaluation.ranking import Scorer
 
@@ -80,6 +84,8 @@ class SASRec(Learned):
         for table in (self.items, self.positions):
             nn.init.normal_(table.weight, std=0.02)
         self.mix: nn.Linear | None = None
+        self.weights_NV: Tensor | None
+        self.register_buffer("weights_NV", None)
         if self.options.content > 0:
             if not task.content:
                 raise DemureError("needs features of the items", where="sasrec", remedy="run `demure extract`")
@@ -87,6 +93,10 @@ class SASRec(Learned):
             content = content.half() if self.sampled else content
             self.register_buffer("content_IF", content, persistent=False)
             self.mix = nn.Linear(dim + content.shape[1], dim)
+            self.widths = [part.shape[1] for part in task.content.values()]
+            weights = task.weights_of(list(task.content))
+            if weights is not None:
+                self.register_buffer("weights_NV", torch.as_tensor(weights))  # in the file of the run
         if self.sampled:
             count = np.bincount(task.train.items, minlength=task.n_items)
             share = torch.as_tensor(count / max(count.sum(), 1), dtype=torch.float32)
@@ -114,16 +124,32 @@ class SASRec(Learned):
         mixed: Tensor = self.mix(torch.cat([own_ND, content_NF.to(own_ND.dtype)], dim=1))
         return mixed
 
+    def lost_content(self, rows_BT: Tensor, weights_BTV: Tensor) -> Tensor:
+        """Return the features' part of the vectors of items times one less their weights (B, T, D).
+
+        It is what a history loses of its items' vectors.
+        """
+        assert self.mix is not None
+        matrices = torch.split(self.mix.weight[:, self.options.dim :], self.widths, dim=1)
+        features_BTF = self.content_IF[rows_BT.clamp(min=0)].to(self.mix.weight.dtype)
+        lost = torch.zeros(())
+        for v, (features, matrix) in enumerate(
+            zip(torch.split(features_BTF, self.widths, dim=2), matrices, strict=True)
+        ):
+            lost = lost + (1 - weights_BTV[..., v, None]) * (features @ matrix.T)
+        return lost
+
     def rowwise(self) -> list[nn.Parameter]:
         return [self.items.get_parameter("weight")] if self.sampled else []
 
-    def states(self, items_BT: Tensor, vectors_ID: Tensor) -> Tensor:
+    def states(self, items_BT: Tensor, vectors_ID: Tensor, lost_BTD: Tensor | None = None) -> Tensor:
         """Return the outputs (B, T, D) at every position of histories padded with -1 at the end.
 
-        Each position attends to itself and the past.
+        Each position attends to itself and the past. ``lost_BTD`` is subtracted from the vectors of the items.
         """
         T = items_BT.shape[1]
-        inputs_BTD = self.drop(vectors_ID[items_BT.clamp(min=0)] + self.positions.weight[:T])
+        inputs_BTD = vectors_ID[items_BT.clamp(min=0)] + self.positions.weight[:T]
+        inputs_BTD = self.drop(inputs_BTD if lost_BTD is None else inputs_BTD - lost_BTD)
         causal = torch.ones(T, T, dtype=torch.bool, device=items_BT.device).triu(1)
         states: Tensor = self.blocks(inputs_BTD, mask=causal, is_causal=True)  # padding is last: no item attends to it
         return states
@@ -138,22 +164,31 @@ class SASRec(Learned):
     ) -> Tensor | None:
         device = self.items.weight.device
         items = torch.as_tensor(self.train_part.padded(batch.numpy(), self.options.longest + 1)).to(device)
+        weights_BTV = None
+        if self.weights_NV is not None:
+            indices = torch.as_tensor(self.train_part.interaction_indices(batch.numpy(), self.options.longest + 1))
+            weights_BTV = local_rows_of(self.weights_NV[indices.clamp(min=0).to(device)])
         targets = int((items[:, 1:] >= 0).sum())
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             if self.sampled:
-                loss = self._sampled_loss(items, local_rows_of, generator)
+                loss = self._sampled_loss(items, weights_BTV, local_rows_of, generator)
             else:
                 local_items = local_rows_of(items)
                 valid = local_items[:, 1:] >= 0
                 if not valid.any():
                     return None
-                vectors = self.vectors()
-                states = self.states(local_items[:, :-1], vectors)[valid]
-                loss = cross_entropy(states @ vectors.T, local_items[:, 1:][valid])
+                vectors, lost_BTD = self.vectors(), None
+                if weights_BTV is not None:
+                    lost_BTD = self.lost_content(local_items[:, :-1], weights_BTV[:, :-1])
+                states = self.states(local_items[:, :-1], vectors, lost_BTD)[valid]
+                logits = states @ vectors.T
+                loss = self.mean_loss(cross_entropy(logits, local_items[:, 1:][valid], reduction="none"))
         share = int((local_rows_of(items)[:, 1:] >= 0).sum()) / targets
         return None if loss is None else loss * share
 
-    def _sampled_loss(self, items_BT: Tensor, local_rows_of: LocalRows, generator: torch.Generator) -> Tensor | None:
+    def _sampled_loss(
+        self, items_BT: Tensor, weights_BTV: Tensor | None, local_rows_of: LocalRows, generator: torch.Generator
+    ) -> Tensor | None:
         drawn, log_drawn = self.draw(generator)
         histories = items_BT[items_BT >= 0]
         rows, row_of = torch.unique(torch.cat([histories, drawn]), return_inverse=True)
@@ -165,12 +200,18 @@ class SASRec(Learned):
         vectors = self.vectors_of(rows)
         states, targets = [], []
         for part in length.argsort(stable=True).chunk(_GROUPS):  # fewer cells of padding than in one batch
-            group = local_rows[part, : max(int(length[part].max()), 1) + 1]
+            last = max(int(length[part].max()), 1)
+            group = local_rows[part, : last + 1]
             valid = group[:, 1:] >= 0
-            states.append(self.states(group[:, :-1], vectors)[valid])
+            lost_BTD = None
+            if weights_BTV is not None:
+                lost_BTD = self.lost_content(rows[group[:, :-1].clamp(min=0)], weights_BTV[part, :last])
+            states.append(self.states(group[:, :-1], vectors, lost_BTD)[valid])
             targets.append(group[:, 1:][valid])
         drawn_rows = row_of[len(histories) :]
-        return sampled_cross_entropy(torch.cat(states), vectors, torch.cat(targets), drawn_rows, log_drawn)
+        return self.mean_loss(
+            sampled_cross_entropies(torch.cat(states), vectors, torch.cat(targets), drawn_rows, log_drawn)
+        )
 
     def draw(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw the items (K,) of a softmax with replacement; return them and the log of K times each's probability.
@@ -191,6 +232,7 @@ class SASRec(Learned):
         device = self.items.weight.device
         with torch.no_grad():
             vectors = self.vectors()
+        weights_HV = self._weights_in(histories)
 
         @torch.no_grad()
         def score(users: np.ndarray) -> Tensor:
@@ -199,17 +241,39 @@ class SASRec(Learned):
                 batch = users[start : start + self.options.batch]
                 items = torch.as_tensor(histories.padded(batch, self.options.longest))
                 last = (items >= 0).sum(1).clamp(min=1) - 1
-                states = self.states(items.to(device), vectors)[torch.arange(len(items)), last.to(device)]
+                lost_BTD = None
+                if weights_HV is not None:
+                    indices = np.maximum(histories.interaction_indices(batch, self.options.longest), 0)
+                    lost_BTD = self.lost_content(items.to(device), weights_HV[torch.as_tensor(indices)].to(device))
+                states = self.states(items.to(device), vectors, lost_BTD)[torch.arange(len(items)), last.to(device)]
                 blocks.append(states @ vectors.T)
             return torch.cat(blocks) if blocks else vectors.new_zeros(0, self.n_items)
 
         return score
 
+    def _weights_in(self, histories: Histories) -> Tensor | None:
+        """Return the weights of the interactions of ``histories`` (H, V), and a row for none at all."""
+        if self.weights_NV is None:
+            return None
+        has_IV = (
+            torch.stack([part.any(1) for part in torch.split(self.content_IF, self.widths, dim=1)], 1).cpu().numpy()
+        )
+        weights_NV, train = self.weights_NV.cpu().numpy(), self.train_part
+        weights_HV = history_weights(histories, train, weights_NV, has_IV[train.items], self.n_items)
+        return torch.as_tensor(np.concatenate([weights_HV, np.ones_like(weights_NV[:1])]))
+
 
 def sampled_cross_entropy(
     states_ND: Tensor, vectors_MD: Tensor, target_N: Tensor, drawn_K: Tensor, log_drawn_K: Tensor
 ) -> Tensor:
-    """Return the mean of -log softmax of each target, over the target and the drawn items.
+    """Return the mean of :func:`sampled_cross_entropies`."""
+    return sampled_cross_entropies(states_ND, vectors_MD, target_N, drawn_K, log_drawn_K).mean()
+
+
+def sampled_cross_entropies(
+    states_ND: Tensor, vectors_MD: Tensor, target_N: Tensor, drawn_K: Tensor, log_drawn_K: Tensor
+) -> Tensor:
+    """Return -log softmax of each target (N,), over the target and the drawn items.
 
     ``target_N`` and ``drawn_K`` are rows of ``vectors_MD``; ``log_drawn_K`` is the log of the expected number of draws
     of each. A draw of the target itself is left out: then the sum over the draws, each divided by its expected number,
@@ -218,4 +282,4 @@ def sampled_cross_entropy(
     target_N1 = (states_ND * vectors_MD[target_N]).sum(1, keepdim=True)
     others_NK = states_ND @ vectors_MD[drawn_K].T - log_drawn_K
     others_NK = others_NK.masked_fill(target_N[:, None] == drawn_K, -torch.inf)
-    return cross_entropy(torch.cat([target_N1, others_NK], 1), torch.zeros_like(target_N))
+    return cross_entropy(torch.cat([target_N1, others_NK], 1), torch.zeros_like(target_N), reduction="none")

@@ -92,6 +92,9 @@ class Recipe:
     about: str = _other("", "its purpose in a line")
     model: str = _other("demure", "`demure`, or the name of a baseline")
     modalities: tuple[str, ...] = _other((), "modalities to use; empty: all with features in the dataset")
+    denoise: str = _other(
+        "", "a run whose verdicts weigh the features in `vbpr`, `freedom` and `sasrec` with `content`"
+    )
     denoiser: DenoiserRecipe = DenoiserRecipe()
     collaborative: CollaborativeRecipe = CollaborativeRecipe()
     training: TrainingRecipe = TrainingRecipe()

@@ -6,7 +6,7 @@ Shape suffixes: B users of a batch, T positions, I items.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -220,6 +220,8 @@ def load_run(path: Path, device: str = "cpu") -> LoadedRun:
         options = learned_options(recipe.model, recipe.baseline)
         task = build_task(dataset, recipe.model, tuple(manifest.modalities))
         verify_features(path, manifest, dataset, list(task.content))
+        if recipe.denoise:  # what the verdicts gave is among the tensors; their run may be gone
+            task = replace(task, weights={})
         learned = build_learned(recipe.model, options, task, seed=0, device=pick_device(device))
         try:
             learned.load_state_dict(tensors)

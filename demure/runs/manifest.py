@@ -51,7 +51,8 @@ class RunManifest:
     its features. ``causes``: cause -> mean share of the choices. ``placebo``: modality -> the fields of
     ``training.placebo.Placebo``. ``pool``: the fusion weights; ``walk``: the parameters of the item-item model;
     ``content_items``: those of the content-based one, if validation gives it a share. ``constant``: modality -> how its
-    features are alike for all items, so that it was left out.
+    features are alike for all items, so that it was left out. ``denoise``: the ``run`` whose verdicts weighed the
+    features, the SHA-256 of the weights, modality -> mean probability, and notes; None without.
     ``files``: name -> SHA-256 of the files of the run; None for a run of an early version. ``environment``: package ->
     version. ``extra``: further keys of the file.
     """
@@ -73,6 +74,7 @@ class RunManifest:
     walk: dict[str, float] | None = None
     content_items: dict[str, float] | None = None
     constant: dict[str, str] | None = None
+    denoise: dict[str, Any] | None = None
     files: dict[str, str] | None = None
     environment: dict[str, str] = field(default_factory=read_environment)
     demure_version: str = __version__

@@ -63,6 +63,7 @@ def train_baseline(
 def train_epoch(module: Learned, checkpoints: CheckpointManager, seed: int, epoch: int) -> None:
     """Train one epoch, or the rest of an interrupted one."""
     state, generator = checkpoints.state, checkpoints.generator
+    module.epoch = epoch
     if state.began is None:
         with checkpoints.uninterrupted():
             torch.manual_seed(seed * 1_000_003 + epoch)  # dropout draws from here

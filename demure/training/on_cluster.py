@@ -5,6 +5,7 @@ Each worker has the environment that torchrun sets. If a worker is lost, all sta
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from demure.cluster.executor import Executor, MeetingPoint, Task
 from demure.data.manifest import MANIFEST
 from demure.errors import ProcessGroupError
 from demure.progress import Listener, Progress, silent
+from demure.recipe.load import load_recipe
 from demure.training import tracked
 from demure.training.tracked import TrackedReport
 
@@ -71,6 +73,9 @@ def train_on(
     recipe = options.get("recipe", "default")
     if Path(recipe).is_file():
         options["recipe"] = os.path.abspath(recipe)
+    verdicts = load_recipe(recipe, options.get("overrides", ())).denoise
+    if verdicts:  # workers have other working folders
+        options["overrides"] = [*options.get("overrides", ()), f"denoise={json.dumps(os.path.abspath(verdicts))}"]
     task = TrainTask(Path(os.path.abspath(dataset)), Path(os.path.abspath(out)), options)
     listener(Progress(f"training by {n} workers", 0))
 

@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from demure.baselines.build import build_learned, build_task
-from demure.baselines.registry import LEARNED, check_model, learned_options, make_baseline
+from demure.baselines.registry import LEARNED, check_model, learned_options
 from demure.compute.device import pick_device
 from demure.compute.process_group import ProcessGroup
 from demure.compute.threads import one_thread
 from demure.data.dataset import Dataset
 from demure.errors import RecipeError, RunError
-from demure.evaluation.ranking import evaluate
 from demure.features import store
 from demure.features.constant import constant_features
 from demure.features.normalize import robust_scale
 from demure.features.select import default_modalities
-from demure.files import atomic_file, sha256_bytes
+from demure.files import atomic_file
 from demure.model.content_items import (
     MAX_ITEMS,
     ContentItemModel,
@@ -49,18 +45,19 @@ from demure.runs.folder import (
     RECIPE,
     RIVAL_MODELS,
     WEIGHTS,
-    claim_folder,
     publish,
     working_folder,
 )
 from demure.runs.manifest import DatasetReference, RunManifest, hash_files
-from demure.training.baseline_loop import METRICS, train_baseline
+from demure.training.baseline_run import fit_baseline, train_learned
 from demure.training.belief_propagation import propagate_beliefs
-from demure.training.checkpoint import CHECKPOINT_MINUTES, TrainingContext, TrainingLog, write_tensors
+from demure.training.checkpoint import CHECKPOINT_MINUTES, TrainingContext, write_tensors
+from demure.training.denoise import check_denoising
 from demure.training.denoiser_loop import RIVALS_FILE, train_denoiser
 from demure.training.diagnose import diagnose
 from demure.training.inputs import build_latents
 from demure.training.interests import describe_interests
+from demure.training.job import Job, Outcome
 from demure.training.placebo import admit_modalities, learn_placebo_shares, measure_placebos
 from demure.training.rivals import Rivals
 from demure.training.stages import COMPARE, FUSION, INTERESTS, READ, RIVALS, stages_of
@@ -75,7 +72,8 @@ class TrainReport:
     ``epochs`` trained, of at most ``max_epochs``, ``best_epoch`` kept (0: before any step); ``valid``: metric -> value
     by full ranking on the validation split; ``seconds`` of this call; ``diagnosed``: whether there is a diagnosis to
     inspect; ``left_out``: features that are second encodings of those used, and were not asked for; ``constant``:
-    modality -> how its features are alike for all items, so that it was left out.
+    modality -> how its features are alike for all items, so that it was left out; ``notes`` on verdicts that count in
+    full.
     """
 
     run: str
@@ -89,6 +87,7 @@ class TrainReport:
     max_epochs: int = 0
     left_out: list[str] = field(default_factory=list)
     constant: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 @flush_denormals()
@@ -116,6 +115,9 @@ def train(
     start = time.monotonic()
     resolved = load_recipe(recipe, overrides, listener=listener)
     check_model(resolved.model)
+    check_denoising(resolved)
+    if resolved.denoise:  # the recipe in the run folder is read from other folders, too
+        resolved = replace(resolved, denoise=str(Path(resolved.denoise).absolute()))
     if not checkpoint_minutes >= 0:
         raise RunError(f"is {checkpoint_minutes}", where="--checkpoint-minutes", remedy="give 0 or more")
     processes, chosen = ProcessGroup.join(pick_device(device))
@@ -131,15 +133,15 @@ def train(
             if resolved.model == "demure":
                 context.listener(Plan("plan", 0, stages=stages_of(rivals=resolved.denoiser.rivals)))
             context.listener(Progress(READ, 0))
-            job = _Job(data, resolved, Path(out), seed, chosen, context, overwrite, claimed)
+            job = Job(data, resolved, Path(out), seed, chosen, context, overwrite, claimed)
             if resolved.model == "demure":
                 # Its operators are small: more threads wait for each other longer than they compute.
                 with one_thread():
                     outcome = _train_demure(job)
             elif resolved.model in LEARNED:
-                outcome = _train_learned(job)
+                outcome = train_learned(job)
             else:
-                outcome = _fit_baseline(job)
+                outcome = fit_baseline(job)
         finally:
             processes.leave()
         report = TrainReport(
@@ -152,6 +154,7 @@ def train(
             seconds=time.monotonic() - start,
             diagnosed=resolved.model == "demure",
             max_epochs=_max_epochs(resolved) if outcome.epochs else 0,
+            notes=[] if outcome.denoise is None else outcome.denoise["notes"],
             left_out=[] if resolved.modalities or not outcome.modalities else default_modalities(data.path)[1],
             constant=_constant(data, resolved, outcome),
         )
@@ -167,7 +170,7 @@ def _max_epochs(recipe: Recipe) -> int:
     return learned_options(recipe.model, recipe.baseline).epochs
 
 
-def _constant(data: Dataset, recipe: Recipe, outcome: _Outcome) -> dict[str, str]:
+def _constant(data: Dataset, recipe: Recipe, outcome: Outcome) -> dict[str, str]:
     """Return modality -> why, for the modalities that the training left out since they are alike for all items."""
     if not outcome.modalities:
         return {}
@@ -175,60 +178,7 @@ def _constant(data: Dataset, recipe: Recipe, outcome: _Outcome) -> dict[str, str
     return constant_features(data.path, [name for name in wanted if name not in outcome.modalities])
 
 
-@dataclass(frozen=True)
-class _Job:
-    """What one call of :func:`train` is to do."""
-
-    data: Dataset
-    recipe: Recipe
-    out: Path
-    seed: int
-    device: torch.device
-    context: TrainingContext
-    overwrite: bool
-    claimed: contextlib.ExitStack
-
-    def claim_folder(self) -> None:
-        """Let the first process take the run folder until the training ends, and the others wait for it."""
-        if self.context.processes.is_first:
-            claim = claim_folder(self.out, resume=self.context.resume, overwrite=self.overwrite)
-            if self.claimed.enter_context(claim) != self.context.folder:
-                raise RunError("was finished by another process", where=self.out, remedy="try again")
-        self.context.processes.barrier()
-
-    def feature_manifests(self, modalities: Sequence[str]) -> dict[str, dict[str, Any]]:
-        return {name: store.read_manifest(self.data.path, name).to_dict() for name in modalities}
-
-    def signature(self, features: dict[str, dict[str, Any]]) -> str:
-        """Return a hash of all that a checkpoint depends on."""
-        facts = [self.data.identity, to_yaml(self.recipe), self.seed, features]
-        return sha256_bytes(json.dumps(facts, sort_keys=True, default=str).encode())
-
-
-@dataclass
-class _Outcome:
-    """The keys of run.json that a training decides; see ``demure.runs.manifest.RunManifest``."""
-
-    modalities: list[str] = field(default_factory=list)
-    log: TrainingLog | None = None
-    valid: dict[str, float] = field(default_factory=dict)
-    features: dict[str, dict[str, Any]] | None = None
-    causes: dict[str, float] | None = None
-    placebo: dict[str, dict[str, Any]] | None = None
-    pool: dict[str, float] | None = None
-    walk: dict[str, float] | None = None
-    content_items: dict[str, float] | None = None
-
-    @property
-    def epochs(self) -> int:
-        return 0 if self.log is None else self.log.last_epoch
-
-    @property
-    def best_epoch(self) -> int:
-        return 0 if self.log is None else self.log.best_epoch
-
-
-def _train_demure(job: _Job) -> _Outcome:
+def _train_demure(job: Job) -> Outcome:
     """Train the denoiser, test it against its placebo, tune the fusion, and diagnose the training interactions."""
     data, recipe, context = job.data, job.recipe, job.context
     settings, listener = recipe.training, context.listener
@@ -263,7 +213,7 @@ def _train_demure(job: _Job) -> _Outcome:
         signature=job.signature(features),
         context=context,
     )
-    outcome = _Outcome(list(latents), log, features=features)
+    outcome = Outcome(list(latents), log, features=features)
     if not context.processes.is_first:
         return outcome
     denoiser.eval()
@@ -299,7 +249,7 @@ def _train_demure(job: _Job) -> _Outcome:
     return outcome
 
 
-def _build_denoiser(job: _Job, latents: dict[str, Latent], rivals: Rivals) -> Denoiser:
+def _build_denoiser(job: Job, latents: dict[str, Latent], rivals: Rivals) -> Denoiser:
     """Return the untrained denoiser; torch's global random numbers start from the seed."""
     torch.manual_seed(job.seed)
     denoiser = Denoiser.from_latents(
@@ -313,7 +263,7 @@ def _build_denoiser(job: _Job, latents: dict[str, Latent], rivals: Rivals) -> De
     return denoiser.to(job.device)
 
 
-def _tune_recommender(job: _Job, denoiser: Denoiser, outcome: _Outcome) -> None:
+def _tune_recommender(job: Job, denoiser: Denoiser, outcome: Outcome) -> None:
     """Choose the item-item model and the fusion weights on validation, and keep them in ``outcome``."""
     train_part, valid, recipe = job.data.histories("train"), job.data.histories("valid"), job.recipe
     counts_I = train_part.count_items(job.data.n_items)
@@ -337,35 +287,7 @@ def _nearest_by_content(data: Dataset, modalities: Sequence[str]) -> dict[str, N
     return {name: nearest_items(robust_scale(matrix), matrix.present) for name, matrix in features.items()}
 
 
-def _train_learned(job: _Job) -> _Outcome:
-    """Train a baseline with weights."""
-    options = learned_options(job.recipe.model, job.recipe.baseline)
-    task = build_task(job.data, job.recipe.model, job.recipe.modalities)
-    module = build_learned(job.recipe.model, options, task, job.seed, job.device)
-    job.claim_folder()
-    features, valid = job.feature_manifests(list(task.content)), job.data.histories("valid")
-    signature = job.signature(features)
-    log = train_baseline(module, valid, task, seed=job.seed, signature=signature, context=job.context)
-    if job.context.processes.is_first:
-        write_tensors(job.context.folder / WEIGHTS, module.state_dict())
-    best = log.entries[log.best_entry]
-    metrics = {name: best[name] for name in METRICS if len(valid.items)}
-    return _Outcome(list(task.content), log, metrics, features)
-
-
-def _fit_baseline(job: _Job) -> _Outcome:
-    """Measure a closed-form baseline on validation; it is fitted again whenever the run is loaded."""
-    baseline = make_baseline(job.recipe.model, **job.recipe.baseline)
-    job.claim_folder()
-    train_part, valid = job.data.histories("train"), job.data.histories("valid")
-    if not job.context.processes.is_first or not len(valid.items):
-        return _Outcome()
-    baseline.fit(train_part, job.data.n_items)
-    means = evaluate(baseline.scorer(train_part), valid, train_part, (20,), job.data.n_items).means()
-    return _Outcome(valid={name: means[name] for name in METRICS})
-
-
-def _finish_folder(job: _Job, outcome: _Outcome, constant: dict[str, str]) -> None:
+def _finish_folder(job: Job, outcome: Outcome, constant: dict[str, str]) -> None:
     """Write recipe.yaml and run.json, which makes the run finished, and delete the checkpoint."""
     folder = job.context.folder
     with atomic_file(folder / RECIPE) as part:
@@ -388,6 +310,7 @@ def _finish_folder(job: _Job, outcome: _Outcome, constant: dict[str, str]) -> No
         walk=outcome.walk,
         content_items=outcome.content_items,
         constant=constant or None,
+        denoise=outcome.denoise,
         files=hash_files(folder),
     ).write(folder)
     (folder / CHECKPOINT).unlink(missing_ok=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,9 @@ from demure.training.run import TrainReport, train
 
 @dataclass(frozen=True)
 class TrackedReport(TrainReport):
-    """``seed`` of the training; ``notes`` on trackers that failed; ``profile`` where one was asked for."""
+    """``seed`` of the training; ``notes`` also on trackers that failed; ``profile`` where one was asked for."""
 
     seed: int = 0
-    notes: list[str] = field(default_factory=list)
     profile: Profile | None = None
 
 
@@ -86,7 +85,8 @@ def train_tracked(
             profiler.stop()
         tracking.end(valid, finished=finished)
     measured = profiler.finish(Path(out)) if profiler is not None else None
-    return TrackedReport(**vars(report), seed=seed, notes=list(tracking.failures.values()), profile=measured)
+    notes = [*report.notes, *tracking.failures.values()]
+    return TrackedReport(**vars(report) | {"notes": notes}, seed=seed, profile=measured)
 
 
 def read_seed(recipe: str | Path) -> int:

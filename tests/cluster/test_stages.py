@@ -18,6 +18,7 @@ from demure.progress import silent
 from demure.runs import ranking
 from demure.runs import recommend as recommending
 from demure.runs.evaluate import evaluate_runs
+from demure.runs.load import load_run
 from demure.runs.recommend import recommend
 from demure.training.on_cluster import train_on
 from demure_cli.app import main
@@ -139,3 +140,22 @@ def test_train(timed, run, tmp_path, monkeypatch):
     assert (tmp_path / "here" / "model.safetensors").read_bytes() == (run / "model.safetensors").read_bytes()
     assert "MASTER_ADDR" not in os.environ
     assert os.environ["RANK"] == "0"
+
+
+def test_train_with_the_verdicts_of_a_relative_path(timed, run, tmp_path, monkeypatch):
+    from demure.training import tracked
+
+    monkeypatch.chdir(run.parent)
+    real, recipes = tracked.train_tracked, []
+
+    def elsewhere(*arguments, **options):  # as a worker, whose folder is another one
+        recipes.append(options["overrides"])
+        with monkeypatch.context() as patched:
+            patched.chdir(tmp_path)
+            return real(*arguments, **options)
+
+    monkeypatch.setattr(tracked, "train_tracked", elsewhere)
+    overrides = [f"denoise={run.name}", "baseline.epochs=1", "baseline.dim=4"]
+    train_on(PickledExecutor(1), timed, tmp_path / "out", recipe="vbpr", overrides=overrides, device="cpu")
+    assert load_run(tmp_path / "out").manifest.denoise["run"] == str(run)
+    assert recipes == [[*overrides, f'denoise="{run}"']]

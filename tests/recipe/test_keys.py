@@ -23,7 +23,7 @@ def test_every_key_is_documented():
     names = {key.name for key in recipe_keys()}
     sections = {name: section for name, section in dataclasses.asdict(Recipe()).items() if isinstance(section, dict)}
     expected = {f"{section}.{key}" for section, keys in sections.items() for key in keys}
-    assert names == expected | {"name", "about", "model", "modalities"}
+    assert names == expected | {"name", "about", "model", "modalities", "denoise"}
     for key in recipe_keys():
         assert key.doc, key.name
         assert key.source, key.name
