@@ -95,6 +95,10 @@ class LightGCN(Pairwise):
         self.graph = self.build_graph(self.interactions_2N.numpy())
 
     def build_graph(self, interactions_2N: np.ndarray) -> SparseMatrix:
+        """Return the normalised adjacency (U + I, U + I) of users and items, for products."""
+        return SparseMatrix(self.adjacency(interactions_2N))
+
+    def adjacency(self, interactions_2N: np.ndarray) -> csr_array:
         """Return the normalised adjacency (U + I, U + I) of users and items."""
         from scipy.sparse import csr_array, diags_array
 
@@ -104,7 +108,12 @@ class LightGCN(Pairwise):
         adjacency = csr_array((np.ones(len(ends[0]), np.float32), ends), shape=(size, size))
         adjacency.data[:] = 1.0  # an item taken twice is one edge
         scale = diags_array(np.maximum(adjacency.sum(axis=0), 1e-12) ** -0.5 * (adjacency.sum(axis=0) > 0))
-        return SparseMatrix((scale @ adjacency @ scale).tocsr())
+        return (scale @ adjacency @ scale).tocsr()
+
+    def user_items(self, interactions_2N: np.ndarray) -> SparseMatrix:
+        """Return the part (U, I) of the normalised adjacency that gives users the sum over their items."""
+        n_users = self.users.num_embeddings
+        return SparseMatrix(self.adjacency(interactions_2N)[:n_users, n_users:])
 
     def propagate(self, graph: SparseMatrix) -> tuple[Tensor, Tensor]:
         """Return the mean over all layers of the vectors of users (U, D) and items (I, D)."""
@@ -208,20 +217,37 @@ def item_graphs(content: dict[str, np.ndarray], neighbours: int, image_weight: f
     ``image`` has the weight ``image_weight`` and the others share the rest; without ``image``, or with it alone, all
     have the same weight.
     """
-    from scipy.sparse import csr_array, diags_array
-
-    n_items = len(next(iter(content.values())))
     graphs = {}
     for name, features in content.items():
         weight = 1 / len(content)
         if "image" in content and len(content) > 1:
             weight = image_weight if name == "image" else (1 - image_weight) / (len(content) - 1)
-        present = np.flatnonzero(np.abs(features).sum(1) > 0)
-        unit = normalize(torch.as_tensor(features[present]), dim=1)
-        k = min(neighbours, len(present))
-        nearest = torch.cat([(block @ unit.T).topk(k, dim=1).indices for block in torch.split(unit, 2048)]).numpy()
-        ends = (np.repeat(present, k), present[nearest].ravel())
-        graph = csr_array((np.ones(len(ends[0]), np.float32), ends), shape=(n_items, n_items))
-        scale = diags_array(np.maximum(graph.sum(axis=1), 1e-7) ** -0.5)
-        graphs[name] = (weight * (scale @ graph @ scale)).tocsr()
+        graphs[name] = (weight * nearest_items(features, neighbours)).tocsr()
     return graphs
+
+
+def nearest_items(features: np.ndarray, neighbours: int, *, by_cosine: bool = False) -> csr_array:
+    """Return the graph of an item's nearest neighbours by cosine (I, I), itself among them, normalised by degrees.
+
+    An edge counts 1, or with ``by_cosine`` its cosine, if that is positive. Zero rows of ``features`` have no edges.
+    """
+    from scipy.sparse import csr_array
+
+    n_items = len(features)
+    present = np.flatnonzero(np.abs(features).sum(1) > 0)
+    unit = normalize(torch.as_tensor(features[present]), dim=1)
+    k = min(neighbours, len(present))
+    blocks = [(block @ unit.T).topk(k, dim=1) for block in torch.split(unit, 2048)]
+    nearest = torch.cat([block.indices for block in blocks]).numpy()
+    cosine = torch.cat([block.values for block in blocks]).clamp(min=0).numpy().ravel()
+    ends = (np.repeat(present, k), present[nearest].ravel())
+    graph = csr_array((cosine if by_cosine else np.ones_like(cosine), ends), shape=(n_items, n_items))
+    return normalised(graph)
+
+
+def normalised(graph: csr_array) -> csr_array:
+    """Return D^-1/2 ``graph`` D^-1/2, with D the sums of its rows."""
+    from scipy.sparse import diags_array
+
+    scale = diags_array(np.maximum(graph.sum(axis=1), 1e-7) ** -0.5)
+    return (scale @ graph @ scale).tocsr()

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 _MANY = 1_000_000
 _BPR, _LIGHTGCN, _FREEDOM = "Rendle 2009", "He 2020, arXiv 2002.02126", "Zhou 2023, arXiv 2211.06924"
 _ADT = "Wang 2021, arXiv 2006.04153"
+_MGCN, _DA_MRS = "Yu 2023, arXiv 2308.03588", "Xv 2024, arXiv 2406.12501"
+_LATTICE = "Zhang 2021, arXiv 2104.09036"
 _SASREC = "Kang 2018, arXiv 1808.09781"
 
 OPTIONS: dict[str, tuple[float, float, str, str]] = {
@@ -28,11 +30,17 @@ OPTIONS: dict[str, tuple[float, float, str, str]] = {
     "reweighting": (0.0, 100.0, "exponent: a loss -log p counts p ** reweighting; 0: all alike", _ADT),
     "regularisation": (0.0, 1e9, "weight of the squared length of the parameters", f"{_BPR}; EASE: Steck 2019"),
     "layers": (0, 64, "of propagation; for `sasrec` of attention", f"{_LIGHTGCN}; {_SASREC}"),
-    "neighbours": (0, _MANY, "kept of an item, in `freedom` in each modality's graph; 0 in `item-knn`: all", _FREEDOM),
+    "neighbours": (0, _MANY, "kept of an item, in graphs of content of each modality; 0 in `item-knn`: all", _FREEDOM),
     "shrink": (0.0, 1e9, "added below each similarity, to lower those of rare items", "Dacrema 2019"),
     "image_weight": (0.0, 1.0, "of the image's graph of items; the others share the rest", _FREEDOM),
     "pruned": (0.0, 0.99, "share of the interactions left out of an epoch's graph", _FREEDOM),
-    "modal_weight": (0.0, 1e6, "of the losses on the features alone", _FREEDOM),
+    "modal_weight": (0.0, 1e6, "of the losses on the features alone", f"{_FREEDOM}; Zhou 2023, arXiv 2207.05969"),
+    "item_layers": (0, 64, "of propagation over the graphs of items", _MGCN),
+    "contrast_weight": (0.0, 1e6, "of the contrastive loss", f"{_MGCN}; {_DA_MRS}"),
+    "temperature": (1e-3, 1e3, "of the softmax in that loss", _MGCN),
+    "align_weight": (0.0, 1e6, "of the loss between preferences by interactions and by content", _DA_MRS),
+    "anchors": (1, _MANY, "users, and items, of a step that the losses of alignment compare", OURS),
+    "kept_graph": (0.0, 1.0, "share of the item graph of the features themselves; the rest is learned", _LATTICE),
     "attention": (0.0, 1.0, "above 0, modalities count by a softmax over vectors of user and item", "Chen 2017"),
     "longest": (1, 100_000, "the end of a history that is read", _SASREC),
     "heads": (1, 1024, "of attention; they must divide `dim`", _SASREC),

@@ -37,8 +37,13 @@ class PairwiseOptions(LearnedOptions):
 
 
 class Pairwise(Learned):
-    """Matrix factorisation: score = <user, item>. The subclasses compute other vectors."""
+    """Matrix factorisation: score = <user, item>. The subclasses compute other vectors.
 
+    ``compares_rows``: whether the loss of a row depends on the other rows of its batch; then every process computes the
+    loss of the whole batch, and weighs it by its part of the rows.
+    """
+
+    compares_rows = False
     options: PairwiseOptions
     interactions_2N: Tensor
     observed_keys_P: Tensor
@@ -70,8 +75,9 @@ class Pairwise(Learned):
         local_users = local_rows_of(user)
         if not len(local_users):
             return None
-        rows = local_users, local_rows_of(positive), local_rows_of(negative)
-        return self.interactions_loss(local_rows_of(batch), *rows) * (len(local_users) / len(user))
+        rows_of = whole_batch if self.compares_rows else local_rows_of
+        rows = rows_of(user), rows_of(positive), rows_of(negative)
+        return self.interactions_loss(rows_of(batch), *rows) * (len(local_users) / len(user))
 
     def interactions_loss(self, interaction: Tensor, user: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
         """Return the mean loss over the triples (B,) of training interactions, numbered ``interaction`` (B,)."""

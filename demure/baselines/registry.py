@@ -52,10 +52,10 @@ def make_baseline(name: str, **overrides: float) -> Baseline:
     return entry.make(_override(entry.options, name, overrides))
 
 
-LEARNED = ("bpr", "vbpr", "lightgcn", "freedom", "sasrec")
+LEARNED = ("bpr", "vbpr", "lightgcn", "freedom", "lattice", "bm3", "mgcn", "da-mrs", "smore", "sasrec")
 """Models with weights: `demure.training.baseline_loop` trains them."""
-WITH_CONTENT = ("vbpr", "freedom", "sasrec")
-WITH_VERDICTS = WITH_CONTENT
+WITH_CONTENT = tuple(name for name in LEARNED if name not in ("bpr", "lightgcn"))
+WITH_VERDICTS = ("vbpr", "freedom", "sasrec")
 """Models that can count the features of an interaction by the verdicts of a run (recipe key ``denoise``)."""
 
 
@@ -90,9 +90,14 @@ def make_learned(name: str, options: LearnedOptions, task: Task) -> Learned:
 
 
 def _learned() -> dict[str, tuple[Callable[..., Learned], LearnedOptions]]:
+    from demure.baselines.bm3 import BM3, BM3Options
+    from demure.baselines.da_mrs import DAMRS, DAMRSOptions
     from demure.baselines.graph import Freedom, FreedomOptions, LightGCN, LightGCNOptions
+    from demure.baselines.lattice import LATTICE, LATTICEOptions
+    from demure.baselines.mgcn import MGCN, MGCNOptions
     from demure.baselines.pairwise import Pairwise, PairwiseOptions
     from demure.baselines.sasrec import SASRec, SASRecOptions
+    from demure.baselines.smore import SMORE, SMOREOptions
     from demure.baselines.vbpr import VBPR, VBPROptions
 
     return {
@@ -100,6 +105,11 @@ def _learned() -> dict[str, tuple[Callable[..., Learned], LearnedOptions]]:
         "vbpr": (VBPR, VBPROptions()),
         "lightgcn": (LightGCN, LightGCNOptions()),
         "freedom": (Freedom, FreedomOptions()),
+        "lattice": (LATTICE, LATTICEOptions()),
+        "bm3": (BM3, BM3Options()),
+        "mgcn": (MGCN, MGCNOptions()),
+        "da-mrs": (DAMRS, DAMRSOptions()),
+        "smore": (SMORE, SMOREOptions()),
         "sasrec": (SASRec, SASRecOptions()),
     }
 

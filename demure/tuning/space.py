@@ -70,6 +70,7 @@ _LEARNED = {
     "baseline.dim": [32, 64, 128],
 }
 _PAIRWISE = {**_LEARNED, "baseline.regularisation": _range(1e-5, 0.3, log=True)}
+_GRAPHS = {**_PAIRWISE, "baseline.layers": _range(1, 4), "baseline.neighbours": _range(5, 40, log=True)}
 SPACES: dict[str, dict[str, Any]] = {
     "demure": {
         "denoiser.clusters": _range(8, 64, log=True),
@@ -100,6 +101,24 @@ SPACES: dict[str, dict[str, Any]] = {
         "baseline.neighbours": _range(5, 30, log=True),
         "baseline.pruned": _range(0.0, 0.9),
         "baseline.modal_weight": _range(1e-6, 1e-2, log=True),
+    },
+    "lattice": {**_GRAPHS, "baseline.kept_graph": _range(0.0, 1.0)},
+    "bm3": {
+        **_PAIRWISE,
+        "baseline.layers": _range(1, 3),
+        "baseline.dropout": _range(0.1, 0.6),
+        "baseline.modal_weight": _range(0.1, 10.0, log=True),
+    },
+    "mgcn": {**_GRAPHS, "baseline.contrast_weight": _range(1e-4, 1.0, log=True)},
+    "da-mrs": {
+        **_GRAPHS,
+        "baseline.contrast_weight": _range(1e-4, 1.0, log=True),
+        "baseline.align_weight": _range(1e-2, 10.0, log=True),
+    },
+    "smore": {
+        **_GRAPHS,
+        "baseline.contrast_weight": _range(1e-4, 1.0, log=True),
+        "baseline.dropout": _range(0.0, 0.5),
     },
     "sasrec": {**_LEARNED, "baseline.layers": _range(1, 3), "baseline.dropout": _range(0.1, 0.6)},
 }

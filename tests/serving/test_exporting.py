@@ -16,7 +16,7 @@ from demure.serving.export import export
 from demure.serving.onnx import FIRST_TORCH
 from demure_cli.app import main
 
-VECTORS = ("vbpr", "lightgcn", "freedom", "sasrec")
+VECTORS = ("vbpr", "lightgcn", "freedom", "bm3", "sasrec")
 ALL = ("popularity", "ease-decayed", "item-knn", *VECTORS, "demure", "content")
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from support.small_sets import SMALL, prepared
 
+from demure.baselines.registry import LEARNED
 from demure.demo.planted import plant
 from demure.errors import DemureError, RunError
 from demure.runs.evaluate import evaluate_runs
@@ -16,7 +17,7 @@ from demure.runs.recommend import recommend
 from demure.training.run import train
 
 SHORT = ("baseline.epochs=4", "baseline.every=2", "baseline.dim=8", "baseline.batch=64")
-RECIPES = ("bpr", "vbpr", "lightgcn", "freedom", "sasrec", "sasrec-content")
+RECIPES = (*LEARNED, "sasrec-content")
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
