@@ -9,6 +9,7 @@ import hashlib
 import io
 import itertools
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -19,6 +20,8 @@ from typing import Any
 from demure.errors import DemureError
 from demure.leftovers import bring_back, exchange, folder_lock, mark_part, sweep
 from demure.locks import hold_folder
+
+logger = logging.getLogger(__name__)
 
 # The last four are full-width.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
@@ -44,6 +47,7 @@ def atomic_file(path: Path, *, sweeps: bool = True) -> Iterator[Path]:
         yield part
         part.chmod(0o666 & ~_umask())
         os.replace(part, path)
+        logger.debug("wrote the file %s", path)
     except OSError as error:
         raise cannot_write(path, error) from error
     finally:
@@ -82,6 +86,7 @@ def atomic_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
             yield part
             part.chmod(0o777 & ~_umask())
             replace_folder(part, path)
+            logger.debug("wrote the folder %s", path)
         except OSError as error:
             raise cannot_write(path, error) from error
         finally:

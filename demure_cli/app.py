@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
@@ -32,7 +33,7 @@ from demure_cli.commands.tune import tune
 from demure_cli.commands.ui import ui
 from demure_cli.commands.whatif import whatif
 from demure_cli.commands.worklist import worklist
-from demure_cli.options import Quiet, Verbose, flag
+from demure_cli.options import LogJson, Quiet, Verbose, flag
 from demure_cli.output.surroundings import correct_sizes, open_streams, release_streams
 from demure_cli.output.terminal import terminal
 
@@ -62,12 +63,13 @@ def root(
     context: typer.Context,
     quiet: Quiet = False,
     verbose: Verbose = False,
+    log_json: LogJson = None,
     version: Annotated[
         bool, flag("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
     ] = False,
 ) -> None:
     """Set the flags of all commands; without a command, print the help."""
-    terminal.configure(quiet=quiet, verbose=verbose)
+    terminal.configure(quiet=quiet, verbose=verbose, log_json=log_json)
     if context.invoked_subcommand is None:
         terminal.raw(context.get_help())
 
@@ -105,13 +107,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0: success; 2: an error that the user can fix (one line on standard error); 130: Ctrl-C; 141: the reader of the
     output is gone; 1: a bug in demure.
     """
+    start = time.monotonic()
     prepare_threads()
-    terminal.reset()
+    terminal.reset(sys.argv[1:] if arguments is None else arguments)
     open_streams()
     correct_sizes()
+    status = 1
     try:
-        return _run(arguments)
+        status = _run(arguments)
+        return status
     finally:
+        terminal.end_log(status, time.monotonic() - start)
         release_streams()
 
 

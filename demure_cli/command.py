@@ -11,7 +11,7 @@ from typing import Any
 
 from typer.core import TyperCommand
 
-from demure_cli.options import Json, Quiet, Verbose
+from demure_cli.options import Json, LogJson, Quiet, Verbose
 from demure_cli.output.terminal import terminal
 
 
@@ -56,15 +56,19 @@ def command(
 ) -> Callable[[Callable[..., object]], Callable[..., None]]:
     """Turn a function that returns a result into a command.
 
-    Adds ``--quiet``, ``--verbose`` and, unless ``json`` is false, ``--json``; prints the result by ``show``. ``kept``:
-    what Ctrl-C leaves, in which ``{name}`` stands for an argument. ``paged``: whether a result that is longer than the
-    terminal goes through a pager.
+    Adds ``--quiet``, ``--verbose``, ``--log-json`` and, unless ``json`` is false, ``--json``; prints the result by
+    ``show``. ``kept``: what Ctrl-C leaves, in which ``{name}`` stands for an argument. ``paged``: whether a result that
+    is longer than the terminal goes through a pager.
     """
 
     def decorate(function: Callable[..., object]) -> Callable[..., None]:
         @functools.wraps(function)
         def run(**arguments: Any) -> None:
-            terminal.configure(quiet=arguments.pop("quiet"), verbose=arguments.pop("verbose"))
+            terminal.configure(
+                quiet=arguments.pop("quiet"),
+                verbose=arguments.pop("verbose"),
+                log_json=arguments.pop("log_json", None),
+            )
             as_json = arguments.pop("json", False)
             try:
                 result = function(**arguments)
@@ -76,13 +80,18 @@ def command(
             except KeyboardInterrupt as error:
                 raise Interrupted(kept.format(**arguments)) from error
 
-        flags: dict[str, Any] = {**({"json": Json} if json else {}), "quiet": Quiet, "verbose": Verbose}
+        flags: dict[str, Any] = {
+            **({"json": (Json, False)} if json else {}),
+            "quiet": (Quiet, False),
+            "verbose": (Verbose, False),
+            "log_json": (LogJson, None),
+        }
         signature = inspect.signature(function, eval_str=True)
         parameters = [
             *signature.parameters.values(),
             *(
-                inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=annotation)
-                for name, annotation in flags.items()
+                inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+                for name, (annotation, default) in flags.items()
             ),
         ]
         run.__signature__ = signature.replace(parameters=parameters, return_annotation=None)  # type: ignore[attr-defined]

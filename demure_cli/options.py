@@ -51,6 +51,12 @@ def long_option(help: str, *, panel: str | None = None) -> Any:
 
 Quiet = Annotated[bool, flag("--quiet", "-q", help="Print only the result and errors: no progress and no notes.")]
 Verbose = Annotated[bool, flag("--verbose", "-v", help="Show warnings, logs and tracebacks.")]
+LogJson = Annotated[
+    str | None,
+    typer.Option(
+        "--log-json", metavar="FILE", help="Append a log of JSON lines to FILE: stages, notes, errors, files written."
+    ),
+]
 Json = Annotated[bool, flag("--json", help="Print the result as one JSON object on standard output.")]
 
 RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="The run folder that `demure train` wrote.")]

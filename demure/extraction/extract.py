@@ -13,6 +13,7 @@ The path from a text or an image to a vector, by module:
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 UP_TO_DATE = "up to date"
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -216,9 +218,11 @@ def _extract_items(
         if options.resume and key.up_to_date(ids, options.image_seconds):
             delete_shards(folder, name)
             modalities.append(summarize(folder, name, EncodingResult(up_to_date=True), kept=UP_TO_DATE))
+            logger.info("%s by %s is up to date", name, spec)
             continue
         device = options.device if family.built_in else ranks.device(options.device)
         encoder = load_encoder(spec, family, kind, device, options.precision, options.keywords)
+        logger.info("encode %s of %d items by %s", name, len(items), spec, extra={"device": str(device)})
         task = EncodingTask(folder, ids, name, kind, str(spec), inputs[source])
         try:
             result = encode_modality(task, encoder, execution, listener)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -37,6 +38,7 @@ from demure.progress import Listener, Notice, Progress, silent
 __all__ = ["PrepareOptions", "PreparedReport", "prepare"]
 
 _STAGES = 5
+logger = logging.getLogger(__name__)
 Finish = Callable[[Path, PreparedReport], None]
 
 
@@ -61,6 +63,7 @@ def _prepare(options: PrepareOptions, listener: Listener, finish: Finish | None)
     is_mmrec = format == "mmrec"
     feature_files = options.features or (_find_mmrec_features(options.interactions, findings) if is_mmrec else {})
     files, n_rows = raw.files, raw.table.num_rows
+    logger.info("read %d rows of %s as %s", n_rows, options.interactions, format)
     raw_interactions = read_interactions(raw, options.rules(), findings)
     del raw  # here and below: so that each large table is freed before the next is made
     pa.default_memory_pool().release_unused()
@@ -103,6 +106,8 @@ def _prepare(options: PrepareOptions, listener: Listener, finish: Finish | None)
         inputs = hash_inputs(options, files, report.feature_files)
         _write(options, interactions, items, splits, report, findings, inputs, finish, listener)
     listener(Progress("write", _STAGES, _STAGES, {"rows": len(interactions)}))
+    counts = report.counts
+    logger.info("prepared %s from %d rows", options.out, n_rows, extra={"dataset": str(options.out), "counts": counts})
     return report
 
 

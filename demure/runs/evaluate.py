@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MAIN = ("recall", "ndcg")
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,9 @@ def evaluate_runs(
         remedy = "add a run that says what users rely on"
         raise DemureError("none of the runs has a diagnosis", where="--by reliance", remedy=remedy)
     ranked = rank_runs(runs, split=split, ks=cuts, device=device, listener=listener, executor=executor)
+    for name, evaluation in ranked.evaluations.items():
+        means = evaluation.means()
+        logger.info("evaluated %s for %d users of %s", name, len(evaluation.users), split, extra={"metrics": means})
     main = [str(MetricAtK(name, main_k(cuts))) for name in MAIN]
     slices = None
     if names:

@@ -5,6 +5,7 @@ Shape suffixes: B users of a batch, T positions, I items.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _USERS_AT_ONCE = 64
+logger = logging.getLogger(__name__)
 P = TypeVar("P")
 
 
@@ -213,6 +215,7 @@ def load_run(path: Path, device: str = "cpu") -> LoadedRun:
     manifest, dataset = load_run_dataset(path)
     files = run_files(path, manifest)
     recipe = load_recipe(files.file(RECIPE))
+    logger.debug("open %s, %s on %s", path, recipe.name, dataset.path)
     if recipe.model in BASELINES:
         return LoadedRun(path, manifest, recipe, dataset, None)
     if recipe.model in LEARNED:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 COLUMNS = ("user_id", "rank", "item_id", "score", "because", "interest")
 _USERS_AT_ONCE = 1024
 _PREVIEW = 10
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -174,6 +176,7 @@ def recommend(
             if not start:
                 preview = frame[frame["user_id"] == user_ids[0]].head(_PREVIEW)
             listener(Progress("recommend", min(start + _USERS_AT_ONCE, len(user_ids)), len(user_ids)))
+    logger.info("recommended %d items to %d users in %s", rows, len(user_ids), out)
     if titles:
         preview = preview.assign(title=[titles.get(item, "") for item in preview["item_id"]])
     return RecommendReport(str(run), str(out), len(user_ids), rows, preview, notes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import time
 from collections.abc import Iterator
@@ -28,6 +29,8 @@ from demure.training.signals import Interrupts
 
 CHECKPOINT_MINUTES = 5.0
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -233,6 +236,9 @@ class CheckpointManager:
         device = next(self.module.parameters()).device
         self.best = {name: tensor.to(device) for name, tensor in strip_prefix(tensors, "best.").items()}
         self.log = TrainingLog.from_json(metadata["log"])
+        logger.info(
+            "go on from the checkpoint %s, after epoch %d", path, self.log.last_epoch if self.log.entries else 0
+        )
 
 
 def write_unfinished(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:

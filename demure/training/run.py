@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -63,6 +64,8 @@ from demure.training.rivals import Rivals
 from demure.training.stages import COMPARE, FUSION, INTERESTS, READ, RIVALS, stages_of
 from demure.training.tune_fusion import tune_fusion
 from demure.training.validation import Validation
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,9 @@ def train(
             if resolved.model == "demure":
                 context.listener(Plan("plan", 0, stages=stages_of(rivals=resolved.denoiser.rivals)))
             context.listener(Progress(READ, 0))
+            logger.info(
+                "train %s on %s with seed %d on %s", resolved.name, dataset, seed, chosen, extra={"run": str(out)}
+            )
             job = Job(data, resolved, Path(out), seed, chosen, context, overwrite, claimed)
             if resolved.model == "demure":
                 # Its operators are small: more threads wait for each other longer than they compute.
@@ -160,6 +166,8 @@ def train(
         )
         if processes.is_first:
             _finish_folder(job, outcome, report.constant)
+            extra = {"run": str(out), "valid": report.valid, "seconds": round(report.seconds, 3)}
+            logger.info("trained %s for %d epochs, the best is %d", out, report.epochs, report.best_epoch, extra=extra)
     return report
 
 

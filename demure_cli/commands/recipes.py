@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from demure_cli.command import command, view
-from demure_cli.options import Json, Quiet, Verbose, flag
+from demure_cli.options import Json, LogJson, Quiet, Verbose, flag
 from demure_cli.output.terminal import terminal
 
 _HELP = "List the recipes that ship, show one, or copy one to change it."
@@ -16,9 +16,15 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="The name of a recipe 
 
 
 @recipes.callback(invoke_without_command=True, help=_HELP)
-def default(context: typer.Context, json: Json = False, quiet: Quiet = False, verbose: Verbose = False) -> None:
+def default(
+    context: typer.Context,
+    json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    log_json: LogJson = None,
+) -> None:
     """List the recipes if there is no subcommand."""
-    terminal.configure(quiet=quiet, verbose=verbose)
+    terminal.configure(quiet=quiet, verbose=verbose, log_json=log_json)
     if context.invoked_subcommand is None:
         list_(json=json, quiet=quiet, verbose=verbose)
 

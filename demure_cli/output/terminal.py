@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from demure.compute.launcher import is_first_process
@@ -19,7 +19,9 @@ if TYPE_CHECKING:  # rich is slow to import, and `demure --help` does not need i
     from rich.console import Console, RenderableType
 
     from demure.progress import Listener
+    from demure_cli.output.logs import LogOutputs
 
+_INFO, _ERROR = 20, 40  # the levels of the module logging, which is imported only where there is a log
 _CHATTY = {
     "TRANSFORMERS_VERBOSITY": "error",
     "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
@@ -49,16 +51,22 @@ class Terminal:
         self.all_rows = self.long = False
         self._held: list[RenderableType] | None = None
         self._held_notes: list[str] = []
+        self._logs: LogOutputs | None = None
+        self._arguments: Sequence[str] = ()
 
-    def reset(self) -> None:
-        """Forget the flags of an earlier command line in the same process."""
+    def reset(self, arguments: Sequence[str] = ()) -> None:
+        """Forget the flags of an earlier command line in the same process; ``arguments`` are those of this one."""
+        self._arguments = arguments
         self.quiet = self.verbose = False
         self.pictures = None
         self.all_rows = self.long = False
         self._held, self._held_notes = None, []
 
-    def configure(self, *, quiet: bool = False, verbose: bool = False) -> None:
-        """Add flags. A command line calls this for flags before and after the subcommand; no call removes a flag."""
+    def configure(self, *, quiet: bool = False, verbose: bool = False, log_json: str | None = None) -> None:
+        """Add flags. A command line calls this for flags before and after the subcommand; no call removes a flag.
+
+        Raises ``MachineError`` if the file ``log_json`` cannot be written.
+        """
         self.quiet, self.verbose = self.quiet or quiet, self.verbose or verbose
         if not self.verbose:
             import warnings
@@ -67,9 +75,22 @@ class Terminal:
             for name, value in _CHATTY.items():
                 os.environ.setdefault(name, value)
         else:
-            import logging
+            self._log_outputs().to_stderr()
+        if log_json is not None:
+            self._log_outputs().to_file(log_json, self._arguments)
 
-            logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(name)s: %(message)s")
+    def end_log(self, status: int, seconds: float) -> None:
+        """Log the exit status of the command line, and close the log."""
+        if self._logs is not None:
+            self._logs.end(status, seconds)
+            self._logs = None
+
+    def _log_outputs(self) -> LogOutputs:
+        from demure_cli.output.logs import LogOutputs
+
+        if self._logs is None:
+            self._logs = LogOutputs()
+        return self._logs
 
     @property
     def width(self) -> int:
@@ -156,7 +177,9 @@ class Terminal:
         """Print a note on standard error; ``--quiet`` hides it."""
         if self._held is not None:
             self._held_notes.append(text)
-        elif not (self.quiet or self.follows):
+            return
+        self._record(_INFO, text)
+        if not (self.quiet or self.follows):
             self._stderr(safe(text))
 
     def notes(self, texts: Iterable[str], prefix: str = "note: ") -> None:
@@ -166,6 +189,7 @@ class Terminal:
 
     def error(self, text: str) -> None:
         """Print in one line why there is no result."""
+        self._record(_ERROR, text)
         self._stderr("demure: " + " ".join(safe(text).split()))
 
     def trace(self, error: BaseException) -> None:
@@ -176,7 +200,21 @@ class Terminal:
 
     @contextlib.contextmanager
     def progress(self) -> Iterator[Listener]:
-        """Yield a listener for the progress of the library: bars on a terminal, lines elsewhere."""
+        """Yield a listener for the progress of the library: bars on a terminal, lines elsewhere; the log has it too."""
+        with self._shown_progress() as listener:
+            if self._logs is None:
+                yield listener
+                return
+            from demure_cli.output.logs import LoggedProgress
+
+            logged = LoggedProgress(listener)
+            try:
+                yield logged
+            finally:
+                logged.end()
+
+    @contextlib.contextmanager
+    def _shown_progress(self) -> Iterator[Listener]:
         from demure.progress import silent
 
         if self.quiet or self.follows:
@@ -200,6 +238,11 @@ class Terminal:
         console = Console(file=cast(IO[str], Forgiving(sys.stderr))) if stderr else Console()
         console.width = readable_width(console.width)
         return console
+
+    def _record(self, level: int, text: str) -> None:
+        """Write to the file of the log what standard error shows."""
+        if self._logs is not None:
+            self._logs.record(level, text)
 
     def _stderr(self, text: str) -> None:
         stream = Forgiving(sys.stderr)
