@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from demure.baselines.learned import LearnedOptions, Task
+from demure.baselines.learned import DENOISING, LearnedOptions, Task
 from demure.baselines.modal import ByModality, Parts
 from demure.baselines.pairwise import Pairwise, PairwiseOptions, pair_losses, required_content
 
@@ -36,7 +36,7 @@ class FreedomOptions(LearnedOptions):
 
     ``layers`` of propagation; ``pruned``: share of the interactions left out of an epoch's graph; ``modal_weight`` of
     the losses on features alone; ``attention`` above 0: each modality counts by a softmax over vectors of user and
-    item.
+    item; ``denoising``: how far the weights of verdicts lie from 1.
     """
 
     layers: int = 2
@@ -45,6 +45,7 @@ class FreedomOptions(LearnedOptions):
     pruned: float = 0.8
     modal_weight: float = 1e-3
     attention: float = 0.0
+    denoising: float = DENOISING
 
 
 class SparseMatrix:
@@ -110,10 +111,22 @@ class LightGCN(Pairwise):
         scale = diags_array(np.maximum(adjacency.sum(axis=0), 1e-12) ** -0.5 * (adjacency.sum(axis=0) > 0))
         return (scale @ adjacency @ scale).tocsr()
 
-    def user_items(self, interactions_2N: np.ndarray) -> SparseMatrix:
-        """Return the part (U, I) of the normalised adjacency that gives users the sum over their items."""
+    def user_items(self, interactions_2N: np.ndarray, weights_N: np.ndarray | None = None) -> SparseMatrix:
+        """Return the part (U, I) of the normalised adjacency that gives users the sum over their items.
+
+        With ``weights_N``, each edge is multiplied by the mean weight of its interactions.
+        """
+        from scipy.sparse import csr_array
+
         n_users = self.users.num_embeddings
-        return SparseMatrix(self.adjacency(interactions_2N)[:n_users, n_users:])
+        edges = self.adjacency(interactions_2N)[:n_users, n_users:]
+        if weights_N is not None:
+            ends = (interactions_2N[0], interactions_2N[1])
+            total = csr_array((weights_N, ends), shape=edges.shape)
+            count = csr_array((np.ones_like(weights_N), ends), shape=edges.shape)
+            count.data = 1 / count.data
+            edges = (edges * total * count).tocsr()
+        return SparseMatrix(edges)
 
     def propagate(self, graph: SparseMatrix) -> tuple[Tensor, Tensor]:
         """Return the mean over all layers of the vectors of users (U, D) and items (I, D)."""

@@ -19,23 +19,28 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
 from demure.baselines.graph import LightGCN, LightGCNOptions, SparseMatrix, nearest_items
-from demure.baselines.learned import Task
+from demure.baselines.learned import DENOISING, Task
 from demure.baselines.pairwise import pair_losses, required_content
 
 
 @dataclass(frozen=True)
 class MGCNOptions(LightGCNOptions):
     """``neighbours`` of an item in each modality's graph, ``item_layers`` of propagation over it; ``contrast_weight``
-    and ``temperature`` of the loss that aligns behaviour and content."""
+    and ``temperature`` of the loss that aligns behaviour and content; ``denoising``: how far the weights of verdicts
+    lie from 1."""
 
     neighbours: int = 10
     item_layers: int = 1
     contrast_weight: float = 0.01
     temperature: float = 0.2
+    denoising: float = DENOISING
 
 
 class MGCN(LightGCN):
-    """LightGCN plus content: score = <user, item>, each the sum of a behaviour and a content vector."""
+    """LightGCN plus content: score = <user, item>, each the sum of a behaviour and a content vector.
+
+    With weights of the interactions, a user's view of a modality is the sum over their items times these weights.
+    """
 
     compares_rows = True
     options: MGCNOptions
@@ -50,6 +55,10 @@ class MGCN(LightGCN):
             for name, features in content.items()
         }
         self.of_users = self.user_items(self.interactions_2N.numpy())
+        weights = task.weights_of(self.names)
+        self.weights_NM: Tensor | None
+        self.register_buffer("weights_NM", None if weights is None else torch.as_tensor(weights))
+        self.weighted: dict[str, SparseMatrix] = {}  # made when it is used: the weights may be loaded later
         for name, features in content.items():
             self.register_buffer(f"content_{name}", torch.as_tensor(features), persistent=False)
             self.register_buffer(f"present_{name}", self.presence(features), persistent=False)
@@ -71,12 +80,24 @@ class MGCN(LightGCN):
         projected_ID: Tensor = self.project[name](getattr(self, f"content_{name}"))
         return projected_ID
 
-    def view(self, items_ID: Tensor, graph: SparseMatrix) -> Tensor:
-        """Propagate over ``graph``, and from the items to their users: (A, D), equations 5 and 6."""
+    def users_by_items(self, name: str | None) -> SparseMatrix:
+        """Return the graph (U, I) that gives users the sum over their items, times the weights of modality ``name``."""
+        if self.weights_NM is None or name is None:
+            return self.of_users
+        if name not in self.weighted:
+            weights_N = self.weights_NM[:, self.names.index(name)].cpu().numpy()
+            self.weighted[name] = self.user_items(self.interactions_2N.cpu().numpy(), weights_N)
+        return self.weighted[name]
+
+    def view(self, items_ID: Tensor, graph: SparseMatrix, name: str | None = None) -> Tensor:
+        """Propagate over ``graph``, and from the items to their users: (A, D), equations 5 and 6.
+
+        ``name``: the modality, whose weights count, or None.
+        """
         graph = graph.to(items_ID.device)
         for _ in range(int(self.options.item_layers)):
             items_ID = graph @ items_ID
-        return torch.cat([self.of_users.to(items_ID.device) @ items_ID, items_ID])
+        return torch.cat([self.users_by_items(name).to(items_ID.device) @ items_ID, items_ID])
 
     def content_side(self, behaviour_AD: Tensor) -> Tensor:
         """Return the content vectors (A, D): what the views share, and of each what behaviour prefers.
@@ -85,7 +106,7 @@ class MGCN(LightGCN):
         modalities gives the shared part; the rest of each view passes a gate.
         """
         views = {
-            name: self.view(self.items.weight * self.purify[name](self.projected(name)), self.item_graphs[name])
+            name: self.view(self.items.weight * self.purify[name](self.projected(name)), self.item_graphs[name], name)
             for name in self.names
         }
         present_AM = torch.stack([getattr(self, f"present_{name}") for name in self.names], dim=1)

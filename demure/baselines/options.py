@@ -41,6 +41,7 @@ OPTIONS: dict[str, tuple[float, float, str, str]] = {
     "align_weight": (0.0, 1e6, "of the loss between preferences by interactions and by content", _DA_MRS),
     "anchors": (1, _MANY, "users, and items, of a step that the losses of alignment compare", OURS),
     "kept_graph": (0.0, 1.0, "share of the item graph of the features themselves; the rest is learned", _LATTICE),
+    "denoising": (0.0, 1.0, "with `denoise`: how far a weight lies from 1 towards that of the verdict", OURS),
     "attention": (0.0, 1.0, "above 0, modalities count by a softmax over vectors of user and item", "Chen 2017"),
     "longest": (1, 100_000, "the end of a history that is read", _SASREC),
     "heads": (1, 1024, "of attention; they must divide `dim`", _SASREC),

@@ -55,7 +55,7 @@ def make_baseline(name: str, **overrides: float) -> Baseline:
 LEARNED = ("bpr", "vbpr", "lightgcn", "freedom", "lattice", "bm3", "mgcn", "da-mrs", "smore", "sasrec")
 """Models with weights: `demure.training.baseline_loop` trains them."""
 WITH_CONTENT = tuple(name for name in LEARNED if name not in ("bpr", "lightgcn"))
-WITH_VERDICTS = ("vbpr", "freedom", "sasrec")
+WITH_VERDICTS = ("vbpr", "freedom", "mgcn", "smore", "sasrec")
 """Models that can count the features of an interaction by the verdicts of a run (recipe key ``denoise``)."""
 
 

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, embedding
 
-from demure.baselines.learned import Learned, LearnedOptions, LocalRows, Task, whole_batch
+from demure.baselines.learned import DENOISING, Learned, LearnedOptions, LocalRows, Task, whole_batch
 from demure.baselines.weights import history_weights
 from demure.errors import DemureError
 from demure.evaluation.ranking import Scorer
@@ -45,7 +45,7 @@ class SASRecOptions(LearnedOptions):
     """``longest``: the end of a history that is read; ``layers`` of attention with ``heads`` heads; ``dropout``.
 
     ``content`` above 0: items have features too; ``batch``: users of a step; ``candidates``: items drawn for the
-    softmax of a step above ``FULL_UP_TO`` items.
+    softmax of a step above ``FULL_UP_TO`` items; ``denoising``: how far the weights of verdicts lie from 1.
     """
 
     learning_rate: float = 2e-3
@@ -57,6 +57,7 @@ class SASRecOptions(LearnedOptions):
     dropout: float = 0.3
     content: float = 0.0
     candidates: int = 4096
+    denoising: float = DENOISING
 
 
 class SASRec(Learned):

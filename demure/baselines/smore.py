@@ -82,7 +82,7 @@ class SMORE(MGCN):
         fused_AD = self.view(self.items.weight * self.purify_fused(fused_ID), self.fused_graph)
         total_AD: Tensor = self.drop(self.prefer_fused(behaviour_AD)) * fused_AD
         for name in self.names:
-            view_AD = self.view(self.items.weight * self.purify[name](filtered[name]), self.item_graphs[name])
+            view_AD = self.view(self.items.weight * self.purify[name](filtered[name]), self.item_graphs[name], name)
             attended_AD = self.queries[name](fused_AD).softmax(dim=1) * view_AD
             total_AD = total_AD + self.drop(self.prefer[name](behaviour_AD)) * attended_AD
         return total_AD / (len(self.names) + 1)

@@ -12,16 +12,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from demure.baselines.learned import Task
+from demure.baselines.learned import DENOISING, Task
 from demure.baselines.modal import ByModality, Parts
 from demure.baselines.pairwise import PairwiseOptions, required_content
 
 
 @dataclass(frozen=True)
 class VBPROptions(PairwiseOptions):
-    """``attention`` above 0: each modality counts by a softmax over vectors of user and item."""
+    """``attention`` above 0: each modality counts by a softmax over vectors of user and item; ``denoising``: how far
+    the weights of verdicts lie from 1."""
 
     attention: float = 0.0
+    denoising: float = DENOISING
 
 
 class VBPR(ByModality):

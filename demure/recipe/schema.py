@@ -93,7 +93,7 @@ class Recipe:
     model: str = _other("demure", "`demure`, or the name of a baseline")
     modalities: tuple[str, ...] = _other((), "modalities to use; empty: all with features in the dataset")
     denoise: str = _other(
-        "", "a run whose verdicts weigh the features in `vbpr`, `freedom` and `sasrec` with `content`"
+        "", "a run whose verdicts weigh the features in `vbpr`, `freedom`, `mgcn`, `smore`, `sasrec` with `content`"
     )
     denoiser: DenoiserRecipe = DenoiserRecipe()
     collaborative: CollaborativeRecipe = CollaborativeRecipe()

@@ -21,7 +21,8 @@ def train_learned(job: Job) -> Outcome:
     task = build_task(job.data, job.recipe.model, job.recipe.modalities)
     denoising = None
     if job.recipe.denoise:
-        denoising = read_denoising(Path(job.recipe.denoise), job.data, list(task.content))
+        share = vars(options)["denoising"]  # an option of all models that can
+        denoising = read_denoising(Path(job.recipe.denoise), job.data, list(task.content), share)
         task = replace(task, weights=denoising.weights)
     module = build_learned(job.recipe.model, options, task, job.seed, job.device)
     job.claim_folder()

@@ -16,7 +16,7 @@ from demure.errors import RecipeError
 from demure.files import sha256_bytes
 from demure.recipe.schema import Recipe
 
-_RECIPES = ("vbpr", "freedom", "sasrec-content")
+_RECIPES = (*(model for model in WITH_VERDICTS if model != "sasrec"), "sasrec-content")
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,12 @@ def check_denoising(recipe: Recipe) -> None:
         )
 
 
-def read_denoising(run: Path, data: Dataset, modalities: Sequence[str]) -> Denoising:
+def read_denoising(run: Path, data: Dataset, modalities: Sequence[str], share: float) -> Denoising:
     """Return the weights of a run's verdicts for the training interactions of ``data`` and its ``modalities``.
 
-    A weight is the probability of a point of interest over the mean of its modality, so that a modality that is rarely
-    a cause has as much influence as without verdicts; 0 where the item lacks the modality.
+    A weight is 1 - ``share`` + ``share`` x the probability of a point of interest over the mean of its modality, so
+    that a modality that is rarely a cause has as much influence as without verdicts; the probability is 0 where the
+    item lacks the modality.
     A modality that the run lacks, or whose features explain no more than shuffled ones, counts in full, and a note
     names it. Raises ``RunError`` if ``run`` is not a run with a diagnosis of ``data``, ``RecipeError`` if no modality
     has verdicts.
@@ -70,7 +71,7 @@ def read_denoising(run: Path, data: Dataset, modalities: Sequence[str]) -> Denoi
             column = verdicts.modalities.index(name)
             probability_N, has_N = verdicts.probability[:, column], verdicts.present[:, column]
             means[name] = float(probability_N[has_N].mean()) if has_N.any() else 0.0
-            weights[name] = (probability_N / (means[name] or 1.0)).astype(np.float32)
+            weights[name] = (1 - share + share * probability_N / (means[name] or 1.0)).astype(np.float32)
     if not weights:
         raise RecipeError(
             f"has no verdicts that weigh {', '.join(modalities)}",

@@ -13,7 +13,13 @@ from demure.baselines.registry import learned_options, make_learned
 from demure.baselines.weights import history_weights, mean_weights
 
 LISTS = [[0, 3, 5], [1, 2], [4, 6, 7, 1], [2, 8]]
-MODELS = (("vbpr", {}), ("freedom", {"pruned": 0.0}), ("sasrec", {"content": 1, "dropout": 0}))
+MODELS = (
+    ("vbpr", {}),
+    ("freedom", {"pruned": 0.0}),
+    ("mgcn", {}),
+    ("smore", {"dropout": 0}),
+    ("sasrec", {"content": 1, "dropout": 0}),
+)
 
 
 def made(name, task, **options):
@@ -131,6 +137,18 @@ def test_weights_of_histories(task):
     assert rows.tolist() == pytest.approx([1, 2, 3, 4.5, 6, 6, 7, 60 / 9, 8, 9])
     others = history_weights(histories([[5]] * 6), task.train, weights, has, 9)
     assert others[:, 0].tolist() == [6] * 6
+
+
+def test_a_view_of_mgcn_sums_the_items_by_their_weights(task):
+    again = replace(task, train=histories([[0, 3, 0], [2]]))
+    model = made("mgcn", weighted(again, image=[1, 2, 4, 3]))
+    plain = model.of_users.forward.to_dense()
+    expected = plain * torch.zeros_like(plain)
+    for user, item, weight in ((0, 0, (1 + 4) / 2), (0, 3, 2), (1, 2, 3)):
+        expected[user, item] = weight * plain[user, item]
+    torch.testing.assert_close(model.users_by_items("image").forward.to_dense(), expected)
+    torch.testing.assert_close(model.users_by_items("text").forward.to_dense(), plain)
+    assert model.users_by_items(None) is model.of_users
 
 
 def test_attention_starts_as_none_and_scores_as_it_learns(task):

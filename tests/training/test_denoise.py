@@ -30,7 +30,7 @@ def train_with(dataset, out, verdicts, recipe="vbpr", *overrides, **options):
     )
 
 
-@pytest.mark.parametrize("recipe", ["vbpr", "freedom", "sasrec-content"])
+@pytest.mark.parametrize("recipe", ["vbpr", "freedom", "mgcn", "smore", "sasrec-content"])
 def test_the_run_needs_the_verdicts_no_longer(timed, tmp_path, verdicts, recipe):
     report = train_with(timed, tmp_path / "run", verdicts, recipe)
     train(timed, tmp_path / "plain", recipe=recipe, overrides=SHORT, device="cpu")
@@ -67,6 +67,17 @@ def test_a_modality_that_explains_nothing_counts_in_full(timed, tmp_path, verdic
     rewrite(verdicts / "run.json", lambda content: content["placebo"]["text"].update(admitted=False))
     with pytest.raises(DemureError, match="has no verdicts that weigh image, text"):
         train_with(timed, tmp_path / "other", verdicts)
+
+
+def test_the_share_of_the_verdicts_is_an_option(timed, tmp_path, verdicts):
+    train(timed, tmp_path / "plain", recipe="vbpr", overrides=SHORT, device="cpu")
+    reliance = {}
+    for share in (0, 0.5, 1):
+        train_with(timed, tmp_path / f"{share}", verdicts, "vbpr", f"baseline.denoising={share}")
+        reliance[share] = load_file(tmp_path / f"{share}" / "model.safetensors")["reliance_UM"]
+    frames = [pd.read_json(tmp_path / name / "metrics.jsonl", lines=True) for name in ("0", "plain")]
+    pd.testing.assert_frame_equal(*frames)
+    assert np.allclose(reliance[0.5] - 1, (reliance[1] - 1) / 2, atol=1e-6)
 
 
 def test_a_modality_that_the_run_lacks_counts_in_full(timed, tmp_path, run):
@@ -106,7 +117,7 @@ def test_a_run_on_a_copy_of_the_dataset_is_used(timed, tmp_path, verdicts):
     assert train_with(copy, tmp_path / "run", verdicts).epochs == 2
 
 
-@pytest.mark.parametrize("recipe", ["bpr", "lightgcn", "popularity", "default", "sasrec"])
+@pytest.mark.parametrize("recipe", ["bpr", "lightgcn", "bm3", "popularity", "default", "sasrec"])
 def test_a_recipe_without_features_is_refused(timed, tmp_path, verdicts, recipe):
     overrides = [f"denoise={verdicts}"]
     with pytest.raises(DemureError, match=f"{recipe} has no features that verdicts could weigh; use one of vbpr"):
