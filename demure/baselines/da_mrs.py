@@ -44,7 +44,7 @@ class DAMRSOptions(LightGCNOptions):
 
     neighbours: int = 10
     item_layers: int = 1
-    contrast_weight: float = 1e-3
+    contrast_weight: float = 1e-2
     align_weight: float = 1.0
     temperature: float = 0.2
     anchors: int = 256

@@ -52,7 +52,20 @@ def make_baseline(name: str, **overrides: float) -> Baseline:
     return entry.make(_override(entry.options, name, overrides))
 
 
-LEARNED = ("bpr", "vbpr", "lightgcn", "freedom", "lattice", "bm3", "mgcn", "da-mrs", "smore", "sasrec")
+LEARNED = (
+    "bpr",
+    "vbpr",
+    "lightgcn",
+    "freedom",
+    "lattice",
+    "bm3",
+    "mgcn",
+    "da-mrs",
+    "smore",
+    "sasrec",
+    "unisrec",
+    "mmmlp",
+)
 """Models with weights: `demure.training.baseline_loop` trains them."""
 WITH_CONTENT = tuple(name for name in LEARNED if name not in ("bpr", "lightgcn"))
 WITH_VERDICTS = ("vbpr", "freedom", "mgcn", "smore", "sasrec")
@@ -95,9 +108,11 @@ def _learned() -> dict[str, tuple[Callable[..., Learned], LearnedOptions]]:
     from demure.baselines.graph import Freedom, FreedomOptions, LightGCN, LightGCNOptions
     from demure.baselines.lattice import LATTICE, LATTICEOptions
     from demure.baselines.mgcn import MGCN, MGCNOptions
+    from demure.baselines.mmmlp import MMMLP, MMMLPOptions
     from demure.baselines.pairwise import Pairwise, PairwiseOptions
     from demure.baselines.sasrec import SASRec, SASRecOptions
     from demure.baselines.smore import SMORE, SMOREOptions
+    from demure.baselines.unisrec import UniSRec, UniSRecOptions
     from demure.baselines.vbpr import VBPR, VBPROptions
 
     return {
@@ -111,6 +126,8 @@ def _learned() -> dict[str, tuple[Callable[..., Learned], LearnedOptions]]:
         "da-mrs": (DAMRS, DAMRSOptions()),
         "smore": (SMORE, SMOREOptions()),
         "sasrec": (SASRec, SASRecOptions()),
+        "unisrec": (UniSRec, UniSRecOptions()),
+        "mmmlp": (MMMLP, MMMLPOptions()),
     }
 
 

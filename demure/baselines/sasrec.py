@@ -41,11 +41,10 @@ _GROUPS = 4  # of similar history length, encoded one after the other
 
 
 @dataclass(frozen=True)
-class SASRecOptions(LearnedOptions):
-    """``longest``: the end of a history that is read; ``layers`` of attention with ``heads`` heads; ``dropout``.
+class SequenceOptions(LearnedOptions):
+    """``longest``: the end of a history that is read; ``layers`` of the encoder; ``dropout``.
 
-    ``content`` above 0: items have features too; ``batch``: users of a step; ``candidates``: items drawn for the
-    softmax of a step above ``FULL_UP_TO`` items; ``denoising``: how far the weights of verdicts lie from 1.
+    ``batch``: users of a step; ``candidates``: items drawn for the softmax of a step above ``FULL_UP_TO`` items.
     """
 
     learning_rate: float = 2e-3
@@ -53,10 +52,22 @@ class SASRecOptions(LearnedOptions):
     every: int = 1
     longest: int = 100
     layers: int = 2
-    heads: int = 2
     dropout: float = 0.3
-    content: float = 0.0
     candidates: int = 4096
+
+
+@dataclass(frozen=True)
+class TransformerOptions(SequenceOptions):
+    """``heads`` of attention."""
+
+    heads: int = 2
+
+
+@dataclass(frozen=True)
+class SASRecOptions(TransformerOptions):
+    """``content`` above 0: items have features too; ``denoising``: how far the weights of verdicts lie from 1."""
+
+    content: float = 0.0
     denoising: float = DENOISING
 
 
@@ -64,11 +75,11 @@ class SASRec(Learned):
     """Causal transformer; the score of an item is the inner product of its vector with the last position's output."""
 
     by_history = True
-    options: SASRecOptions
+    options: SequenceOptions
     content_IF: Tensor
     popularity_I: Tensor
 
-    def __init__(self, task: Task, options: SASRecOptions | None = None) -> None:
+    def __init__(self, task: Task, options: SequenceOptions | None = None) -> None:
         super().__init__()
         self.options = options or SASRecOptions()
         if task.train.times is None:
@@ -87,7 +98,7 @@ class SASRec(Learned):
         self.mix: nn.Linear | None = None
         self.weights_NV: Tensor | None
         self.register_buffer("weights_NV", None)
-        if self.options.content > 0:
+        if isinstance(self.options, SASRecOptions) and self.options.content > 0:
             if not task.content:
                 raise DemureError("needs features of the items", where="sasrec", remedy="run `demure extract`")
             content = torch.cat([torch.as_tensor(part) for part in task.content.values()], dim=1)
@@ -103,6 +114,12 @@ class SASRec(Learned):
             share = torch.as_tensor(count / max(count.sum(), 1), dtype=torch.float32)
             self.register_buffer("popularity_I", share, persistent=False)
         self.drop = nn.Dropout(self.options.dropout)
+        self.add_encoder()
+
+    def add_encoder(self) -> None:
+        """Add the layers that read a history."""
+        assert isinstance(self.options, TransformerOptions)
+        dim = self.options.dim
         block = nn.TransformerEncoderLayer(
             dim, self.options.heads, dim * 4, self.options.dropout, "gelu", batch_first=True, norm_first=True
         )

@@ -71,6 +71,7 @@ _LEARNED = {
 }
 _PAIRWISE = {**_LEARNED, "baseline.regularisation": _range(1e-5, 0.3, log=True)}
 _GRAPHS = {**_PAIRWISE, "baseline.layers": _range(1, 4), "baseline.neighbours": _range(5, 40, log=True)}
+_SEQUENTIAL = {**_LEARNED, "baseline.layers": _range(1, 3), "baseline.dropout": _range(0.1, 0.6)}
 SPACES: dict[str, dict[str, Any]] = {
     "demure": {
         "denoiser.clusters": _range(8, 64, log=True),
@@ -120,7 +121,9 @@ SPACES: dict[str, dict[str, Any]] = {
         "baseline.contrast_weight": _range(1e-4, 1.0, log=True),
         "baseline.dropout": _range(0.0, 0.5),
     },
-    "sasrec": {**_LEARNED, "baseline.layers": _range(1, 3), "baseline.dropout": _range(0.1, 0.6)},
+    "sasrec": _SEQUENTIAL,
+    "unisrec": {**_SEQUENTIAL, "baseline.experts": _range(1, 16), "baseline.whitened": [32, 64, 128, 256]},
+    "mmmlp": _SEQUENTIAL,
 }
 """Model -> key -> its choices or range, as in a file of the user."""
 

@@ -8,8 +8,10 @@ from support.histories_by_hand import histories
 from demure.baselines.graph import FreedomOptions, SparseMatrix, similar_items
 from demure.baselines.learned import Task
 from demure.baselines.pairwise import bpr
-from demure.baselines.registry import LEARNED, learned_options, make_learned
+from demure.baselines.registry import LEARNED, WITH_CONTENT, learned_options, make_learned
 from demure.errors import DemureError, RecipeError
+
+SEQUENTIAL = ("sasrec", "unisrec", "mmmlp")
 
 
 def made(name, task, **options):
@@ -31,7 +33,9 @@ def task():
 def test_it_learns_what_it_sees(task, name, content):
     if content and name != "sasrec":
         pytest.skip("has no such option")
-    model = made(name, task, **({"content": content, "dropout": 0} if name == "sasrec" else {}))
+    model = made(
+        name, task, **{"content": content} if name == "sasrec" else {}, **{"dropout": 0} if name in SEQUENTIAL else {}
+    )
     optimiser = torch.optim.Adam(model.parameters(), lr=0.05)
     generator = torch.Generator().manual_seed(0)
     means = []
@@ -134,8 +138,9 @@ def test_pruning_spares_rare_edges_and_ends_with_learning(task):
     assert not torch.allclose(learns, scores)  # the whole graph scores
 
 
-def test_sasrec_sees_no_future(task):
-    model = made("sasrec", task).eval()
+@pytest.mark.parametrize("name", SEQUENTIAL)
+def test_sequences_are_read_without_their_future(task, name):
+    model = made(name, task).eval()
     vectors = model.vectors()
     a = torch.tensor([[1, 2, 3, 4, 5]])
     b = torch.tensor([[1, 2, 3, 9, 8]])
@@ -144,8 +149,9 @@ def test_sasrec_sees_no_future(task):
     assert not torch.allclose(states[:, 3], changed[:, 3], atol=1e-3)
 
 
-def test_sasrec_scores_by_the_histories_given_and_not_by_padding(task):
-    model = made("sasrec", task)
+@pytest.mark.parametrize("name", SEQUENTIAL)
+def test_scores_follow_the_histories_and_not_padding(task, name):
+    model = made(name, task)
     lists = [[1, 2, 3], [4], [5, 6, 7, 8, 9], []]
     together = model.scorer(histories(lists))(np.arange(4))
     for user, items in enumerate(lists):
@@ -227,7 +233,9 @@ def test_what_is_drawn_is_corrected_for_how(many):
 
 def test_what_is_missing_is_named(task):
     bare = Task(task.train, 12)
-    for name in ("vbpr", "freedom"):
+    for name in WITH_CONTENT:
+        if name == "sasrec":
+            continue
         with pytest.raises(DemureError, match="needs features of the items"):
             made(name, bare)
     with pytest.raises(DemureError, match="needs features"):

@@ -14,6 +14,7 @@ KINDS = {
     "freedom": ("freedom", ("baseline.epochs=2", "baseline.dim=8")),
     "bm3": ("bm3", ("baseline.epochs=2", "baseline.dim=8")),
     "sasrec": ("sasrec", ("baseline.epochs=2", "baseline.dim=8", "baseline.longest=6", "baseline.layers=1")),
+    "mmmlp": ("mmmlp", ("baseline.epochs=2", "baseline.dim=8", "baseline.longest=6", "baseline.layers=1")),
     "demure": ("default", (*QUICK, "denoiser.rounds=1", "training.history=6")),
     "content": ("content-only", (*QUICK, "denoiser.rounds=1", "modalities=[image]")),
 }

@@ -16,7 +16,7 @@ from demure.serving.export import export
 from demure.serving.onnx import FIRST_TORCH
 from demure_cli.app import main
 
-VECTORS = ("vbpr", "lightgcn", "freedom", "bm3", "sasrec")
+VECTORS = ("vbpr", "lightgcn", "freedom", "bm3", "sasrec", "mmmlp")
 ALL = ("popularity", "ease-decayed", "item-knn", *VECTORS, "demure", "content")
 
 
@@ -110,7 +110,7 @@ def test_exported_arrays_and_the_torch_module_give_the_density_of_the_model(time
         assert np.allclose(dense, expected, atol=1e-4), parameters
 
 
-@pytest.mark.parametrize("kind", ["vbpr", "sasrec", "content", pytest.param("demure", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", ["vbpr", "sasrec", "mmmlp", "content", pytest.param("demure", marks=pytest.mark.slow)])
 def test_a_graph_scores_as_the_run_does(runs, tmp_path, kind):
     """In batches of a size of their own, from the file alone."""
     for name in ("onnx", "onnxscript"):
