@@ -35,13 +35,18 @@ DEMURE_RECIPES = "default,no-denoising"
 ALL_RECIPES = ",".join((DEMURE_RECIPES, *BASELINES, *LEARNED, "sasrec-content"))
 METRICS = [f"{name}@{k}" for name in ("recall", "ndcg") for k in (10, 20, 50)]
 ALL_SETS, PLANTED_SETS = ",".join(NAMES), ",".join(NAMES[:6])
-NEEDS_ORDER = ("item-knn-decayed", "ease-decayed", "sasrec")
+NEEDS_ORDER = ("item-knn-decayed", "ease-decayed", "sasrec", "unisrec", "mmmlp")
 TUNED = {
     "item-knn": ("shrink", (0.0, 10.0, 100.0, 1000.0)),
     "bpr": ("regularisation", (1e-4, 1e-2, 1e-1)),
     "vbpr": ("regularisation", (1e-4, 1e-2, 1e-1)),
     "lightgcn": ("regularisation", (1e-4, 1e-2, 1e-1)),
     "freedom": ("modal_weight", (1e-3, 1e-5)),
+    "lattice": ("kept_graph", (0.5, 0.9)),
+    "bm3": ("modal_weight", (0.2, 2.0)),
+    "mgcn": ("regularisation", (1e-4, 1e-2, 1e-1)),
+    "da-mrs": ("contrast_weight", (1e-3, 1e-2, 1e-1)),
+    "smore": ("regularisation", (1e-4, 1e-2, 1e-1)),
 }
 """Baseline -> the option that is tuned for each set, by validation recall@20 of the first seed, and its values."""
 app = typer.Typer(no_args_is_help=False, add_completion=False)

@@ -35,12 +35,13 @@ class MMMLPOptions(SequenceOptions):
 class MMMLP(SASRec):
     """Perceptrons over positions, dimensions and streams; vectors are the streams side by side."""
 
+    model = "mmmlp"
     options: MMMLPOptions
 
     def __init__(self, task: Task, options: MMMLPOptions | None = None) -> None:
         super().__init__(task, options or MMMLPOptions())
         del self.positions  # the mixers number them
-        content = required_content(task, "mmmlp")
+        content = required_content(task, self.model)
         self.names, dim = list(content), self.options.dim
         self.project = nn.ModuleDict({name: nn.Linear(f.shape[1], dim, bias=False) for name, f in content.items()})
         for name, features in content.items():

@@ -75,6 +75,7 @@ class SASRec(Learned):
     """Causal transformer; the score of an item is the inner product of its vector with the last position's output."""
 
     by_history = True
+    model = "sasrec"
     options: SequenceOptions
     content_IF: Tensor
     popularity_I: Tensor
@@ -85,7 +86,7 @@ class SASRec(Learned):
         if task.train.times is None:
             raise DemureError(
                 "the interactions carry no timestamps, so nothing comes next",
-                where="sasrec",
+                where=self.model,
                 remedy="use a recipe that is blind to order, or prepare the dataset with a timestamp column",
             )
         dim = self.options.dim

@@ -38,11 +38,12 @@ class UniSRecOptions(TransformerOptions):
 class UniSRec(SASRec):
     """SASRec whose items are an embedding plus the mapped features."""
 
+    model = "unisrec"
     options: UniSRecOptions
 
     def __init__(self, task: Task, options: UniSRecOptions | None = None) -> None:
         super().__init__(task, options or UniSRecOptions())
-        content = required_content(task, "unisrec")
+        content = required_content(task, self.model)
         self.adaptors = nn.ModuleDict()
         for name, features in content.items():
             rows = torch.as_tensor(whiten(features, int(self.options.whitened)))

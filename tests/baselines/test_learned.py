@@ -240,8 +240,9 @@ def test_what_is_missing_is_named(task):
             made(name, bare)
     with pytest.raises(DemureError, match="needs features"):
         made("sasrec", bare, content=1)
-    with pytest.raises(DemureError, match="no timestamps"):
-        made("sasrec", Task(histories([[1, 2]], times=False), 12))
+    for name in SEQUENTIAL:
+        with pytest.raises(DemureError, match=f"{name}: .*no timestamps"):
+            made(name, Task(histories([[1, 2]], times=False), 12))
 
 
 @pytest.mark.parametrize(
