@@ -1,7 +1,7 @@
 # Two commands do all the set-up on a machine that has only Python >= 3.11 and make: `make demo` and `make test`.
 PYTHON ?= python3
 VENV ?= .venv
-BIN := $(VENV)/bin
+BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 STAMP := $(VENV)/.installed
 # Branch coverage in per cent that `make coverage` and `.ci/run` ask for. It does not fall: raise it when coverage rises.
 COVERAGE_FLOOR ?= 95.5

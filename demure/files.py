@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from demure.errors import DemureError
-from demure.leftovers import bring_back, exchange, folder_lock, mark_part, sweep
+from demure.leftovers import bring_back, exchange, folder_lock, mark_folder, mark_part, sweep
 from demure.locks import hold_folder
 
 logger = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ def atomic_file(path: Path, *, sweeps: bool = True) -> Iterator[Path]:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part" + path.suffix, dir=path.parent)
     except OSError as error:
         raise cannot_write(path, error) from error
-    mark_part(handle)
+    lock = mark_part(handle)
     part = Path(name)
     try:
         yield part
@@ -51,7 +51,8 @@ def atomic_file(path: Path, *, sweeps: bool = True) -> Iterator[Path]:
     except OSError as error:
         raise cannot_write(path, error) from error
     finally:
-        os.close(handle)
+        if lock is not None:
+            os.close(lock)
         part.unlink(missing_ok=True)
 
 
@@ -77,12 +78,10 @@ def atomic_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         refuse_existing(path, overwrite=overwrite)
         try:
             part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=parent))
-            handle = os.open(part, os.O_RDONLY) if os.name == "posix" else None
+            lock = mark_folder(part)
         except OSError as error:
             raise cannot_write(path, error) from error
         try:
-            if handle is not None:
-                mark_part(handle)
             yield part
             part.chmod(0o777 & ~_umask())
             replace_folder(part, path)
@@ -90,8 +89,8 @@ def atomic_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         except OSError as error:
             raise cannot_write(path, error) from error
         finally:
-            if handle is not None:
-                os.close(handle)
+            if lock is not None:
+                os.close(lock)
             shutil.rmtree(part, ignore_errors=True)
 
 

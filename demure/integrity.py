@@ -79,12 +79,25 @@ class CheckedFolder:
         with self._reading(name):
             return self.file(name).read_text(encoding="utf-8")
 
-    def parquet(self, name: str, read_dictionary: Sequence[str] = ()) -> pq.ParquetFile:
-        """Open a Parquet file."""
+    @contextlib.contextmanager
+    def parquet(self, name: str, read_dictionary: Sequence[str] = ()) -> Iterator[pq.ParquetFile]:
+        """Open a Parquet file for the block: an open file would keep Windows from replacing its folder."""
         import pyarrow.parquet as pq
 
         with self._reading(name):
-            return pq.ParquetFile(self.file(name), read_dictionary=list(read_dictionary) or None)
+            file = pq.ParquetFile(self.file(name), read_dictionary=list(read_dictionary) or None)
+        with file:
+            yield file
+
+    def columns(self, name: str) -> list[str]:
+        """Return the names of the columns of a Parquet file."""
+        with self.parquet(name) as file:
+            return list(file.schema_arrow.names)
+
+    def rows(self, name: str) -> int:
+        """Return the number of rows of a Parquet file."""
+        with self.parquet(name) as file:
+            return int(file.metadata.num_rows)
 
     def table(
         self,
@@ -95,12 +108,15 @@ class CheckedFolder:
         read_dictionary: Sequence[str] = (),
     ) -> pa.Table:
         """Return a Parquet file as a table: these columns, the rows that pass pyarrow's ``filters``."""
+        import pyarrow as pa
         import pyarrow.parquet as pq
 
-        selected = None if columns is None else list(columns)
-        with self._reading(name):
-            path = self.file(name)
-            return pq.read_table(path, columns=selected, filters=filters, read_dictionary=list(read_dictionary) or None)
+        selected, dictionaries = None if columns is None else list(columns), list(read_dictionary) or None
+        with (
+            self._reading(name),
+            pa.OSFile(str(self.file(name))) as file,
+        ):
+            return pq.read_table(file, columns=selected, filters=filters, read_dictionary=dictionaries)
 
     def tensors(self, name: str, only: Collection[str] | None = None, *, framework: str = "numpy") -> dict[str, Any]:
         """Return the tensors of a safetensors file, by default all, as arrays or (``framework="pt"``) for torch."""

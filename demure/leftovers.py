@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import sys
+import time
 from pathlib import Path
 
 from demure.locks import hold, is_held_here
@@ -23,6 +24,7 @@ except ImportError:
     fcntl = None  # type: ignore[assignment]
 
 _LEFTOVER = re.compile(r"\.(?P<name>.+)\.[a-z0-9_]{6,8}\.(?P<kind>part|old)(\.[^.]+)?")
+_UNLOCKED_SECONDS = 7 * 24 * 3600  # the age of a leftover where there are no locks: no work takes a week
 _HERE, _EXCHANGE, _SWAP = -100, 2, 2  # AT_FDCWD and RENAME_EXCHANGE of Linux, RENAME_SWAP of macOS
 
 
@@ -32,11 +34,22 @@ def folder_lock(path: Path) -> Path:
     return path.parent / f".{path.name}.lock"
 
 
-def mark_part(handle: int) -> None:
-    """Lock an open part, so that other processes do not take it for a leftover."""
-    if fcntl is not None:
-        with contextlib.suppress(OSError):  # a file system without locks: nothing there is swept
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+def mark_part(handle: int) -> int | None:
+    """Lock an open part, so that other processes do not take it for a leftover; return the handle of the lock.
+
+    Where there are no such locks, on Windows, the handle is closed: an open file could not be renamed there.
+    """
+    if fcntl is None:
+        os.close(handle)
+        return None
+    with contextlib.suppress(OSError):  # a file system without locks: nothing there is swept
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return handle
+
+
+def mark_folder(part: Path) -> int | None:
+    """Lock a folder in the making, as ``mark_part`` a file; return the handle, or None where there are no locks."""
+    return None if fcntl is None else mark_part(os.open(part, os.O_RDONLY))
 
 
 def sweep(folder: Path, name: str | None = None) -> None:
@@ -91,7 +104,10 @@ def _leftovers(folder: Path, name: str | None, kind: str) -> list[Path]:
 
 def _is_abandoned(path: Path) -> bool:
     if fcntl is None:
-        return False
+        try:
+            return time.time() - path.stat().st_mtime > _UNLOCKED_SECONDS
+        except OSError:
+            return False
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:

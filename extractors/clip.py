@@ -151,6 +151,11 @@ class ClipImage(_ClipTower):
         self.pixels_of_a_side = max(size) if isinstance(size, tuple | list) else int(size)
         self.stated = {key: list(value) if isinstance(value, tuple) else value for key, value in stated.items()}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what ``prepare`` needs: worker processes that are not forked get no copy of the model."""
+        state = {name: value for name, value in vars(self).items() if name not in ("model", "settings")}
+        return {**state, "scale": self.scale and tuple(part.cpu() for part in self.scale)}
+
     def prepare(self, image: Image.Image) -> torch.Tensor:
         """Return (3, side, side), preprocessed as the model's own configuration states; uint8, which ``encode`` scales.
 

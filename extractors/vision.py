@@ -71,6 +71,10 @@ class Vision:
         elif notes := hub.unused_code(source.folder):
             self.facts["assumed"] = notes
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what ``prepare`` needs: worker processes that are not forked get no copy of the model."""
+        return {name: value for name, value in vars(self).items() if name not in ("model", "settings")}
+
     def prepare(self, image: Image.Image) -> torch.Tensor:
         """Return (3, height, width) float32, as the model's own processor makes it."""
         pixels: torch.Tensor = self.processor(images=image, return_tensors="pt")["pixel_values"][0]

@@ -44,7 +44,7 @@ class Dataset:
         dataset = cls(path, read_manifest(path))
         counts = dataset.manifest.counts
         for name, count in zip(TABLES, (counts.interactions, counts.users, counts.items), strict=True):
-            rows = dataset.files.parquet(name).metadata.num_rows
+            rows = dataset.files.rows(name)
             if rows != count:
                 problem = f"counts {count} in {name}, which has {rows} rows"
                 raise DatasetError(problem, where=path / MANIFEST, remedy="prepare it again")
@@ -147,31 +147,31 @@ class Dataset:
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        file = self.files.parquet("interactions.parquet")
-        n = file.metadata.num_rows
-        split, times = np.empty(n, np.int8), np.empty(n) if "timestamp" in file.schema_arrow.names else None
-        user_ids, lengths = pa.array(self.user_ids, pa.string()), np.zeros(self.n_users, np.int64)
-        items, names = IdEncoder(), pa.array(SPLIT_NAMES, pa.string())
-        start = first_user = 0
-        # By row groups, so that memory holds a code per id and not the ids as text.
-        for group in range(file.num_row_groups):
-            table = file.read_row_group(group).combine_chunks()
-            rows = slice(start, start + table.num_rows)
-            # Users are in the order of users.parquet: the users of a row group are a slice of it, and need no search.
-            users = table["user_id"].combine_chunks().dictionary_encode()
-            first_user -= bool(start) and users.dictionary[0].as_py() == self.user_ids[first_user - 1]
-            group_users = slice(first_user, first_user + len(users.dictionary))
-            if not users.dictionary.equals(user_ids[group_users]) or (np.diff(users.indices.to_numpy()) < 0).any():
-                raise self._mismatch("user_id")
-            lengths[group_users] += np.bincount(users.indices.to_numpy(), minlength=len(users.dictionary))
-            items.add(table["item_id"].combine_chunks())
-            codes = pc.index_in(table["split"], value_set=names)
-            if codes.null_count:
-                raise self._mismatch("split")
-            split[rows] = codes.to_numpy()
-            if times is not None:
-                times[rows] = table["timestamp"].to_numpy()
-            start, first_user = rows.stop, group_users.stop
+        with self.files.parquet("interactions.parquet") as file:
+            n = file.metadata.num_rows
+            split, times = np.empty(n, np.int8), np.empty(n) if "timestamp" in file.schema_arrow.names else None
+            user_ids, lengths = pa.array(self.user_ids, pa.string()), np.zeros(self.n_users, np.int64)
+            items, names = IdEncoder(), pa.array(SPLIT_NAMES, pa.string())
+            start = first_user = 0
+            # By row groups, so that memory holds a code per id and not the ids as text.
+            for group in range(file.num_row_groups):
+                table = file.read_row_group(group).combine_chunks()
+                rows = slice(start, start + table.num_rows)
+                # Users are in the order of users.parquet: those of a row group are a slice of it, and need no search.
+                users = table["user_id"].combine_chunks().dictionary_encode()
+                first_user -= bool(start) and users.dictionary[0].as_py() == self.user_ids[first_user - 1]
+                group_users = slice(first_user, first_user + len(users.dictionary))
+                if not users.dictionary.equals(user_ids[group_users]) or (np.diff(users.indices.to_numpy()) < 0).any():
+                    raise self._mismatch("user_id")
+                lengths[group_users] += np.bincount(users.indices.to_numpy(), minlength=len(users.dictionary))
+                items.add(table["item_id"].combine_chunks())
+                codes = pc.index_in(table["split"], value_set=names)
+                if codes.null_count:
+                    raise self._mismatch("split")
+                split[rows] = codes.to_numpy()
+                if times is not None:
+                    times[rows] = table["timestamp"].to_numpy()
+                start, first_user = rows.stop, group_users.stop
         encoded = items.column().chunk(0)
         item_codes = pc.index_in(encoded.dictionary, value_set=pa.array(self.item_ids, pa.string()))
         if item_codes.null_count or encoded.indices.null_count or first_user != self.n_users:

@@ -163,7 +163,7 @@ _WRITERS: dict[str, Callable[[Dataset, Path, str], str]] = {
 
 
 def _interaction_columns(dataset: Dataset) -> list[str]:
-    names = dataset.files.parquet("interactions.parquet").schema_arrow.names
+    names = dataset.files.columns("interactions.parquet")
     return ["user_id", "item_id", *(column for column in ("rating", "timestamp") if column in names)]
 
 
@@ -179,22 +179,22 @@ def _interaction_lines(
     ``numbers``: column -> numbers (N,) to write, instead of its ids where it is stored.
     ``labels``: split -> text in the column ``split``.
     """
-    file = dataset.files.parquet("interactions.parquet")
-    stored = [column for column in columns if column in file.schema_arrow.names]
-    start = 0
-    for batch in file.iter_batches(_BATCH, columns=[*dict.fromkeys([*stored, "split"])]):
-        table = pa.Table.from_batches([batch])
-        for column, values in (numbers or {}).items():
-            texts = pa.array(values[start : start + table.num_rows]).cast(pa.string())
-            if column in table.column_names:
-                table = table.set_column(table.column_names.index(column), column, texts)
-            else:
-                table = table.append_column(column, texts)
-        start += table.num_rows
-        if split is not None:
-            table = table.filter(pc.equal(table["split"], split))
-        cells = [_column_text(table, column, labels or {}) for column in columns]
-        yield pc.binary_join_element_wise(*cells, "\t").to_pylist()
+    with dataset.files.parquet("interactions.parquet") as file:
+        stored = [column for column in columns if column in file.schema_arrow.names]
+        start = 0
+        for batch in file.iter_batches(_BATCH, columns=[*dict.fromkeys([*stored, "split"])]):
+            table = pa.Table.from_batches([batch])
+            for column, values in (numbers or {}).items():
+                texts = pa.array(values[start : start + table.num_rows]).cast(pa.string())
+                if column in table.column_names:
+                    table = table.set_column(table.column_names.index(column), column, texts)
+                else:
+                    table = table.append_column(column, texts)
+            start += table.num_rows
+            if split is not None:
+                table = table.filter(pc.equal(table["split"], split))
+            cells = [_column_text(table, column, labels or {}) for column in columns]
+            yield pc.binary_join_element_wise(*cells, "\t").to_pylist()
 
 
 def _column_text(table: pa.Table, column: str, labels: dict[str, str]) -> pa.Array:

@@ -118,8 +118,7 @@ class DiagnosisReader:
     def _read(self, name: str, columns: Sequence[str], equal: dict[str, str]) -> pa.Table:
         conditions = [pc.field(column) == value for column, value in equal.items()]
         filters = functools.reduce(operator.and_, conditions) if conditions else None
-        file = self.files.parquet(name)
-        if file.metadata.num_rows:
+        if self.files.rows(name):
             table = self.files.table(name, columns, filters=filters)
         else:  # its columns may have no type to compare with
             table = self.files.table(name, columns)
@@ -129,8 +128,8 @@ class DiagnosisReader:
     @cached_property
     def modalities(self) -> list[str]:
         """Names of the modalities, in the order of the run."""
-        file = self.files.parquet(DIAGNOSIS)
-        first = next(file.iter_batches(batch_size=10_000, columns=["modality"]), None)  # an interaction has all of them
+        with self.files.parquet(DIAGNOSIS) as file:  # an interaction has all modalities
+            first = next(file.iter_batches(batch_size=10_000, columns=["modality"]), None)
         return [] if first is None else [str(name) for name in first.column("modality").unique().to_pylist()]
 
     @cached_property

@@ -22,20 +22,20 @@ def read_supports(files: CheckedFolder, table: DiagnosisTable) -> np.ndarray:
     """
     supports = np.full((len(table.user), len(table.modalities), MAX_SUPPORTS), -1, np.int32)
     modality_code = {name: m for m, name in enumerate(table.modalities)}
-    file = files.parquet(SUPPORTS, _NAMES)
-    for group in range(file.num_row_groups):
-        rows = file.read_row_group(group, columns=[*_NAMES, "position", "support_rank"])
-        check_columns(rows, files, SUPPORTS)
-        user, m, item = (
-            _code_column(rows.column(name), code_of)
-            for name, code_of in zip(_NAMES, (table.user_code, modality_code, table.item_code), strict=True)
-        )
-        rank = rows.column("support_rank").to_numpy().astype(np.int64) - 1
-        # A position is the place in the user's history, so the row of the diagnosis is the user's first row plus it.
-        position = rows.column("position").to_numpy().astype(np.int64)
-        valid = (user >= 0) & (m >= 0) & (item >= 0) & (rank >= 0) & (rank < MAX_SUPPORTS) & (position >= 0)
-        valid[valid] = position[valid] < table.lengths[user[valid]]
-        supports[table.indptr[user[valid]] + position[valid], m[valid], rank[valid]] = item[valid]
+    with files.parquet(SUPPORTS, _NAMES) as file:
+        for group in range(file.num_row_groups):
+            rows = file.read_row_group(group, columns=[*_NAMES, "position", "support_rank"])
+            check_columns(rows, files, SUPPORTS)
+            user, m, item = (
+                _code_column(rows.column(name), code_of)
+                for name, code_of in zip(_NAMES, (table.user_code, modality_code, table.item_code), strict=True)
+            )
+            rank = rows.column("support_rank").to_numpy().astype(np.int64) - 1
+            # A position is the place in the user's history: the row of the diagnosis is the user's first row plus it.
+            position = rows.column("position").to_numpy().astype(np.int64)
+            valid = (user >= 0) & (m >= 0) & (item >= 0) & (rank >= 0) & (rank < MAX_SUPPORTS) & (position >= 0)
+            valid[valid] = position[valid] < table.lengths[user[valid]]
+            supports[table.indptr[user[valid]] + position[valid], m[valid], rank[valid]] = item[valid]
     return supports
 
 

@@ -46,7 +46,7 @@ class DiagnosisTable:
 
         Raises ``RunError`` if the file was changed or is damaged.
         """
-        has_interests = "interest" in files.parquet(DIAGNOSIS).schema_arrow.names
+        has_interests = "interest" in files.columns(DIAGNOSIS)
         columns = [*_NAMES, "position", "poi_probability", "evidence", *(["interest"] if has_interests else [])]
         table = files.table(DIAGNOSIS, columns, read_dictionary=_NAMES).combine_chunks()
         check_columns(table, files, DIAGNOSIS)

@@ -56,7 +56,8 @@ def export(run: Path | str, out: Path | str) -> Export:
 
 
 def _batches(reader: DiagnosisReader) -> Iterator[pa.Table]:
-    for batch in reader.files.parquet(DIAGNOSIS).iter_batches(columns=list(EXPORT_COLUMNS)):
-        table = pa.Table.from_batches([batch])
-        check_columns(table, reader.files, DIAGNOSIS)
-        yield table
+    with reader.files.parquet(DIAGNOSIS) as file:
+        for batch in file.iter_batches(columns=list(EXPORT_COLUMNS)):
+            table = pa.Table.from_batches([batch])
+            check_columns(table, reader.files, DIAGNOSIS)
+            yield table

@@ -42,7 +42,7 @@ def with_training_verdicts(
     replaced = {}
     everyone, those = pa.array(user_ids, pa.string()), pa.array(user_ids[same], pa.string())
     for name, table in tables.items():
-        if not set(table.column_names) <= set(reader.files.parquet(name).schema_arrow.names):
+        if not set(table.column_names) <= set(reader.files.columns(name)):
             return None
         own = pc.is_in(table["user_id"], value_set=those)
         stored = reader.files.table(name, table.column_names, filters=pc.field("user_id").isin(those))

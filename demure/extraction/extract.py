@@ -192,6 +192,7 @@ def _extract_items(
     if not requests:
         return _nothing_to_extract(folder)
     # All names are understood before any work begins.
+    store.check_spellings(folder, [request.name for request in requests])
     resolved = [(request, *resolve_encoder(request.encoder, request.kind)) for request in requests]
     _check_keywords(options.keywords, [family for _, _, family in resolved])
     columns = {

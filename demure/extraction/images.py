@@ -9,9 +9,8 @@ Shapes: I items, D distinct images.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,7 +76,7 @@ def image_inputs(items: pd.DataFrame, root: Path | None, cache_file: Path | None
         index[item] = numbers[key]
     cache.store(index >= 0)
     keys = stack_hashes(list(numbers))
-    whole = Inputs(keys, index, problems, _loader(paths, keys, folder.root, {}), {"column": "image", **decoding.POLICY})
+    whole = Inputs(keys, index, problems, _Loader(paths, keys, folder.root, {}), {"column": "image", **decoding.POLICY})
     return replace(whole, reduced=lambda side: _reduced(whole, paths, folder.root, side))
 
 
@@ -97,7 +96,7 @@ def _reduced(whole: Inputs, paths: list[str], root: Path, side: int) -> Inputs:
     for k, factor in reductions.items():
         data = whole.keys[k].tobytes() + f"decoded at 1/{factor}".encode()
         keys[k] = np.frombuffer(hash_input(data), dtype=np.uint8)
-    return replace(whole, keys=keys, load=_loader(paths, whole.keys, root, reductions))
+    return replace(whole, keys=keys, load=_Loader(paths, whole.keys, root, reductions))
 
 
 def _hash_file(folder: ImageFolder, name: Any) -> tuple[bytes, str] | UnusableInput:
@@ -112,22 +111,26 @@ def _hash_file(folder: ImageFolder, name: Any) -> tuple[bytes, str] | UnusableIn
     return (hash_input(data), str(path)) if data else UnusableInput("empty file", str(name))
 
 
-def _loader(paths: list[str], keys: np.ndarray, root: Path, reductions: dict[int, int]) -> Callable[[int], Image.Image]:
-    """Return the function that decodes distinct image k, and refuses a file that has changed since it was hashed.
+@dataclass(frozen=True)
+class _Loader:
+    """Decodes distinct image k, and refuses a file that has changed since it was hashed; worker processes get a copy.
 
     ``reductions``: image -> by how much both sides are divided.
     """
 
-    def load(k: int) -> Image.Image:
-        name = os.path.relpath(paths[k], root)
+    paths: list[str]
+    keys: np.ndarray
+    root: Path
+    reductions: dict[int, int]
+
+    def __call__(self, k: int) -> Image.Image:
+        name = os.path.relpath(self.paths[k], self.root)
         try:
-            data = Path(paths[k]).read_bytes()
-            if hash_input(data) != keys[k].tobytes():
+            data = Path(self.paths[k]).read_bytes()
+            if hash_input(data) != self.keys[k].tobytes():
                 raise UnusableInput("changed while it was being encoded", "run again")
-            return decode_image(data, reductions.get(k, 1))
+            return decode_image(data, self.reductions.get(k, 1))
         except OSError as error:
             raise UnusableInput("cannot be read", f"{name}: {error}") from error
         except UnusableInput as problem:
             raise UnusableInput(problem.kind, f"{name}: {problem.value}") from problem
-
-    return load

@@ -26,9 +26,8 @@ from demure.extraction.inputs import Inputs, ItemProblem, attribute_inputs, text
 from demure.extraction.loading import load_encoder, resolve_encoder
 from demure.extraction.oom import HalvingEncoder
 from demure.extraction.protocol import FittedEncoder
-from demure.extraction.workers import open_decoders
+from demure.extraction.workers import PreparedImages, open_decoders
 from demure.features import store
-from demure.images.unusable import UnusableInput
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -133,13 +132,7 @@ class ModalityEncoder:
             return vectors, unusable
         from PIL import Image
 
-        def decode(k: int) -> Any:
-            image = inputs.load(k)
-            try:
-                return self._encoder.prepare(image)
-            except Exception as error:
-                raise UnusableInput("cannot be prepared", f"{image.width} x {image.height}: {error}"[:200]) from error
-
+        decode = PreparedImages(inputs.load, self._encoder)
         template = np.asarray(self._encoder.prepare(Image.new("RGB", (64, 64), "grey")))
         decoders = open_decoders(decode, template, batch, min(_WORKERS, number), _IMAGE_SECONDS)
         for _, rows, arrays, problems in decoders.run(iter(batches)):

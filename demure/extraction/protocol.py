@@ -93,7 +93,8 @@ class ImageEncoder(Encoder, Protocol):
     """
 
     def prepare(self, image: Image.Image) -> Any:
-        """Return an RGB image as an array; all images give one shape. Runs in forked worker processes."""
+        """Return an RGB image as an array; all images give one shape. Runs in worker processes, which on
+        macOS and Windows get a pickle of the encoder: leave the model out of it by ``__getstate__``."""
         ...
 
     def encode(self, prepared: Sequence[Any]) -> np.ndarray:

@@ -24,9 +24,8 @@ from demure.extraction.inputs import InputProblem
 from demure.extraction.oom import HalvingEncoder
 from demure.extraction.reuse import EncodingPlan
 from demure.extraction.shards import RowProblem, Shard, ShardFolder
-from demure.extraction.workers import DecodedBatch, open_decoders
+from demure.extraction.workers import DecodedBatch, PreparedImages, open_decoders
 from demure.features.kinds import plural
-from demure.images.unusable import UnusableInput
 from demure.progress import Listener, Progress
 
 Batches = Generator[DecodedBatch, None, None]
@@ -129,20 +128,12 @@ class ShardEncoder:
     def _image_batches(self) -> Batches:
         from PIL import Image
 
-        prepare, load = self.encoder.prepare, self.plan.inputs.load
-
-        def decode(k: int) -> Any:
-            image = load(k)
-            try:
-                return prepare(image)
-            except Exception as error:
-                raise UnusableInput("cannot be prepared", f"{image.width} x {image.height}: {error}"[:200]) from error
-
         batches = self._claimed_batches()
         first = next(batches, None)
         if first is None:  # nothing to do: no workers are started
             return
-        template = np.asarray(prepare(Image.new("RGB", (64, 64), "grey")))
+        decode = PreparedImages(self.plan.inputs.load, self.encoder.encoder)
+        template = np.asarray(self.encoder.prepare(Image.new("RGB", (64, 64), "grey")))
         workers = self.workers or self._default_workers()
         decoders = open_decoders(decode, template, self.encoder.batch, workers, self.image_seconds)
         with contextlib.closing(decoders.run(itertools.chain([first], batches))) as decoded:

@@ -10,6 +10,8 @@ import contextlib
 import ctypes
 import gc
 import json
+import logging
+import math
 import mmap
 import multiprocessing
 import os
@@ -21,6 +23,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
+from multiprocessing.reduction import ForkingPickler
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,7 +34,10 @@ from demure.images.unusable import UnusableInput
 AHEAD = 2  # batches that are decoded while the encoder works on one
 TAKES_TOO_LONG = "takes too long"
 TIME_LIMIT = re.compile(r"more than ([\d.e+-]+) s\)?$")  # in the value of such a problem
+# Forked processes start at once and share the encoder; macOS's libraries do not survive a fork, and Windows has none.
+START_METHOD = "fork" if sys.platform == "linux" else "spawn"
 TRIES = 2  # of an input that kills its process or takes too long
+logger = logging.getLogger(__name__)
 Batch = tuple[Any, Sequence[int]]
 """A tag of the caller, and the inputs of a batch."""
 
@@ -65,6 +71,25 @@ class _Worker:
     tasks: deque[_Task] = field(default_factory=deque)
 
 
+@dataclass(frozen=True)
+class PreparedImages:
+    """Input k as the encoder reads it; worker processes get a copy of both parts.
+
+    ``load`` returns image k or raises ``UnusableInput``; ``encoder`` prepares it.
+    """
+
+    load: Callable[[int], Any]
+    encoder: Any
+
+    def __call__(self, k: int) -> Any:
+        """Return the array. Raises ``UnusableInput``."""
+        image = self.load(k)
+        try:
+            return self.encoder.prepare(image)
+        except Exception as error:
+            raise UnusableInput("cannot be prepared", f"{image.width} x {image.height}: {error}"[:200]) from error
+
+
 class DecoderPool:
     """Worker processes that decode batches of inputs into shared memory.
 
@@ -73,9 +98,15 @@ class DecoderPool:
     """
 
     def __init__(
-        self, decode: Callable[[int], Any], template: np.ndarray, size: int, count: int, seconds: float
+        self,
+        decode: Callable[[int], Any],
+        template: np.ndarray,
+        size: int,
+        count: int,
+        seconds: float,
+        start_method: str | None = None,
     ) -> None:
-        """Fork the workers.
+        """Start the workers.
 
         Args:
             decode: returns input k as an array, or raises ``UnusableInput``; called in the workers.
@@ -83,16 +114,16 @@ class DecoderPool:
             size: most inputs of a batch.
             count: number of processes.
             seconds: time limit for one input.
+            start_method: of multiprocessing; by default ``START_METHOD``. Processes that are not forked get ``decode``
+                as a pickle.
         """
-        self.decode, self.template, self.size, self.seconds = decode, template, size, seconds
+        self.size, self.seconds = size, seconds
+        self.context: Any = multiprocessing.get_context(start_method or START_METHOD)
         # A ring of AHEAD + 1 batches: one with the encoder, the others being filled.
-        slots = (AHEAD + 1) * size
-        self.memory = mmap.mmap(-1, max(1, slots * template.nbytes))
-        flat = np.frombuffer(self.memory, template.dtype, slots * template.size)
-        self.slots: np.ndarray = flat.reshape(slots, *template.shape)
-        # When each worker began its current input, on the machine's monotonic clock; 0 where it waits.
-        self.since: np.ndarray = np.frombuffer(mmap.mmap(-1, 8 * count), np.float64)
-        self.context = multiprocessing.get_context("fork")
+        slots = self._share((AHEAD + 1) * size * template.nbytes)
+        clock = self._share(8 * count)
+        self.decoding = _Decoding(decode, slots, template.shape, template.dtype, clock)
+        self.slots, self.since = self.decoding.slots, self.decoding.since
         self.workers = [self._start(w) for w in range(count)]
         self.sent = 0
         self.remaining: dict[int, int] = {}
@@ -192,17 +223,46 @@ class DecoderPool:
         self.workers[w] = self._start(w)
         self._assign(self.workers[w], tasks)
 
+    def _share(self, size: int) -> Any:
+        """Return memory of ``size`` bytes that the workers share: anonymous where they are forked, else a file."""
+        forked = self.context.get_start_method() == "fork"
+        return mmap.mmap(-1, max(1, size)) if forked else self.context.RawArray("b", max(1, size))
+
     def _start(self, w: int) -> _Worker:
         ours, theirs = self.context.Pipe()
         self.since[w] = 0
-        others = [worker.pipe for worker in getattr(self, "workers", [])]
-        process = self.context.Process(target=self._work, args=(w, theirs, [ours, *others]), daemon=True)
+        # A forked process has copies of the pipes of all workers, and would keep them open.
+        forked = self.context.get_start_method() == "fork"
+        others = [ours, *(worker.pipe for worker in getattr(self, "workers", []))] if forked else []
+        process = self.context.Process(target=self.decoding, args=(w, theirs, others), daemon=True)
         process.start()
         theirs.close()
         return _Worker(process, ours)
 
-    def _work(self, w: int, pipe: Connection, others: list[Connection]) -> None:
-        """Run in the child: decode inputs until the parent closes the pipe."""
+
+@dataclass(frozen=True)
+class _Decoding:
+    """What a worker needs: ``decode``, and the memory that it shares with the parent."""
+
+    decode: Callable[[int], Any]
+    memory: Any
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    clock: Any
+
+    @property
+    def slots(self) -> np.ndarray:
+        """Arrays of ``shape``, one below the other, in the shared memory."""
+        slots = len(self.memory) // max(1, math.prod(self.shape) * self.dtype.itemsize)
+        return np.frombuffer(self.memory, self.dtype, slots * math.prod(self.shape)).reshape(slots, *self.shape)
+
+    @property
+    def since(self) -> np.ndarray:
+        """When each worker began its current input, on the machine's monotonic clock; 0 where it waits."""
+        return np.frombuffer(self.clock, np.float64)
+
+    def __call__(self, w: int, pipe: Connection, others: list[Connection]) -> None:
+        """Decode inputs, as process ``w``, until the parent closes the pipe."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         if sys.platform == "linux":  # end this process when the parent is killed
@@ -215,22 +275,23 @@ class DecoderPool:
         torch = sys.modules.get("torch")
         if torch is not None:
             torch.set_num_threads(1)
+        slots, since = self.slots, self.since
         with contextlib.suppress(EOFError, OSError):
             while True:
                 for slot, k in json.loads(pipe.recv_bytes()):
-                    self.since[w] = time.monotonic()
-                    problem = self._fill(slot, k)
-                    self.since[w] = 0
+                    since[w] = time.monotonic()
+                    problem = self._fill(slots, slot, k)
+                    since[w] = 0
                     pipe.send_bytes(json.dumps(problem).encode())
         os._exit(0)
 
-    def _fill(self, slot: int, k: int) -> list[str] | None:
+    def _fill(self, slots: np.ndarray, slot: int, k: int) -> list[str] | None:
         """Decode input k into ``slot``; return the kind and value of a problem, or None."""
         try:
             array = np.asarray(self.decode(k))
-            if array.shape != self.template.shape:
-                return ["cannot be prepared", f"becomes {array.shape}, others {self.template.shape}"]
-            self.slots[slot] = array
+            if array.shape != self.shape:
+                return ["cannot be prepared", f"becomes {array.shape}, others {self.shape}"]
+            slots[slot] = array
         except UnusableInput as problem:
             return [problem.kind, problem.value]
         except MemoryError:
@@ -241,7 +302,7 @@ class DecoderPool:
 
 
 class SerialDecoder:
-    """Decodes in this process, without time limit, where ``DecoderPool`` cannot fork processes."""
+    """Decodes in this process, without time limit, where processes are not forked and ``decode`` cannot be pickled."""
 
     def __init__(self, decode: Callable[[int], Any]) -> None:
         self.decode = decode
@@ -262,7 +323,11 @@ class SerialDecoder:
 def open_decoders(
     decode: Callable[[int], Any], template: np.ndarray, size: int, count: int, seconds: float
 ) -> DecoderPool | SerialDecoder:
-    """Return a ``DecoderPool`` with these arguments on Linux, elsewhere a ``SerialDecoder``."""
-    if sys.platform == "linux":
-        return DecoderPool(decode, template, size, count, seconds)
-    return SerialDecoder(decode)
+    """Return a ``DecoderPool`` with these arguments; a ``SerialDecoder`` if its processes cannot get ``decode``."""
+    if START_METHOD != "fork":
+        try:
+            ForkingPickler.dumps(decode)  # as a process that is started gets it
+        except Exception as error:
+            logger.warning("images are decoded in one process, without a time limit: %s", error)
+            return SerialDecoder(decode)
+    return DecoderPool(decode, template, size, count, seconds)

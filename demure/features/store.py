@@ -36,6 +36,7 @@ from demure.files import atomic_folder, sha256_bytes, sha256_file, write_json
 from demure.integrity import CheckedFolder
 
 RESERVED = {"none", "history"}
+_DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # of Windows, whatever the suffix
 EARLIER = ".earlier-"  # before the name: features of earlier items, which only `demure extract` reads
 EXTRACTION_LOCK = ".extraction.lock"
 
@@ -67,12 +68,28 @@ class FeatureHeader:
 
 def check_name(name: str) -> None:
     """Raise ``FeatureError`` for a modality name that cannot be a folder or means something else in results."""
+    if _DEVICES.fullmatch(name) or name.endswith("."):
+        problem = f"{name!r} cannot name a modality: Windows has no folder of that name"
+        raise FeatureError(problem, where="features", remedy="use another name")
     if name in RESERVED or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name):
         raise FeatureError(
             f"{name!r} cannot name a modality",
             where="features",
             remedy=f"use letters, digits, - and _, but not {' or '.join(sorted(RESERVED))}",
         )
+
+
+def check_spellings(dataset_path: Path, new: Iterable[str]) -> None:
+    """Raise ``FeatureError`` if two modalities, of ``new`` and of the dataset folder, differ in upper case alone.
+
+    On most disks of Windows and macOS, both would be one folder.
+    """
+    spelled: dict[str, str] = {}
+    for name in [*names(dataset_path), *new]:
+        other = spelled.setdefault(name.casefold(), name)
+        if other != name:
+            problem = f"{other!r} and {name!r} would be one folder on disks that ignore upper case"
+            raise FeatureError(problem, where=dataset_path, remedy=f"use another name than {name!r}")
 
 
 def names(dataset_path: Path) -> list[str]:
@@ -147,6 +164,7 @@ def save_blocks(
     ``FeatureError`` if the rows are not the dataset's items.
     """
     check_name(header.name)
+    check_spellings(dataset_path, [header.name])
     ids = item_ids(dataset_path)
     if header.present.shape != (len(ids),):
         raise FeatureError(

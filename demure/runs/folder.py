@@ -12,7 +12,7 @@ from pathlib import Path
 from demure.errors import DemureError, RunError
 from demure.files import already_exists, cannot_write, refuse_existing, replace_folder
 from demure.integrity import KEPT_HASHES
-from demure.leftovers import bring_back, mark_part, sweep
+from demure.leftovers import bring_back, mark_folder, sweep
 from demure.locks import hold_folder
 
 MANIFEST = "run.json"
@@ -88,10 +88,9 @@ def publish(out: Path, manifest: str = MANIFEST) -> None:
             part = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
             cleanup.callback(shutil.rmtree, part, ignore_errors=True)
             (out / UNFINISHED).rename(part)
-            if os.name == "posix":
-                handle = os.open(part, os.O_RDONLY)
-                cleanup.callback(os.close, handle)
-                mark_part(handle)
+            lock = mark_folder(part)
+            if lock is not None:
+                cleanup.callback(os.close, lock)
             replace_folder(part, target)
             return
         except OSError:

@@ -9,10 +9,11 @@ import time
 import numpy as np
 import pytest
 
+from demure.extraction import workers
 from demure.extraction.decoding import UnusableInput
-from demure.extraction.workers import DecoderPool, SerialDecoder
+from demure.extraction.workers import DecoderPool, SerialDecoder, open_decoders
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux only")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux alone")
 LIKE = np.zeros((2, 3), dtype=np.float32)
 
 
@@ -100,3 +101,33 @@ def test_alone_gives_the_same():
     for (_, good, array, bad), alone in zip(ran(make, groups), SerialDecoder(make).run(iter(groups)), strict=True):
         assert (good, bad) == (alone[1], alone[3])
         np.testing.assert_array_equal(array, alone[2])
+
+
+def decode_or_fail(k):
+    """Decode input k in a process that was started anew, and so imports this module."""
+    if k == 1:
+        raise UnusableInput("bad", "number 1")
+    if k == 2:
+        os._exit(3)
+    return square(k)
+
+
+def test_processes_that_are_started_anew_give_the_same():
+    pool = DecoderPool(decode_or_fail, LIKE, 4, 1, 20.0, start_method="spawn")
+    [(_, good, array, bad), (_, later, _, _)] = [
+        (tag, list(inputs), np.array(arrays), problems)
+        for tag, inputs, arrays, problems in pool.run(iter([("a", [0, 1, 2, 3]), ("b", [4])]))
+    ]
+    assert (good, later) == ([0, 3], [4])
+    np.testing.assert_array_equal(array, [square(0), square(3)])
+    assert bad == [(1, "bad", "number 1"), (2, "the decoder crashed", "with status 3")]
+
+
+def test_without_fork_a_decoder_that_cannot_be_pickled_works_in_this_process(monkeypatch, caplog):
+    monkeypatch.setattr(workers, "START_METHOD", "spawn")
+    decoders = open_decoders(lambda k: square(k), LIKE, 4, 2, 5.0)
+    assert isinstance(decoders, SerialDecoder)
+    assert "without a time limit" in caplog.text
+    pool = open_decoders(square, LIKE, 4, 1, 5.0)
+    assert isinstance(pool, DecoderPool)
+    pool.close()
