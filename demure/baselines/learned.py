@@ -120,8 +120,8 @@ def denoised_mean(losses_N: Tensor, truncation: float, reweighting: float) -> Te
     """Return the mean of losses in which large ones, which are likelier of noise, count less.
 
     W. Wang et al., WSDM 2021, arXiv 2006.04153: ``truncation`` is the share of the largest losses that is left out
-    (equation 3; it grows from 0 over the first epochs, equation 4), and ``reweighting`` the exponent of the weight
-    p^exponent of a loss -log p (equation 5), which is constant for the gradient. Departures: the paper's losses are of
+    (their T-CE; it grows from 0 over the first epochs), and ``reweighting`` the exponent of the weight p^exponent of a
+    loss -log p (their R-CE), which is constant for the gradient. Departures: the paper's losses are of
     single items, these of a pair or a softmax; its share grows with the steps, here with the epochs; where several
     processes share a step, each leaves out the share of its own part.
     """

@@ -88,6 +88,17 @@ def test_many_items_with_weights_of_one_change_nothing(task, monkeypatch):
     assert not torch.allclose(losses[2], losses[0])
 
 
+@pytest.mark.parametrize(("name", "options"), [model for model in MODELS if model[0] not in ("mgcn", "smore")])
+def test_the_parts_of_two_processes_add_up(task, name, options):
+    model = made(name, weighted(task, image=np.linspace(0, 2, 11), text=0.5), **options)
+    (batch,) = model.batches(torch.Generator().manual_seed(0))
+    parts = [
+        model.step_loss(batch, torch.Generator().manual_seed(1), rows) for rows in (lambda t: t[:2], lambda t: t[2:])
+    ]
+    whole = model.step_loss(batch, torch.Generator().manual_seed(1))
+    torch.testing.assert_close(parts[0] + parts[1], whole)
+
+
 @pytest.mark.parametrize("name", ["vbpr", "freedom"])
 def test_without_weight_a_modality_teaches_nothing(task, name):
     model = (
