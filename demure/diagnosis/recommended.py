@@ -125,7 +125,7 @@ def _terms_alone(run: LoadedRun, past: np.ndarray, cause: np.ndarray, target: np
             values = np.empty(len(rows))
             by_history = cause[rows] == history
             if by_history.any():
-                ratios = model.collaborative(batch_items[:, None])
+                ratios = model.collaborative(batch_items[:, None]).cpu().numpy()
                 values[by_history] = ratios[column[by_history], target[rows][by_history]]
             if not by_history.all():
                 batch = model.denoiser.make_batch(torch.as_tensor(batch_items[:, None], device=device))
@@ -133,7 +133,7 @@ def _terms_alone(run: LoadedRun, past: np.ndarray, cause: np.ndarray, target: np
                 if model.content_items is not None:
                     # A modality contributes through both of its parts: of each past choice the larger counts.
                     ones = np.ones((len(batch_items), 1, content_terms.shape[1]))
-                    similar = model.content_items.density(batch_items[:, None], ones, ones[:, 0])
+                    similar = model.content_items.density(batch_items[:, None], ones, ones[:, 0]).cpu().numpy()
                     content_terms = np.maximum(content_terms, similar / np.exp(model.log_popularity))
                 by_content = ~by_history
                 values[by_content] = content_terms[

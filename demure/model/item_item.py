@@ -21,9 +21,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sparse
+import torch
+from torch import Tensor
 
 from demure.baselines.ease import Ease
 from demure.model.item_item_density import ItemItemParameters, item_item_density, recency_weights
+from demure.model.mass_product import CPU, MassProduct, SparseMass
 
 if TYPE_CHECKING:
     from demure.data.histories import Histories
@@ -34,72 +37,74 @@ _PAIRS_AT_ONCE = 5_000_000  # listed before they are added up
 
 
 class Pairs:
-    """The co-occurrence counts c (I, I), from ``explicit_II`` or from the factor ``sets_UI``.
+    """The co-occurrence counts c (I, I), from ``explicit_II`` or from the factor ``sets_UI``, for mass on ``device``.
 
     With ``sets_UI``, c is its Gram matrix without the diagonal, and is never held.
     """
 
     def __init__(
-        self, explicit_II: sparse.csr_array | np.ndarray | None = None, sets_UI: sparse.csr_array | None = None
+        self,
+        explicit_II: sparse.csr_array | np.ndarray | None = None,
+        sets_UI: sparse.csr_array | None = None,
+        device: torch.device = CPU,
     ) -> None:
+        self.device, self._sets = device, sets_UI
         self.shape: tuple[int, int]
         if sets_UI is not None:
-            self._sets, self._transposed_sets = sets_UI, sets_UI.T.tocsr()
-            self._diagonal = np.asarray(sets_UI.multiply(sets_UI).sum(0)).ravel()
             self.shape = (sets_UI.shape[1], sets_UI.shape[1])
+            self._to_users, self._to_items = MassProduct(sets_UI.T.tocsr(), device), MassProduct(sets_UI, device)
+            self._diagonal = np.asarray(sets_UI.multiply(sets_UI).sum(0)).ravel()
+            self._diagonal_I = torch.as_tensor(self._diagonal).to(device)
             return
         assert explicit_II is not None
         self.shape = explicit_II.shape
-        self._explicit = explicit_II
-        self._transposed = explicit_II.T if isinstance(explicit_II, np.ndarray) else explicit_II.T.tocsr()
-        self._sets = None
+        self._explicit = MassProduct(explicit_II, device)
 
-    def follow(self, mass_IB: sparse.csr_array | np.ndarray) -> np.ndarray:
-        """Return c' ``mass_IB``, dense (I, B). Items are in the rows because the sparse products are faster so."""
-        reached_IB: np.ndarray
+    def follow(self, mass: SparseMass | Tensor) -> Tensor:
+        """Return ``mass`` (B, I) times c, dense."""
         if self._sets is None:
-            # With a sparse mass, only the rows where it is not 0 are read.
-            if isinstance(mass_IB, sparse.csr_array):
-                reached = (mass_IB.T.tocsr() @ self._explicit).T
-            else:
-                reached = self._transposed @ mass_IB
-            reached_IB = reached.toarray() if isinstance(reached, sparse.sparray) else reached
-            return reached_IB
-        reached = self._transposed_sets @ (self._sets @ mass_IB)
-        if isinstance(mass_IB, sparse.csr_array):
-            reached_IB = (reached - sparse.diags_array(self._diagonal) @ mass_IB).toarray()
-        else:
-            reached_IB = reached
-            reached_IB -= self._diagonal[:, None] * mass_IB
-        return reached_IB
+            return self._explicit.of_sparse(mass) if isinstance(mass, SparseMass) else self._explicit(mass).contiguous()
+        if isinstance(mass, SparseMass) and self._to_users.by_scipy:  # few users have the items: sparse until the end
+            mass_BI = mass.tocsr()
+            reached = mass_BI @ self._to_users.matrix @ self._sets - mass_BI @ sparse.diags_array(self._diagonal)
+            return torch.as_tensor(reached.toarray())
+        mass_BI = mass.dense(self.device) if isinstance(mass, SparseMass) else mass
+        return self._to_items(self._to_users(mass_BI)).contiguous().sub_(self._diagonal_I * mass_BI)
 
     def times(self, weight_I: np.ndarray) -> np.ndarray:
-        """Return c ``weight_I``, (I,)."""
+        """Return c ``weight_I``, (I,), on the host."""
         if self._sets is None:
-            return np.asarray(self._explicit @ weight_I)
-        return np.asarray(self._transposed_sets @ (self._sets @ weight_I) - self._diagonal * weight_I)
+            return np.asarray(self._explicit.matrix @ weight_I)
+        return np.asarray(self._sets.T @ (self._sets @ weight_I) - self._diagonal * weight_I)
 
     def with_new_items(self, count: int) -> Pairs:
         """Return the counts with ``count`` further items that occur in no pair."""
         shape = (self.shape[0] + count, self.shape[1] + count)
         if self._sets is not None:
-            return Pairs(sets_UI=_widened(self._sets, (self._sets.shape[0], shape[1])))
-        if isinstance(self._explicit, np.ndarray):
-            return Pairs(np.pad(self._explicit, (0, count)))
-        return Pairs(_widened(self._explicit, shape))
+            return Pairs(sets_UI=_widened(self._sets, (self._sets.shape[0], shape[1])), device=self.device)
+        if isinstance(self._explicit.matrix, np.ndarray):
+            return Pairs(np.pad(self._explicit.matrix, (0, count)), device=self.device)
+        return Pairs(_widened(self._explicit.matrix, shape), device=self.device)
 
     def tocsr(self) -> sparse.csr_array:
         """Return c as a sparse matrix."""
         if self._sets is None:
-            return sparse.csr_array(self._explicit)
-        counts_II = (self._transposed_sets @ self._sets).tocsr()
+            return sparse.csr_array(self._explicit.matrix)
+        counts_II = (self._sets.T @ self._sets).tocsr()
         counts_II.setdiag(0.0)
         counts_II.eliminate_zeros()
         return counts_II
 
 
 def count_pairs(
-    indptr: np.ndarray, items: np.ndarray, n_items: int, window: int, *, nearness: float = 0.0, shared: float = 0.0
+    indptr: np.ndarray,
+    items: np.ndarray,
+    n_items: int,
+    window: int,
+    *,
+    nearness: float = 0.0,
+    shared: float = 0.0,
+    device: torch.device = CPU,
 ) -> Pairs:
     """Return c (I, I), row j and column i, over all users, from histories ``indptr`` (U+1,) and ``items`` (N,).
 
@@ -112,7 +117,7 @@ def count_pairs(
     shape = (n_items, n_items)
     if nearness == 0.0:
         sets_UI = sparse.coo_array((np.sqrt(scale), (user, items)), shape=(len(length), n_items)).tocsr()
-        return Pairs(sets_UI=sets_UI)
+        return Pairs(sets_UI=sets_UI, device=device)
     total: sparse.csr_array | np.ndarray = sparse.csr_array(shape, dtype=np.float64)
     if n_items**2 <= _DENSE_ENTRIES:
         total = np.zeros(shape)
@@ -131,7 +136,7 @@ def count_pairs(
             else:
                 total = total + sparse.coo_array((values, (rows, columns)), shape=shape).tocsr()
             parts, listed = [], 0
-    return Pairs(total)
+    return Pairs(total, device=device)
 
 
 def _widened(matrix: sparse.csr_array, shape: tuple[int, int]) -> sparse.csr_array:
@@ -144,8 +149,8 @@ def _widened(matrix: sparse.csr_array, shape: tuple[int, int]) -> sparse.csr_arr
 class ItemItemModel:
     """The item-item model over the ``pairs`` that :func:`count_pairs` counted with the same ``parameters``.
 
-    ``popularity`` (I,): interactions per item. ``linear_II``: weights of the linear model, needed where
-    ``parameters.linear`` is not 0.
+    ``popularity`` (I,): interactions per item. ``linear``: product with the weights of the linear model, needed where
+    ``parameters.linear`` is not 0. It computes on the device of the ``pairs``.
     """
 
     def __init__(
@@ -153,68 +158,64 @@ class ItemItemModel:
         pairs: Pairs,
         popularity: np.ndarray,
         parameters: ItemItemParameters,
-        linear_II: np.ndarray | None = None,
+        linear: MassProduct | None = None,
     ) -> None:
-        self.parameters, self.linear_II, self._pairs = parameters, linear_II, pairs
+        self.parameters, self.linear, self._pairs = parameters, linear, pairs
         self.share_I = (popularity + 1.0) / (popularity + 1.0).sum()
-        self._target_weight_I = (popularity + 1.0) ** -parameters.exponent
-        self._row_sum_I = pairs.times(self._target_weight_I) + _SMOOTHING
+        self._target_weight = (popularity + 1.0) ** -parameters.exponent
+        self._row_sum = pairs.times(self._target_weight) + _SMOOTHING
+        on_device = (torch.as_tensor(array).to(pairs.device) for array in (self.share_I, self._target_weight))
+        self._share_I, self._target_weight_I = on_device
+        self._row_sum_I = torch.as_tensor(self._row_sum).to(pairs.device)
 
     def with_new_items(self, popularity: np.ndarray) -> ItemItemModel:
         """Return the model with further items without interactions; ``popularity`` of all items, old and new."""
-        count = len(popularity) - len(self.share_I)
-        linear_II = None if self.linear_II is None else np.pad(self.linear_II, (0, count))
-        return ItemItemModel(self._pairs.with_new_items(count), popularity, self.parameters, linear_II)
+        count, linear = len(popularity) - len(self.share_I), self.linear
+        linear = None if linear is None else MassProduct(np.pad(linear.matrix, (0, count)), linear.device)
+        return ItemItemModel(self._pairs.with_new_items(count), popularity, self.parameters, linear)
 
     def steps(self) -> sparse.csr_array:
         """Return P (I, I): row j is one step of the walk from j. The popularity has what a row lacks of 1."""
-        rows, columns = sparse.diags_array(1.0 / self._row_sum_I), sparse.diags_array(self._target_weight_I)
+        rows, columns = sparse.diags_array(1.0 / self._row_sum), sparse.diags_array(self._target_weight)
         return (rows @ self._pairs.tocsr() @ columns).tocsr()
 
-    def density(self, items_BT: np.ndarray) -> np.ndarray:
+    def density(self, items_BT: np.ndarray) -> Tensor:
         """Return p_id(i | history) (B, I), rows summing to 1, from histories padded with -1 at the end, oldest first.
 
         A user without a history gets the popularity.
         """
-        valid_BT = items_BT >= 0
         weight_BT = recency_weights(items_BT, self.parameters.fading)
-        start = weight_BT[valid_BT] / self._row_sum_I[items_BT[valid_BT]]
-        shape = (len(self.share_I), len(items_BT))
-        start_IB = sparse.csr_array((start, (items_BT[valid_BT], np.nonzero(valid_BT)[0])), shape=shape)
-        target_weight_I1, row_sum_I1 = self._target_weight_I[:, None], self._row_sum_I[:, None]
+        row_N, position_N = np.nonzero(items_BT >= 0)
+        item_N = items_BT[row_N, position_N]
+        shape, device = (len(items_BT), len(self.share_I)), self._pairs.device
+        start = SparseMass(row_N, item_N, weight_BT[row_N, position_N] / self._row_sum[item_N], shape)
 
-        def step(mass_BI: np.ndarray) -> np.ndarray:
-            reached: np.ndarray = (self._pairs.follow(mass_BI.T / row_sum_I1) * target_weight_I1).T
-            return reached
+        def step(mass_BI: Tensor) -> Tensor:
+            return self._pairs.follow(mass_BI / self._row_sum_I).mul_(self._target_weight_I)
 
-        reached_BI = (self._pairs.follow(start_IB) * target_weight_I1).T
+        reached_BI = self._pairs.follow(start).mul_(self._target_weight_I)
         score_BI = None
-        if self.parameters.linear and self.linear_II is not None:
-            score_BI = linear_scores(items_BT, self.linear_II)
-        return item_item_density(reached_BI, step, weight_BT, self.share_I, self.parameters, score_BI)
-
-
-def linear_scores(items_BT: np.ndarray, linear_II: np.ndarray) -> np.ndarray:
-    """Return the linear model's scores (B, I), negative ones as 0; an item counts once, as in its fit."""
-    row, column = np.nonzero(items_BT >= 0)
-    entries = (np.ones(len(row), np.float32), (row, items_BT[row, column]))
-    history_BI = sparse.csr_array(entries, (len(items_BT), len(linear_II)))
-    history_BI.data[:] = 1.0
-    score_BI: np.ndarray = np.maximum(history_BI @ linear_II, 0.0)
-    return score_BI
+        if self.parameters.linear and self.linear is not None:
+            # An item counts once, as in the fit of the linear model.
+            place_N = np.unique(row_N * shape[1] + item_N)
+            history = SparseMass(*np.divmod(place_N, shape[1]), np.ones(len(place_N), np.float32), shape)
+            score_BI = self.linear.of_sparse(history).clamp_(min=0)
+        on_device_BT = torch.as_tensor(weight_BT).to(device)
+        return item_item_density(reached_BI, step, on_device_BT, self._share_I, self.parameters, score_BI)
 
 
 def build_item_item(
-    train: Histories, popularity: np.ndarray, parameters: ItemItemParameters, window: int
+    train: Histories, popularity: np.ndarray, parameters: ItemItemParameters, window: int, device: torch.device = CPU
 ) -> ItemItemModel:
     """Return the item-item model of ``train``; ``window`` as in :func:`count_pairs`."""
     n_items, nearness, shared = len(popularity), parameters.nearness, parameters.shared
-    pairs = count_pairs(train.indptr, train.items, n_items, window, nearness=nearness, shared=shared)
-    return ItemItemModel(pairs, popularity, parameters, linear_model(train, n_items) if parameters.linear else None)
+    pairs = count_pairs(train.indptr, train.items, n_items, window, nearness=nearness, shared=shared, device=device)
+    linear = linear_model(train, n_items, device) if parameters.linear else None
+    return ItemItemModel(pairs, popularity, parameters, linear)
 
 
-def linear_model(train: Histories, n_items: int) -> np.ndarray:
-    """Return the weights (I, I) of the linear model (EASE) of ``train``."""
+def linear_model(train: Histories, n_items: int, device: torch.device = CPU) -> MassProduct:
+    """Return the product with the weights (I, I) of the linear model (EASE) of ``train``."""
     ease = Ease()
     ease.fit(train, n_items)
-    return ease.weights
+    return MassProduct(ease.weights, device)

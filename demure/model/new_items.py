@@ -50,7 +50,8 @@ def add_items(model: Recommender, content: Mapping[str, NewContent]) -> Recommen
             assert new.present_I is not None
             assert new.new_vectors_Nd is not None
             nearest[name] = add_nearest(neighbors, new.vectors_Id, new.present_I, new.new_vectors_Nd, new.present_N)
-        content_items = ContentItemModel(nearest, model.fusion.expected_counts(counts_I), content_items.parameters)
+        counts = model.fusion.expected_counts(counts_I)
+        content_items = ContentItemModel(nearest, counts, content_items.parameters, model.device)
     return Recommender(
         add_to_denoiser(model.denoiser, content, float(model.train_counts_I.sum())),
         None if model.item_item is None else model.item_item.with_new_items(counts_I),

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from demure.model.content_items import ContentItemModel, mix_content_items
 from demure.model.denoiser import Denoiser
@@ -38,34 +39,44 @@ class Reading:
     shares of the modalities, rows sum to 1 (to 0 if no modality is admitted).
     """
 
-    content_BI: np.ndarray
-    modality_BI: np.ndarray
+    content_BI: Tensor
+    modality_BI: Tensor
     items_BT: np.ndarray
-    weight_BTM: np.ndarray
-    modality_share_BM: np.ndarray
+    weight_BTM: Tensor
+    modality_share_BM: Tensor
 
 
 @dataclass(frozen=True)
 class Terms:
-    """The parts of the score, log density ratios to the popularity (B, I).
+    """The parts of the score, log density ratios to the popularity (B, I), on the device of the model.
 
     ``collaborative``: of the item-item model, mixed with similar content; ``content``: of the denoiser. ``similar``
     (B, M, I): the share of each modality's similar content in the mixture, in [0, 1]; None where it has no share.
     ``modality`` (B, I): the modality with the largest term in the denoiser's mixture.
     """
 
-    collaborative: np.ndarray
-    content: np.ndarray
-    modality: np.ndarray
-    similar: np.ndarray | None = None
+    collaborative: Tensor
+    content: Tensor
+    modality: Tensor
+    similar: Tensor | None = None
+
+    def of_items(self, items_BK: Tensor) -> Terms:
+        """Return the terms of these items alone, (B, K)."""
+        similar = self.similar
+        if similar is not None:
+            similar = similar.gather(2, items_BK[:, None].expand(-1, similar.shape[1], -1))
+        parts = (self.collaborative, self.content, self.modality)
+        collaborative, content, modality = (part.gather(1, items_BK) for part in parts)
+        return Terms(collaborative, content, modality, similar)
 
 
 class Recommender:
-    """Scores of all items for padded histories.
+    """Scores of all items for padded histories, computed on the device of the denoiser, where they stay.
 
     ``item_item`` is None where the recipe leaves co-occurrence out, ``content_items`` where validation gives similar
     content no share. ``train_counts_I`` (I,): training interactions per item. ``max_history``: number of last
-    interactions whose content is used.
+    interactions whose content is used. ``log_popularity`` (I,): log p_0, the popularity in training, where an item
+    without interactions counts as n_0 of them.
     """
 
     def __init__(
@@ -78,28 +89,39 @@ class Recommender:
         max_history: int,
         content_items: ContentItemModel | None = None,
     ) -> None:
-        self.denoiser, self.item_item, self.fusion, self.max_history = denoiser, item_item, fusion, max_history
+        self.denoiser, self.item_item, self.max_history = denoiser, item_item, max_history
         self.content_items, self.train_counts_I = content_items, train_counts_I
+        self.device = denoiser.popularity_I.device
         self._train_log_popularity_I: np.ndarray = denoiser.popularity_I.log().cpu().numpy()
         self._views: list[CatalogueView] | None = None
+        self.fusion = fusion
 
     @property
-    def log_popularity(self) -> np.ndarray:
-        """log p_0 (I,): the popularity in training, where an item without interactions counts as n_0 of them."""
-        if not self.fusion.new_items:
+    def fusion(self) -> FusionWeights:
+        """The weights of the parts of the score."""
+        return self._fusion
+
+    @fusion.setter
+    def fusion(self, weights: FusionWeights) -> None:
+        self._fusion = weights
+        self.log_popularity = self._log_popularity(weights.new_items)
+        self._log_popularity_I = torch.as_tensor(self.log_popularity).to(self.device)
+        self._content_weight_I = torch.as_tensor(weights.content_weights(self.train_counts_I)).to(self.device)
+
+    def _log_popularity(self, new_items: float) -> np.ndarray:
+        if not new_items:
             return self._train_log_popularity_I
         popularity_I = np.exp(self._train_log_popularity_I.astype(np.float64))
-        prior = self.fusion.new_items / max(self.train_counts_I.sum(), 1)
+        prior = new_items / max(self.train_counts_I.sum(), 1)
         popularity_I = np.where(self.train_counts_I == 0, np.maximum(popularity_I, prior), popularity_I)
         log_popularity_I: np.ndarray = np.log(popularity_I / popularity_I.sum()).astype(np.float32)
         return log_popularity_I
 
-    def collaborative(self, items_BT: np.ndarray) -> np.ndarray:
+    def collaborative(self, items_BT: np.ndarray) -> Tensor:
         """Return log p_id / p_0 (B, I) from histories padded with -1 at the end."""
         if self.item_item is None:
-            return np.zeros((len(items_BT), len(self.log_popularity)))
-        log_ratio_BI: np.ndarray = np.log(self.item_item.density(items_BT)) - self.log_popularity
-        return log_ratio_BI
+            return torch.zeros(len(items_BT), len(self._log_popularity_I), device=self.device)
+        return self.item_item.density(items_BT).float().log_().sub_(self._log_popularity_I)
 
     @torch.no_grad()
     @flush_denormals()
@@ -108,18 +130,18 @@ class Recommender:
         if self._views is None:
             self._views = self.denoiser.views()
         denoiser, last_BT = self.denoiser, _last(items_BT, self.max_history)
-        batch = denoiser.make_batch(torch.as_tensor(last_BT, device=denoiser.popularity_I.device))
+        batch = denoiser.make_batch(torch.as_tensor(last_BT).to(self.device))
         inference = denoiser.infer(batch, self._views)
         total_BI, terms_BMI = denoiser.catalogue_ratios(batch, self._views, inference)
         return Reading(
-            total_BI.clamp(min=1e-12).log().cpu().numpy(),
-            terms_BMI.argmax(1).cpu().numpy(),
+            total_BI.clamp(min=1e-12).log(),
+            terms_BMI.argmax(1),
             last_BT,
-            denoiser.source_weights(inference).cpu().numpy(),
-            denoiser.modality_shares(inference, batch).cpu().numpy(),
+            denoiser.source_weights(inference),
+            denoiser.modality_shares(inference, batch),
         )
 
-    def content(self, items_BT: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def content(self, items_BT: np.ndarray) -> tuple[Tensor, Tensor]:
         """Return log rho_content (B, I) and the modality with the largest term (B, I)."""
         reading = self.read(items_BT)
         return reading.content_BI, reading.modality_BI
@@ -129,35 +151,39 @@ class Recommender:
         reading, collaborative_BI = self.read(items_BT), self.collaborative(items_BT)
         if self.content_items is None:
             return Terms(collaborative_BI, reading.content_BI, reading.modality_BI)
-        share, popularity_I = self.content_items.parameters.share, np.exp(self.log_popularity)
+        share, popularity_I = self.content_items.parameters.share, self._log_popularity_I.exp()
         density_BMI = self.content_items.density(reading.items_BT, reading.weight_BTM, reading.modality_share_BM)
-        mixed_BI = np.log(mix_content_items(np.exp(collaborative_BI), density_BMI.sum(1), share, popularity_I))
-        similar_BMI = share * density_BMI / (np.exp(mixed_BI) * popularity_I)[:, None]
-        return Terms(mixed_BI, reading.content_BI, reading.modality_BI, similar_BMI)
+        density_BMI = density_BMI.float()
+        mixed_BI = mix_content_items(collaborative_BI.exp_(), density_BMI.sum(1), share, popularity_I)
+        similar_BMI = density_BMI.mul_(share).div_((mixed_BI * popularity_I)[:, None])
+        return Terms(mixed_BI.log(), reading.content_BI, reading.modality_BI, similar_BMI)
 
-    def score(self, terms: Terms) -> np.ndarray:
+    def score(self, terms: Terms) -> Tensor:
         """Return the fused score (B, I), float32."""
-        content_weight_I = self.fusion.content_weights(self.train_counts_I)
-        fused = self.fusion.collaborative * terms.collaborative + content_weight_I * terms.content
-        score_BI: np.ndarray = (fused + self.log_popularity).astype(np.float32)
-        return score_BI
+        fused_BI = self.fusion.collaborative * terms.collaborative
+        return fused_BI.addcmul_(self._content_weight_I, terms.content).add_(self._log_popularity_I)
 
-    def because(self, terms: Terms) -> np.ndarray:
-        """Return the modality that contributes most to each score (B, I), or M where no modality does.
+    def because(self, terms: Terms, items_BK: Tensor | None = None) -> Tensor:
+        """Return the modality that contributes most to the scores of the items (B, K), or M where no modality does.
 
         A modality contributes its share of the mixture's term, and the denoiser's term if its own part of that term is
         the largest. M: co-occurrence contributes at least as much, or no modality has a positive contribution.
+        ``items_BK``: all items where None.
         """
-        content_BI = np.maximum(self.fusion.content_weights(self.train_counts_I) * terms.content, 0)
-        mixed_BI = np.maximum(self.fusion.collaborative * terms.collaborative, 0)
+        content_weight = self._content_weight_I
+        if items_BK is not None:
+            terms, content_weight = terms.of_items(items_BK), content_weight[items_BK]
+        content_BK = (content_weight * terms.content).clamp(min=0)
+        mixed_BK = (self.fusion.collaborative * terms.collaborative).clamp(min=0)
         n_modalities = len(self.denoiser.modalities)
-        similar_BMI = np.zeros((len(content_BI), n_modalities, 1)) if terms.similar is None else terms.similar
-        contribution_BMI = similar_BMI * mixed_BI[:, None] + content_BI[:, None] * (
-            terms.modality[:, None] == np.arange(n_modalities)[:, None]
+        similar_BMK = torch.zeros(1, n_modalities, 1, device=self.device) if terms.similar is None else terms.similar
+        modality_M1 = torch.arange(n_modalities, device=self.device)[:, None]
+        contribution_BMK = similar_BMK * mixed_BK[:, None] + content_BK[:, None] * (
+            terms.modality[:, None] == modality_M1
         )
-        history_BI = mixed_BI * (1 - similar_BMI.sum(1))
-        largest_BI = contribution_BMI.max(1)
-        return np.where((largest_BI > history_BI) & (largest_BI > 0), contribution_BMI.argmax(1), n_modalities)
+        history_BK = mixed_BK * (1 - similar_BMK.sum(1))
+        largest_BK, modality_BK = contribution_BMK.max(1)
+        return modality_BK.where((largest_BK > history_BK) & (largest_BK > 0), n_modalities)
 
 
 def _last(items_BT: np.ndarray, count: int) -> np.ndarray:

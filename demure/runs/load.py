@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from demure.baselines.build import build_learned, build_task
@@ -25,7 +26,7 @@ from demure.data.histories import Histories
 from demure.data.splits import EARLIER, SPLIT_NAMES
 from demure.errors import RunError
 from demure.evaluation.ranking import ArrayScorer, Scorer, as_array
-from demure.evaluation.top_k import top_k
+from demure.evaluation.top_k import top_k_tensor
 from demure.features import store
 from demure.integrity import CheckedFolder, all_finite
 from demure.model.content_items import ContentItemModel, ContentItemParameters, from_tensors
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _USERS_AT_ONCE = 64
+_USERS_AT_ONCE_ON_ACCELERATOR = 512  # every block costs its launches
 logger = logging.getLogger(__name__)
 P = TypeVar("P")
 
@@ -87,10 +89,11 @@ class LoadedRun:
             return self._fitted_baseline.scorer(histories)
         model = self.recommender
 
-        def score(user_codes: np.ndarray) -> np.ndarray:
-            scores_BI = np.empty((len(user_codes), len(self.item_ids)), np.float32)
-            for rows in _blocks(histories, user_codes):
-                scores_BI[rows] = model.score(model.terms(histories.padded(user_codes[rows])))
+        def score(user_codes: np.ndarray) -> Tensor:
+            scores_BI = torch.empty(len(user_codes), len(self.item_ids), device=model.device)
+            for rows in _blocks(histories, user_codes, model.device):
+                scores_B = model.score(model.terms(histories.padded(user_codes[rows])))
+                scores_BI[torch.as_tensor(rows).to(model.device)] = scores_B
             return scores_BI
 
         return score
@@ -153,56 +156,74 @@ class LoadedRun:
         """Return the ``k`` best new items of the users ``user_codes`` (U,) of ``histories``, with ids ``user_ids``."""
         import pandas as pd
 
-        scorer = None if self.recommender is not None else self.array_scorer_of(histories)
-        item_ids = self.item_ids
+        model, item_ids = self.recommender, self.item_ids
+        scorer = self.scorer_of(histories) if model is None else None
         reasons = np.array([*self.manifest.modalities, HISTORY], dtype=object)
-        frames: dict[int, pd.DataFrame] = {}
-        for rows in _blocks(histories, user_codes):
-            block = user_codes[rows]
-            if self.recommender is not None:
-                terms = self.recommender.terms(histories.padded(block))
-                scores_BI, because_BI = self.recommender.score(terms), self.recommender.because(terms)
+        k = min(k, len(item_ids))
+        item_UK, value_UK = np.zeros((len(user_codes), k), np.int64), np.zeros((len(user_codes), k))
+        because_UK = np.full(item_UK.shape, len(reasons) - 1)
+        for rows in _blocks(histories, user_codes, None if model is None else model.device):
+            block, terms = user_codes[rows], None
+            if model is not None:
+                terms = model.terms(histories.padded(block))
+                scores_BI = model.score(terms)
             else:
                 assert scorer is not None
-                scores_BI = scorer(block).copy()
-                because_BI = np.full(scores_BI.shape, len(reasons) - 1)
+                scores_BI = torch.as_tensor(scorer(block)).clone()
+            past = histories.select_users(block)
+            past_cells = torch.as_tensor(past.owners * len(item_ids) + past.items).to(scores_BI.device)
+            scores_BI.view(-1).index_fill_(0, past_cells, -np.inf)
             if only_new:
                 scores_BI[:, : self.dataset.n_items] = -np.inf
-            for row, user in enumerate(block):
-                past_items = histories.of(int(user))
-                scores_BI[row, past_items] = -np.inf
-                if not len(past_items):
-                    because_BI[row] = len(reasons) - 1
-            # Items that nobody has chosen can have equal scores, and of equal scores the first column is the best.
-            column_BI = np.tile(np.arange(scores_BI.shape[1]), (len(block), 1))
-            if self.recommender is not None:
-                never = np.flatnonzero(self.recommender.train_counts_I == 0)
-                column_BI[:, never] = never[np.argsort(-terms.content[:, never], axis=1, kind="stable")]
-            best, values = top_k(np.take_along_axis(scores_BI, column_BI, 1), min(k, scores_BI.shape[1]))
-            best = np.take_along_axis(column_BI, best, 1)
-            for row in range(len(block)):
-                listed = np.isfinite(values[row])
-                items = best[row][listed]
-                frames[rows[row]] = pd.DataFrame(
-                    {
-                        "user_id": str(user_ids[rows[row]]),
-                        "rank": np.arange(1, len(items) + 1),
-                        "item_id": item_ids[items],
-                        "score": values[row][listed].astype(np.float64),
-                        "because": reasons[because_BI[row, items]],
-                        "interest": self._interest_names.of(items, reasons[because_BI[row, items]]),
-                    }
-                )
-        columns = ["user_id", "rank", "item_id", "score", "because", "interest"]
-        if not frames:
-            return pd.DataFrame(columns=columns)
-        return pd.concat([frames[row] for row in range(len(frames))], ignore_index=True)[columns]
+            if model is None or terms is None:
+                best_BK, value_BK = top_k_tensor(scores_BI, k)
+            else:
+                best_BK, value_BK = _top_k_with_ties_by_content(scores_BI, terms.content, model.train_counts_I, k)
+                has_past_B1 = past.lengths[:, None] > 0
+                because_BK = model.because(terms, best_BK).cpu().numpy()
+                because_UK[rows] = np.where(has_past_B1, because_BK, len(reasons) - 1)
+            item_UK[rows], value_UK[rows] = best_BK.cpu().numpy(), value_BK.cpu().numpy()
+        listed_UK = np.isfinite(value_UK)
+        user_N, place_N = np.nonzero(listed_UK)
+        item_N, because_N = item_UK[listed_UK], reasons[because_UK[listed_UK]]
+        return pd.DataFrame(
+            {
+                "user_id": np.array([str(user) for user in user_ids], dtype=object)[user_N],
+                "rank": place_N + 1,
+                "item_id": item_ids[item_N],
+                "score": value_UK[listed_UK],
+                "because": because_N,
+                "interest": self._interest_names.of(item_N, because_N),
+            }
+        )
 
 
-def _blocks(histories: Histories, user_codes: np.ndarray) -> list[np.ndarray]:
+def _top_k_with_ties_by_content(
+    scores_BI: Tensor, content_BI: Tensor, train_counts_I: np.ndarray, k: int
+) -> tuple[Tensor, Tensor]:
+    """Return the ``k`` best items of each row and their scores (B, k).
+
+    Items that nobody has chosen can have equal scores; then those with the larger ``content_BI`` are first.
+    """
+    never = np.flatnonzero(train_counts_I == 0)
+    if not len(never):
+        return top_k_tensor(scores_BI, k)
+    # Of equal scores the first column is the best: these items swap their columns.
+    column_S = torch.as_tensor(never).to(scores_BI.device)
+    order_BS = content_BI[:, column_S].argsort(dim=1, descending=True, stable=True)
+    scores_BI[:, column_S] = scores_BI[:, column_S].gather(1, order_BS)
+    best_BK, value_BK = top_k_tensor(scores_BI, k)
+    number_I = torch.as_tensor(np.cumsum(train_counts_I == 0) - 1).to(scores_BI.device)
+    swapped_BK = column_S[order_BS.gather(1, number_I[best_BK].clamp(min=0))]
+    is_never_I = torch.as_tensor(train_counts_I == 0).to(scores_BI.device)
+    return swapped_BK.where(is_never_I[best_BK], best_BK), value_BK
+
+
+def _blocks(histories: Histories, user_codes: np.ndarray, device: torch.device | None) -> list[np.ndarray]:
     """Return the positions of the users in blocks with histories of similar length, so that little is padded."""
     order = np.argsort(histories.lengths[user_codes], kind="stable")
-    return [order[start : start + _USERS_AT_ONCE] for start in range(0, len(order), _USERS_AT_ONCE)]
+    size = _USERS_AT_ONCE if device is None or device.type == "cpu" else _USERS_AT_ONCE_ON_ACCELERATOR
+    return [order[start : start + size] for start in range(0, len(order), size)]
 
 
 def load_run(path: Path, device: str = "cpu") -> LoadedRun:
@@ -284,14 +305,18 @@ def _build_recommender(path: Path, manifest: RunManifest, recipe: Recipe, datase
     item_item = None
     if recipe.collaborative.enabled:
         parameters = _parameters(ItemItemParameters, path, "walk", manifest.walk)
-        item_item = build_item_item(train, counts_I, parameters, recipe.collaborative.window)
-    content_items = _load_content_items(path, manifest, fusion.expected_counts(counts_I))
+        window, on = recipe.collaborative.window, denoiser.popularity_I.device
+        item_item = build_item_item(train, counts_I, parameters, window, on)
+    counts = fusion.expected_counts(counts_I)
+    content_items = _load_content_items(path, manifest, counts, denoiser.popularity_I.device)
     return Recommender(
         denoiser, item_item, fusion, counts_I, max_history=recipe.training.history, content_items=content_items
     )
 
 
-def _load_content_items(path: Path, manifest: RunManifest, counts_I: np.ndarray) -> ContentItemModel | None:
+def _load_content_items(
+    path: Path, manifest: RunManifest, counts_I: np.ndarray, device: torch.device
+) -> ContentItemModel | None:
     if manifest.content_items is None:
         return None
     parameters = _parameters(ContentItemParameters, path, "content_items", manifest.content_items)
@@ -306,7 +331,7 @@ def _load_content_items(path: Path, manifest: RunManifest, counts_I: np.ndarray)
             raise RunError("is of other items", where=path / NEAREST_ITEMS, remedy="train the run again")
         if items.size and not (items.min() >= 0 and items.max() < len(counts_I)):
             raise RunError("names an item that there is not", where=path / NEAREST_ITEMS, remedy="train the run again")
-    return ContentItemModel(nearest, counts_I, parameters)
+    return ContentItemModel(nearest, counts_I, parameters, device)
 
 
 def load_tensors(files: CheckedFolder, name: str) -> dict[str, Tensor]:

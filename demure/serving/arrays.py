@@ -16,6 +16,7 @@ from demure.baselines.pairwise import Pairwise
 from demure.baselines.registry import make_baseline
 from demure.baselines.sasrec import SASRec
 from demure.baselines.sparse import history_matrix
+from demure.evaluation.ranking import as_array
 from demure.model.recommender import Recommender
 from demure.serving.item_item import Arrays, item_item_arrays, score_item_item, sparse_arrays, sparse_matrix
 
@@ -192,5 +193,10 @@ def _demure_contents(model: Recommender, histories: Histories, new_items: int) -
         "demure.serving.item_item computes its scores in NumPy"
     )
     contents.scores = lambda arrays, users_B: score_item_item(arrays, parameters, histories.padded(users_B))
-    contents.reference = lambda users_B: model.collaborative(histories.padded(users_B)) + model.log_popularity
+
+    def reference(users_B: np.ndarray) -> np.ndarray:
+        log_density_BI: np.ndarray = as_array(model.collaborative(histories.padded(users_B))) + model.log_popularity
+        return log_density_BI
+
+    contents.reference = reference
     return contents

@@ -11,6 +11,7 @@ import numpy as np
 
 from demure import __version__
 from demure.errors import DemureError
+from demure.evaluation.ranking import as_array
 from demure.evaluation.top_k import top_k
 from demure.files import atomic_folder, write_json
 from demure.progress import Listener, Progress, silent
@@ -226,7 +227,7 @@ def _reference(loaded: LoadedRun, histories: Histories) -> dict[str, Scores]:
     reference: dict[str, Scores] = {"scores": loaded.array_scorer_of(histories)}
     model = loaded.recommender
     if model is not None:
-        reference["content"] = lambda users_B: model.content(histories.padded(users_B))[0]
+        reference["content"] = lambda users_B: as_array(model.content(histories.padded(users_B))[0])
     return reference
 
 

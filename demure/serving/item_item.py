@@ -7,12 +7,15 @@ A server needs :func:`score_item_item`; the export is checked with it too. The d
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.sparse import csr_array
 
-from demure.model.item_item import ItemItemModel, linear_scores
 from demure.model.item_item_density import ItemItemParameters, item_item_density, recency_weights
+
+if TYPE_CHECKING:
+    from demure.model.item_item import ItemItemModel
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -24,8 +27,8 @@ def item_item_arrays(model: ItemItemModel) -> dict[str, np.ndarray]:
     ``id.linear`` (I, I): the weights of the linear model, where it has a share of the density.
     """
     arrays = {**sparse_arrays("id.steps", model.steps()), "id.share": model.share_I.astype(np.float32)}
-    if model.parameters.linear and model.linear_II is not None:
-        arrays["id.linear"] = np.asarray(model.linear_II, np.float32)
+    if model.parameters.linear and model.linear is not None:
+        arrays["id.linear"] = np.asarray(model.linear.matrix, np.float32)
     return arrays
 
 
@@ -58,3 +61,13 @@ def score_item_item(arrays: Arrays, parameters: ItemItemParameters, items_BT: np
     )
     log_density_BI: np.ndarray = np.log(density_BI)
     return log_density_BI
+
+
+def linear_scores(items_BT: np.ndarray, linear_II: np.ndarray) -> np.ndarray:
+    """Return the linear model's scores (B, I), negative ones as 0; an item counts once, as in its fit."""
+    row, column = np.nonzero(items_BT >= 0)
+    entries = (np.ones(len(row), np.float32), (row, items_BT[row, column]))
+    history_BI = csr_array(entries, (len(items_BT), len(linear_II)))
+    history_BI.data[:] = 1.0
+    score_BI: np.ndarray = np.maximum(history_BI @ linear_II, 0.0)
+    return score_BI

@@ -208,9 +208,9 @@ class DenseContentItems(nn.Module):
     def __init__(self, model: ContentItemModel) -> None:
         super().__init__()
         self.model_parameters = model.parameters
-        steps = np.stack([step_II.toarray() for step_II in model.steps])
+        steps = np.stack([step_II.toarray() for step_II in model.steps()])
         self.register_buffer("steps_MII", torch.as_tensor(steps, dtype=torch.float32))
-        self.register_buffer("has_step_MI", torch.as_tensor(np.stack(model.has_step), dtype=torch.float32))
+        self.register_buffer("has_step_MI", torch.as_tensor(steps.any(2), dtype=torch.float32))
 
     def forward(
         self,

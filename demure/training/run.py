@@ -279,7 +279,7 @@ def _tune_recommender(job: Job, denoiser: Denoiser, outcome: Outcome) -> None:
     window = recipe.collaborative.window if recipe.collaborative.enabled else None
     if window is not None and job.data.n_items <= MAX_ITEMS:
         nearest = _nearest_by_content(job.data, outcome.modalities)
-        recommender.content_items = ContentItemModel(nearest, counts_I, ContentItemParameters())
+        recommender.content_items = ContentItemModel(nearest, counts_I, ContentItemParameters(), job.device)
     metrics = tune_fusion(recommender, train_part, valid, window, seed=job.seed, listener=job.context.listener)
     outcome.valid = {name: value for name, value in metrics.items() if name.startswith(("recall", "ndcg"))}
     outcome.pool = asdict(recommender.fusion)

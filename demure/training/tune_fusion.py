@@ -12,6 +12,8 @@ from itertools import product
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from demure.evaluation.ranking import Evaluation, evaluate
 from demure.model.content_items import ContentItemModel, ContentItemParameters, mix_content_items
@@ -78,7 +80,8 @@ def tune_fusion(
     users = np.flatnonzero(valid.lengths > 0)
     if not len(users):
         if window is not None:
-            recommender.item_item = build_item_item(train, recommender.train_counts_I, parameters, window)
+            counts_I, device = recommender.train_counts_I, recommender.device
+            recommender.item_item = build_item_item(train, counts_I, parameters, window, device)
             recommender.fusion = FusionWeights()
         recommender.content_items = None
         return {}
@@ -116,25 +119,28 @@ class _Tuner:
         self.recommender, self.train, self.users, self._report = recommender, train, users, report
         self.n_items = len(recommender.log_popularity)
         self._relevant, self._past = valid.select_users(users), train.select_users(users)
+        self._log_popularity_I = torch.as_tensor(recommender.log_popularity).to(recommender.device)
 
     def tune_item_item(self, start: ItemItemParameters, window: int) -> ItemItemModel:
         """Return the item-item model with the best parameters of the grid, alone with the popularity."""
         train, recommender, ordered = self.train, self.recommender, self.recommender.denoiser.ordered
-        linear_II = linear_model(train, self.n_items) if self.n_items <= LINEAR_ITEMS else None
+        device = recommender.device
+        linear = linear_model(train, self.n_items, device) if self.n_items <= LINEAR_ITEMS else None
 
         @lru_cache(maxsize=1)  # most models tried one after the other need the same counts
         def pairs(nearness: float, shared: float) -> Pairs:
-            return count_pairs(train.indptr, train.items, self.n_items, window, nearness=nearness, shared=shared)
+            options = {"nearness": nearness, "shared": shared}
+            return count_pairs(train.indptr, train.items, self.n_items, window, **options, device=device)
 
         def build(parameters: ItemItemParameters) -> ItemItemModel:
             counts = pairs(parameters.nearness, parameters.shared)
-            return ItemItemModel(counts, recommender.train_counts_I, parameters, linear_II)
+            return ItemItemModel(counts, recommender.train_counts_I, parameters, linear)
 
         def goal(parameters: ItemItemParameters) -> float:
             recommender.item_item = build(parameters)
             return _goal(self._evaluate(self._scores(self._collaborative)))
 
-        fixed = [*(() if ordered else NEED_ORDER), *(() if linear_II is not None else ("linear",))]
+        fixed = [*(() if ordered else NEED_ORDER), *(() if linear is not None else ("linear",))]
         if ordered and len(train.items) * window > _MAX_PAIRS:
             fixed.append("further")
         grid = {name: values for name, values in ITEM_ITEM_GRID.items() if name not in fixed}
@@ -146,15 +152,16 @@ class _Tuner:
         denoiser, has_item_item = recommender.denoiser, recommender.item_item is not None
         collaborative_SI = self._scores(recommender.collaborative)
         content_SI, readings = self._read()
-        popularity_I, new_items = recommender.log_popularity.astype(np.float32), recommender.fusion.new_items
+        new_items = recommender.fusion.new_items
         if recommender.content_items is not None:
             collaborative_SI = self._tune_content_items(recommender.content_items, collaborative_SI, readings)
         evaluations: dict[FusionWeights, Evaluation] = {}
 
         def best(candidates: Sequence[FusionWeights]) -> FusionWeights:
             for weights in candidates:
-                content_weight_I = weights.content_weights(recommender.train_counts_I)
-                scores_SI = weights.collaborative * collaborative_SI + content_weight_I * content_SI + popularity_I
+                content_weight_I = torch.as_tensor(weights.content_weights(recommender.train_counts_I))
+                scores_SI = torch.addcmul(self._log_popularity_I, content_weight_I.to(recommender.device), content_SI)
+                scores_SI.add_(collaborative_SI, alpha=weights.collaborative)
                 evaluations[weights] = self._evaluate(scores_SI)
             return max(candidates, key=lambda weights: (_goal(evaluations[weights]), -weights.scarce, weights.content))
 
@@ -170,27 +177,25 @@ class _Tuner:
         return chosen, evaluations[chosen]
 
     def _tune_content_items(
-        self, model: ContentItemModel, collaborative_SI: np.ndarray, readings: Sequence[tuple[np.ndarray, Reading]]
-    ) -> np.ndarray:
+        self, model: ContentItemModel, collaborative_SI: Tensor, readings: Sequence[tuple[Tensor, Reading]]
+    ) -> Tensor:
         """Give the recommender similar content with the best parameters; return the mixture's log ratios (S, I)."""
-        popularity_I = np.exp(self.recommender.log_popularity).astype(np.float32)
+        popularity_I, ratio_SI = self._log_popularity_I.exp(), collaborative_SI.exp()
 
         @lru_cache(maxsize=1)  # shares tried one after the other mix the same density
-        def density(parameters: ContentItemParameters) -> np.ndarray:
-            density_SI, changed = np.empty_like(collaborative_SI), model.with_parameters(parameters)
+        def density(parameters: ContentItemParameters) -> Tensor:
+            density_SI, changed = torch.empty_like(collaborative_SI), model.with_parameters(parameters)
             for rows, reading in readings:
                 parts_BMI = changed.density(reading.items_BT, reading.weight_BTM, reading.modality_share_BM)
-                density_SI[rows] = parts_BMI.sum(1)
+                density_SI[rows] = parts_BMI.sum(1).float()
             return density_SI
 
-        def mix(parameters: ContentItemParameters) -> np.ndarray:
+        def mix(parameters: ContentItemParameters) -> Tensor:
             content_SI = density(replace(parameters, share=0.0))
-            mixed_SI = mix_content_items(np.exp(collaborative_SI), content_SI, parameters.share, popularity_I)
-            log_ratio_SI: np.ndarray = np.log(mixed_SI).astype(np.float32)
-            return log_ratio_SI
+            return mix_content_items(ratio_SI, content_SI, parameters.share, popularity_I).log()
 
         def goal(parameters: ContentItemParameters) -> float:
-            return _goal(self._evaluate(mix(parameters) + np.log(popularity_I)))
+            return _goal(self._evaluate(mix(parameters).add_(self._log_popularity_I)))
 
         start = ContentItemParameters(share=_FIRST_SHARE)
         denoiser = self.recommender.denoiser
@@ -199,35 +204,38 @@ class _Tuner:
         self.recommender.content_items = model.with_parameters(parameters) if parameters.share else None
         return mix(parameters) if parameters.share else collaborative_SI
 
-    def _read(self) -> tuple[np.ndarray, list[tuple[np.ndarray, Reading]]]:
+    def _read(self) -> tuple[Tensor, list[tuple[Tensor, Reading]]]:
         """Return log rho_content (S, I) of the users, and the denoiser's reading of blocks of them, with their rows."""
-        content_SI = np.empty((len(self.users), self.n_items), np.float32)
-        readings, empty = [], np.empty((0, 0))
+        content_SI, readings = self._empty_scores(), []
+        empty = content_SI[:0]
         for rows, items_BT in self._blocks():
             reading = self.recommender.read(items_BT)
             content_SI[rows] = reading.content_BI
             readings.append((rows, replace(reading, content_BI=empty, modality_BI=empty)))
         return content_SI, readings
 
-    def _collaborative(self, items_BT: np.ndarray) -> np.ndarray:
-        scores_BI: np.ndarray = self.recommender.collaborative(items_BT) + self.recommender.log_popularity
-        return scores_BI
+    def _collaborative(self, items_BT: np.ndarray) -> Tensor:
+        return self.recommender.collaborative(items_BT).add_(self._log_popularity_I)
 
-    def _evaluate(self, scores_SI: np.ndarray) -> Evaluation:
+    def _evaluate(self, scores_SI: Tensor) -> Evaluation:
         self._report()
         return evaluate(lambda rows: scores_SI[rows], self._relevant, self._past, (20,), self.n_items)
 
-    def _scores(self, score: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    def _scores(self, score: Callable[[np.ndarray], Tensor]) -> Tensor:
         """Return the scores (S, I) float32 of the users' histories, in blocks of similar length."""
-        scores_SI = np.empty((len(self.users), self.n_items), np.float32)
+        scores_SI = self._empty_scores()
         for rows, items_BT in self._blocks():
             scores_SI[rows] = score(items_BT)
         return scores_SI
 
-    def _blocks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def _empty_scores(self) -> Tensor:
+        return torch.empty(len(self.users), self.n_items, device=self.recommender.device)
+
+    def _blocks(self) -> Iterator[tuple[Tensor, np.ndarray]]:
         """Yield the rows (B,) and the padded histories (B, T) of users with histories of similar length."""
         for block in self.train.group_by_length(self.users, _MAX_CELLS, 500, max_users=64):
-            yield np.searchsorted(self.users, block), self.train.padded(block)
+            rows = torch.as_tensor(np.searchsorted(self.users, block)).to(self.recommender.device)
+            yield rows, self.train.padded(block)
 
 
 def _goals(evaluation: Evaluation) -> np.ndarray:

@@ -2,15 +2,16 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.sparse import csr_array
 from support.small_models import ITEMS, small_denoiser, small_histories
 
 from demure.model.batch import HistoryBatch
 from demure.model.fusion import FusionWeights
 from demure.model.item_item import ItemItemModel, count_pairs
 from demure.model.item_item_density import ItemItemParameters
+from demure.model.mass_product import SparseMass
 from demure.model.recommender import Recommender, Terms
 
 HISTORIES = st.lists(st.lists(st.integers(0, 7), max_size=7, unique=True), min_size=1, max_size=6)
@@ -54,8 +55,9 @@ def test_pairs_are_followed_as_a_matrix_is(rows, nearness, shared):
     pairs = count_pairs(*csr(rows), 8, 5, nearness=nearness, shared=shared)
     slow = pairs_slowly(rows, 5, nearness, shared)
     mass = np.random.default_rng(0).random((8, 3)) * (np.arange(24).reshape(8, 3) % 3 == 0)
-    np.testing.assert_allclose(pairs.follow(mass), slow.T @ mass, atol=1e-9)
-    np.testing.assert_allclose(pairs.follow(csr_array(mass)), slow.T @ mass, atol=1e-9)
+    few = SparseMass(*np.nonzero(mass.T), mass.T[np.nonzero(mass.T)], (3, 8))
+    np.testing.assert_allclose(pairs.follow(torch.tensor(mass.T)), mass.T @ slow, atol=1e-9)
+    np.testing.assert_allclose(pairs.follow(few), mass.T @ slow, atol=1e-9)
     np.testing.assert_allclose(pairs.times(mass[:, 0]), slow @ mass[:, 0], atol=1e-9)
 
 
@@ -134,7 +136,7 @@ def test_the_score_by_its_formula(parts):
     content, _ = whole.content(items)
     expected = 0.75 * np.log(model.density(items)) + 0.25 * log_popularity + 0.3 * content
     score = whole.score(whole.terms(items))
-    assert score.dtype == np.float32
+    assert score.dtype == torch.float32
     np.testing.assert_allclose(score, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -146,7 +148,7 @@ def test_content_counts_more_for_items_with_few_interactions(parts):
     whole = recommender(parts, fusion=fusion)
     terms = whole.terms(items)
     more = whole.score(terms) - recommender(parts, fusion=FusionWeights(1.0, 0.2)).score(terms)
-    np.testing.assert_allclose(more, 0.6 * 10 / (TRAIN_COUNTS + 10) * terms.content, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(more, 0.6 * 10 / (TRAIN_COUNTS + 10) * terms.content.numpy(), rtol=1e-3, atol=1e-5)
 
 
 def test_the_prior_popularity_of_new_items(parts):
@@ -180,9 +182,9 @@ def test_the_extremes_of_the_fusion(parts):
 
 def test_because_is_the_part_that_carries_most(parts):
     terms = Terms(
-        collaborative=np.array([[1.0, 1.0, -1.0, -2.0, 0.0]]),
-        content=np.array([[1.0, 3.0, 0.5, -1.0, 1.0]]),
-        modality=np.array([[0, 1, 0, 1, 1]]),
+        collaborative=torch.tensor([[1.0, 1.0, -1.0, -2.0, 0.0]]),
+        content=torch.tensor([[1.0, 3.0, 0.5, -1.0, 1.0]]),
+        modality=torch.tensor([[0, 1, 0, 1, 1]]),
     )
     history = 2
     # With v = 1 and w = .5: .5 < 1; 1.5 > 1; .25 > -1; both against it; .5 > 0.
@@ -194,13 +196,14 @@ def test_similar_content_is_credited_with_its_share_of_the_mixture(parts):
     """Terms of 2 for both item-item models: of the first item the image has .7 of them, of the second .2, and the text
     .4 together with the denoiser's term of .5 x 1 (1.3 > .8 of the history)."""
     terms = Terms(
-        collaborative=np.array([[2.0, 2.0, -1.0]]),
-        content=np.array([[0.0, 1.0, -1.0]]),
-        modality=np.array([[0, 1, 0]]),
-        similar=np.array([[[0.7, 0.2, 0.9], [0.0, 0.4, 0.0]]]),
+        collaborative=torch.tensor([[2.0, 2.0, -1.0]]),
+        content=torch.tensor([[0.0, 1.0, -1.0]]),
+        modality=torch.tensor([[0, 1, 0]]),
+        similar=torch.tensor([[[0.7, 0.2, 0.9], [0.0, 0.4, 0.0]]]),
     )
     model = Recommender(*parts, FusionWeights(1.0, 0.5), np.full(3, 30.0), max_history=50)
     assert model.because(terms).tolist() == [[0, 1, 2]]
+    assert model.because(terms, torch.tensor([[2, 0]])).tolist() == [[2, 0]]
 
 
 def of_five(parts, fusion):
@@ -211,7 +214,7 @@ def test_because_names_the_largest_term(parts):
     denoiser, _ = parts
     items = small_histories([8, 4])
     _, terms = denoiser.catalogue_ratios(HistoryBatch.build(items, ordered=True), denoiser.views())
-    assert np.array_equal(recommender(parts).content(items.numpy())[1], terms.numpy().argmax(1))
+    assert torch.equal(recommender(parts).content(items.numpy())[1], terms.argmax(1))
     assert len(np.unique(terms.numpy().argmax(1))) == 2
 
 

@@ -78,7 +78,7 @@ def test_hidden_items_score_as_if_they_had_been_there(loaded):
     np.testing.assert_allclose(terms.content, expected.content, atol=2e-4)
     np.testing.assert_allclose(terms.collaborative, expected.collaborative, atol=2e-4)
     np.testing.assert_allclose(extended.score(terms), full.score(expected), atol=5e-4)
-    assert (extended.because(terms) == full.because(expected)).mean() > 0.999
+    assert (extended.because(terms) == full.because(expected)).float().mean() > 0.999
 
 
 def new_file(folder):

@@ -24,7 +24,7 @@ def fitted(run):
 
 def goal(scores, data):
     past, relevant = data.histories("train"), data.histories("valid")
-    means = evaluate(lambda users: scores[users].astype(np.float32), relevant, past, (20,), data.n_items).means()
+    means = evaluate(lambda users: scores[users].float(), relevant, past, (20,), data.n_items).means()
     return (means["recall@20"] + means["ndcg@20"]) / 2
 
 
@@ -67,7 +67,7 @@ def test_no_single_change_of_the_parameters_is_better(fitted):
 
     def value(walk):
         density = module.build_item_item(train_part, popularity, walk, 50).density(histories)
-        return goal(np.log(density), data)
+        return goal(density.log(), data)
 
     walk = model.item_item.parameters
     start = value(type(walk)())
