@@ -27,7 +27,7 @@ from demure.model.batch import HistoryBatch, SideInformation
 from demure.model.candidates import CandidateSampler, DrawnItems
 from demure.model.clusters import ClusterExpert, init_clusters
 from demure.model.latent import Latent
-from demure.model.mixture import CausePriors, cause_posterior
+from demure.model.mixture import CausePriors, cause_posterior, cause_terms
 from demure.model.modality import CatalogueView, ExpertState, ModalityExpert
 from demure.model.pairs import catalogue_factors, compute_inverse_lifts, pair_extents, pair_factors
 from demure.model.stored_names import attribute_name, stored_name
@@ -378,8 +378,7 @@ class Denoiser(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Return p(i | history) / p_0(i) for every item (B, I), and each modality's part of it (B, M, I).
 
-        p_0 is the popularity over all time; the ratios of the rivals are 1.
-        ``inference``: the result of :meth:`infer` for ``batch``, if it is known already.
+        p_0 is the popularity over all time; the ratios of the rivals are 1. ``inference``: that of ``batch``, if known.
         """
         inference, experts = inference or self.infer(batch, views), self.experts()
         weights = self.source_weights(inference)
@@ -390,11 +389,12 @@ class Denoiser(nn.Module):
             ),
             strict=True,
         )
-        ratio_BIM = torch.stack(ratios, -1)
-        cause_share_BIK = self.user_cause_shares(inference, batch)[:, None, :].expand(-1, ratio_BIM.shape[1], -1)
+        # The numbers of one modality lie together.
+        ratio_BIM, ones_R = torch.stack(ratios).permute(1, 2, 0), ratios[0].new_ones(self.n_rivals)
+        share_B1K = self.user_cause_shares(inference, batch)[:, None]
         factors = catalogue_factors(self.pairs, self._inverse_lifts(views), experts, densities, views)
-        rival_ratio_BIR = torch.ones_like(cause_share_BIK[..., : self.n_rivals])
-        r_BIM, _, total_BI = self.posterior(
-            ratio_BIM, rival_ratio_BIR, cause_share_BIK, torch.ones_like(ratio_BIM), factors
+        delta = torch.sigmoid(self.two_causes_logit) if self.pairs else 0.0
+        term_BIM, _, total_BI = cause_terms(
+            ratio_BIM, ones_R, share_B1K, two_causes_share=delta, pairs=self.pairs, factors=factors
         )
-        return total_BI, (r_BIM * total_BI[..., None]).transpose(1, 2)
+        return total_BI, term_BIM.transpose(1, 2)

@@ -58,7 +58,7 @@ class Pairs:
             return
         assert explicit_II is not None
         self.shape = explicit_II.shape
-        self._explicit = MassProduct(explicit_II, device)
+        self._explicit = MassProduct(explicit_II, device, single=True)
 
     def follow(self, mass: SparseMass | Tensor) -> Tensor:
         """Return ``mass`` (B, I) times c, dense."""

@@ -34,6 +34,7 @@ from demure.model.log_normalizer import log_normaliser
 _ENTRIES = 1 << 18  # users x history x items held at once on a CPU: a megabyte, so that they stay in the cache
 _ENTRIES_ON_ACCELERATOR = 100_000_000
 _MAX_LOG_RATIO = 20.0
+_LEAST_LOG_RATIO = -80.0  # below -87, as of a position that is not a source, exp takes twenty times as long
 _NOT_A_SOURCE = 1e4  # log-normaliser of a position that is not a source: it predicts nothing
 
 
@@ -169,7 +170,7 @@ class KernelExpert(nn.Module):
         size = len(z_IE) if is_exporting() else max(1, entries // max(1, weight_BT.numel()))
         parts = []
         for part_NE in torch.split(z_IE, size):
-            dense_BTN = (eta_BTE @ part_NE.T).sub_(log_norm_BT1).exp_()
+            dense_BTN = (eta_BTE @ part_NE.T).sub_(log_norm_BT1).clamp_(min=_LEAST_LOG_RATIO).exp_()
             parts.append((weight_BT[:, None] @ dense_BTN)[:, 0])
         total = torch.cat(parts, 1)
         return (total + smoothing) / (weight_BT.sum(1, keepdim=True) + smoothing)

@@ -63,17 +63,40 @@ def cause_posterior(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the posterior of each modality (B, T, M) and rival (B, T, R), and p(i) / p_t(i) (B, T).
 
-    The posterior of a modality is the probability that it is one of the causes; two modalities can both be near 1.
-    ``two_causes_share`` is delta, for the ``pairs`` of modalities. ``factors``: one tensor (B, T) per pair, f^mn, which
-    normalises rho^m rho^n; all 1 if empty.
+    The posterior of a modality is the probability that it is one of the causes; two modalities can both be near 1. The
+    other arguments are those of :func:`cause_terms`.
+    """
+    modality_term_BTM, rival_term_BTR, total = cause_terms(
+        ratio_BTM,
+        rival_ratio_BTR,
+        cause_share_BTK,
+        two_causes_share=two_causes_share,
+        pairs=pairs,
+        factors=factors,
+    )
+    return modality_term_BTM / total[..., None] * present_BTM, rival_term_BTR / total[..., None], total
+
+
+def cause_terms(
+    ratio_BTM: Tensor,
+    rival_ratio_BTR: Tensor,
+    cause_share_BTK: Tensor,
+    *,
+    two_causes_share: Tensor | float,
+    pairs: Sequence[tuple[int, int]],
+    factors: Sequence[Tensor] = (),
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the terms of the mixture that each modality (B, T, M) and rival (B, T, R) is in, and their sum (B, T).
+
+    Terms of two modalities are in both, and count once in the sum. ``two_causes_share`` is delta, for the ``pairs`` of
+    modalities. ``factors``: one tensor (B, T) per pair, f^mn, which normalises rho^m rho^n; all 1 if empty.
     """
     R = rival_ratio_BTR.shape[-1]
     rival_term_BTR = cause_share_BTK[..., :R] * rival_ratio_BTR
     content_BTM = cause_share_BTK[..., R:]
     modality_term_BTM = content_BTM * ratio_BTM
     if not pairs:
-        total = rival_term_BTR.sum(-1) + modality_term_BTM.sum(-1)
-        return modality_term_BTM / total[..., None] * present_BTM, rival_term_BTR / total[..., None], total
+        return modality_term_BTM, rival_term_BTR, rival_term_BTR.sum(-1) + modality_term_BTM.sum(-1)
     shares = [content_BTM[..., m] * content_BTM[..., n] for m, n in pairs]
     joints = [modality_term_BTM[..., m] * modality_term_BTM[..., n] for m, n in pairs]
     joints = [joint * factor for joint, factor in zip(joints, factors, strict=True)] if factors else joints
@@ -83,8 +106,7 @@ def cause_posterior(
     joint_BTM = torch.stack([_add([joints[q] for q in numbers]) for numbers in of_modality], -1)
     modality_term_BTM = modality_term_BTM * (1 - two_causes_share)
     total = rival_term_BTR.sum(-1) + modality_term_BTM.sum(-1) + joint_BTM.sum(-1) / 2  # each pair is in two columns
-    modality_term_BTM = modality_term_BTM + joint_BTM
-    return modality_term_BTM / total[..., None] * present_BTM, rival_term_BTR / total[..., None], total
+    return modality_term_BTM + joint_BTM, rival_term_BTR, total
 
 
 def _add(tensors: Sequence[Tensor]) -> Tensor:

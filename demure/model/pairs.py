@@ -5,7 +5,7 @@ factor P(c) P(d) / P(c, d), the inverse lift of cluster c of the one modality an
 the clusters by which the item is chosen. The kernel experts have no clusters: the factor applies to the cluster
 experts' share of both densities, and is 1 where an item lacks one of the modalities.
 
-Shape suffixes: B users, T positions, I items, C and D clusters of the two modalities, M modalities.
+Shape suffixes: B users, T positions, I items, C and D clusters of the two modalities, X = C D, M modalities.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from demure.model.batch import is_exporting
 from demure.model.modality import CatalogueView, ModalityExpert
 
 Pair = tuple[int, int]
+_ITEMS_AT_ONCE = 512
 _CHANCE = 0.05  # share of the co-occurrences that are as if by chance: it bounds the factor where popular items are few
 
 
@@ -68,11 +70,12 @@ def catalogue_factors(
     for (a, b), inverse_lift_CD, extent_I in zip(pairs, inverse_lifts, extents, strict=False):
         q_CI, q_DI = views[a].q_IC.T, views[b].q_IC.T
         chance_BI = (densities[a] @ q_CI) * (densities[b] @ q_DI)
-        lifted_BCD = densities[a][:, :, None] * inverse_lift_CD * densities[b][:, None, :]
-        # cluster by cluster: never users x items x clusters at once
-        weighted_BI = sum(lifted_BCD[:, :, d] @ q_CI * member_I for d, member_I in enumerate(q_DI))
-        factor_BI = weighted_BI / chance_BI.clamp(min=1e-9)
-        factors.append(_gated(factor_BI, extent_I))
+        lifted_BX = (densities[a][:, :, None] * inverse_lift_CD * densities[b][:, None, :]).flatten(1)
+        # The products of memberships of some items at a time, so that they stay in the cache.
+        size = q_CI.shape[1] if is_exporting() else _ITEMS_AT_ONCE
+        of_items = zip(torch.split(q_CI, size, 1), torch.split(q_DI, size, 1), strict=True)
+        parts = [lifted_BX @ (own_CI[:, None] * other_DI).flatten(0, 1) for own_CI, other_DI in of_items]
+        factors.append(_gated(torch.cat(parts, 1) / chance_BI.clamp(min=1e-9), extent_I))
     return factors
 
 

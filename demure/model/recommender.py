@@ -135,7 +135,7 @@ class Recommender:
         total_BI, terms_BMI = denoiser.catalogue_ratios(batch, self._views, inference)
         return Reading(
             total_BI.clamp(min=1e-12).log(),
-            terms_BMI.argmax(1),
+            terms_BMI.max(1).indices,  # an argmax takes ten times as long here
             last_BT,
             denoiser.source_weights(inference),
             denoiser.modality_shares(inference, batch),
