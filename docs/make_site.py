@@ -76,10 +76,8 @@ def stage() -> None:
     shutil.copy(ROOT / "README.md", SOURCE / "index.md")
     for name in ("CHANGELOG.md", "CONTRIBUTING.md", "LICENSE"):
         shutil.copy(ROOT / name, SOURCE / name)
-    for path in sorted((ROOT / "docs").iterdir()):
-        if path.suffix in (".md", ".svg", ".webp", ".ipynb"):
-            shutil.copy(path, SOURCE / "docs" / path.name)
-    for path in sorted((ROOT / "benchmarks").rglob("*.md")):
+    pages = [path for path in (ROOT / "docs").rglob("*") if path.suffix in (".md", ".svg", ".webp", ".ipynb")]
+    for path in sorted([*pages, *(ROOT / "benchmarks").rglob("*.md")]):
         target = SOURCE / path.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, target)
