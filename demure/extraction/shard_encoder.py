@@ -110,7 +110,7 @@ class ShardEncoder:
             if number in self.done:
                 continue
             with contextlib.ExitStack() as stack:
-                if not stack.enter_context(self.folder.lock(f"{number:06d}")) or self.folder.has(number):
+                if not stack.enter_context(self.folder.lock(f"{number:06d}")) or not self.folder.lacks(number):
                     continue
                 inputs = self.plan.shard_inputs(number).tolist()
                 vectors = np.zeros((len(inputs), self.plan.dim), dtype=np.float32)

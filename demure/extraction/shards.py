@@ -9,6 +9,7 @@ Shapes: n inputs of a shard, D dimensions.
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 import os
 import shutil
@@ -107,6 +108,10 @@ class ShardFolder:
         """Return whether the file of shard ``number`` exists."""
         return self._path(number).is_file()
 
+    def lacks(self, number: int) -> bool:
+        """Return whether shard ``number`` is still to be made: it is absent, and the shards were not deleted."""
+        return not self.has(number) and self.folder.is_dir()
+
     def load(self, number: int, keys: np.ndarray) -> Shard | None:
         """Return shard ``number``, or None if it is absent, damaged, or of other inputs than ``keys``."""
         shard = read_shard(self._path(number))
@@ -168,9 +173,15 @@ def extraction_lock(dataset_path: Path) -> Iterator[None]:
 
 
 def delete_shards(dataset_path: Path, name: str) -> None:
-    """Delete all shards of a modality, and the features of earlier items, of which the finished ones hold a part."""
+    """Delete all shards of a modality, and the features of earlier items, of which the finished ones hold a part.
+
+    The folder first gets another name, in one step: a process that shares the work never sees a part of the shards,
+    and so does not make the others again.
+    """
     folder = _folder(dataset_path, name)
-    for path in (folder, folder.parent / f"{EARLIER}{name}"):
+    with contextlib.suppress(OSError):  # there is none, or the system cannot rename a folder with open files
+        folder.rename(folder.with_name(f"{folder.name}~{os.getpid()}"))
+    for path in (folder, *folder.parent.glob(f"{glob.escape(folder.name)}~*"), folder.parent / f"{EARLIER}{name}"):
         shutil.rmtree(path, ignore_errors=True)
 
 

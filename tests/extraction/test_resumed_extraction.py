@@ -18,6 +18,7 @@ from demure.errors import DemureError
 from demure.extraction import encoding, extract
 from demure.extraction.extract import ExtractOptions, extract_items
 from demure.extraction.protocol import EncoderFamily, EncoderSpec
+from demure.extraction.shards import ShardFolder, delete_shards
 from demure.features import rows, store
 
 SCRIPT = """
@@ -287,3 +288,14 @@ def test_images_that_took_too_long_are_tried_again_with_more_time_alone(tmp_path
         [made] = extract_items(tmp_path, items, [], tmp_path, {"image": "unhurried"}, options).modalities
         assert (made.encoded, made.missing) == (encoded, missing), seconds
         busy.unlink(missing_ok=True)
+
+
+def test_a_process_that_comes_when_all_is_done_makes_no_shard_again(tmp_path):
+    """Another process ends, and deletes the shards, after this one has claimed the last of them."""
+    folder = ShardFolder(tmp_path, "image", "a" * 64, "b" * 64, resume=True)
+    with folder.lock("000000") as held:
+        assert held
+        assert folder.lacks(0)
+        delete_shards(tmp_path, "image")
+        assert not folder.lacks(0)
+    assert list((tmp_path / "features").iterdir()) == []
