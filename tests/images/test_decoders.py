@@ -75,7 +75,7 @@ def test_files_that_are_not_there(decoders, tmp_path):
 
 
 def test_an_image_that_takes_too_long_costs_its_limit_and_nothing_else(decoders, tmp_path):
-    data = slow_jpeg()
+    data = slow_jpeg(1000)  # about a second on a fast machine
     (tmp_path / "slow.jpg").write_bytes(data)
     assert kind_of_problem(decoders.check, data, 0.1) == TOO_LONG
     assert kind_of_problem(decoders.thumbnail, tmp_path / "slow.jpg", 9, 9, 0.1) == TOO_LONG
@@ -92,7 +92,7 @@ def test_a_process_that_dies_is_replaced(decoders):
 def test_closing_gives_up_what_is_being_decoded():
     decoders = ImageDecoders(1)
     problems = []
-    wait = threading.Thread(target=lambda: problems.append(kind_of_problem(decoders.check, slow_jpeg(200), 60.0)))
+    wait = threading.Thread(target=lambda: problems.append(kind_of_problem(decoders.check, slow_jpeg(4000), 60.0)))
     wait.start()
     while not decoders._started:
         time.sleep(0.01)

@@ -130,7 +130,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.answer(postscript(), Content_Type="image/png")
 
     def endless(self, _: int) -> None:
-        self.answer(slow_jpeg(400), Content_Type="image/jpeg")
+        self.answer(slow_jpeg(2000), Content_Type="image/jpeg")
 
     def away(self, _: int) -> None:
         self.answer(b"", 302, Location="file:///etc/passwd")
