@@ -1,0 +1,77 @@
+"""The same methods under several protocols, with the hash of each split: `python benchmarks/protocol.py --help`.
+
+Prints the tables of docs/protocol.md. Everything is measured on the validation split; test splits are not read.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from sets import obtain
+
+from demure.data.dataset import Dataset
+from demure.extraction.extract import extract
+from demure.preparation.prepare import PrepareOptions, prepare
+from demure.runs.evaluate import evaluate_runs
+from demure.training.run import train
+
+SPLITS = ("leave-one-out", "random", "global-time")
+COLUMNS = ("hit@5", "ndcg@5", "hit@10", "ndcg@10", "recall@20", "ndcg@20")
+app = typer.Typer(no_args_is_help=True, add_completion=False)
+
+Data = Annotated[Path, typer.Option(help="Folder with ml-100k-posters and the other sets.")]
+Work = Annotated[Path, typer.Option(help="Scratch folder for prepared sets and runs; finished runs are used again.")]
+Recipes = Annotated[str, typer.Option(help="Comma-separated recipes.")]
+
+
+def trained(dataset: Path, recipe: str, work: Path) -> Path:
+    """Return the run of ``recipe`` on ``dataset`` with seed 0, trained unless it is there."""
+    run = work / "protocol" / f"{dataset.parent.name}-{dataset.name}-{recipe}"
+    if not (run / "run.json").is_file():
+        train(dataset, run, recipe=recipe, device="cpu", resume=run.is_dir())
+    return run
+
+
+def measure(dataset: Path, recipes: list[str], work: Path) -> None:
+    """Print a table of ``recipes`` on the validation split of ``dataset``, below the hash of its split."""
+    identity = Dataset.load(dataset).identity["split"]
+    print(f"\n{dataset.name}, split {identity[:12]}\n\n| recipe | {' | '.join(COLUMNS)} |")
+    print(f"|{' --- |' * (len(COLUMNS) + 1)}")
+    for recipe in recipes:
+        run = trained(dataset, recipe, work)
+        [result] = evaluate_runs([run], split="valid", ks=(5, 10, 20), device="cpu").runs
+        values = " | ".join(f"{result.metrics[name]:.4f}" for name in COLUMNS)
+        print(f"| {recipe} | {values} |", flush=True)
+
+
+@app.command()
+def splits(
+    data: Data = Path("../shared/data"),
+    work: Work = Path("build/bench"),
+    recipes: Recipes = "default,ease-decayed,item-knn-decayed,ease,popularity",
+) -> None:
+    """ML-100K split in three ways."""
+    raw, out = data / "ml-100k-posters", work / "sets" / "ml-100k-splits"
+    if not out.exists():
+        prepare(PrepareOptions(raw / "interactions.csv", out, items=raw / "items.csv", images=raw, split="all"))
+    for split in SPLITS:
+        extract(out / split, text="tfidf", image="color")
+        measure(out / split, recipes.split(","), work)
+
+
+@app.command()
+def sequences(
+    data: Data = Path("../shared/data"),
+    work: Work = Path("build/bench"),
+    recipes: Recipes = "default,ease-decayed,ease,item-knn-decayed",
+    sets: Annotated[str, typer.Option(help="Comma-separated sets.")] = "amazon-scientific,amazon-beauty",
+) -> None:
+    """The sets and cut-offs of papers on sequences: leave-one-out, full ranking."""
+    for name in sets.split(","):
+        measure(obtain(name, data, work).path, recipes.split(","), work)
+
+
+if __name__ == "__main__":
+    app()
