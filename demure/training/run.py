@@ -133,8 +133,9 @@ def train(
             context = TrainingContext(
                 folder, resume, checkpoint_minutes, listener if processes.is_first else silent, processes
             )
-            if resolved.model == "demure":
-                context.listener(Plan("plan", 0, stages=stages_of(rivals=resolved.denoiser.rivals)))
+            # Baselines have no stages to count, and must not go on in the plan of an earlier training.
+            stages = stages_of(rivals=resolved.denoiser.rivals) if resolved.model == "demure" else ()
+            context.listener(Plan("plan", 0, stages=stages))
             context.listener(Progress(READ, 0))
             logger.info(
                 "train %s on %s with seed %d on %s", resolved.name, dataset, seed, chosen, extra={"run": str(out)}

@@ -127,6 +127,8 @@ class LoggedProgress:
         if isinstance(progress, Notice):
             logger.warning("%s", progress.text, extra={"stage": progress.stage})
         elif isinstance(progress, Plan):
+            if not progress.stages:
+                return
             logger.info("plan: %s", ", ".join(progress.stages), extra={"stages": list(progress.stages)})
         elif isinstance(progress, ValidatedEpoch):
             logger.info(

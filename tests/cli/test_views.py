@@ -275,3 +275,13 @@ def test_progress_names_the_stage_and_how_many_there_are(monkeypatch):
         "note: stopped after epoch 2",
         "train 3/10  (stage 4 of 5)",
     ]
+
+
+def test_progress_of_an_operation_without_stages_does_not_go_on_in_the_last_plan():
+    lines = []
+    listener = Lines(lines.append)
+    listener(Plan("plan", 0, stages=("read", "finish")))
+    listener(Progress("finish", 1, 1))
+    listener(Plan("plan", 0, stages=()))
+    listener(Progress("evaluate", 1, 1))
+    assert lines == ["finish 1/1  (stage 2 of 2)", "evaluate 1/1"]

@@ -11,6 +11,7 @@ from support.small_sets import SMALL, prepared
 from demure.baselines.registry import LEARNED
 from demure.demo.planted import plant
 from demure.errors import DemureError, RunError
+from demure.progress import Plan
 from demure.runs.evaluate import evaluate_runs
 from demure.runs.load import load_run
 from demure.runs.recommend import recommend
@@ -127,3 +128,9 @@ def test_without_validation_the_last_epoch_is_kept_and_no_metric_is_made_up(tmp_
     assert (report.epochs, report.best_epoch, report.valid) == (4, 4, {})
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [set(line) for line in lines] == [{"epoch"}, {"epoch", "loss"}, {"epoch", "loss"}]
+
+
+def test_a_baseline_ends_the_plan_of_an_earlier_training(timed, tmp_path):
+    reports = []
+    train(timed, tmp_path / "run", recipe="popularity", device="cpu", listener=reports.append)
+    assert [report.stages for report in reports if isinstance(report, Plan)] == [()]
