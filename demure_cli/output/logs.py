@@ -5,13 +5,14 @@ The library logs by the standard ``logging`` below the logger ``demure``. Nothin
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import platform
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -56,10 +57,25 @@ class _Stderr(logging.StreamHandler[Any]):
     def stream(self, value: Any) -> None: ...
 
 
-class LogOutputs:
-    """The handlers that a command line adds to the root logger, until :meth:`close`."""
+class _JsonFile(logging.FileHandler):
+    """Ends the log, with one line by ``warn``, at a write that fails (a full disk); the command goes on."""
 
-    def __init__(self) -> None:
+    def __init__(self, path: str, warn: Callable[[str], None]) -> None:
+        super().__init__(path, encoding="utf-8")
+        self._warn = warn
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Remove this handler."""
+        logging.getLogger().removeHandler(self)
+        self._warn(f"note: the log cannot be written any more ({sys.exc_info()[1]})")
+
+
+class LogOutputs:
+    """The handlers that a command line adds to the root logger, until :meth:`end`."""
+
+    def __init__(self, warn: Callable[[str], None]) -> None:
+        """``warn`` prints a line on standard error."""
+        self._warn = warn
         self._handlers: list[logging.Handler] = []
         self._file: str | None = None
 
@@ -80,7 +96,7 @@ class LogOutputs:
         if path == self._file:
             return
         try:
-            handler = logging.FileHandler(path, encoding="utf-8")
+            handler = _JsonFile(path, self._warn)
         except (OSError, ValueError) as error:
             problem = f"cannot be written ({getattr(error, 'strerror', None) or error})"
             raise MachineError(
@@ -102,7 +118,8 @@ class LogOutputs:
         logger.info("ended with status %d after %.1f s", status, seconds, extra=extra)
         for handler in self._handlers:
             logging.getLogger().removeHandler(handler)
-            handler.close()
+            with contextlib.suppress(OSError):  # what is left in its buffer
+                handler.close()
         if self._handlers:
             logging.getLogger().setLevel(logging.WARNING)
             logging.getLogger("demure").setLevel(logging.NOTSET)

@@ -89,7 +89,7 @@ class Terminal:
         from demure_cli.output.logs import LogOutputs
 
         if self._logs is None:
-            self._logs = LogOutputs()
+            self._logs = LogOutputs(self._stderr)
         return self._logs
 
     @property

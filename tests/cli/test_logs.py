@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 
 import pytest
 
@@ -156,8 +157,15 @@ def test_the_library_logs_without_a_command_line(tmp_path, caplog):
 
 
 def test_two_outputs_do_not_mix(tmp_path):
-    outputs = LogOutputs()
+    outputs = LogOutputs(print)
     outputs.to_file(str(tmp_path / "a"), ["x"])
     outputs.to_file(str(tmp_path / "a"), ["x"])  # the flag before and after the command
     outputs.end(0, 1.0)
     assert [line["message"] for line in lines(tmp_path / "a")] == ["demure x begins", "ended with status 0 after 1.0 s"]
+
+
+def test_a_full_disk_ends_the_log_and_not_the_command(capsys):
+    if not os.path.exists("/dev/full"):
+        pytest.skip("this system has no /dev/full")
+    assert main(["recipes", "list", "--log-json", "/dev/full"]) == 0
+    assert capsys.readouterr().err.count("the log cannot be written any more ([Errno 28] No space left on device)") == 1
