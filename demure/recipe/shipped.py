@@ -27,9 +27,13 @@ def shipped_names() -> list[str]:
 def recipe_text(name: str) -> str:
     """Return the YAML of a recipe. Raises ``RecipeError`` for an unknown name."""
     files = _files()
+    return _file_of(name, files).read_text(encoding="utf-8")
+
+
+def _file_of(name: str, files: dict[str, Traversable]) -> Traversable:
     if name not in files:
         raise RecipeError(f"no recipe {name!r}", where="recipe", remedy=near_names(name, _default_first(files)))
-    return files[name].read_text(encoding="utf-8")
+    return files[name]
 
 
 def _default_first(names: Iterable[str]) -> list[str]:
@@ -53,11 +57,10 @@ def _files_in(package: ModuleType | str) -> dict[str, Traversable]:
 def list_recipes() -> list[dict[str, str]]:
     """Return ``name``, ``model`` and ``about`` of every shipped recipe."""
     rows, files = [], _files()  # one search of the installed packages
-    recipes = {name: yaml.safe_load(file.read_text(encoding="utf-8")) for name, file in files.items()}
     for name in _default_first(files):
-        values = base = recipes[name]
+        values = base = yaml.safe_load(files[name].read_text(encoding="utf-8"))
         while "model" not in base and "extends" in base:
-            base = recipes[base["extends"]]
+            base = yaml.safe_load(_file_of(base["extends"], files).read_text(encoding="utf-8"))
         rows.append({"name": name, "model": base.get("model", "demure"), "about": values.get("about", "")})
     return rows
 
