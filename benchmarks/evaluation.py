@@ -13,6 +13,7 @@ os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THR
 import resource
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated
 
 import numpy as np
@@ -21,7 +22,9 @@ import typer
 from ranking_problem import FACTORS, KS, Problem, bare, ours
 
 from demure.evaluation.beyond_accuracy import Catalogue, users_per_item
-from demure.evaluation.ranking import evaluate, users_at_once
+from demure.evaluation.ranking import Scorer, evaluate, users_at_once
+from demure.runs.load import LoadedRun, load_run
+from demure.runs.ranking import SplitData
 
 app = typer.Typer(add_completion=False)
 torch.set_num_threads(1)
@@ -113,9 +116,7 @@ def _in_turn(methods: dict[str, Callable[[Problem], None]], problem: Problem, ro
 
 
 def _timed(method: Callable[[Problem], None], problem: Problem) -> float:
-    began = time.process_time()
-    method(problem)
-    return time.process_time() - began
+    return _seconds(lambda: method(problem))
 
 
 @app.command()
@@ -132,6 +133,39 @@ def memory(items: int = 1_000_000, users: int = 512) -> None:
         f"{before / 2**20:.2f} GiB before, peak {plain / 2**20:.2f} GiB, "
         f"with the list metrics and a modality of {FACTORS} columns {lists / 2**20:.2f} GiB"
     )
+
+
+@app.command()
+def runs(
+    folders: Annotated[list[Path], typer.Argument(help="Run folders, on their datasets.")],
+    users: Annotated[int, typer.Option(help="Users that are ranked; half as many are recommended to.")] = 512,
+    rounds: Annotated[int, typer.Option(help="Rounds; the best one counts.")] = 3,
+) -> None:
+    """Print the users per CPU second of the validation ranking of `eval`, and of `recommend`, for each run."""
+    print("| run | items | ranking | recommend |\n| --- | ---: | ---: | ---: |")
+    for folder in folders:
+        run = load_run(folder)
+        data = SplitData.of(run.dataset, "valid")
+        scorer = run.scorer("valid")
+        ids = [str(run.dataset.user_ids[user]) for user in data.users[: users // 2]]
+
+        def rank(scorer: Scorer = scorer, data: SplitData = data, n_items: int = run.dataset.n_items) -> None:
+            evaluate(scorer, data.relevant, data.past, (20,), n_items, users=data.users[:users])
+
+        def recommend(run: LoadedRun = run, ids: list[str] = ids) -> None:
+            run.recommend(ids, 20)
+
+        rates = []
+        for n, action in ((min(users, len(data.users)), rank), (len(ids), recommend)):
+            action()  # what is computed once, at the first call, is left out
+            rates.append(n / min(_seconds(action) for _ in range(rounds)))
+        print(f"| {folder.name} | {run.dataset.n_items:,} | {rates[0]:,.0f} | {rates[1]:,.0f} |", flush=True)
+
+
+def _seconds(action: Callable[[], None]) -> float:
+    began = time.process_time()
+    action()
+    return time.process_time() - began
 
 
 if __name__ == "__main__":

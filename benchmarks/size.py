@@ -2,18 +2,21 @@
 
 The log has the shape of a shop's: few items and users have most interactions, and every choice is caused by the text
 (clusters of 384 columns), the image (512 columns) or by nothing that the items contain. Each step is a process of its
-own; its peak memory is the kernel's (ru_maxrss of the child).
+own; its peak memory is the kernel's (ru_maxrss of the child). The seconds of each stage of the training are those of
+its log; they are printed too if the training is interrupted.
 
 Shape suffixes: U users, I items, N interactions, D columns of the features.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -86,6 +89,23 @@ def measure(arguments: list[str], log: Path) -> tuple[float, float, float]:
     return time.monotonic() - began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 2**20
 
 
+def print_stages(log: Path) -> None:
+    """Print the seconds of each stage in the ``--log-json`` file, in the order of their begin."""
+    seconds: dict[str, float] = {}
+    began: dict[str, datetime] = {}
+    for line in map(json.loads, log.read_text().splitlines()):
+        if line["message"].endswith(" begins") and "stage" in line:
+            began = {line["stage"]: datetime.fromisoformat(line["time"])}
+            seconds.setdefault(line["stage"], 0.0)
+        elif "stage" in line and "seconds" in line:
+            seconds[line["stage"]] += line["seconds"]
+            began = {}
+    for stage, value in seconds.items():
+        print(f"|   {stage} | {value:.0f} | | |", flush=True)
+    for stage, start in began.items():
+        print(f"|   {stage}, not ended | {(datetime.now(UTC) - start).total_seconds():.0f} | | |", flush=True)
+
+
 @app.command()
 def main(
     users: Annotated[int, typer.Option(help="Number of users.")] = 100_000,
@@ -99,12 +119,12 @@ def main(
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     draw(work, users, items, length)
-    data, run, log = str(work / "data"), str(work / "run"), work / "command.log"
+    data, run, log, train_log = str(work / "data"), str(work / "run"), work / "command.log", work / "train.json"
     imports = [f"{name}={work / name}.npy" for name in COLUMNS]
     commands = [
         ["prepare", "--interactions", str(work / "log.parquet"), "--out", data],
         *(["features", "import", data, name, "--ids", str(work / "ids.txt"), "--partial"] for name in imports),
-        ["train", data, "--out", run, *(f"--set={pair}" for pair in sets or [])],
+        ["train", data, "--out", run, "--log-json", str(train_log), *(f"--set={pair}" for pair in sets or [])],
         *([["eval", run], ["recommend", run, "--all", "--out", str(work / "lists.parquet")]] if rank else []),
         ["inspect", run, "--export", str(work / "verdicts.parquet")],
         ["report", run, "--out", str(work / "report.html")],
@@ -112,7 +132,11 @@ def main(
     print("| command | seconds | CPU seconds | peak GiB |\n| --- | ---: | ---: | ---: |", flush=True)
     total, cpu, peak = 0.0, 0.0, 0.0
     for arguments in commands:
-        seconds, of_cpu, gib = measure(arguments, log)
+        try:
+            seconds, of_cpu, gib = measure(arguments, log)
+        finally:
+            if arguments[0] == "train":
+                print_stages(train_log)
         total, cpu, peak = total + seconds, cpu + of_cpu, max(peak, gib)
         name = " ".join(arguments[:2] if arguments[0] == "features" else arguments[:1])
         print(f"| {name} | {seconds:.0f} | {of_cpu:.0f} | {gib:.2f} |", flush=True)
