@@ -11,14 +11,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, dropout
 
+from demure.baselines.content import ItemContent, required_content
 from demure.baselines.graph import LightGCN, LightGCNOptions
 from demure.baselines.learned import LocalRows, Task, whole_batch
-from demure.baselines.pairwise import required_content
 
 
 @dataclass(frozen=True)
@@ -31,23 +30,17 @@ class BM3Options(LightGCNOptions):
     modal_weight: float = 0.2
 
 
-class BM3(LightGCN):
+class BM3(ItemContent, LightGCN):
     """LightGCN whose predictor maps one view to another; score = <predicted user, predicted item>."""
 
     options: BM3Options
 
     def __init__(self, task: Task, options: BM3Options | None = None) -> None:
         super().__init__(task, options or BM3Options())
-        content = required_content(task, "bm3")
-        self.names = list(content)
         self.predict = nn.Linear(self.options.dim, self.options.dim)
         nn.init.xavier_normal_(self.predict.weight)
-        self.project = nn.ModuleDict({name: nn.Linear(f.shape[1], self.options.dim) for name, f in content.items()})
-        for name, features in content.items():
-            nn.init.xavier_normal_(self.project[name].get_parameter("weight"))
-            self.register_buffer(f"content_{name}", torch.as_tensor(features), persistent=False)
-            present = torch.as_tensor(np.abs(features).sum(1) > 0)
-            self.register_buffer(f"present_{name}", present, persistent=False)
+        content = required_content(task, "bm3")
+        self.add_content(content, self.options.dim, initialise=nn.init.xavier_normal_)
 
     def online(self) -> tuple[Tensor, Tensor]:
         """Return the vectors of users (U, D) and items (I, D) before the predictor; items with their own once more."""
@@ -74,11 +67,11 @@ class BM3(LightGCN):
         losses_B = distance(self.predict(user_BD), item_target_BD)
         losses_B = losses_B + distance(self.predict(item_BD), self.target(user_BD))
         for name in self.names:
-            modal_BD = self.project[name](getattr(self, f"content_{name}")[item])
+            modal_BD = self.projected(name, item)
             predicted_BD = self.predict(modal_BD)
             # The features predict the item (between modalities) and their own noisy view (within).
             apart_B = distance(predicted_BD, item_target_BD) + distance(predicted_BD, self.target(modal_BD))
-            losses_B = losses_B + self.options.modal_weight * apart_B * getattr(self, f"present_{name}")[item]
+            losses_B = losses_B + self.options.modal_weight * apart_B * self.has(name)[item]
         return self.mean_loss(losses_B) + self.penalty(user, item, item[:0])
 
     def target(self, online_BD: Tensor) -> Tensor:

@@ -25,9 +25,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid, normalize
 
+from demure.baselines.content import required_content
 from demure.baselines.graph import LightGCN, LightGCNOptions, SparseMatrix, normalised
 from demure.baselines.learned import Task
-from demure.baselines.pairwise import required_content
 from demure.baselines.sparse import history_matrix
 
 if TYPE_CHECKING:

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from demure.baselines.content import ItemContent, items_with, required_content
 from demure.baselines.learned import DENOISING, LearnedOptions, Task
 from demure.baselines.modal import ByModality, Parts
-from demure.baselines.pairwise import Pairwise, PairwiseOptions, pair_losses, required_content
+from demure.baselines.pairwise import Pairwise, PairwiseOptions, pair_losses
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -143,7 +144,7 @@ class LightGCN(Pairwise):
         return self.propagate(self.graph)
 
 
-class Freedom(ByModality, LightGCN):
+class Freedom(ItemContent, ByModality, LightGCN):
     """LightGCN on a graph whose edges are pruned anew each epoch, plus one step over a frozen graph of similar items.
 
     X. Zhou and Z. Shen, ACM MM 2023, arXiv 2211.06924: the item graph joins nearest neighbours in each modality; edges
@@ -159,11 +160,7 @@ class Freedom(ByModality, LightGCN):
         graphs = item_graphs(content, int(self.options.neighbours), self.options.image_weight)
         self.item_graphs = [SparseMatrix(graph) for graph in graphs.values()]
         self.item_graph = SparseMatrix(sum_of(graphs))
-        for name, features in content.items():
-            self.register_buffer(f"content_{name}", torch.as_tensor(features), persistent=False)
-        self.project = nn.ModuleDict({name: nn.Linear(f.shape[1], self.options.dim) for name, f in content.items()})
-        for name in content:
-            nn.init.xavier_normal_(self.project[name].get_parameter("weight"))
+        self.add_content(content, self.options.dim, initialise=nn.init.xavier_normal_)
         self.edges_2E = np.unique(self.interactions_2N.numpy(), axis=1)
         user_E, item_E = self.edges_2E
         degree_E = np.bincount(user_E)[user_E] * np.bincount(item_E)[item_E]
@@ -207,7 +204,7 @@ class Freedom(ByModality, LightGCN):
         user, positive, negative = triples
         total = users.new_zeros(())
         for m, name in enumerate(self.names):
-            projected = self.project[name](getattr(self, f"content_{name}"))
+            projected = self.projected(name)
             losses = pair_losses(users[user], projected[positive], projected[negative])
             total = total + self.mean_loss(losses if weights_BM is None else losses * weights_BM[:, m])
         return self.options.modal_weight * total
@@ -247,7 +244,7 @@ def nearest_items(features: np.ndarray, neighbours: int, *, by_cosine: bool = Fa
     from scipy.sparse import csr_array
 
     n_items = len(features)
-    present = np.flatnonzero(np.abs(features).sum(1) > 0)
+    present = np.flatnonzero(items_with(features))
     unit = normalize(torch.as_tensor(features[present]), dim=1)
     k = min(neighbours, len(present))
     blocks = [(block @ unit.T).topk(k, dim=1) for block in torch.split(unit, 2048)]

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from demure.baselines.content import ItemContent, required_content
 from demure.baselines.graph import LightGCN, LightGCNOptions, SparseMatrix, nearest_items
 from demure.baselines.learned import LocalRows, Task, whole_batch
-from demure.baselines.pairwise import required_content
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class LATTICEOptions(LightGCNOptions):
     kept_graph: float = 0.9
 
 
-class LATTICE(LightGCN):
+class LATTICE(ItemContent, LightGCN):
     """LightGCN whose items also have the unit vector that their embeddings take over the mixed item graph."""
 
     options: LATTICEOptions
@@ -40,29 +40,27 @@ class LATTICE(LightGCN):
     def __init__(self, task: Task, options: LATTICEOptions | None = None) -> None:
         super().__init__(task, options or LATTICEOptions())
         content = required_content(task, "lattice")
-        self.names, count = list(content), int(self.options.neighbours)
+        count = int(self.options.neighbours)
         self.original = {
             name: SparseMatrix(nearest_items(features, count, by_cosine=True)) for name, features in content.items()
         }
-        self.project = nn.ModuleDict({name: nn.Linear(f.shape[1], self.options.dim) for name, f in content.items()})
+        self.add_content(content, self.options.dim)
         self.modal_share = nn.Parameter(torch.zeros(len(content)))
         self.first_batch: Tensor | None = None
-        for name, features in content.items():
-            self.register_buffer(f"content_{name}", torch.as_tensor(features), persistent=False)
-            rows = torch.as_tensor(features).abs().sum(1).nonzero().squeeze(1)
+        for name in self.names:
+            rows = self.has(name).nonzero().squeeze(1)
             self.register_buffer(f"rows_{name}", rows, persistent=False)
             # In the checkpoint: an epoch that goes on after an interruption has the neighbours of its start.
             self.register_buffer(f"nearest_{name}", torch.zeros(len(rows), min(count, len(rows)), dtype=torch.int64))
 
-    def projected(self, name: str) -> Tensor:
+    def unit_vectors(self, name: str) -> Tensor:
         """Return the unit vectors of the projected features of the items that have the modality (R, D)."""
-        features = getattr(self, f"content_{name}")[getattr(self, f"rows_{name}")]
-        return normalize(self.project[name](features), dim=1)
+        return normalize(self.projected(name, getattr(self, f"rows_{name}")), dim=1)
 
     @torch.no_grad()
     def nearest(self, name: str) -> Tensor:
         """Return the nearest neighbours by the projected features (R, K), as positions among the present items."""
-        unit = self.projected(name)
+        unit = self.unit_vectors(name)
         k = getattr(self, f"nearest_{name}").shape[1]
         return torch.cat([(block @ unit.T).topk(k, dim=1).indices for block in torch.split(unit, 2048)])
 
@@ -76,7 +74,7 @@ class LATTICE(LightGCN):
         share_M, edges = self.modal_share.softmax(0), []
         degree_I = torch.zeros(len(items_ID), device=items_ID.device)
         for share, name in zip(share_M, self.names, strict=True):
-            rows_R, unit_RD = getattr(self, f"rows_{name}"), self.projected(name)
+            rows_R, unit_RD = getattr(self, f"rows_{name}"), self.unit_vectors(name)
             nearest_RK = getattr(self, f"nearest_{name}") if self.training else self.nearest(name)
             weight_RK = share * (unit_RD[:, None] * unit_RD[nearest_RK]).sum(2).clamp(min=0)
             degree_I = degree_I.index_add(0, rows_R, weight_RK.sum(1))

@@ -12,15 +12,20 @@ rows of a batch.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
+from demure.baselines.content import ItemContent, required_content
 from demure.baselines.graph import LightGCN, LightGCNOptions, SparseMatrix, nearest_items
 from demure.baselines.learned import DENOISING, Task
-from demure.baselines.pairwise import pair_losses, required_content
+from demure.baselines.pairwise import pair_losses
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,7 @@ class MGCNOptions(LightGCNOptions):
     denoising: float = DENOISING
 
 
-class MGCN(LightGCN):
+class MGCN(ItemContent, LightGCN):
     """LightGCN plus content: score = <user, item>, each the sum of a behaviour and a content vector.
 
     With weights of the interactions, a user's view of a modality is the sum over their items times these weights.
@@ -49,36 +54,30 @@ class MGCN(LightGCN):
     def __init__(self, task: Task, options: MGCNOptions | None = None) -> None:
         super().__init__(task, options or MGCNOptions())
         content = required_content(task, self.model)
-        dim, self.names = self.options.dim, list(content)
-        self.item_graphs = {
-            name: SparseMatrix(nearest_items(features, int(self.options.neighbours), by_cosine=True))
-            for name, features in content.items()
-        }
+        dim, k = self.options.dim, int(self.options.neighbours)
+        self.add_item_graphs({name: nearest_items(f, k, by_cosine=True) for name, f in content.items()})
         self.of_users = self.user_items(self.interactions_2N.numpy())
-        weights = task.weights_of(self.names)
+        weights = task.weights_of(list(content))
         self.weights_NM: Tensor | None
         self.register_buffer("weights_NM", None if weights is None else torch.as_tensor(weights))
         self.weighted: dict[str, SparseMatrix] = {}  # made when it is used: the weights may be loaded later
-        for name, features in content.items():
-            self.register_buffer(f"content_{name}", torch.as_tensor(features), persistent=False)
-            self.register_buffer(f"present_{name}", self.presence(features), persistent=False)
-        self.project = nn.ModuleDict({name: nn.Linear(f.shape[1], dim) for name, f in content.items()})
+        self.add_content(content, dim)
+        for name in self.names:
+            self.register_buffer(f"view_{name}", self.with_view(self.has(name).numpy()), persistent=False)
         self.purify = nn.ModuleDict({name: gate(dim) for name in self.names})
         self.prefer = nn.ModuleDict({name: gate(dim) for name in self.names})
         self.query = nn.Sequential(nn.Linear(dim, dim), nn.Tanh(), nn.Linear(dim, 1, bias=False))
 
-    def presence(self, features: np.ndarray) -> Tensor:
+    def add_item_graphs(self, graphs: dict[str, csr_array]) -> None:
+        """Add the graph of nearest items (I, I) of each modality."""
+        self.item_graphs = {name: SparseMatrix(graph) for name, graph in graphs.items()}
+
+    def with_view(self, has_I: np.ndarray) -> Tensor:
         """Return which users and items have a view of the modality, (A,) bool: users by their items."""
-        item = np.abs(features).sum(1) > 0
         user = np.zeros(self.users.num_embeddings, bool)
         user_N, item_N = self.interactions_2N.numpy()
-        user[user_N[item[item_N]]] = True
-        return torch.as_tensor(np.concatenate([user, item]))
-
-    def projected(self, name: str) -> Tensor:
-        """Return the linear map of the items' features (I, D), of equation 1."""
-        projected_ID: Tensor = self.project[name](getattr(self, f"content_{name}"))
-        return projected_ID
+        user[user_N[has_I[item_N]]] = True
+        return torch.as_tensor(np.concatenate([user, has_I]))
 
     def users_by_items(self, name: str | None) -> SparseMatrix:
         """Return the graph (U, I) that gives users the sum over their items, times the weights of modality ``name``."""
@@ -109,14 +108,14 @@ class MGCN(LightGCN):
             name: self.view(self.items.weight * self.purify[name](self.projected(name)), self.item_graphs[name], name)
             for name in self.names
         }
-        present_AM = torch.stack([getattr(self, f"present_{name}") for name in self.names], dim=1)
+        view_AM = torch.stack([self.get_buffer(f"view_{name}") for name in self.names], dim=1)
         query_AM = torch.cat([self.query(view) for view in views.values()], dim=1)
         # A large negative number: the softmax of rows without any modality stays finite, and their views are zero.
-        share_AM = query_AM.masked_fill(~present_AM, -1e9).softmax(dim=1)
+        share_AM = query_AM.masked_fill(~view_AM, -1e9).softmax(dim=1)
         shared_AD = torch.stack([share_AM[:, k, None] * view for k, view in enumerate(views.values())]).sum(0)
         total_AD = shared_AD
         for k, (name, view_AD) in enumerate(views.items()):
-            own_AD = (view_AD - shared_AD) * present_AM[:, k, None]
+            own_AD = (view_AD - shared_AD) * view_AM[:, k, None]
             total_AD = total_AD + self.prefer[name](behaviour_AD) * own_AD
         return total_AD / (len(views) + 1)
 

@@ -14,13 +14,14 @@ rows, I items.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding, gelu
 
+from demure.baselines.content import ItemContent, required_content
 from demure.baselines.learned import Task
-from demure.baselines.pairwise import required_content
 from demure.baselines.sasrec import FULL_UP_TO, SASRec, SequenceOptions
 
 
@@ -32,7 +33,7 @@ class MMMLPOptions(SequenceOptions):
     longest: int = 50
 
 
-class MMMLP(SASRec):
+class MMMLP(ItemContent, SASRec):
     """Perceptrons over positions, dimensions and streams; vectors are the streams side by side."""
 
     model = "mmmlp"
@@ -41,13 +42,10 @@ class MMMLP(SASRec):
     def __init__(self, task: Task, options: MMMLPOptions | None = None) -> None:
         super().__init__(task, options or MMMLPOptions())
         del self.positions  # the mixers number them
-        content = required_content(task, self.model)
-        self.names, dim = list(content), self.options.dim
-        self.project = nn.ModuleDict({name: nn.Linear(f.shape[1], dim, bias=False) for name, f in content.items()})
-        for name, features in content.items():
-            nn.init.normal_(self.project[name].get_parameter("weight"), std=0.02)
-            self.register_buffer(f"content_{name}", torch.as_tensor(features), persistent=False)
-        n_streams = len(content) + 1
+        dim = self.options.dim
+        initialise = partial(nn.init.normal_, std=0.02)
+        self.add_content(required_content(task, self.model), dim, bias=False, initialise=initialise)
+        n_streams = len(self.names) + 1
         self.mixers = nn.ModuleList(
             FeatureMixer(n_streams, dim, self.options.longest, self.options.dropout)
             for _ in range(int(self.options.layers))
@@ -66,7 +64,7 @@ class MMMLP(SASRec):
         return self._side_by_side(embedding(rows_N, self.items.weight, sparse=True), rows_N)
 
     def _side_by_side(self, own_ND: Tensor, rows_N: Tensor) -> Tensor:
-        return torch.cat([own_ND, *(self.project[n](getattr(self, f"content_{n}")[rows_N]) for n in self.names)], dim=1)
+        return torch.cat([own_ND, *(self.projected(name, rows_N) for name in self.names)], dim=1)
 
     def states(self, items_BT: Tensor, vectors_ID: Tensor, lost_BTD: Tensor | None = None) -> Tensor:
         assert lost_BTD is None  # verdicts weigh sasrec-content alone

@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
-from demure.baselines.pairwise import Pairwise, PairwiseOptions, required_content
+from demure.baselines.content import items_with, required_content
+from demure.baselines.pairwise import Pairwise, PairwiseOptions
 from demure.baselines.weights import mean_weights
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class ByModality(Pairwise):
         self.register_buffer("reliance_UM", None)
         weights = task.weights_of(self.names)
         if weights is not None:
-            has_IM = np.stack([features.any(axis=1) for features in content.values()], axis=1)
+            has_IM = np.stack([items_with(features) for features in content.values()], axis=1)
             self.weights_NM = torch.as_tensor(weights)
             # In the file of the run, which then recommends without the verdicts.
             self.reliance_UM = torch.as_tensor(mean_weights(task.train, weights, has_IM[task.train.items])[0])

@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
 from demure.baselines.learned import Learned, LearnedOptions, LocalRows, Task, whole_batch
-from demure.errors import DemureError
 from demure.evaluation.ranking import Scorer
 
 if TYPE_CHECKING:
@@ -131,10 +130,3 @@ def pair_losses(users_BD: Tensor, positive_BD: Tensor, negative_BD: Tensor) -> T
 def bpr(users_BD: Tensor, positive_BD: Tensor, negative_BD: Tensor) -> Tensor:
     """Return the mean of :func:`pair_losses` over the batch."""
     return pair_losses(users_BD, positive_BD, negative_BD).mean()
-
-
-def required_content(task: Task, model: str) -> dict[str, np.ndarray]:
-    """Return the features of the task. Raises ``DemureError`` if there are none."""
-    if not task.content:
-        raise DemureError("needs features of the items", where=model, remedy="run `demure extract` on the dataset")
-    return dict(task.content)

@@ -282,13 +282,6 @@ class SASRec(Learned):
         return torch.as_tensor(np.concatenate([weights_HV, np.ones_like(weights_NV[:1])]))
 
 
-def sampled_cross_entropy(
-    states_ND: Tensor, vectors_MD: Tensor, target_N: Tensor, drawn_K: Tensor, log_drawn_K: Tensor
-) -> Tensor:
-    """Return the mean of :func:`sampled_cross_entropies`."""
-    return sampled_cross_entropies(states_ND, vectors_MD, target_N, drawn_K, log_drawn_K).mean()
-
-
 def sampled_cross_entropies(
     states_ND: Tensor, vectors_MD: Tensor, target_N: Tensor, drawn_K: Tensor, log_drawn_K: Tensor
 ) -> Tensor:

@@ -10,15 +10,14 @@ Shape suffixes: U users, I items, A = U + I both, D dimensions, S = D // 2 + 1 f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from demure.baselines.graph import SparseMatrix, nearest_items
+from demure.baselines.graph import SparseMatrix
 from demure.baselines.learned import Task
 from demure.baselines.mgcn import MGCN, MGCNOptions, gate
 
@@ -43,7 +42,6 @@ class SMORE(MGCN):
     def __init__(self, task: Task, options: SMOREOptions | None = None) -> None:
         super().__init__(task, options or SMOREOptions())
         dim = self.options.dim
-        self.fused_graph = SparseMatrix(strongest_edges(task.content, int(self.options.neighbours)))
         # One real and one imaginary part for each frequency.
         shape = (dim // 2 + 1, 2)
         self.filters = nn.ParameterDict({name: nn.Parameter(torch.randn(shape)) for name in self.names})
@@ -58,6 +56,10 @@ class SMORE(MGCN):
         )
         self.drop = nn.Dropout(self.options.dropout)
 
+    def add_item_graphs(self, graphs: dict[str, csr_array]) -> None:
+        super().add_item_graphs(graphs)
+        self.fused_graph = SparseMatrix(strongest_edges(list(graphs.values())))
+
     def spectra(self) -> tuple[dict[str, Tensor], Tensor]:
         """Return the filtered features (I, D) of each modality, and those of all modalities fused.
 
@@ -69,7 +71,7 @@ class SMORE(MGCN):
             spectrum_IS = torch.fft.rfft(self.projected(name), dim=1, norm="ortho")
             kept_IS = spectrum_IS * torch.view_as_complex(self.filters[name])
             filtered[name] = torch.fft.irfft(kept_IS, n=dim, dim=1, norm="ortho")
-            item_I1 = getattr(self, f"present_{name}")[self.users.num_embeddings :, None]
+            item_I1 = self.has(name)[:, None]
             product_IS = product_IS * torch.where(item_I1, spectrum_IS, 1.0)
         return filtered, torch.fft.irfft(product_IS, n=dim, dim=1, norm="ortho")
 
@@ -88,9 +90,8 @@ class SMORE(MGCN):
         return total_AD / (len(self.names) + 1)
 
 
-def strongest_edges(content: Mapping[str, np.ndarray], neighbours: int) -> csr_array:
-    """Return the largest weight of each edge (I, I) over the modalities' graphs of similar items."""
-    graphs = [nearest_items(features, neighbours, by_cosine=True) for features in content.values()]
+def strongest_edges(graphs: Sequence[csr_array]) -> csr_array:
+    """Return the largest weight of each edge (I, I) over the ``graphs``."""
     total = graphs[0]
     for graph in graphs[1:]:
         total = total.maximum(graph)

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding, softplus
 
+from demure.baselines.content import items_with, required_content
 from demure.baselines.learned import Task
-from demure.baselines.pairwise import required_content
 from demure.baselines.sasrec import FULL_UP_TO, SASRec, TransformerOptions
 
 _LEAST_SPREAD = 1e-4
@@ -48,7 +48,7 @@ class UniSRec(SASRec):
         for name, features in content.items():
             rows = torch.as_tensor(whiten(features, int(self.options.whitened)))
             self.register_buffer(f"white_{name}", rows, persistent=False)
-            self.register_buffer(f"present_{name}", torch.as_tensor(features.any(axis=1)), persistent=False)
+            self.register_buffer(f"present_{name}", torch.as_tensor(items_with(features)), persistent=False)
             self.adaptors[name] = ExpertMixture(rows.shape[1], self.options.dim, int(self.options.experts))
 
     def vectors(self) -> Tensor:
@@ -101,7 +101,7 @@ def whiten(features_IF: np.ndarray, most: int) -> np.ndarray:
 
     Their covariance is the identity; rows that are zero stay so.
     """
-    present = features_IF.any(axis=1)
+    present = items_with(features_IF)
     rows = features_IF[present].astype(np.float64)
     rows -= rows.mean(axis=0) if len(rows) else 0.0
     variance, axes = np.linalg.eigh(rows.T @ rows / max(len(rows) - 1, 1))

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from demure.baselines.content import required_content
 from demure.baselines.learned import DENOISING, Task
 from demure.baselines.modal import ByModality, Parts
-from demure.baselines.pairwise import PairwiseOptions, required_content
+from demure.baselines.pairwise import PairwiseOptions
 
 
 @dataclass(frozen=True)

@@ -155,8 +155,9 @@ def test_smore_filters_as_a_plain_fourier_transform_does(task):
 
 
 def test_smores_fused_graph_has_the_strongest_edges(task):
-    image, text = (nearest_items(features, 3, by_cosine=True).toarray() for features in task.content.values())
-    assert np.allclose(strongest_edges(task.content, 3).toarray(), np.maximum(image, text))
+    graphs = [nearest_items(features, 3, by_cosine=True) for features in task.content.values()]
+    image, text = (graph.toarray() for graph in graphs)
+    assert np.allclose(strongest_edges(graphs).toarray(), np.maximum(image, text))
 
 
 def test_bm3_by_hand(task):
