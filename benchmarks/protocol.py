@@ -23,14 +23,15 @@ app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 Data = Annotated[Path, typer.Option(help="Folder with ml-100k-posters and the other sets.")]
 Work = Annotated[Path, typer.Option(help="Scratch folder for prepared sets and runs; finished runs are used again.")]
-Recipes = Annotated[str, typer.Option(help="Comma-separated recipes.")]
+Recipes = Annotated[str, typer.Option(help="Comma-separated recipes, each NAME or NAME:key=value:key=value.")]
 
 
 def trained(dataset: Path, recipe: str, work: Path) -> Path:
     """Return the run of ``recipe`` on ``dataset`` with seed 0, trained unless it is there."""
-    run = work / "protocol" / f"{dataset.parent.name}-{dataset.name}-{recipe}"
+    name, *overrides = recipe.split(":")
+    run = work / "protocol" / f"{dataset.parent.name}-{dataset.name}-{recipe.replace(':', '+')}"
     if not (run / "run.json").is_file():
-        train(dataset, run, recipe=recipe, device="cpu", resume=run.is_dir())
+        train(dataset, run, recipe=name, overrides=overrides, device="cpu", resume=run.is_dir())
     return run
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from demure.errors import FeatureError
 from demure.features import store
-from demure.features.importing import finite_rows, read_array, read_matrix, read_parquet
+from demure.features.importing import ForeignRows, read_array, read_matrix, read_parquet, store_rows
 from demure.files import sha256_bytes, sha256_file
 
 if TYPE_CHECKING:
@@ -141,9 +141,6 @@ def store_vectors(
             where=foreign.source,
             remedy="check the ids" if absent == len(items) else "say --partial to take what fits",
         )
-    raw = foreign.vectors[np.maximum(rows, 0)]
-    vectors, present = finite_rows(raw, foreign.source)
-    present &= rows >= 0
     facts = {
         "encoder": "import",
         "file": foreign.source.name,
@@ -153,8 +150,9 @@ def store_vectors(
     }
     if foreign.source.is_file():
         facts["sha256"] = sha256_file(foreign.source)
-    facts |= {"source_dtype": str(foreign.vectors.dtype), "rows_of_unknown_items": unknown, "items_without_row": absent}
-    folder = store.save(dataset_path, store.Features(name, vectors, present, facts))
+    facts |= {"rows_of_unknown_items": unknown, "items_without_row": absent}
+    matched = ForeignRows(foreign.vectors, rows, foreign.source)
+    folder, present = store_rows(dataset_path, name, matched, facts)
     with_vector = int(present.sum())
     return ImportedFeatures(
         name=name,
@@ -165,7 +163,7 @@ def store_vectors(
         missing=len(items) - with_vector,
         absent=absent,
         unknown=unknown,
-        dim=vectors.shape[1],
+        dim=foreign.vectors.shape[1],
         folder=str(folder),
     )
 

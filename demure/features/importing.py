@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,9 @@ import numpy as np
 from demure.errors import FeatureError
 from demure.features import store
 from demure.files import sha256_file
+
+ROWS = 50_000
+"""Rows that are in memory at a time."""
 
 
 def import_features(
@@ -31,40 +36,79 @@ def import_features(
         raise FeatureError("no such file", where=file, remedy=f"check --features {name}=FILE")
     suffix = file.suffix.lower()
     if suffix in {".npy", ".npz"}:
-        raw, facts = _rows_by_number(file, ids, rows, total)
+        matrix, rows, facts = _rows_by_number(file, ids, rows, total)
     elif suffix in {".parquet", ".pq"}:
-        raw, facts = _rows_by_id(file, ids)
+        matrix, rows, facts = _rows_by_id(file, ids)
     else:
         raise FeatureError(f"{suffix!r} is not a feature file", where=file, remedy="give .npy or .parquet")
-    vectors, present = finite_rows(raw, file)
-    finite = np.isfinite(raw).all(axis=1)
-    infinite = ~finite & np.isinf(raw).any(axis=1)
-    provenance = {
-        "encoder": "import",
-        "file": file.name,
-        "sha256": sha256_file(file),
-        "source_dtype": str(raw.dtype),
-        **facts,
-        "rows_not_finite": int((~finite).sum()),
-        "rows_infinite": int(infinite.sum()),
+    facts = {"encoder": "import", "file": file.name, "sha256": sha256_file(file), **facts}
+    return store_rows(dataset_path, name, ForeignRows(matrix, rows, file), facts)[0]
+
+
+@dataclass(frozen=True)
+class ForeignRows:
+    """Vectors (n, D) of the file or folder ``source``, often a memory map, and each item's row (I,), -1 for none."""
+
+    matrix: np.ndarray
+    rows: np.ndarray
+    source: Path
+
+    def blocks(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Yield item numbers (n,), their vectors (n, D) float32, and whether each is present (n,).
+
+        A row that is zero or not finite is not present, nor is an item without a row: their vectors are zero.
+        """
+        for start in range(0, len(self.rows), ROWS):
+            rows = self.rows[start : start + ROWS]
+            vectors, present = finite_rows(self.matrix[np.maximum(rows, 0)])
+            present &= rows >= 0
+            vectors[~present] = 0
+            yield np.arange(start, start + len(rows)), vectors, present
+
+
+def store_rows(
+    dataset_path: Path, name: str, foreign: ForeignRows, provenance: dict[str, Any]
+) -> tuple[Path, np.ndarray]:
+    """Store the vectors as the modality ``name``, a block in memory at a time; return its folder, and which items (I,)
+    have it. Raises ``FeatureError`` if none has.
+    """
+    present, half, counts = np.zeros(len(foreign.rows), bool), True, Counter[str]()
+    for items, vectors, is_present in foreign.blocks():
+        present[items] = is_present
+        half = half and store.fits_float16(vectors)
+        rows = foreign.rows[items][~is_present]
+        left_out = foreign.matrix[rows[rows >= 0]]
+        counts["not finite"] += int((~np.isfinite(left_out)).any(axis=1).sum())
+        counts["infinite"] += int(np.isinf(left_out).any(axis=1).sum())
+    refuse_empty(present, foreign.source)
+    facts = {
+        **provenance,
+        "source_dtype": str(foreign.matrix.dtype),
+        "rows_not_finite": counts["not finite"],
+        "rows_infinite": counts["infinite"],
     }
-    return store.save(dataset_path, store.Features(name, vectors, present, provenance))
+    header = store.FeatureHeader(name, present, foreign.matrix.shape[1], half)
+    blocks = ((items, vectors) for items, vectors, _ in foreign.blocks())
+    return store.save_blocks(dataset_path, header, blocks, facts), present
 
 
-def finite_rows(raw: np.ndarray, file: Path) -> tuple[np.ndarray, np.ndarray]:
+def finite_rows(raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows as float32 (n, D), and whether each is present (n,): finite, and not all zero.
 
-    Rows that are not present become zero. Raises ``FeatureError`` if no row is present.
+    Rows that are not present become zero.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         vectors = raw.astype(np.float32)
     present = np.logical_and(np.isfinite(vectors).all(axis=1), vectors.any(axis=1))
-    if not present.any():
-        raise FeatureError(
-            f"all {len(vectors)} rows are zero or not finite", where=file, remedy="leave out this modality"
-        )
     vectors[~present] = 0
     return vectors, present
+
+
+def refuse_empty(present: np.ndarray, file: Path) -> None:
+    """Raise ``FeatureError`` if no row of the ``file`` is ``present``."""
+    if not present.any():
+        problem = f"all {len(present)} rows are zero or not finite"
+        raise FeatureError(problem, where=file, remedy="leave out this modality")
 
 
 def read_matrix(file: Path, *, any_shape: bool = False) -> np.ndarray:
@@ -107,7 +151,7 @@ def read_array(file: Path, kind: str, remedy: str) -> np.ndarray:
 
 def _rows_by_number(
     file: Path, ids: np.ndarray, rows: np.ndarray | None, total: int | None
-) -> tuple[np.ndarray, dict[str, Any]]:
+) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
     matrix = read_matrix(file)
     rows = np.arange(len(ids)) if rows is None else np.asarray(rows, dtype=np.int64)
     if rows.shape != ids.shape:
@@ -119,11 +163,7 @@ def _rows_by_number(
             where=file,
             remedy="row k must be the k-th row of the items file (zeros or NaN for an item without it)",
         )
-    taken = matrix[np.maximum(rows, 0)]
-    if (rows < 0).any():
-        taken = taken.astype(np.result_type(taken.dtype, np.float16))
-        taken[rows < 0] = 0
-    return taken, {"by": "row", "source_rows": len(matrix)}
+    return matrix, rows, {"by": "row", "source_rows": len(matrix)}
 
 
 def read_parquet(file: Path) -> tuple[list[str], np.ndarray]:
@@ -170,7 +210,7 @@ def read_parquet(file: Path) -> tuple[list[str], np.ndarray]:
     return ids, vectors
 
 
-def _rows_by_id(file: Path, ids: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+def _rows_by_id(file: Path, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
     file_ids, vectors = read_parquet(file)
     row = {item_id: k for k, item_id in enumerate(file_ids)}
     rows = np.array([row.get(item_id, -1) for item_id in ids], dtype=np.int64)
@@ -181,5 +221,5 @@ def _rows_by_id(file: Path, ids: np.ndarray) -> tuple[np.ndarray, dict[str, Any]
             where=file,
             remedy="check the ids, as text, in column item_id",
         )
-    vectors = np.where((rows >= 0)[:, None], vectors[rows], np.float32(np.nan))
-    return vectors, {"by": "item_id", "source_rows": len(file_ids), "rows_of_unknown_items": len(file_ids) - matched}
+    facts = {"by": "item_id", "source_rows": len(file_ids), "rows_of_unknown_items": len(file_ids) - matched}
+    return vectors, rows, facts

@@ -14,7 +14,7 @@ import numpy as np
 
 from demure.data.dataset import Dataset
 from demure.errors import DataError, FeatureError
-from demure.features.importing import finite_rows, read_matrix, read_parquet
+from demure.features.importing import finite_rows, read_matrix, read_parquet, refuse_empty
 from demure.preparation.images import locate_images
 from demure.preparation.items import read_items
 from demure.preparation.later_files import advice_on_files, as_file, dataset_columns
@@ -105,9 +105,15 @@ def _vectors(file: Path, ids: np.ndarray, rows: np.ndarray, total: int) -> tuple
         if len(matrix) != total:
             remedy = "row k must be the k-th row of the items file (zeros or NaN for an item without it)"
             raise FeatureError(f"{len(matrix)} rows for {total} items", where=file, remedy=remedy)
-        return finite_rows(np.asarray(matrix[rows]), file)
+        return _present_rows(np.asarray(matrix[rows]), file)
     file_ids, listed = read_parquet(file)
     row = {item_id: k for k, item_id in enumerate(file_ids)}
     position = np.array([row.get(item_id, -1) for item_id in ids], np.int64)
     raw = np.where((position >= 0)[:, None], listed[position], np.float32(np.nan))
-    return finite_rows(raw, file)
+    return _present_rows(raw, file)
+
+
+def _present_rows(raw: np.ndarray, file: Path) -> tuple[np.ndarray, np.ndarray]:
+    vectors, present = finite_rows(raw)
+    refuse_empty(present, file)
+    return vectors, present

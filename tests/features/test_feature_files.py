@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from demure.errors import FeatureError
-from demure.features import store
+from demure.features import importing, store
 from demure.features.importing import import_features
 
 
@@ -31,6 +31,19 @@ def test_rows_are_taken_by_number_and_empty_ones_are_missing(three, tmp_path):
     assert loaded.vectors.tolist() == [[10, 11], [0, 0], [2, 3]]
     assert loaded.present.tolist() == [True, False, True]
     assert loaded.provenance["source_rows"] == 6
+
+
+def test_blocks_of_rows_give_the_same_file(three, tmp_path, monkeypatch):
+    matrix = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    matrix[1, 2], matrix[3] = np.inf, 0.0
+    file, rows = npy(tmp_path, matrix), np.array([4, 1, 3])
+    import_features(three, "audio", file, rows)
+    whole = store.read_manifest(three, "audio")
+    for size in (1, 2):
+        monkeypatch.setattr(importing, "ROWS", size)
+        import_features(three, "audio", file, rows)
+        assert store.read_manifest(three, "audio") == whole
+    assert (whole.present, whole.provenance["rows_infinite"], whole.dtype) == (1, 1, "float32")
 
 
 @pytest.mark.parametrize("value", [0, np.nan, np.inf, -np.inf])
