@@ -1,4 +1,4 @@
-"""Encoders and recipes that other packages add by entry points.
+"""Encoders, recipes, baselines and readers that other packages add by entry points; docs/extend.md shows each.
 
 A package names them in its ``pyproject.toml``::
 
@@ -7,6 +7,12 @@ A package names them in its ``pyproject.toml``::
 
     [project.entry-points."demure.recipes"]
     letters = "letters_plugin.recipes"  # a package whose YAML files are recipes
+
+    [project.entry-points."demure.baselines"]
+    last-item = "letters_plugin:LAST_ITEM"  # an Entry or a LearnedEntry; the name is the ``model`` of recipes
+
+    [project.entry-points."demure.readers"]
+    arrows = "letters_plugin:read_arrows"  # a function from a path to a table; the name is that of the format
 """
 
 from __future__ import annotations
@@ -18,6 +24,7 @@ from typing import Any
 from demure.errors import DemureError
 
 EXTRACTORS, RECIPES = "demure.extractors", "demure.recipes"
+BASELINES, READERS = "demure.baselines", "demure.readers"
 
 
 def load_plugins(group: str) -> dict[str, Any]:

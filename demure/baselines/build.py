@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from demure.baselines.learned import Learned, LearnedOptions, Task
-from demure.baselines.registry import WITH_CONTENT, make_learned
+from demure.baselines.registry import make_learned, uses_content
 from demure.features import store
 from demure.features.constant import leave_out_constant
 from demure.features.normalize import robust_scale
@@ -24,7 +24,7 @@ def build_task(data: Dataset, model: str, modalities: tuple[str, ...]) -> Task:
     out (``leave_out_constant``).
     """
     names: list[str] = []
-    if model in WITH_CONTENT:
+    if uses_content(model):
         if modalities:
             names = [name for name in store.names(data.path) if name in modalities]
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from demure.recipe.reference import Key
 from demure.recipe.schema import OURS
@@ -57,11 +57,22 @@ OPTIONS: dict[str, tuple[float, float, str, str]] = {
 """Option -> low, high, meaning, source."""
 
 
+def option_range(field: dataclasses.Field[Any]) -> tuple[float, float, str, str]:
+    """Return low, high, meaning and source of an option.
+
+    A baseline of another package may state them as ``metadata`` of the field, by these names: ``low``, ``high``,
+    ``doc``, ``source``.
+    """
+    low, high, doc, source = OPTIONS.get(field.name, (0.0, math.inf, "", ""))
+    stated = field.metadata
+    return stated.get("low", low), stated.get("high", high), stated.get("doc", doc), stated.get("source", source)
+
+
 def option_keys(options: DataclassInstance) -> list[Key]:
     """Return the keys of a baseline with these default ``options``."""
     keys = []
     for field in dataclasses.fields(options):
-        low, high, doc, source = OPTIONS.get(field.name, (0.0, math.inf, "", OURS))
+        low, high, doc, source = option_range(field)
         default = getattr(options, field.name)
         kind = "whole number" if isinstance(default, int) else "number"
         keys.append(Key(f"baseline.{field.name}", kind, default, low, high, doc, source))

@@ -1,18 +1,19 @@
-"""The baselines by name, each with good default options."""
+"""The baselines by name, each with good default options; those of other packages too (``demure.plugins``)."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from demure.baselines.ease import Ease, EaseOptions
 from demure.baselines.item_knn import ItemKNN, ItemKNNOptions
-from demure.baselines.options import OPTIONS
+from demure.baselines.options import option_range
 from demure.baselines.popularity import Popularity, PopularityOptions
 from demure.baselines.protocol import Baseline
 from demure.errors import RecipeError
+from demure.plugins import BASELINES as GROUP
+from demure.plugins import load_plugins, refuse_taken
 from demure.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -31,6 +32,15 @@ class Entry:
     options: DataclassInstance
 
 
+@dataclasses.dataclass(frozen=True)
+class LearnedEntry:
+    """The class of a baseline with weights, its default options, and whether it reads the features of the items."""
+
+    make: Callable[[Task, Any], Learned]
+    options: LearnedOptions
+    content: bool = False
+
+
 # The best of a coarse grid on the validation part of ML-100K (leave-one-out by time).
 BASELINES: dict[str, Entry] = {
     "popularity": Entry(Popularity, PopularityOptions()),
@@ -46,9 +56,9 @@ def make_baseline(name: str, **overrides: float) -> Baseline:
 
     Raises ``RecipeError`` for a name or an option that does not exist, and for a value out of range.
     """
-    if name not in BASELINES:
+    entry = BASELINES[name] if name in BASELINES else added_baselines().get(name)
+    if not isinstance(entry, Entry):
         raise RecipeError(f"unknown baseline {name!r}", where="baseline", remedy=_suggest(name, list(BASELINES)))
-    entry = BASELINES[name]
     return entry.make(_override(entry.options, name, overrides))
 
 
@@ -74,16 +84,59 @@ WITH_VERDICTS = ("vbpr", "freedom", "mgcn", "smore", "sasrec")
 
 def learned_options(name: str, overrides: dict[str, float]) -> LearnedOptions:
     """Return the options of the learned baseline ``name``. Raises ``RecipeError`` as ``make_baseline`` does."""
-    options = _override(_learned()[name][1], name, overrides)
+    options = _override(_learned_entry(name).options, name, overrides)
     heads = getattr(options, "heads", 1)
     if options.dim % heads:
         raise RecipeError(f"heads is {heads}", where=f"baseline {name}", remedy=f"it must divide dim, {options.dim}")
     return options
 
 
+def is_closed_form(name: str) -> bool:
+    """Return whether the model ``name`` is a baseline that is fitted, and not trained."""
+    return name in BASELINES or isinstance(added_baselines().get(name), Entry)
+
+
+def is_learned(name: str) -> bool:
+    """Return whether the model ``name`` is a baseline with weights."""
+    return name in LEARNED or isinstance(added_baselines().get(name), LearnedEntry)
+
+
+def uses_content(name: str) -> bool:
+    """Return whether the learned baseline ``name`` reads the features of the items."""
+    return name in WITH_CONTENT or _learned_entry(name).content
+
+
+def added_baselines() -> dict[str, Entry | LearnedEntry]:
+    """Return name -> baseline of other packages. Raises ``DemureError`` for one that cannot be used."""
+    added = load_plugins(GROUP)
+    refuse_taken(GROUP, added, _own_models())
+    for name, entry in added.items():
+        if not isinstance(entry, Entry | LearnedEntry) or not _has_options(entry):
+            remedy = "it must be an Entry or a LearnedEntry of demure.baselines.registry, whose options are numbers"
+            raise RecipeError(f"{name!r} is {entry!r}", where=GROUP, remedy=remedy)
+    return added
+
+
+def _has_options(entry: Entry | LearnedEntry) -> bool:
+    """Return whether the options are a dataclass of numbers, and those of a learned baseline ``LearnedOptions``."""
+    options: Any = entry.options
+    if isinstance(options, type) or not dataclasses.is_dataclass(options):
+        return False
+    if isinstance(entry, LearnedEntry):
+        from demure.baselines.learned import LearnedOptions
+
+        if not isinstance(options, LearnedOptions):
+            return False
+    return all(type(value) in (int, float) for value in vars(options).values())
+
+
+def _own_models() -> list[str]:
+    return ["demure", *BASELINES, *LEARNED]
+
+
 def check_model(name: str) -> None:
-    """Raise ``RecipeError`` unless there is a model ``name``."""
-    models = ["demure", *BASELINES, *LEARNED]
+    """Raise ``RecipeError`` unless there is a model ``name``, and ``DemureError`` for a package that cannot be used."""
+    models = [*_own_models(), *added_baselines()]
     if name not in models:
         remedy = did_you_mean(name, models) or f"one of {', '.join(models)}"
         raise RecipeError(f"unknown model {name!r}", where="model", remedy=remedy)
@@ -91,7 +144,9 @@ def check_model(name: str) -> None:
 
 def default_options(model: str) -> DataclassInstance:
     """Return the default options of the baseline ``model``."""
-    return BASELINES[model].options if model in BASELINES else _learned()[model][1]
+    if model in BASELINES:
+        return BASELINES[model].options
+    return _learned()[model].options if model in LEARNED else added_baselines()[model].options
 
 
 def make_learned(name: str, options: LearnedOptions, task: Task) -> Learned:
@@ -99,10 +154,17 @@ def make_learned(name: str, options: LearnedOptions, task: Task) -> Learned:
 
     Raises ``DemureError`` if the task has no features, or no order, and the model needs them.
     """
-    return _learned()[name][0](task, options)
+    return _learned_entry(name).make(task, options)
 
 
-def _learned() -> dict[str, tuple[Callable[..., Learned], LearnedOptions]]:
+def _learned_entry(name: str) -> LearnedEntry:
+    """Return the learned baseline ``name``, which exists."""
+    entry = _learned()[name] if name in LEARNED else added_baselines()[name]
+    assert isinstance(entry, LearnedEntry)
+    return entry
+
+
+def _learned() -> dict[str, LearnedEntry]:
     from demure.baselines.bm3 import BM3, BM3Options
     from demure.baselines.da_mrs import DAMRS, DAMRSOptions
     from demure.baselines.graph import Freedom, FreedomOptions, LightGCN, LightGCNOptions
@@ -115,7 +177,7 @@ def _learned() -> dict[str, tuple[Callable[..., Learned], LearnedOptions]]:
     from demure.baselines.unisrec import UniSRec, UniSRecOptions
     from demure.baselines.vbpr import VBPR, VBPROptions
 
-    return {
+    classes: dict[str, tuple[Callable[..., Learned], LearnedOptions]] = {
         "bpr": (Pairwise, PairwiseOptions()),
         "vbpr": (VBPR, VBPROptions()),
         "lightgcn": (LightGCN, LightGCNOptions()),
@@ -129,15 +191,17 @@ def _learned() -> dict[str, tuple[Callable[..., Learned], LearnedOptions]]:
         "unisrec": (UniSRec, UniSRecOptions()),
         "mmmlp": (MMMLP, MMMLPOptions()),
     }
+    return {name: LearnedEntry(*pair, content=name in WITH_CONTENT) for name, pair in classes.items()}
 
 
 def _override(options: Options, name: str, overrides: dict[str, float]) -> Options:
     """Return ``options`` with other values. Raises ``RecipeError`` for an unknown option and a value out of range."""
-    types = {field.name: type(getattr(options, field.name)) for field in dataclasses.fields(options)}
+    fields = {field.name: field for field in dataclasses.fields(options)}
+    types = {name: type(getattr(options, name)) for name in fields}
     for key, value in overrides.items():
         if key not in types:
             raise RecipeError(f"unknown option {key!r}", where=f"baseline {name}", remedy=_suggest(key, list(types)))
-        low, high, _, _ = OPTIONS.get(key, (0.0, math.inf, "", ""))
+        low, high, _, _ = option_range(fields[key])
         if not low <= value <= high:
             raise RecipeError(f"{key} is {value}", where=f"baseline {name}", remedy=f"give {low:g} to {high:g}")
         if types[key] is int and value != int(value):

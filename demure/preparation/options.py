@@ -17,7 +17,7 @@ from demure.files import refuse_existing
 from demure.preparation.duplicates import DUPLICATES
 from demure.preparation.interactions import CleaningRules
 from demure.preparation.reading.columns import ColumnSelection, columns_by_role
-from demure.preparation.reading.formats import FORMATS
+from demure.preparation.reading.formats import format_names
 from demure.preparation.reading.numeric_times import CALENDARS
 from demure.preparation.reading.quoting import QUOTES
 from demure.preparation.reading.times import EARLIEST, FUTURE, check_time_format
@@ -104,7 +104,7 @@ class PrepareOptions:
 
 def check_options(options: PrepareOptions) -> None:
     """Raise ``DataError`` for options that cannot be used, before anything is read."""
-    check_choice(options.format, FORMATS, "--format")
+    check_choice(options.format, format_names(), "--format")
     check_choice(options.split, STRATEGIES, "--split")
     check_choice(options.ratio_by, RATIO_BY, "--ratio-by")
     check_choice(options.duplicates, tuple(DUPLICATES), "--duplicates")

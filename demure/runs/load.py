@@ -19,7 +19,7 @@ from torch import Tensor
 from demure.baselines.build import build_learned, build_task
 from demure.baselines.learned import Learned
 from demure.baselines.protocol import Baseline
-from demure.baselines.registry import BASELINES, LEARNED, learned_options, make_baseline
+from demure.baselines.registry import is_closed_form, is_learned, learned_options, make_baseline
 from demure.compute.device import pick_device
 from demure.data.dataset import Dataset
 from demure.data.histories import Histories
@@ -237,9 +237,9 @@ def load_run(path: Path, device: str = "cpu") -> LoadedRun:
     files = run_files(path, manifest)
     recipe = load_recipe(files.file(RECIPE))
     logger.debug("open %s, %s on %s", path, recipe.name, dataset.path)
-    if recipe.model in BASELINES:
+    if is_closed_form(recipe.model):
         return LoadedRun(path, manifest, recipe, dataset, None)
-    if recipe.model in LEARNED:
+    if is_learned(recipe.model):
         tensors = load_tensors(files, WEIGHTS)
         options = learned_options(recipe.model, recipe.baseline)
         task = build_task(dataset, recipe.model, tuple(manifest.modalities))

@@ -13,9 +13,11 @@ from demure.baselines.ease import Ease
 from demure.baselines.item_knn import ItemKNN
 from demure.baselines.learned import Learned
 from demure.baselines.pairwise import Pairwise
+from demure.baselines.popularity import Popularity
 from demure.baselines.registry import make_baseline
 from demure.baselines.sasrec import SASRec
 from demure.baselines.sparse import history_matrix
+from demure.errors import DemureError
 from demure.evaluation.ranking import as_array
 from demure.model.recommender import Recommender
 from demure.serving.item_item import Arrays, item_item_arrays, score_item_item, sparse_arrays, sparse_matrix
@@ -76,8 +78,9 @@ def _learned_contents(loaded: LoadedRun, module: Learned, histories: Histories) 
             lacks = [
                 "npy and safetensors hold vectors of the users in the dataset; for the history of any user take onnx"
             ]
+        elif not isinstance(module, Pairwise):
+            raise _not_exportable(loaded)
         else:
-            assert isinstance(module, Pairwise)
             user_vectors, items = module.vectors()
             users = user_vectors.detach().cpu().numpy()
             lacks = ["users who came after the training: this model knows users by their ids"]
@@ -90,6 +93,12 @@ def _learned_contents(loaded: LoadedRun, module: Learned, histories: Histories) 
         reference=loaded.array_scorer_of(histories),
         index_inputs={"items": IndexInput(np.arange(len(vectors)), vectors, users.astype(np.float32))},
     )
+
+
+def _not_exportable(loaded: LoadedRun) -> DemureError:
+    """Return the error for a baseline of another package whose scores do not follow from arrays that demure writes."""
+    remedy = "`demure recommend` writes lists of it"
+    return DemureError(f"{loaded.recipe.model!r} cannot be exported", where=loaded.path, remedy=remedy)
 
 
 def _states(module: SASRec, histories: Histories, users: np.ndarray) -> np.ndarray:
@@ -112,7 +121,9 @@ def _closed_form_contents(loaded: LoadedRun, histories: Histories) -> ExportCont
     baseline = make_baseline(loaded.recipe.model, **loaded.recipe.baseline)
     baseline.fit(loaded.dataset.histories("train"), n_items)
     reference = baseline.scorer(histories)
-    if not isinstance(baseline, Ease | ItemKNN):
+    if not isinstance(baseline, Ease | ItemKNN | Popularity):
+        raise _not_exportable(loaded)
+    if isinstance(baseline, Popularity):
         return ExportContents(
             arrays={"item_scores": reference(np.zeros(1, np.int64))[0]},
             holds=["item_scores (items,): the same for every user"],

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from demure.baselines.registry import LEARNED, check_model, learned_options
+from demure.baselines.registry import check_model, is_learned, learned_options
 from demure.compute.device import pick_device
 from demure.compute.process_group import ProcessGroup
 from demure.compute.threads import one_thread
@@ -145,7 +145,7 @@ def train(
                 # Its operators are small: more threads wait for each other longer than they compute.
                 with one_thread():
                     outcome = _train_demure(job)
-            elif resolved.model in LEARNED:
+            elif is_learned(resolved.model):
                 outcome = train_learned(job)
             else:
                 outcome = fit_baseline(job)

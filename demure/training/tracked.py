@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from demure import __version__
-from demure.baselines.registry import BASELINES
+from demure.baselines.registry import is_closed_form
 from demure.compute.launcher import is_first_process
 from demure.errors import DemureError
 from demure.files import read_json
@@ -57,7 +57,7 @@ def train_tracked(
     seed = read_seed(recipe) if seed is None else seed
     is_first = is_first_process()
     trackers = open_trackers(track) if is_first else {}
-    if profile and resolved.model in BASELINES:
+    if profile and is_closed_form(resolved.model):
         remedy = "leave --profile out"
         raise DemureError(f"{resolved.model!r} has no training steps to trace", where="--profile", remedy=remedy)
     facts = {"dataset": str(Path(dataset).absolute()), "seed": seed, "demure_version": __version__}

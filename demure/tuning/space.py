@@ -134,13 +134,16 @@ def search_space(recipe: Recipe, file: Path | None = None, fixed: Sequence[str] 
     Each dimension is wide enough for the recipe's own value. Raises ``RecipeError`` for a file that is not a space, a
     key that the model does not have, values out of the key's range, and where nothing is left to search.
     """
-    space = SPACES[recipe.model] if file is None else {current_name(key): value for key, value in _read(file).items()}
+    ours = SPACES.get(recipe.model, {})  # a model of another package has none
+    space = ours if file is None else {current_name(key): value for key, value in _read(file).items()}
     keys = {key.name: key for key in keys_of(recipe.model)}
     where = str(file) if file is not None else f"the space of {recipe.model}"
     left_out = {current_name(key) for key in fixed}
     dimensions = [_dimension(name, value, keys, where) for name, value in space.items() if name not in left_out]
     if not dimensions:
         remedy = "choose another recipe" if not space else "leave a --set out, or name other keys with --space FILE"
+        if recipe.model not in SPACES and file is None:
+            remedy = "name the keys to search with --space FILE"
         raise RecipeError("holds nothing to search", where=where, remedy=remedy)
     return [dimension.including(recipe_value(recipe, dimension.key)) for dimension in dimensions]
 

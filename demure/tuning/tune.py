@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from demure.baselines.registry import LEARNED, check_model, learned_options
+from demure.baselines.registry import check_model, is_learned, learned_options
 from demure.data.dataset import Dataset
 from demure.errors import DemureError, RunError
 from demure.files import atomic_file
@@ -81,7 +81,7 @@ def tune(
         )
     manifest = study_manifest(data, base, dimensions, metric=metric, seed=seed, seeds=seeds, pruning=pruning)
     warm_up = _WARM_UP_EPOCHS
-    if base.model in LEARNED:
+    if is_learned(base.model):
         warm_up = learned_options(base.model, base.baseline).every * _WARM_UP_VALIDATIONS
     folder = Path(out)
     with hold_folder(folder_lock(folder), folder, "tuned"):

@@ -58,7 +58,8 @@ def prepare(
         typer.Option(
             "--format",
             metavar="FORMAT",
-            help="auto, csv, parquet, jsonl, recbole, mmrec, amazon, movielens, microlens, mind, hm, yelp or cornac.",
+            help="auto, csv, parquet, jsonl, recbole, mmrec, amazon, movielens, microlens, mind, hm, yelp, cornac, or "
+            "a format that another package adds.",
         ),
     ] = "auto",
     columns: Columns = None,

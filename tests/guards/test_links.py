@@ -18,7 +18,7 @@ FILE = re.compile(rf"(?<![\w./-])((?:{FOLDER})/[\w./*-]*[\w*/])|(?<![\w./-])([\w
 KEY = re.compile(r"(?<![\w./-])((?:denoiser|collaborative|training|baseline)\.(?!(?:py|md)\b)\w+)")
 DOTTED = re.compile(r"(?<![\w./-])((?:demure|demure_cli|demure_extractors|demure_recipes)(?:\.\w+)+)")
 EXAMPLES = {"demure_extractors.letters"}  # a module that docs/features.md suggests to write
-GROUPS = {"demure.extractors", "demure.recipes"}  # of entry points
+GROUPS = {"demure.extractors", "demure.recipes", "demure.baselines", "demure.readers"}  # of entry points
 
 
 @functools.cache

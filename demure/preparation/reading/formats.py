@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from demure.data.nested import normalize_name
+from demure.errors import DataError
+from demure.plugins import READERS, load_plugins, refuse_taken
 from demure.preparation.problems import Findings
 from demure.preparation.reading import special_formats
+from demure.preparation.reading.added import AddedReader
 from demure.preparation.reading.columns import ColumnSelection
 from demure.preparation.reading.compression import read_head
 from demure.preparation.reading.delimited import read_delimited
@@ -25,6 +28,20 @@ FORMATS = (
     "cornac",
 )  # fmt: skip
 _COMPRESSION_SUFFIX = re.compile(r"\.(gz|zst|zstd|bz2)$")
+
+
+def format_names() -> tuple[str, ...]:
+    """Return ``FORMATS`` and those of other packages. Raises ``DemureError`` for a package that cannot be used."""
+    return (*FORMATS, *_added_readers())
+
+
+def _added_readers() -> dict[str, Any]:
+    added = load_plugins(READERS)
+    refuse_taken(READERS, added, FORMATS)
+    for name, read in added.items():
+        if not callable(read):
+            raise DataError(f"{name!r} is {read!r}", where=READERS, remedy="it must be a function of a path")
+    return added
 
 
 def recognise_format(path: Path) -> str:
@@ -78,8 +95,12 @@ def read_raw(path: Path, format: str, findings: Findings, selection: ColumnSelec
     if format == "auto":
         format = recognise_format(path)
         findings.note(f"{path.name}: recognised as {format}")
-    raw = _READERS[format](path, findings, selection)
+    raw = _reader(format)(path, findings, selection)
     return raw if selection.items else unroll_lists(raw, findings), format
+
+
+def _reader(format: str) -> special_formats.Reader:
+    return _READERS[format] if format in _READERS else AddedReader(format, _added_readers()[format])
 
 
 def _read_with_names(path: Path, findings: Findings, selection: ColumnSelection) -> RawTable:
@@ -100,7 +121,7 @@ def _read_amazon(path: Path, findings: Findings, selection: ColumnSelection) -> 
     return _read_with_names(path, findings, selection)
 
 
-_READERS: dict[str, Callable[[Path, Findings, ColumnSelection], RawTable]] = {
+_READERS: dict[str, special_formats.Reader] = {
     "csv": read_delimited,
     "parquet": read_parquet,
     "jsonl": read_jsonl,
