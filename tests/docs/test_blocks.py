@@ -5,6 +5,8 @@ import re
 import shlex
 import shutil
 from contextlib import contextmanager
+from functools import reduce
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -12,6 +14,8 @@ from guards.tree import ROOT
 from support.manifests import rewrite
 from support.small_catalogue import catalogue, picture
 
+from demure.recipe.load import load_recipe
+from demure.tuning.space import search_space
 from demure_cli.app import main
 
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -20,13 +24,41 @@ ELSEWHERE = {
     "make test": "this suite",
     "pip install .": "tests/guards/test_wheel.py",
     "demure ui run": "tests/web: it serves until it is stopped",
+    "demure images fetch products.csv --out photos": "tests/preparation/fetch: it asks servers",
+    "torchrun --nproc-per-node 2 -m demure_cli train DATASET --out RUN": "tests/training/test_distributed.py",
+    "accelerate launch --multi_gpu --num_processes 2 -m demure_cli train DATASET --out RUN": "needs two GPUs",
 }
-PAGES = ("docs/first-run.md", "docs/your-shop.md", "docs/what-if.md", "docs/work-list.md", "docs/later-data.md")
+"""Commands that are not run here, and where they are."""
+SHORTER = {"--trials 30": "--trials 1 --set baseline.epochs=2", "training.epochs=60": "training.epochs=2"}
+"""What only takes longer with the number of the page, and what is run in its place."""
+ON_ITS_OWN = {
+    "docs/extend.md": "tests/docs/test_extend.py",
+    "docs/cluster.md": "tests/cluster, marker ray: it starts a cluster",
+    "docs/features.md": "tests/extractors: weights of a hub",
+}
+"""Pages whose blocks need what is not on this machine, and where their commands are tested."""
+FOREIGN = {"from recbole": "RecBole's own code", "self.evaluate(": "a line for MMRec's code"}
+"""What marks Python code of other tools."""
+PAGES = [
+    "docs/first-run.md",
+    "docs/your-shop.md",
+    "docs/formats.md",
+    "docs/what-if.md",
+    "docs/work-list.md",
+    "docs/later-data.md",
+    "docs/recipes.md",
+    "docs/training.md",
+    "docs/tuning.md",
+    "docs/other-models.md",
+]
+SLOW_PAGES = ["docs/deploy.md"]
+"""A graph of a demure model takes a minute."""
 
 
 def commands(block):
     """Return the commands of a shell block as lists of words, without those that are run elsewhere."""
     lines = (line.partition("  #")[0].strip() for line in block.splitlines())
+    lines = (reduce(lambda text, pair: text.replace(*pair), SHORTER.items(), line) for line in lines)
     return [shlex.split(line) for line in lines if line and line not in ELSEWHERE]
 
 
@@ -46,13 +78,24 @@ def run_page(name, folder, already=()):
     assert blocks
     with inside(folder):
         for language, block in blocks:
-            if language == "python":
-                exec(compile(block, name, "exec"), {})
+            if language == "python" and not any(mark in block for mark in FOREIGN):
+                exec(compile(block, name, "exec"), {"__name__": "__main__"})
+            elif language == "yaml":
+                check_yaml(block)
+            if language:
+                assert language in ("python", "yaml", "text"), f"a block of {name} that nothing runs"
                 continue
-            assert language == "", f"a block of {name} that nothing runs"
             for program, *words in (command for command in commands(block) if command not in already):
                 assert program == "demure", f"{program} in {name}: say in ELSEWHERE where it is run"
                 assert main(words) == 0, words
+
+
+def check_yaml(block):
+    """Read a block as a recipe, or as a search space."""
+    file = Path("block.yaml")
+    file.write_text(block)
+    recipe = load_recipe(file if "extends" in block else "default")
+    assert "extends" in block or search_space(recipe, file)
 
 
 @pytest.fixture(scope="module")
@@ -91,11 +134,15 @@ def test_readme(shop):
     assert {"shop", "run", "knn", "list.csv", "top.parquet", "report.html"} <= set(os.listdir(shop))
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", [*PAGES, *(pytest.param(page, marks=pytest.mark.slow) for page in SLOW_PAGES)])
 def test_a_page_that_goes_on_where_readme_ends(name, shop, tmp_path):
     shutil.copytree(shop, tmp_path, dirs_exist_ok=True)
     (tmp_path / "demure-demo/runs").mkdir(parents=True)
     (tmp_path / "demure-demo/runs/demure").symlink_to(tmp_path / "run")
+    lists = pd.read_parquet(tmp_path / "top.parquet")
+    lists.to_parquet(tmp_path / "mgcn.parquet")
+    for seed in (0, 1):
+        lists.to_csv(tmp_path / f"seed{seed}.csv", index=False)
     already = [
         command
         for language, block in BLOCK.findall((ROOT / "README.md").read_text())
@@ -103,6 +150,15 @@ def test_a_page_that_goes_on_where_readme_ends(name, shop, tmp_path):
         for command in commands(block)
     ]
     run_page(name, tmp_path, already)
+
+
+def test_every_page_with_blocks_is_run():
+    with_blocks = {
+        page.relative_to(ROOT).as_posix()
+        for page in (ROOT / "docs").rglob("*.md")
+        if {language for language, _ in BLOCK.findall(page.read_text(encoding="utf-8"))} - {"text"}
+    }
+    assert with_blocks == {*PAGES, *SLOW_PAGES, *ON_ITS_OWN}
 
 
 def test_a_command_that_fails_is_seen(tmp_path, capsys):
