@@ -27,83 +27,7 @@ from torch import Tensor
 
 from demure.model.item_item_density import Array
 from demure.model.mass_product import CPU
-
-NEAREST = 50
-MAX_ITEMS = 50_000
-"""Most items for this model: every item is compared with every other."""
-_BLOCK_CELLS = 20_000_000  # cosines held at once
-_ABSENT = -2.0  # cosine of an item without the modality
-
-
-@dataclass(frozen=True)
-class NearestItems:
-    """The nearest items of every item in one modality: ``items_IN`` int32 and ``cosine_IN`` float32, -2 for none."""
-
-    items_IN: np.ndarray
-    cosine_IN: np.ndarray
-
-
-def nearest_items(vectors_ID: np.ndarray, present_I: np.ndarray, count: int = NEAREST) -> NearestItems:
-    """Return the ``count`` items with the largest cosine to each item, among those with the modality."""
-    n_items = len(vectors_ID)
-    count = min(count, n_items)
-    unit_ID = _unit(vectors_ID)
-    items_IN = np.empty((n_items, count), np.int32)
-    cosine_IN = np.empty((n_items, count), np.float32)
-    rows = max(1, _BLOCK_CELLS // n_items)
-    for start in range(0, n_items, rows):
-        block = slice(start, min(start + rows, n_items))
-        cosine_BI = unit_ID[block] @ unit_ID.T
-        cosine_BI[:, ~present_I] = _ABSENT
-        cosine_BI[~present_I[block]] = _ABSENT
-        nearest_BN = np.argpartition(-cosine_BI, count - 1, axis=1)[:, :count]
-        items_IN[block] = np.sort(nearest_BN, axis=1)
-        cosine_IN[block] = np.take_along_axis(cosine_BI, items_IN[block].astype(np.int64), axis=1)
-    return NearestItems(items_IN, cosine_IN)
-
-
-def add_nearest(
-    nearest: NearestItems, vectors_ID: np.ndarray, present_I: np.ndarray, new_ND: np.ndarray, new_present_N: np.ndarray
-) -> NearestItems:
-    """Return the nearest items of all items once N new ones follow the I items, of which there are ``nearest``.
-
-    ``vectors_ID`` and ``new_ND`` as in :func:`nearest_items`.
-    """
-    n_items, n_new = len(vectors_ID), len(new_ND)
-    count = min(NEAREST, n_items + n_new)
-    unit_ID, unit_ND = _unit(vectors_ID), _unit(new_ND)
-    cosine_IN = _cosines(unit_ID, present_I, unit_ND, new_present_N)
-    items = np.concatenate(
-        [nearest.items_IN, np.broadcast_to(np.arange(n_items, n_items + n_new, dtype=np.int32), cosine_IN.shape)], 1
-    )
-    old = _largest(items, np.concatenate([nearest.cosine_IN, cosine_IN], 1), count)
-    of_new = np.concatenate([cosine_IN.T, _cosines(unit_ND, new_present_N, unit_ND, new_present_N)], 1)
-    new = _largest(np.broadcast_to(np.arange(n_items + n_new, dtype=np.int32), of_new.shape), of_new, count)
-    return NearestItems(np.concatenate([old.items_IN, new.items_IN]), np.concatenate([old.cosine_IN, new.cosine_IN]))
-
-
-def _unit(vectors_ID: np.ndarray) -> np.ndarray:
-    unit_ID: np.ndarray = (vectors_ID / np.maximum(np.linalg.norm(vectors_ID, axis=1, keepdims=True), 1e-9)).astype(
-        np.float32
-    )
-    return unit_ID
-
-
-def _cosines(rows: np.ndarray, row_present: np.ndarray, columns: np.ndarray, column_present: np.ndarray) -> np.ndarray:
-    """Return the cosines of all rows and columns, -2 where one of them lacks the modality."""
-    cosine: np.ndarray = rows @ columns.T
-    cosine[:, ~column_present] = _ABSENT
-    cosine[~row_present] = _ABSENT
-    return cosine
-
-
-def _largest(items: np.ndarray, cosine: np.ndarray, count: int) -> NearestItems:
-    """Return the ``count`` entries of each row with the largest cosine, in the order of the items."""
-    place = np.argpartition(-cosine, count - 1, axis=1)[:, :count]
-    order = np.take_along_axis(place, np.take_along_axis(items, place, 1).argsort(axis=1, kind="stable"), 1)
-    return NearestItems(
-        np.take_along_axis(items, order, 1).astype(np.int32), np.take_along_axis(cosine, order, 1).astype(np.float32)
-    )
+from demure.model.nearest_items import ABSENT, NearestItems
 
 
 @dataclass(frozen=True)
@@ -152,7 +76,7 @@ class ContentItemModel:
         """Return P_m(i | j) (I, N) of the items i near each j; zeros if j lacks the modality."""
         weight_IN = np.exp((neighbors.cosine_IN.astype(np.float64) - 1) / self.parameters.bandwidth)
         weight_IN *= ((self.counts_I + 1.0) ** self.parameters.popularity)[neighbors.items_IN]
-        weight_IN[neighbors.cosine_IN <= _ABSENT] = 0.0
+        weight_IN[neighbors.cosine_IN <= ABSENT] = 0.0
         weight_IN /= np.maximum(weight_IN.sum(1, keepdims=True), 1e-300)
         return weight_IN
 

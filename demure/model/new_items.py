@@ -14,8 +14,9 @@ import numpy as np
 import torch
 
 from demure.model.clusters import cluster_space
-from demure.model.content_items import ContentItemModel, add_nearest
+from demure.model.content_items import ContentItemModel
 from demure.model.denoiser import Denoiser
+from demure.model.nearest_items import add_nearest
 from demure.model.recommender import Recommender
 from demure.model.stored_names import attribute_name
 

@@ -23,18 +23,12 @@ from demure.features.constant import constant_features
 from demure.features.normalize import robust_scale
 from demure.features.select import default_modalities
 from demure.files import atomic_file
-from demure.model.content_items import (
-    MAX_ITEMS,
-    ContentItemModel,
-    ContentItemParameters,
-    NearestItems,
-    nearest_items,
-    to_tensors,
-)
+from demure.model.content_items import ContentItemModel, ContentItemParameters, to_tensors
 from demure.model.denoiser import Denoiser
 from demure.model.denormals import flush_denormals
 from demure.model.fusion import FusionWeights
 from demure.model.latent import Latent, projection_tensors
+from demure.model.nearest_items import NearestItems, nearest_items
 from demure.model.recommender import Recommender
 from demure.progress import FinishedTraining, Listener, Plan, Progress, silent
 from demure.recipe.load import load_recipe, to_yaml
@@ -278,8 +272,8 @@ def _tune_recommender(job: Job, denoiser: Denoiser, outcome: Outcome) -> None:
     counts_I = train_part.count_items(job.data.n_items)
     recommender = Recommender(denoiser, None, FusionWeights(0.0, 1.0), counts_I, max_history=recipe.training.history)
     window = recipe.collaborative.window if recipe.collaborative.enabled else None
-    if window is not None and job.data.n_items <= MAX_ITEMS:
-        nearest = _nearest_by_content(job.data, outcome.modalities)
+    if window is not None:
+        nearest = _nearest_by_content(job, outcome.modalities)
         recommender.content_items = ContentItemModel(nearest, counts_I, ContentItemParameters(), job.device)
     metrics = tune_fusion(recommender, train_part, valid, window, seed=job.seed, listener=job.context.listener)
     outcome.valid = {name: value for name, value in metrics.items() if name.startswith(("recall", "ndcg"))}
@@ -290,10 +284,13 @@ def _tune_recommender(job: Job, denoiser: Denoiser, outcome: Outcome) -> None:
         write_tensors(job.context.folder / NEAREST_ITEMS, to_tensors(recommender.content_items.nearest))
 
 
-def _nearest_by_content(data: Dataset, modalities: Sequence[str]) -> dict[str, NearestItems]:
+def _nearest_by_content(job: Job, modalities: Sequence[str]) -> dict[str, NearestItems]:
     """Return the nearest items of every item in the whole feature space of each modality."""
-    features = {name: store.load(data.path, name) for name in modalities}
-    return {name: nearest_items(robust_scale(matrix), matrix.present) for name, matrix in features.items()}
+    nearest = {}
+    for name in modalities:
+        features = store.load(job.data.path, name)
+        nearest[name] = nearest_items(robust_scale(features), features.present, device=job.device)
+    return nearest
 
 
 def _finish_folder(job: Job, outcome: Outcome, constant: dict[str, str]) -> None:

@@ -8,12 +8,11 @@ from hypothesis import strategies as st
 from demure.model.content_items import (
     ContentItemModel,
     ContentItemParameters,
-    NearestItems,
     from_tensors,
     mix_content_items,
-    nearest_items,
     to_tensors,
 )
+from demure.model.nearest_items import NearestItems, nearest_items
 
 VECTORS = np.array([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0], [0.0, 0.0]], np.float32)
 PRESENT = np.array([True, True, True, False])

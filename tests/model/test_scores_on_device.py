@@ -13,11 +13,12 @@ from support.small_models import ITEMS, small_denoiser, small_histories
 
 from demure.data.histories import Histories
 from demure.model import mass_product
-from demure.model.content_items import ContentItemModel, ContentItemParameters, nearest_items
+from demure.model.content_items import ContentItemModel, ContentItemParameters
 from demure.model.fusion import FusionWeights
 from demure.model.item_item import ItemItemModel, Pairs, build_item_item, count_pairs
 from demure.model.item_item_density import ItemItemParameters
 from demure.model.mass_product import MassProduct
+from demure.model.nearest_items import nearest_items
 from demure.model.recommender import Recommender
 
 META = torch.device("meta")

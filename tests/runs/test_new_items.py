@@ -12,9 +12,10 @@ from support.small_catalogue import NEVER
 import demure
 from demure.data.dataset import Dataset
 from demure.errors import DataError, DemureError
-from demure.model.content_items import ContentItemModel, ContentItemParameters, nearest_items
+from demure.model.content_items import ContentItemModel, ContentItemParameters
 from demure.model.denoiser import Denoiser
 from demure.model.item_item import build_item_item
+from demure.model.nearest_items import nearest_items
 from demure.model.recommender import Recommender
 from demure.model.stored_names import attribute_name
 from demure.runs.load import load_run
