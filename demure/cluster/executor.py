@@ -22,7 +22,8 @@ class Task(Generic[Part, Result]):
     """Work that is done part by part. A subclass is a dataclass.
 
     Its fields travel to the workers, so they are small and paths are absolute. All else that an instance holds, such as
-    the model in a cached property, stays where it is: each worker opens its own, once for all its parts.
+    the model in a cached property, stays where it is: each worker opens its own, once for all its parts and those of an
+    equal task that follows.
     """
 
     def shared_files(self) -> Sequence[Path]:

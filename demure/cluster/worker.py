@@ -6,7 +6,7 @@ import os
 import platform
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,8 @@ class SentTask:
 
 
 class Worker:
-    """Does parts of tasks, and keeps what the last task opened. If it is lost, the executor starts it again."""
+    """Does parts of tasks, and keeps what the last task opened, also for an equal one that follows. If it is lost, the
+    executor starts it again."""
 
     def __init__(self, threads: int) -> None:
         """Let NumPy and torch, which are not yet loaded, compute with as many threads as the worker has cores."""
@@ -59,6 +60,8 @@ class Worker:
         other files."""
         if self._current is None or self._current.number != sent.number:
             check_worker(sent)
+            if self._current is not None and (self._current.task, self._current.files) == (sent.task, sent.files):
+                sent = replace(sent, task=self._current.task)  # with what it has opened
             self._current = sent
         return self._current.task.work(part, silent)
 

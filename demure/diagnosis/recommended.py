@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from demure.model.fusion import HISTORY
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from demure.data.histories import Histories
     from demure.runs.load import LoadedRun
     from demure.runs.manifest import RunManifest
 
 _BATCH = 128
-_MAX_PAST = 200
+MAX_PAST = 200
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,23 @@ def describe_scores(manifest: RunManifest) -> str:
     return f"{weights} and more for items that few took." if scarce else f"{weights}."
 
 
+class PastPairs(NamedTuple):
+    """Past items of users who get a list, and its items; all (P,).
+
+    ``row``: of the list's table; ``past``: an item of the user's history; ``cause`` counts the modalities, then the
+    history: what contributes most to ``target``, the item of the row. ``past`` and ``target`` are codes.
+    """
+
+    row: np.ndarray
+    past: np.ndarray
+    cause: np.ndarray
+    target: np.ndarray
+
+    def select(self, pairs: np.ndarray) -> PastPairs:
+        """Return some of the pairs."""
+        return PastPairs(*(column[pairs] for column in self))
+
+
 def suggestions(
     run: LoadedRun, users: Sequence[str], k: int, new: tuple[np.ndarray, Histories] | None = None
 ) -> dict[str, list[Suggestion]]:
@@ -75,23 +94,41 @@ def suggestions(
     else:
         frame = run.recommend_to(users, histories.select_users(np.array([user_code[user] for user in users])), k)
     item_code = {str(item): code for code, item in enumerate(run.dataset.item_ids)}
-    causes = [*run.manifest.modalities, HISTORY]
-    row_parts, past_parts, cause_parts, target_parts = [], [], [], []
-    for row, (user, item, because) in enumerate(frame[["user_id", "item_id", "because"]].itertuples(index=False)):
-        past_items = histories.of(user_code[str(user)])[-_MAX_PAST:]
-        past_parts.append(past_items)
-        row_parts.append(np.full(len(past_items), row))
-        cause_parts.append(np.full(len(past_items), causes.index(because)))
-        target_parts.append(np.full(len(past_items), item_code[str(item)]))
-    best_past: dict[int, str] = {}
-    if run.recommender is not None and past_parts:
-        rows, past, cause, target = (
-            np.concatenate(parts).astype(np.int64) for parts in (row_parts, past_parts, cause_parts, target_parts)
-        )
-        terms = _terms_alone(run, past, cause, target)
-        order = np.lexsort((terms, rows))
-        largest = order[np.append(np.diff(rows[order]) > 0, True)]
-        best_past = {int(rows[k]): str(run.dataset.item_ids[past[k]]) for k in largest if terms[k] > 0}
+    pairs = past_pairs(frame, histories, user_code, item_code, run.manifest.modalities)
+    return with_past(users, frame, pairs, terms_alone(run, pairs), run.dataset.item_ids)
+
+
+def past_pairs(
+    frame: pd.DataFrame,
+    histories: Histories,
+    user_code: Mapping[str, int],
+    item_code: Mapping[str, int],
+    modalities: Sequence[str],
+) -> PastPairs:
+    """Return each row of a table of recommended items beside the last choices of its user."""
+    cause_of = {name: code for code, name in enumerate([*modalities, HISTORY])}
+    users, targets = (
+        [code[str(name)] for name in frame[column]] for column, code in (("user_id", user_code), ("item_id", item_code))
+    )
+    pasts = [histories.of(user)[-MAX_PAST:] for user in users]
+    count = np.array([len(items) for items in pasts], np.int64)
+    causes = np.array([cause_of[name] for name in frame["because"]], np.int64)
+    return PastPairs(
+        np.repeat(np.arange(len(frame)), count),
+        np.concatenate([np.zeros(0, np.int64), *pasts]).astype(np.int64),
+        np.repeat(causes, count),
+        np.repeat(np.array(targets, np.int64), count),
+    )
+
+
+def with_past(
+    users: Sequence[str], frame: pd.DataFrame, pairs: PastPairs, terms: np.ndarray, item_ids: np.ndarray
+) -> dict[str, list[Suggestion]]:
+    """Return the rows of a table of recommended items by user, each with the past choice of the largest positive term;
+    ``terms`` (P,) of ``pairs``."""
+    order = np.lexsort((terms, pairs.row))
+    largest = order[np.append(np.diff(pairs.row[order]) > 0, True)] if len(order) else order
+    best_past = {int(pairs.row[k]): str(item_ids[pairs.past[k]]) for k in largest if terms[k] > 0}
     by_user: dict[str, list[Suggestion]] = {str(user): [] for user in users}
     columns = ["user_id", "rank", "item_id", "score", "because", "interest"]
     for row, (user, rank, item, score, because, interest) in enumerate(frame[columns].itertuples(index=False)):
@@ -100,17 +137,19 @@ def suggestions(
     return by_user
 
 
-def _terms_alone(run: LoadedRun, past: np.ndarray, cause: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Return the term (n,) that each of the ``past`` (n,) items, as a history of its own, gives to ``target`` (n,).
+def terms_alone(run: LoadedRun, pairs: PastPairs) -> np.ndarray:
+    """Return the term (P,) that each past item, as a history of its own, gives to the target.
 
-    ``cause`` (n,) counts the modalities, then the history. Log density ratios for the history, terms of the mixture for
-    a modality; 0 or less is no support.
+    Log density ratios for the history, terms of the mixture for a modality; 0 or less is no support. All are 0 for a
+    run that is not a demure model.
     """
     import torch
 
-    assert run.recommender is not None
     model = run.recommender
-    terms = np.zeros(len(past))
+    terms = np.zeros(len(pairs.past))
+    if model is None:
+        return terms
+    past, cause, target = pairs.past, pairs.cause, pairs.target
     order = np.argsort(past, kind="stable")
     items, start = np.unique(past[order], return_index=True)
     stop = np.append(start[1:], len(order))

@@ -7,24 +7,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from demure.cluster.executor import LOCAL, Executor
 from demure.diagnosis.reader import DiagnosisReader
-from demure.diagnosis.recommended import Suggestion, suggestions
+from demure.diagnosis.recommended import Suggestion
+from demure.diagnosis.suggest_many import suggest_many
 from demure.diagnosis.verdict import DRIFT_MIN_CHOICES
-from demure.errors import DemureError
-from demure.progress import Listener, Notice, Progress, silent
-from demure.report.payload import (
-    ItemRegistry,
-    PayloadBuilder,
-    RecommendationRow,
-    UserBody,
-    UserRow,
-    natural_order,
-    pack,
-)
+from demure.progress import Listener, Notice, silent
+from demure.report.item_numbers import ItemRegistry, place_items
+from demure.report.payload import PayloadBuilder, RecommendationRow, UserRow, natural_order, pack
+from demure.report.user_bodies import user_bodies
 
 RECOMMENDED = 5
-_USERS_PER_CALL = 2048
 _MAX_SCORES = 100_000_000  # users x items that are scored for a page: minutes
+_TRIED = 256  # users whose details tell how many fit
+_MARGIN = 1.15
 
 
 @dataclass(frozen=True)
@@ -59,46 +55,54 @@ def select_users(
     at_most_rows: int,
     recommend: bool = True,
     listener: Listener = silent,
+    executor: Executor = LOCAL,
 ) -> UserSample:
     """Return all users, or users spread evenly over the sorted ids where not all would fit.
 
-    ``at_most_bytes`` of packed details, ``at_most_rows`` of verdicts; ``recommend``: whether to add recommendations.
+    ``at_most_bytes`` of packed details, ``at_most_rows`` of verdicts; ``recommend``: whether to add recommendations;
+    ``executor``: where the details are made.
     """
     table = builder.table
     order = np.array(sorted(range(len(table.user_ids)), key=lambda user: natural_order(str(table.user_ids[user]))))
     rows = len(table.user) * len(table.modalities)
-    share = min(1.0, at_most_rows / max(rows, 1))
+    selected = _spread(order, min(1.0, at_most_rows / max(rows, 1)))
+    tried = _spread(selected, _TRIED / len(selected))
+    if len(tried) < len(selected):  # so that no more are made than about fit
+        size = len(pack(user_bodies(builder, tried, executor, listener))) / len(tried)
+        selected = _spread(selected, _MARGIN * at_most_bytes / (size * len(selected)))
+    made = user_bodies(builder, selected, executor, listener)
     while True:
-        selected = order
-        if share < 1:
-            spread = np.linspace(0, len(order) - 1, max(1, int(share * len(order)))).astype(int)
-            selected = order[np.unique(spread)]
         items = ItemRegistry()  # anew, so that it has only the items of the selected users
-        bodies: dict[int, UserBody] = {}
-        for done, code in enumerate(selected.tolist()):
-            bodies[code] = builder.body(code, items)
-            if done % 100 == 0:
-                listener(Progress("histories", done, len(selected)))
-        packed = pack(list(bodies.values()))
+        bodies = [place_items(body, items) for body in made]
+        packed = pack(bodies)
         if len(packed) <= at_most_bytes or len(selected) == 1:
             break
-        share = len(selected) / len(order) * 0.9 * at_most_bytes / len(packed)
+        fewer = _spread(np.arange(len(made)), min(0.97 * at_most_bytes / len(packed), 1 - 1 / len(made)))
+        selected, made = selected[fewer], [made[place] for place in fewer]
     if recommend:
-        by_user = _recommend(builder.reader, [str(table.user_ids[code]) for code in bodies], listener)
-        for code, body in bodies.items():
+        by_user = _recommend(builder.reader, [str(table.user_ids[code]) for code in selected], listener, executor)
+        for code, body in zip(selected, bodies, strict=True):
             user_items = by_user.get(str(table.user_ids[code]))
             body["recommended"] = None if user_items is None else recommendation_rows(builder, user_items, items)
-        packed = pack(list(bodies.values()))
-    lengths = table.lengths[list(bodies)]
-    drifted = {code: body["drift"] is not None for code, body in bodies.items()}
+        packed = pack(bodies)
+    drifted = [body["drift"] is not None for body in bodies]
     return UserSample(
-        users=[builder.user(code, drifted=drifted[code]) for code in bodies],
+        users=[builder.user(code, drifted=own) for code, own in zip(selected.tolist(), drifted, strict=True)],
         packed=packed,
         items=items,
         total=len(order),
-        drift_tested=int((lengths >= DRIFT_MIN_CHOICES).sum()) if builder.times is not None else 0,
-        drifted=sum(drifted.values()),
+        drift_tested=int((table.lengths[selected] >= DRIFT_MIN_CHOICES).sum()) if builder.times is not None else 0,
+        drifted=sum(drifted),
     )
+
+
+def _spread(values: np.ndarray, share: float) -> np.ndarray:
+    """Return about this share of ``values``, evenly spaced, the first and the last among them; at least one."""
+    if share >= 1:
+        return values
+    places = np.linspace(0, len(values) - 1, max(1, int(share * len(values)))).astype(int)
+    spread: np.ndarray = values[np.unique(places)]
+    return spread
 
 
 def recommendation_rows(
@@ -121,24 +125,16 @@ def recommendation_rows(
     return rows
 
 
-def _recommend(reader: DiagnosisReader, users: list[str], listener: Listener) -> dict[str, list[Suggestion]]:
+def _recommend(
+    reader: DiagnosisReader, users: list[str], listener: Listener, executor: Executor
+) -> dict[str, list[Suggestion]]:
     """Return suggestions for each user, or for some of them, evenly spread, where users x items are many.
 
-    None if the model cannot be loaded.
+    Empty if the model cannot be loaded.
     """
-    from demure.runs.load import load_run
-
-    try:
-        run = load_run(reader.run)
-    except DemureError:
-        return {}
-    most = max(1, _MAX_SCORES // max(run.dataset.n_items, 1))
+    most = max(1, _MAX_SCORES // max(len(reader.items), 1))
     if len(users) > most:
         text = f"what would come next is shown for {most:,} of the {len(users):,} users: `demure recommend` has all"
         listener(Notice("recommend", 0, len(users), text=text))
         users = [users[place] for place in np.linspace(0, len(users) - 1, most).astype(int)]
-    by_user: dict[str, list[Suggestion]] = {}
-    for start in range(0, len(users), _USERS_PER_CALL):
-        listener(Progress("recommend", start, len(users)))
-        by_user |= suggestions(run, users[start : start + _USERS_PER_CALL], RECOMMENDED)
-    return by_user
+    return suggest_many(reader.run, users, RECOMMENDED, executor, listener)

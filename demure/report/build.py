@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from demure.cluster.executor import LOCAL, Executor
 from demure.diagnosis.reader import DiagnosisReader
 from demure.errors import DemureError
 from demure.files import atomic_file
@@ -45,12 +46,14 @@ def report(
     compare: Sequence[Path | str] = (),
     recommend: bool = True,
     listener: Listener = silent,
+    executor: Executor = LOCAL,
 ) -> Report:
     """Write the page of a run to ``out``; users and pictures are left out where it would exceed ``megabytes``.
 
     ``truth``: a file with the true causes of the choices, for the calibration; ``compare``: runs on the same split to
-    show beside this one; ``recommend``: whether to show what each user would be recommended. Raises as
-    ``DiagnosisReader.open`` and ``page_content``, and ``DemureError`` if ``out`` is not an .html file or not writable.
+    show beside this one; ``recommend``: whether to show what each user would be recommended; ``executor``: where the
+    details of the users are made. Raises as ``DiagnosisReader.open`` and ``page_content``, and ``DemureError`` if
+    ``out`` is not an .html file or not writable.
     """
     out = Path(out)
     if out.suffix not in (".html", ".htm"):
@@ -69,6 +72,7 @@ def report(
         at_most_rows=_MAX_ROWS,
         recommend=recommend,
         listener=listener,
+        executor=executor,
     )
     items = sample.items
     leading = [*content.interests.example_ids, *content.work.item_ids]

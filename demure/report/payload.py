@@ -29,6 +29,7 @@ from demure.diagnosis.uncertainty import share_intervals
 from demure.diagnosis.verdict import ModalityVerdict, Support, Verdict, verdict_labels
 from demure.diagnosis.worklist.contents import Contents
 from demure.preparation.reading.times import EARLIEST
+from demure.report.item_numbers import ItemRegistry
 from demure.runs.folder import SUPPORTS
 
 SECONDS_PER_DAY = 86_400
@@ -120,22 +121,6 @@ class SimilarRow(TypedDict):
     similarity: int
     evidence: float
     choices: int
-
-
-class ItemRegistry:
-    """The items of a table in the order in which they were first used."""
-
-    def __init__(self) -> None:
-        self._place: dict[int, int] = {}
-
-    def place(self, code: int) -> int:
-        """Return the place in the table of the item with this code in the diagnosis."""
-        return self._place.setdefault(int(code), len(self._place))
-
-    @property
-    def codes(self) -> list[int]:
-        """The codes of the items so far."""
-        return list(self._place)
 
 
 class PayloadBuilder:

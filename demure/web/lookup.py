@@ -26,7 +26,8 @@ from demure.diagnosis.side_by_side import ListedItem, SideBySide
 from demure.diagnosis.similar_items import nearest_items
 from demure.errors import DemureError
 from demure.report.budget import RECOMMENDED, recommendation_rows
-from demure.report.payload import Columns, ItemRegistry, ItemRow, PayloadBuilder, natural_order, to_columns
+from demure.report.item_numbers import ItemRegistry
+from demure.report.payload import Columns, ItemRow, PayloadBuilder, natural_order, to_columns
 from demure.report.thumbnails import small
 from demure.runs.folder import WEIGHTS
 from demure.web.explanations import explain

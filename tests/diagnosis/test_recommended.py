@@ -1,9 +1,14 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from support.small_sets import QUICK, dataset_folder
 
+from demure.cluster.executor import LOCAL
+from demure.diagnosis import suggest_many
 from demure.diagnosis.recommended import describe_scores, suggestions
 from demure.diagnosis.tables import user_view
+from demure.progress import silent
 from demure.runs.load import load_run
 from demure.runs.manifest import RunManifest
 from demure.training.run import train
@@ -38,6 +43,21 @@ def test_the_past_choice_is_the_one_with_the_largest_term(run):
             continue
         alone = [run.recommender.collaborative(np.array([[item]]))[0, code[suggestion.item_id]] for item in past]
         assert past[int(np.argmax(alone))] == code[suggestion.past_item_id]
+
+
+def test_many_users_get_the_same_in_blocks_and_groups(run, monkeypatch):
+    users = [str(user) for user in run.dataset.user_ids]
+    expected = suggestions(run, users, 4)
+    monkeypatch.setattr(suggest_many, "_PAIRS_TOGETHER", 200)
+    monkeypatch.setattr(suggest_many, "_USERS_AT_ONCE", 3)
+    monkeypatch.setattr(suggest_many, "_PAST_ITEMS_AT_ONCE", 4)
+    by_user = suggest_many.suggest_many(run.path, users, 4, LOCAL, silent)
+    assert list(by_user) == users
+    for user in users:
+        assert [replace(item, score=0.0) for item in by_user[user]] == [
+            replace(item, score=0.0) for item in expected[user]
+        ]
+        assert [item.score for item in by_user[user]] == pytest.approx([item.score for item in expected[user]])
 
 
 def test_a_user_view_has_them(run):

@@ -5,6 +5,7 @@ import json
 import re
 from html.parser import HTMLParser
 
+import numpy as np
 import pandas as pd
 import pytest
 from support.manifests import record
@@ -20,13 +21,17 @@ from support.runs_by_hand import (
     write_run,
 )
 
+from demure.cluster.executor import LOCAL
 from demure.diagnosis.explain import DEVIATION_SENTENCES, SENTENCES
 from demure.diagnosis.reader import DiagnosisReader
 from demure.errors import DemureError, RunError
+from demure.progress import silent
 from demure.report import budget
 from demure.report.budget import UserSample, select_users
 from demure.report.build import report
-from demure.report.payload import ItemRegistry, PayloadBuilder, to_columns
+from demure.report.item_numbers import ItemRegistry, place_items
+from demure.report.payload import PayloadBuilder, to_columns
+from demure.report.user_bodies import user_bodies
 
 HOSTILE = '</script><script>alert("x")</script><img src=x onerror=alert(1)>{{ 7*7 }}<!--'
 
@@ -241,6 +246,16 @@ def test_users_give_way_when_the_page_would_grow_too_large(tmp_path):
     assert ids == sorted(ids)
 
 
+def test_items_are_numbered_in_the_order_of_the_users_who_chose_them(run):
+    builder = PayloadBuilder(DiagnosisReader.open(run))
+    one_by_one, together = ItemRegistry(), ItemRegistry()
+    users = [7, 3, 11]
+    expected = [builder.body(code, one_by_one) for code in users]
+    bodies = user_bodies(builder, np.array(users), LOCAL, silent)
+    assert [place_items(body, together) for body in bodies] == expected
+    assert together.codes == one_by_one.codes
+
+
 def test_a_run_without_epochs_pictures_or_timestamps(tmp_path):
     run = small_run(tmp_path, pictures=False, timestamps=False)
     (run / "metrics.jsonl").unlink()
@@ -403,7 +418,7 @@ def test_where_users_and_items_are_many_recommendations_are_for_some_users(run, 
     monkeypatch.setattr(budget, "_MAX_SCORES", 10 * 50)
     builder = PayloadBuilder(DiagnosisReader.open(run))
     users, reports = [str(user) for user in builder.table.user_ids], []
-    by_user = budget._recommend(builder.reader, users, reports.append)
+    by_user = budget._recommend(builder.reader, users, reports.append, LOCAL)
     assert len(by_user) == 10
     assert {users[0], users[-1]} <= set(by_user) <= set(users)
     assert f"10 of the {len(users)} users" in reports[0].text
