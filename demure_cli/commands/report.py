@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from demure_cli.command import command, view
-from demure_cli.options import CompareWith, RunFolder, Truth, flag, local_only
+from demure_cli.options import CompareWith, On, RayWorkers, RunFolder, Truth, flag
 from demure_cli.output.terminal import terminal
 
 
@@ -29,12 +29,17 @@ def report(
             help="The largest size of the page. Users and pictures beyond it are left out.",
         ),
     ] = 9.5,
-    on: Annotated[str, local_only("report")] = "local",
+    on: On = "local",
+    ray_workers: RayWorkers = None,
 ) -> object:
     """Write one HTML page about a run: charts, items to check, users and items. The page opens offline."""
+    from demure.cluster.choose import open_executor
     from demure.report.build import report as build_report
 
-    with terminal.progress() as listener:
+    with (
+        terminal.progress() as listener,
+        open_executor(on, workers=ray_workers, device="cpu", listener=listener) as executor,
+    ):
         return build_report(
             run,
             out,
@@ -43,4 +48,5 @@ def report(
             compare=compare or (),
             recommend=recommend,
             listener=listener,
+            executor=executor,
         )

@@ -59,6 +59,15 @@ def test_a_worker_changes_to_the_next_task(tmp_path):
     assert [worker.work(sent, 10) for sent in (first, second, first)] == [20, 30, 20]
 
 
+def test_a_worker_keeps_what_an_equal_task_has_opened():
+    worker = Worker(1)
+    for number, task in enumerate((Doubles(2), Doubles(2), Doubles(3))):
+        worker.work(SentTask.of(number, task), 1)
+        if number == 0:
+            opened = worker._current.task.opened
+        assert (worker._current.task.opened is opened) == (number < 2)
+
+
 def test_ranges_are_whole_in_this_process_alone():
     assert ranges(LOCAL, 10, 4) == [range(10)]
     assert ranges(PickledExecutor(), 10, 4) == [range(0, 4), range(4, 8), range(8, 10)]

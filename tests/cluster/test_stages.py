@@ -4,6 +4,7 @@ import filecmp
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,13 @@ import pytest
 from support.executors import PickledExecutor
 from support.small_sets import QUICK
 
+from demure.diagnosis import suggest_many
 from demure.errors import DemureError
 from demure.evaluation.ranking import Evaluation
 from demure.extraction.extract import extract
 from demure.progress import silent
+from demure.report import user_bodies
+from demure.report.build import report
 from demure.runs import ranking
 from demure.runs import recommend as recommending
 from demure.runs.evaluate import evaluate_runs
@@ -118,16 +122,25 @@ def test_workers_cannot_all_start_over(catalogue):
 
 @pytest.mark.parametrize(
     "words",
-    [
-        ["prepare", "--interactions", "x.csv", "--out", "x"],
-        ["inspect", "x", "--export", "x.parquet"],
-        ["report", "x", "--out", "x.html"],
-    ],
+    [["prepare", "--interactions", "x.csv", "--out", "x"], ["inspect", "x", "--export", "x.parquet"]],
 )
 def test_stages_of_one_process_refuse_a_cluster(words, capsys):
     assert main([*words, "--on", "ray"]) == 2
     line = f"demure: --on ray: {words[0]} does not run on a cluster yet; leave --on out\n"
     assert capsys.readouterr().err == line
+
+
+def test_report(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(user_bodies, "_USERS_AT_ONCE", 7)
+    monkeypatch.setattr(suggest_many, "_USERS_AT_ONCE", 7)
+    monkeypatch.setattr(suggest_many, "_PAST_ITEMS_AT_ONCE", 5)
+    executor = PickledExecutor(3)
+    local = report(run, tmp_path / "local.html")
+    remote = report(run, tmp_path / "remote.html", executor=executor)
+    assert executor.tasks == 3
+    assert executor.parts > 15
+    assert filecmp.cmp(tmp_path / "local.html", tmp_path / "remote.html", shallow=False)
+    assert replace(remote, report="") == replace(local, report="")
 
 
 def test_train(timed, run, tmp_path, monkeypatch):
