@@ -86,7 +86,8 @@ class Taste:
 
     ``period_N``: the periods of the interactions (:meth:`demure.model.popularity.Periods.assign`).
     ``popularity_factor_IP``: the popularity of an item in a period divided by its overall popularity.
-    ``cluster_posterior_NC``: the posterior over the clusters of each interaction, None before the first fit.
+    ``cluster_posterior_NC``: the posterior over the clusters of each interaction, updated in place; None before the
+    first fit.
     """
 
     def __init__(
@@ -102,6 +103,7 @@ class Taste:
         n = len(item_N)
         self._user, self._item, self._shape, self._seed = user_N, item_N, shape_UI, seed
         rows, ones = np.arange(n), np.ones(n)
+        self._everything = sparse.csr_array((ones, (np.zeros(n, np.int8), rows)), (1, n))
         self.by_user_UN = sparse.csr_array((ones, (user_N, rows)), (shape_UI[0], n))
         self._by_item = sparse.csr_array((ones, (item_N, rows)), (shape_UI[1], n))
         self._by_period = sparse.csr_array((ones, (period_N, rows)), (popularity_factor_IP.shape[1], n))
@@ -161,42 +163,43 @@ class Taste:
         if self.cluster_posterior_NC is None:
             self.start(weight_N)
         assert self.cluster_posterior_NC is not None
-        count_NC = weight_N[:, None] * self.cluster_posterior_NC
-        learned_NC = count_NC if learn_mask_N.all() else count_NC * learn_mask_N[:, None]
-        total_C = learned_NC.sum(0)
+        # An array (N, C) of 10 million interactions has 1.9 GB. So the sparse sums carry the weights, the products with
+        # the posterior are made for a block at a time, and the new posterior takes the place of the old.
+        posterior_NC = self.cluster_posterior_NC
+        learned_N = weight_N * learn_mask_N
+        total_C = (_weighted(self._everything, learned_N) @ posterior_NC)[0]
         self._prior_C = (total_C + 1.0) / (total_C + 1.0).sum()
-        user_count_UC = self.by_user_UN @ count_NC + _SMOOTHING * self._prior_C
+        user_count_UC = _weighted(self.by_user_UN, weight_N) @ posterior_NC + _SMOOTHING * self._prior_C
         self._theta_UC = user_count_UC / user_count_UC.sum(1, keepdims=True)
-        observed_IC = self._by_item @ learned_NC
-        expected_IC = self._popularity_I[:, None] * (self._popularity_factor_IP @ (self._by_period @ learned_NC))
+        observed_IC = _weighted(self._by_item, learned_N) @ posterior_NC
+        by_period_PC = _weighted(self._by_period, learned_N) @ posterior_NC
+        expected_IC = self._popularity_I[:, None] * (self._popularity_factor_IP @ by_period_PC)
         self._rate_IC = (observed_IC + _RATE_STRENGTH) / (expected_IC + _RATE_STRENGTH)
-        ratio_N, posterior_NC = np.empty(len(count_NC)), np.empty_like(count_NC)
-        for start in range(0, len(count_NC), _ROWS_AT_ONCE):  # so few that they stay in the cache
+        ratio_N = np.empty(len(posterior_NC))
+        for start in range(0, len(posterior_NC), _ROWS_AT_ONCE):  # so few that they stay in the cache
             rows = slice(start, start + _ROWS_AT_ONCE)
             item_R, factor_R1 = self._item[rows], self._leave_one_out_factor_N[rows, None]
-            theta_RC = np.maximum(user_count_UC[self._user[rows]] - count_NC[rows], _TINY)
+            theta_RC = user_count_UC[self._user[rows]] - weight_N[rows, None] * posterior_NC[rows]
+            theta_RC = np.maximum(theta_RC, _TINY)
             theta_RC /= theta_RC.sum(1, keepdims=True)
-            observed_RC = np.maximum(observed_IC[item_R] - learned_NC[rows], 0.0)
+            observed_RC = np.maximum(observed_IC[item_R] - learned_N[rows, None] * posterior_NC[rows], 0.0)
             rate_RC = (observed_RC + _RATE_STRENGTH) / (expected_IC[item_R] * factor_R1 + _RATE_STRENGTH)
             joint_RC = theta_RC * rate_RC
             ratio_N[rows] = joint_RC.sum(1)
             posterior_NC[rows] = joint_RC / np.maximum(ratio_N[rows], _TINY)[:, None]
-        self.cluster_posterior_NC = posterior_NC
         return ratio_N
 
     def state(self) -> dict[str, np.ndarray]:
-        """Return the fitted arrays under their names in rivals.safetensors."""
-        assert self.cluster_posterior_NC is not None
+        """Return the fitted arrays, not copied, under their names in rivals.safetensors."""
+        state = {"_rate_IC": self._rate_IC, "_theta_UC": self._theta_UC}
         # Stored under its former name, so that a training of an older version can be resumed.
-        return {"part_NC": self.cluster_posterior_NC, "_rate_IC": self._rate_IC, "_theta_UC": self._theta_UC}
+        return state if self.cluster_posterior_NC is None else {**state, "part_NC": self.cluster_posterior_NC}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Set the arrays of :meth:`state`."""
-        self.cluster_posterior_NC, self._rate_IC, self._theta_UC = (
-            state["part_NC"],
-            state["_rate_IC"],
-            state["_theta_UC"],
-        )
+        self._rate_IC, self._theta_UC = state["_rate_IC"], state["_theta_UC"]
+        posterior_NC = state.get("part_NC")
+        self.cluster_posterior_NC = None if posterior_NC is None else posterior_NC.copy()  # it is updated in place
 
     def for_new_users(self) -> TasteClusters:
         """Return what new users need of the fit."""
@@ -206,3 +209,8 @@ class Taste:
         """Return p(i | taste) / p_t(i) (B,) of interactions later than the training split."""
         ratio_B: np.ndarray = np.maximum((self._theta_UC[user_B] * self._rate_IC[item_B]).sum(1), _TINY)
         return ratio_B
+
+
+def _weighted(sums: sparse.csr_array, weight_N: np.ndarray) -> sparse.csr_array:
+    """Return the 0-1 matrix ``sums`` (., N) with the weights of its columns."""
+    return sparse.csr_array((weight_N[sums.indices], sums.indices, sums.indptr), sums.shape)

@@ -126,7 +126,8 @@ class Rivals:
             step()
         crossfit_ratio_NR = ratio_NR.astype(np.float32)
         for fold, taste in enumerate(models.fold_tastes):
-            r_NK, taste.cluster_posterior_NC = self._r_NK, models.taste.cluster_posterior_NC
+            assert models.taste.cluster_posterior_NC is not None
+            r_NK, taste.cluster_posterior_NC = self._r_NK, models.taste.cluster_posterior_NC.copy()
             others_N = (self._fold_U[self._user_N] != fold).astype(np.float64)
             for _ in range(_FOLD_STEPS):
                 ratio_NR = self._maximise(models, taste, r_NK, others_N)
@@ -134,6 +135,7 @@ class Rivals:
                 step()
             own_N = others_N == 0
             crossfit_ratio_NR[own_N] = ratio_NR[own_N]
+            taste.cluster_posterior_NC = None  # the next fit starts from that of all users
         self.ratio_NR = crossfit_ratio_NR
 
     @staticmethod
