@@ -14,10 +14,10 @@ LOWEST ?= .venv-lowest
 PYTEST_WORKERS ?= auto
 PARALLEL := -n $(PYTEST_WORKERS) --maxprocesses 8 --dist worksteal
 
-.PHONY: demo test test-slow test-ray test-lowest test-wheel coverage lint actionlint docs format notebook bench bench-gpu bench-quality clean help
+.PHONY: demo test test-slow test-ray test-s3 test-lowest test-wheel coverage lint actionlint docs format notebook bench bench-gpu bench-quality clean help
 
 help:
-	@echo "make demo | test | test-slow | test-ray | test-lowest | test-wheel | coverage | lint | actionlint | docs | format | notebook | bench | bench-quality"
+	@echo "make demo | test | test-slow | test-ray | test-s3 | test-lowest | test-wheel | coverage | lint | actionlint | docs | format | notebook | bench | bench-quality"
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("demure needs Python >= 3.11, found %d.%d: set PYTHON=python3.12" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
@@ -45,6 +45,11 @@ lowest_tests = $(BIN)/uv venv --quiet --allow-existing --python $(1) $(LOWEST)/$
 test-ray: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,ray]'
 	$(BIN)/python -m pytest -m ray $(PYTEST_ARGS)
+
+# Nor is moto: with what it needs it has 300 MB.
+test-s3: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,s3]' 'moto[s3,server]>=5'
+	$(BIN)/python -m pytest -m s3 $(PYTEST_ARGS)
 
 test-lowest: $(STAMP)
 	$(call lowest_tests,$(OLDEST_PYTHON),oldest,--extra dev,--ignore=tests/guards)

@@ -48,5 +48,9 @@ class ProcessGroupError(RunError):
     """Another process of the same training ended."""
 
 
+class StorageError(DemureError):
+    """A folder or file at a URL that is absent, refused, changed or cannot be reached."""
+
+
 class MachineError(DemureError):
     """The machine or an installed package does not support the request, for example its device."""

@@ -13,6 +13,7 @@ from typer.core import TyperCommand
 
 from demure_cli.options import Json, LogJson, Quiet, Verbose
 from demure_cli.output.terminal import terminal
+from demure_cli.places import AlreadyFinished, is_remote, local_places, places_of
 
 
 class Command(TyperCommand):
@@ -62,6 +63,9 @@ def command(
     """
 
     def decorate(function: Callable[..., object]) -> Callable[..., None]:
+        signature = inspect.signature(function, eval_str=True)
+        places = places_of(signature)
+
         @functools.wraps(function)
         def run(**arguments: Any) -> None:
             terminal.configure(
@@ -71,14 +75,20 @@ def command(
             )
             as_json = arguments.pop("json", False)
             try:
-                result = function(**arguments)
+                with local_places(places, arguments, f"{function.__module__}.{function.__name__}") as local:
+                    result = function(**local)
                 if as_json:
                     terminal.json(result)
                 elif show is not None:
                     with terminal.paged() if paged else contextlib.nullcontext():
                         show(result)
-            except KeyboardInterrupt as error:
-                raise Interrupted(kept.format(**arguments)) from error
+            except AlreadyFinished as end:
+                if as_json:
+                    terminal.json({"out": end.url, "uploaded": True})
+            except (KeyboardInterrupt, Interrupted) as error:
+                text = str(error) if isinstance(error, Interrupted) else kept.format(**arguments)
+                here = " (until it is uploaded, in the cache of this machine)" if is_remote(places, arguments) else ""
+                raise Interrupted(text + here) from error
 
         flags: dict[str, Any] = {
             **({"json": (Json, False)} if json else {}),
@@ -86,7 +96,6 @@ def command(
             "verbose": (Verbose, False),
             "log_json": (LogJson, None),
         }
-        signature = inspect.signature(function, eval_str=True)
         parameters = [
             *signature.parameters.values(),
             *(

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from demure_cli.places import CHANGES, MAKES, READS, READS_FILE
+
 
 def flag(
     *names: str,
@@ -59,11 +61,14 @@ LogJson = Annotated[
 ]
 Json = Annotated[bool, flag("--json", help="Print the result as one JSON object on standard output.")]
 
-RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="The run folder that `demure train` wrote.")]
+RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="The run folder that `demure train` wrote."), READS]
 DatasetFolder = Annotated[
-    str, typer.Argument(metavar="DATASET", help="The dataset folder that `demure prepare` wrote.")
+    str, typer.Argument(metavar="DATASET", help="The dataset folder that `demure prepare` wrote."), READS
 ]
-OutFolder = Annotated[str, typer.Option("--out", metavar="DIR", help="The folder to write.")]
+ChangedDataset = Annotated[
+    str, typer.Argument(metavar="DATASET", help="The dataset folder that `demure prepare` wrote."), CHANGES
+]
+OutFolder = Annotated[str, typer.Option("--out", metavar="DIR", help="The folder to write."), MAKES]
 Modalities = Annotated[
     list[str] | None, typer.Argument(metavar="NAME", help="The modalities to include; by default all.")
 ]
@@ -146,6 +151,7 @@ NewItems = Annotated[
         metavar="FILE",
         help="Items that came after training, with the columns of the raw items file: scored by their content.",
     ),
+    READS_FILE,
 ]
 NewImages = Annotated[
     str | None,
@@ -162,6 +168,7 @@ NewFeatures = Annotated[
 CompareWith = Annotated[
     list[str] | None,
     typer.Option("--compare", metavar="RUN", help="Another run to show next to this one. Repeat it for several runs."),
+    READS,
 ]
 Truth = Annotated[
     str | None,
@@ -171,4 +178,5 @@ Truth = Annotated[
         help="A file that names the true causes, with columns user_id, item_id, modality, caused (1 or 0). With it, "
         "the report has a calibration chart.",
     ),
+    READS_FILE,
 ]

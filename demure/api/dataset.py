@@ -10,6 +10,7 @@ from demure.api.drawing import card
 from demure.data import dataset as folder
 from demure.data.titles import item_titles
 from demure.images.files import ImageFolder
+from demure.storage.folders import local_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,8 +22,9 @@ class Dataset(folder.Dataset):
 
     @classmethod
     def load(cls, path: Path | str) -> Dataset:
-        """Open a dataset folder. Raises ``DatasetError`` if ``path`` is not one, has another version, or is damaged."""
-        dataset = super().load(path)
+        """Open a dataset folder, also at a URL. Raises ``DatasetError`` if ``path`` is not one, has another version, or
+        is damaged."""
+        dataset = super().load(local_folder(path))
         return cls(dataset.path, dataset.manifest)
 
     @cached_property

@@ -18,7 +18,8 @@ from demure.diagnosis.reader import DiagnosisReader
 from demure.diagnosis.recommended import describe_scores
 from demure.diagnosis.verdict import FLAG_MIN_INTERACTIONS, Verdict
 from demure.errors import DemureError
-from demure.runs.manifest import RunManifest, read_manifest, recorded_dataset, verify_dataset
+from demure.runs.manifest import RunManifest, dataset_folder, read_manifest, recorded_dataset, verify_dataset
+from demure.storage.folders import local_folder
 
 if TYPE_CHECKING:
     from demure.diagnosis.attribution import ChoiceExplanation
@@ -38,13 +39,14 @@ class Run:
 
     @classmethod
     def load(cls, path: Path | str, device: str = "auto") -> Run:
-        """Open a run folder. Raises ``RunError`` if ``path`` is not a finished run."""
-        return cls(Path(path), read_manifest(Path(path)), device)
+        """Open a run folder, also at a URL. Raises ``RunError`` if ``path`` is not a finished run."""
+        path = local_folder(path)
+        return cls(path, read_manifest(path), device)
 
     @cached_property
     def dataset(self) -> Dataset:
         """The dataset that the run was made from. Raises ``DatasetError`` if it is gone or has changed."""
-        dataset = Dataset.load(recorded_dataset(self.path, self.manifest).path)
+        dataset = Dataset.load(dataset_folder(self.path, self.manifest))
         verify_dataset(self.path, self.manifest, dataset.identity, dataset.path)
         return dataset
 

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 from demure.api.dataset import Dataset
 from demure.api.run import Run
 from demure.progress import Listener, silent
+from demure.storage.files import local_file
+from demure.storage.folders import Use, local_folder, work_folder
+from demure.storage.names import url_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,17 +66,18 @@ def prepare(
     from demure.preparation.options import PrepareOptions
     from demure.preparation.with_features import prepare_with_features
 
-    report = prepare_with_features(
-        PrepareOptions(
-            interactions=Path(interactions),
-            out=Path(out),
-            items=None if items is None else Path(items),
-            images=None if images is None else Path(images),
-            features={name: Path(file) for name, file in (features or {}).items()},
-            **options,
+    with work_folder(out, Use.MAKE, overwrite=bool(options.get("overwrite"))) as work:
+        prepare_with_features(
+            PrepareOptions(
+                interactions=local_file(interactions),
+                out=work.path,
+                items=None if items is None else local_file(items),
+                images=None if images is None else Path(images),
+                features={name: Path(file) for name, file in (features or {}).items()},
+                **options,
+            )
         )
-    )
-    return Dataset.load(report.dataset)
+    return Dataset.load(out)
 
 
 def extract(
@@ -98,22 +102,23 @@ def extract(
     """
     from demure.extraction.extract import extract as extract_features
 
-    path = _folder(dataset)
-    extract_features(
-        path,
-        text,
-        image,
-        listener,
-        attributes=attributes,
-        device=device,
-        precision=precision,
-        resume=resume,
-        workers=workers,
-        image_seconds=image_seconds,
-        trust_remote_code=trust_remote_code,
-        prompt=prompt,
-    )
-    return Dataset.load(path)
+    place = (url_of(dataset.path) or dataset.path) if isinstance(dataset, Dataset) else dataset
+    with work_folder(place, Use.CHANGE, listener=listener) as work:
+        extract_features(
+            work.path,
+            text,
+            image,
+            listener,
+            attributes=attributes,
+            device=device,
+            precision=precision,
+            resume=resume,
+            workers=workers,
+            image_seconds=image_seconds,
+            trust_remote_code=trust_remote_code,
+            prompt=prompt,
+        )
+    return Dataset.load(place)
 
 
 def train(
@@ -141,21 +146,25 @@ def train(
     from demure.training.checkpoint import CHECKPOINT_MINUTES
     from demure.training.tracked import train_tracked
 
-    report = train_tracked(
-        _folder(dataset),
-        Path(out),
-        recipe=recipe,
-        overrides=overrides,
-        seed=seed,
-        device=device,
-        resume=resume,
-        overwrite=overwrite,
-        track=(*track, *watch),
-        profile=profile,
-        checkpoint_minutes=CHECKPOINT_MINUTES if checkpoint_minutes is None else checkpoint_minutes,
-        listener=listener,
-    )
-    return Run.load(report.run)
+    folder = dataset.path if isinstance(dataset, Dataset) else local_folder(dataset, listener)
+    command = f"train {folder} {recipe} {list(overrides)} {seed} {overwrite}"
+    with work_folder(out, Use.RESUME, command=command, overwrite=overwrite, resume=resume, listener=listener) as work:
+        if not work.uploaded:
+            train_tracked(
+                folder,
+                work.path,
+                recipe=recipe,
+                overrides=overrides,
+                seed=seed,
+                device=device,
+                resume=resume,
+                overwrite=overwrite,
+                track=(*track, *watch),
+                profile=profile,
+                checkpoint_minutes=CHECKPOINT_MINUTES if checkpoint_minutes is None else checkpoint_minutes,
+                listener=listener,
+            )
+    return Run.load(out)
 
 
 def compare(
@@ -190,7 +199,7 @@ def compare(
             for table in (tables if isinstance(tables, list) else [tables])
         ]
         comparison = compare_runs(
-            [run.path if isinstance(run, Run) else Path(run) for run in runs],
+            [run.path if isinstance(run, Run) else local_folder(run) for run in runs],
             split=split,
             ks=[k] if isinstance(k, int) else k,
             metrics=metrics,
@@ -204,7 +213,3 @@ def compare(
     frame = comparison.comparison.table()
     frame.attrs["notes"] = comparison.notes()
     return frame
-
-
-def _folder(dataset: Dataset | PathLike) -> Path:
-    return dataset.path if isinstance(dataset, Dataset) else Path(dataset)

@@ -6,7 +6,7 @@ import os
 import platform
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +15,25 @@ from demure.cluster.executor import MeetingPoint, Task
 from demure.errors import MachineError
 from demure.files import sha256_file
 from demure.progress import silent
+from demure.storage.elsewhere import FetchedFolders
+from demure.storage.names import is_remembered
 
 
 @dataclass(frozen=True)
 class SentTask:
     """A task as it travels: ``number`` of the task in its executor, the ``version`` of demure that sends it, and the
-    SHA-256 of the ``files`` that it shares."""
+    SHA-256 of the ``files`` that it shares, and the folders that were ``fetched`` from URLs."""
 
     number: int
     task: Task[Any, Any]
     files: Mapping[str, str]
     version: str = __version__
+    fetched: FetchedFolders = field(default_factory=FetchedFolders)
 
     @classmethod
     def of(cls, number: int, task: Task[Any, Any]) -> SentTask:
-        return cls(number, task, {os.path.abspath(path): sha256_file(path) for path in task.shared_files()})
+        files = {os.path.abspath(path): sha256_file(path) for path in task.shared_files()}
+        return cls(number, task, files, fetched=FetchedFolders.of_this_process())
 
 
 class Worker:
@@ -67,7 +71,11 @@ class Worker:
 
 
 def check_worker(sent: SentTask) -> None:
-    """Raise ``MachineError`` if this process has another demure, or not the files that the task shares."""
+    """Fetch the folders at URLs that the task reads.
+
+    Raises ``MachineError`` if this process has another demure, or not the files that the task shares; ``StorageError``
+    if a folder cannot be fetched.
+    """
     node = platform.node()
     if sent.version != __version__:
         raise MachineError(
@@ -75,6 +83,7 @@ def check_worker(sent: SentTask) -> None:
             where="--on ray",
             remedy="install the same version on all machines",
         )
+    sent.fetched.fetch()
     for name, digest in sent.files.items():
         path = Path(name)
         if not path.is_file():
@@ -84,4 +93,6 @@ def check_worker(sent: SentTask) -> None:
         else:
             continue
         remedy = "put the folder where all machines of the cluster see it under the same path"
+        if is_remembered(path):
+            remedy = "set DEMURE_CACHE to a folder that all machines of the cluster see"
         raise MachineError(problem, where=path, remedy=remedy)

@@ -28,7 +28,7 @@ from demure.errors import DatasetError, FeatureError, RunError
 from demure.images.files import ImageFolder
 from demure.integrity import CheckedFolder
 from demure.runs.folder import DIAGNOSIS, RELIANCE, SUPPORTS
-from demure.runs.manifest import RunManifest, read_manifest, recorded_dataset, run_files, verify_dataset
+from demure.runs.manifest import RunManifest, dataset_folder, read_manifest, run_files, verify_dataset
 from demure.suggest import nearest_names
 
 EXPORT_COLUMNS = ("user_id", "item_id", "modality", "poi_probability", "evidence", "verdict")
@@ -63,7 +63,7 @@ class DiagnosisReader:
                 where=run,
                 remedy="train with a recipe that does (`demure recipes` lists them)",
             )
-        reader = cls(run, manifest, dataset or Path(recorded_dataset(run, manifest).path))
+        reader = cls(run, manifest, dataset or dataset_folder(run, manifest))
         if check:
             reader._check_dataset()
         return reader

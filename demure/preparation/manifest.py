@@ -12,6 +12,7 @@ from demure.preparation.interactions import Interactions
 from demure.preparation.items import Items
 from demure.preparation.options import PrepareOptions
 from demure.preparation.write import identity
+from demure.storage.names import shown
 
 if TYPE_CHECKING:
     from demure.preparation.report import PreparedReport
@@ -34,7 +35,7 @@ def hash_inputs(options: PrepareOptions, files: list[Path], features: dict[str, 
             digest = sha256_file(path)
         else:
             digest = sha256_bytes(*(file.name.encode() + b"\0" + sha256_file(file).encode() for file in read))
-        hashes[role] = {"path": str(path), "sha256": digest}
+        hashes[role] = {"path": shown(str(path)), "sha256": digest}
     return hashes
 
 
@@ -56,8 +57,8 @@ def build_manifest(
         demure_version=demure.__version__,
         created_by={
             "command": "prepare",
-            "interactions": str(options.interactions),
-            "items": None if options.items is None else str(options.items),
+            "interactions": shown(str(options.interactions)),
+            "items": None if options.items is None else shown(str(options.items)),
             "images": None if options.images is None else str(options.images),
             "features": {name: str(path) for name, path in report.feature_files.items()},
             "columns": options.columns,

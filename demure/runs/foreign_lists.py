@@ -14,7 +14,7 @@ from demure.evaluation.ranked_lists import Coverage, lists_scorer, measure_cover
 from demure.evaluation.ranking import Evaluation, evaluate
 from demure.preparation.ranked_lists import RankedLists, read_ranked_lists
 from demure.progress import Listener, Progress, silent
-from demure.runs.manifest import RunManifest, recorded_dataset, verify_dataset
+from demure.runs.manifest import RunManifest, dataset_folder, verify_dataset
 
 if TYPE_CHECKING:
     from demure.runs.ranking import RankedRuns
@@ -71,7 +71,7 @@ def read_foreign_lists(
     if not lists:
         return []
     run, manifest = next(iter(manifests.items()))
-    dataset = Dataset.load(recorded_dataset(Path(run), manifest).path)
+    dataset = Dataset.load(dataset_folder(Path(run), manifest))
     verify_dataset(Path(run), manifest, dataset.identity, dataset.path)
     files: list[ForeignLists] = []
     for name, path in lists:

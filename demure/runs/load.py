@@ -39,7 +39,7 @@ from demure.recipe.load import load_recipe
 from demure.recipe.schema import Recipe
 from demure.runs.folder import MANIFEST, NEAREST_ITEMS, RECIPE, WEIGHTS
 from demure.runs.interest_names import InterestNames
-from demure.runs.manifest import RunManifest, read_manifest, recorded_dataset, run_files, verify_dataset
+from demure.runs.manifest import RunManifest, dataset_folder, read_manifest, run_files, verify_dataset
 from demure.suggest import nearest_names
 
 if TYPE_CHECKING:
@@ -259,7 +259,7 @@ def load_run(path: Path, device: str = "cpu") -> LoadedRun:
 def load_run_dataset(path: Path) -> tuple[RunManifest, Dataset]:
     """Return run.json and the dataset of a finished run, without its model. Raises as :func:`load_run`."""
     manifest = read_manifest(path)
-    dataset = Dataset.load(Path(recorded_dataset(path, manifest).path))
+    dataset = Dataset.load(dataset_folder(path, manifest))
     verify_dataset(path, manifest, dataset.identity, dataset.path)
     return manifest, dataset
 

@@ -18,6 +18,8 @@ from demure.integrity import SEAL, CheckedFolder, check_seal, sealed
 from demure.leftovers import bring_back
 from demure.runs.folder import CHECKPOINT, FILES, MANIFEST
 from demure.schema import SchemaError, build
+from demure.storage.folders import local_folder
+from demure.storage.names import is_url, local_name
 
 FORMAT_VERSION = 1
 _MOVABLE = "dataset.path"
@@ -27,7 +29,8 @@ _PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "pandas")
 
 @dataclass(frozen=True)
 class DatasetReference:
-    """The dataset of a run: its absolute ``path``, and ``identity``: part (interactions, split, items) -> SHA-256."""
+    """The dataset of a run: its absolute ``path`` or URL, and ``identity``: part (interactions, split, items) ->
+    SHA-256."""
 
     path: str
     identity: dict[str, str] = field(default_factory=dict)
@@ -151,7 +154,7 @@ def run_files(run: Path, manifest: RunManifest) -> CheckedFolder:
 
 def manifest_files(run: Path) -> list[Path]:
     """Return the manifests of a run and of its dataset, whose hashes stand for all their files. Raises ``RunError``."""
-    return [run / MANIFEST, Path(recorded_dataset(run, read_manifest(run)).path) / DATASET_MANIFEST]
+    return [run / MANIFEST, dataset_folder(run, read_manifest(run)) / DATASET_MANIFEST]
 
 
 def recorded_dataset(run: Path, manifest: RunManifest) -> DatasetReference:
@@ -159,6 +162,17 @@ def recorded_dataset(run: Path, manifest: RunManifest) -> DatasetReference:
     if manifest.dataset is None:
         raise _no_dataset(run)
     return manifest.dataset
+
+
+def dataset_folder(run: Path, manifest: RunManifest) -> Path:
+    """Return the folder of the dataset that ``run`` was made from; one at a URL is fetched, once for the process.
+
+    Raises ``RunError`` if run.json does not name it, ``StorageError`` if it cannot be fetched.
+    """
+    path = recorded_dataset(run, manifest).path
+    if not is_url(path):
+        return Path(path)
+    return local_name(path) or local_folder(path)
 
 
 def verify_dataset(run: Path, manifest: RunManifest, identity: Mapping[str, str], path: Path) -> None:

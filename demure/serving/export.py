@@ -21,6 +21,7 @@ from demure.runs.new_items import with_new_items
 from demure.serving.arrays import ExportContents, export_contents
 from demure.serving.index import IndexReport, index_items, require_usearch
 from demure.serving.out_folder import MANIFEST, check_out
+from demure.storage.names import shown
 from demure.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ def export(
         manifest = {
             "format_version": FORMAT_VERSION,
             "demure_version": __version__,
-            "run": str(Path(run).absolute()),
+            "run": shown(str(Path(run).absolute())),
             "format": format,
             "model": loaded.recipe.model,
             "recipe": loaded.recipe.name,

@@ -17,6 +17,7 @@ from demure.diagnosis.weights import Weights, read_weights
 from demure.files import atomic_folder, write_json
 from demure.progress import Listener, Progress, silent
 from demure.serving.out_folder import MANIFEST, check_out
+from demure.storage.names import shown
 
 FORMAT_VERSION = 1
 WEIGHTS = "weights.parquet"
@@ -89,7 +90,7 @@ def export_verdicts(run: Path, out: Path, *, overwrite: bool = False, listener: 
             {
                 "format_version": FORMAT_VERSION,
                 "demure_version": __version__,
-                "run": str(Path(run).absolute()),
+                "run": shown(str(Path(run).absolute())),
                 "holds": "verdicts",
                 "interactions": len(weights.users),
                 "modalities": [asdict(modality) for modality in modalities],

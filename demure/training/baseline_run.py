@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 from demure.baselines.build import build_learned, build_task
 from demure.baselines.registry import learned_options, make_baseline
 from demure.evaluation.ranking import evaluate
 from demure.runs.folder import WEIGHTS
+from demure.storage.folders import local_folder
 from demure.training.baseline_loop import METRICS, train_baseline
 from demure.training.checkpoint import write_tensors
 from demure.training.denoise import read_denoising
@@ -22,7 +22,7 @@ def train_learned(job: Job) -> Outcome:
     denoising = None
     if job.recipe.denoise:
         share = vars(options)["denoising"]  # an option of all models that can
-        denoising = read_denoising(Path(job.recipe.denoise), job.data, list(task.content), share)
+        denoising = read_denoising(local_folder(job.recipe.denoise), job.data, list(task.content), share)
         task = replace(task, weights=denoising.weights)
     module = build_learned(job.recipe.model, options, task, job.seed, job.device)
     job.claim_folder()

@@ -15,6 +15,7 @@ from demure.diagnosis.weights import read_weights
 from demure.errors import RecipeError
 from demure.files import sha256_bytes
 from demure.recipe.schema import Recipe
+from demure.storage.names import shown
 
 _RECIPES = (*(model for model in WITH_VERDICTS if model != "sasrec"), "sasrec-content")
 
@@ -79,5 +80,5 @@ def read_denoising(run: Path, data: Dataset, modalities: Sequence[str], share: f
             remedy="leave denoise out, or diagnose these modalities with features that explain more",
         )
     denoising = Denoising(weights, {})
-    denoising.record.update(run=str(run), weights_sha256=denoising.identity, mean_probability=means, notes=notes)
+    denoising.record.update(run=shown(str(run)), weights_sha256=denoising.identity, mean_probability=means, notes=notes)
     return denoising

@@ -18,6 +18,7 @@ from demure.data.manifest import MANIFEST
 from demure.errors import ProcessGroupError
 from demure.progress import Listener, Progress, silent
 from demure.recipe.load import load_recipe
+from demure.storage.names import is_url
 from demure.training import tracked
 from demure.training.tracked import TrackedReport
 
@@ -74,7 +75,7 @@ def train_on(
     if Path(recipe).is_file():
         options["recipe"] = os.path.abspath(recipe)
     verdicts = load_recipe(recipe, options.get("overrides", ())).denoise
-    if verdicts:  # workers have other working folders
+    if verdicts and not is_url(verdicts):  # workers have other working folders
         options["overrides"] = [*options.get("overrides", ()), f"denoise={json.dumps(os.path.abspath(verdicts))}"]
     task = TrainTask(Path(os.path.abspath(dataset)), Path(os.path.abspath(out)), options)
     listener(Progress(f"training by {n} workers", 0))

@@ -44,6 +44,7 @@ from demure.runs.folder import (
     working_folder,
 )
 from demure.runs.manifest import DatasetReference, RunManifest, hash_files
+from demure.storage.names import is_url, shown
 from demure.training.baseline_run import fit_baseline, train_learned
 from demure.training.belief_propagation import propagate_beliefs
 from demure.training.checkpoint import CHECKPOINT_MINUTES, TrainingContext, write_tensors
@@ -113,7 +114,9 @@ def train(
     resolved = load_recipe(recipe, overrides, listener=listener)
     check_model(resolved.model)
     check_denoising(resolved)
-    if resolved.denoise:  # the recipe in the run folder is read from other folders, too
+    if resolved.denoise and not is_url(
+        resolved.denoise
+    ):  # the recipe in the run folder is read from other folders, too
         resolved = replace(resolved, denoise=str(Path(resolved.denoise).absolute()))
     if not checkpoint_minutes >= 0:
         raise RunError(f"is {checkpoint_minutes}", where="--checkpoint-minutes", remedy="give 0 or more")
@@ -303,7 +306,7 @@ def _finish_folder(job: Job, outcome: Outcome, constant: dict[str, str]) -> None
         model=job.recipe.model,
         seed=job.seed,
         device=job.device.type,
-        dataset=DatasetReference(str(job.data.path.absolute()), job.data.identity),
+        dataset=DatasetReference(shown(str(job.data.path.absolute())), job.data.identity),
         ordered=job.data.has_time,
         epochs=outcome.epochs,
         best_epoch=outcome.best_epoch,

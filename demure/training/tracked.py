@@ -16,6 +16,7 @@ from demure.progress import Listener, silent
 from demure.recipe.load import load_recipe
 from demure.recipe.schema import Recipe
 from demure.runs.folder import MANIFEST, RECIPE, working_folder
+from demure.storage.names import shown
 from demure.tracking.listener import TrackingListener
 from demure.tracking.profile import Profile, Profiler
 from demure.tracking.protocol import RunInfo
@@ -60,7 +61,7 @@ def train_tracked(
     if profile and is_closed_form(resolved.model):
         remedy = "leave --profile out"
         raise DemureError(f"{resolved.model!r} has no training steps to trace", where="--profile", remedy=remedy)
-    facts = {"dataset": str(Path(dataset).absolute()), "seed": seed, "demure_version": __version__}
+    facts = {"dataset": shown(str(Path(dataset).absolute())), "seed": seed, "demure_version": __version__}
     info = RunInfo(Path(out), _flatten(resolved), facts, working_folder(Path(out), overwrite=overwrite))
     tracking = TrackingListener(trackers, info, listener)
     profiler = Profiler(tracking) if profile and is_first else None

@@ -17,6 +17,7 @@ from demure.leftovers import bring_back, sweep
 from demure.recipe.load import to_yaml
 from demure.recipe.schema import Recipe
 from demure.runs.folder import UNFINISHED, publish_in_place
+from demure.storage.names import shown
 from demure.tuning.space import Dimension, Value
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def study_manifest(
     """Return all that decides a study but the number of trials: a study goes on only where all of it is the same."""
     return {
         "format_version": FORMAT_VERSION,
-        "dataset": {"path": str(data.path.absolute()), "identity": data.identity},
+        "dataset": {"path": shown(str(data.path.absolute())), "identity": data.identity},
         "recipe": to_yaml(recipe),
         "space": [{**asdict(dimension), "choices": list(dimension.choices)} for dimension in space],
         "metric": metric,

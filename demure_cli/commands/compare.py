@@ -9,6 +9,7 @@ import typer
 from demure_cli.command import command, view
 from demure_cli.options import Cutoffs, Device, Split, TableFormat, flag
 from demure_cli.output.terminal import terminal
+from demure_cli.places import READS
 
 
 @command(view("compare"))
@@ -19,6 +20,7 @@ def compare(
             metavar="RUN...",
             help="Two or more run folders (one with --lists). Runs that differ only in their seed are one method.",
         ),
+        READS,
     ],
     lists: Annotated[
         list[str] | None,
@@ -47,6 +49,7 @@ def compare(
             metavar="RUN|RECIPE",
             help="The method that all others are compared with; by default the first run.",
         ),
+        READS,
     ] = None,
     all_pairs: Annotated[bool, flag("--all-pairs", help="Compare every pair of methods; ignores --against.")] = False,
     test: Annotated[str, typer.Option("--test", metavar="t|wilcoxon|permutation", help="The paired test.")] = "t",

@@ -8,12 +8,13 @@ import typer
 
 from demure_cli.command import command, view
 from demure_cli.output.terminal import terminal
+from demure_cli.places import MAKES
 
 
 @command(view("demo"), kept="what was made so far is kept in {out}")
 def demo(
     out: Annotated[
-        str, typer.Option("--out", metavar="DIR", help="The folder for all files of the demo.")
+        str, typer.Option("--out", metavar="DIR", help="The folder for all files of the demo."), MAKES
     ] = "demure-demo",
     seed: Annotated[
         int, typer.Option("--seed", metavar="N", help="The random seed of the users and their choices.")

@@ -9,11 +9,12 @@ import typer
 from demure_cli.command import command, view
 from demure_cli.options import Cutoffs, Device, On, RayWorkers, Split, TableFormat
 from demure_cli.output.terminal import terminal
+from demure_cli.places import READS, WRITES_FILE
 
 
 @command(view("eval"))
 def eval_(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="One run folder, or several to compare.")],
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="One run folder, or several to compare."), READS],
     split: Split = "test",
     k: Cutoffs = "5,10,20,50",
     by: Annotated[
@@ -28,6 +29,7 @@ def eval_(
     per_user: Annotated[
         str | None,
         typer.Option("--per-user", metavar="FILE.parquet", help="Write the metrics of each user to this file."),
+        WRITES_FILE,
     ] = None,
     form: TableFormat = "table",
     device: Device = "auto",

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from demure_cli.command import Interrupted, command, view
-from demure_cli.options import DatasetFolder, Device, On, RayWorkers, flag
+from demure_cli.options import ChangedDataset, Device, On, RayWorkers, flag
 from demure_cli.output.terminal import terminal
 
 _MACHINE = "The machine"
@@ -15,7 +15,7 @@ _MACHINE = "The machine"
 
 @command(view("extract"))
 def extract(
-    dataset: DatasetFolder,
+    dataset: ChangedDataset,
     text: Annotated[
         list[str] | None,
         typer.Option(

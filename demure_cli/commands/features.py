@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from demure_cli.command import command, view
-from demure_cli.options import DatasetFolder, Modalities, OutFolder, flag
+from demure_cli.options import ChangedDataset, DatasetFolder, Modalities, OutFolder, flag
 
 _HELP = "Check features, import features of other tools, and export features."
 features = typer.Typer(help=_HELP, no_args_is_help=True)
@@ -44,7 +44,7 @@ def check(
 @features.command("import")
 @command(view("features", "show_import"))
 def import_(
-    dataset: DatasetFolder,
+    dataset: ChangedDataset,
     source: Annotated[
         str, typer.Argument(metavar="[NAME=]PATH", help="A .npy or Parquet file, or a folder of MMRec or Ducho.")
     ],

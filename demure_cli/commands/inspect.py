@@ -19,6 +19,7 @@ from demure_cli.options import (
     where_option,
 )
 from demure_cli.output.terminal import terminal
+from demure_cli.places import READS_FILE, WRITES_FILE
 
 _TOP, _CHOICES, _RECOMMENDED = 10, 20, 5
 _VIEWS, _ROWS = "What to show (one at a time)", "Rows and details"
@@ -84,6 +85,7 @@ def inspect(
             help="Write every verdict of the run to this file.",
             rich_help_panel=_VIEWS,
         ),
+        WRITES_FILE,
     ] = None,
     history: Annotated[
         str | None,
@@ -94,6 +96,7 @@ def inspect(
             "With --user ID, show the choices of one of them; with --export, write their verdicts.",
             rich_help_panel=_VIEWS,
         ),
+        READS_FILE,
     ] = None,
     time_format: TimeFormat = None,
     explain: Annotated[

@@ -9,6 +9,7 @@ import typer
 from demure_cli.command import command, view
 from demure_cli.options import Columns, TimeFormat, flag, local_only
 from demure_cli.output.terminal import terminal
+from demure_cli.places import MAKES, READS_FILE
 
 _CLEANING, _SPLITTING = "Cleaning", "Splitting"
 
@@ -22,11 +23,13 @@ def prepare(
             metavar="FILE",
             help="The choices: columns user_id, item_id, and optionally timestamp, rating, split.",
         ),
+        READS_FILE,
     ],
-    out: Annotated[str, typer.Option("--out", metavar="DATASET", help="The dataset folder to write.")],
+    out: Annotated[str, typer.Option("--out", metavar="DATASET", help="The dataset folder to write."), MAKES],
     items: Annotated[
         str | None,
         typer.Option("--items", metavar="FILE", help="The items: columns item_id, title, description, genres, image."),
+        READS_FILE,
     ] = None,
     images: Annotated[
         str | None,

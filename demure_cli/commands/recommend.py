@@ -10,6 +10,7 @@ from demure_cli.command import command, view
 from demure_cli.options import Device, NewFeatures, NewImages, NewItems, On, RayWorkers, RunFolder, TimeFormat, flag
 from demure_cli.output.terminal import terminal
 from demure_cli.parsing import parse_files, refuse_without_items
+from demure_cli.places import READS_FILE, WRITES_FILE
 
 
 @command(view("recommend"))
@@ -22,6 +23,7 @@ def recommend(
             metavar="FILE.parquet",
             help="The file to write: user_id, rank, item_id, score, because (what contributes most).",
         ),
+        WRITES_FILE,
     ],
     user: Annotated[
         list[str] | None,
@@ -35,6 +37,7 @@ def recommend(
             metavar="FILE",
             help="Interactions of users of the dataset or of new users: recommend to them by these interactions alone.",
         ),
+        READS_FILE,
     ] = None,
     time_format: TimeFormat = None,
     items: NewItems = None,

@@ -9,12 +9,13 @@ import typer
 from demure_cli.command import command, view
 from demure_cli.options import CompareWith, On, RayWorkers, RunFolder, Truth, flag
 from demure_cli.output.terminal import terminal
+from demure_cli.places import WRITES_FILE
 
 
 @command(view("report"))
 def report(
     run: RunFolder,
-    out: Annotated[str, typer.Option("--out", metavar="FILE.html", help="The page to write.")],
+    out: Annotated[str, typer.Option("--out", metavar="FILE.html", help="The page to write."), WRITES_FILE],
     compare: CompareWith = None,
     truth: Truth = None,
     recommend: Annotated[

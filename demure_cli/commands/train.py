@@ -9,6 +9,7 @@ import typer
 from demure_cli.command import command, view
 from demure_cli.options import DatasetFolder, Device, On, RayWorkers, Recipe, flag
 from demure_cli.output.terminal import terminal
+from demure_cli.places import RESUMES
 
 _TRACKERS = "Also send the metrics to tensorboard, wandb, mlflow or trackio; separate several by commas."
 
@@ -16,7 +17,7 @@ _TRACKERS = "Also send the metrics to tensorboard, wandb, mlflow or trackio; sep
 @command(view("train"), kept="all steps so far are kept in {out}; the same command with --resume continues from there")
 def train(
     dataset: DatasetFolder,
-    out: Annotated[str, typer.Option("--out", metavar="RUN", help="The run folder to write.")],
+    out: Annotated[str, typer.Option("--out", metavar="RUN", help="The run folder to write."), RESUMES],
     recipe: Recipe = "default",
     set: Annotated[
         list[str] | None,

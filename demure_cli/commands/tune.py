@@ -9,6 +9,7 @@ import typer
 from demure_cli.command import command, view
 from demure_cli.options import DatasetFolder, Device, flag
 from demure_cli.output.terminal import terminal
+from demure_cli.places import RESUMES
 
 
 @command(view("tune"), kept="the finished trials are kept; the same command continues from there")
@@ -31,6 +32,7 @@ def tune(
         typer.Option(
             "--out", metavar="STUDY", help="The study folder; by default DATASET-RECIPE-study in the current folder."
         ),
+        RESUMES,
     ] = None,
     timeout: Annotated[float | None, typer.Option("--timeout", metavar="SECONDS", help="Stop after this time.")] = None,
     set: Annotated[

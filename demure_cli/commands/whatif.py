@@ -9,6 +9,7 @@ import typer
 from demure_cli.command import command, view
 from demure_cli.options import Device, RunFolder
 from demure_cli.output.terminal import terminal
+from demure_cli.places import WRITES_FILE
 
 
 @command(view("whatif"))
@@ -38,6 +39,7 @@ def whatif(
             metavar="FILE.csv",
             help="Deal the users to the changes at random, for an experiment: write user_id and variant to this file.",
         ),
+        WRITES_FILE,
     ] = None,
     seed: Annotated[
         int, typer.Option("--seed", min=0, metavar="N", help="Decides the intervals, and who gets which variant.")

@@ -9,6 +9,7 @@ import typer
 from demure_cli.command import command, view
 from demure_cli.options import RunFolder, long_option, sort_option, top_option, where_option
 from demure_cli.output.terminal import terminal
+from demure_cli.places import WRITES_FILE
 
 
 @command(view("worklist"), paged=True)
@@ -17,6 +18,7 @@ def worklist(
     out: Annotated[
         str | None,
         typer.Option("--out", metavar="FILE.csv", help="Also write the list to this file, for a spreadsheet."),
+        WRITES_FILE,
     ] = None,
     kind: Annotated[
         list[str] | None,

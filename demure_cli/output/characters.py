@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from demure.storage.names import shown
+
 # The controls of C0 and C1, separators of lines and paragraphs, and what changes the direction or shape of the letters
 # after it: a title with one of them could move the cursor or reverse the rest of a line. The joiners U+200C and U+200D
 # stay: words of Persian and Indian languages, and emojis, are written with them.
@@ -25,9 +27,9 @@ def unfolded_numbers(text: object) -> str:
 
 
 def safe(value: object, *, line: bool = True) -> str:
-    """Return ``value`` as text without control characters, so that no id or title can control the terminal. ``line``:
-    also replace line breaks and tabs."""
-    return (_CONTROLS if line else _CONTROLS_IN_LINES).sub(" ", str(value))
+    """Return ``value`` as text without control characters, so that no id or title can control the terminal, with URLs
+    in place of the local folders that stand for them. ``line``: also replace line breaks and tabs."""
+    return (_CONTROLS if line else _CONTROLS_IN_LINES).sub(" ", shown(str(value)))
 
 
 def escape_controls(text: str) -> str:

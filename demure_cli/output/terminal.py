@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 
 from demure.compute.launcher import is_first_process
 from demure.errors import MachineError
+from demure.storage.names import redact, shown
 from demure_cli.output.characters import escape_controls, safe
 from demure_cli.output.plain import plain
 from demure_cli.output.surroundings import Forgiving, readable_width
@@ -56,7 +57,7 @@ class Terminal:
 
     def reset(self, arguments: Sequence[str] = ()) -> None:
         """Forget the flags of an earlier command line in the same process; ``arguments`` are those of this one."""
-        self._arguments = arguments
+        self._arguments = [redact(argument) for argument in arguments]
         self.quiet = self.verbose = False
         self.pictures = None
         self.all_rows = self.long = False
@@ -171,7 +172,7 @@ class Terminal:
             return
         text = json.dumps(plain(value), ensure_ascii=False, allow_nan=False, indent=2)
         with _writing():
-            sys.stdout.write(escape_controls(text) + "\n")
+            sys.stdout.write(escape_controls(shown(text)) + "\n")
 
     def note(self, text: str) -> None:
         """Print a note on standard error; ``--quiet`` hides it."""
@@ -189,6 +190,7 @@ class Terminal:
 
     def error(self, text: str) -> None:
         """Print in one line why there is no result."""
+        text = redact(shown(text))
         self._record(_ERROR, text)
         self._stderr("demure: " + " ".join(safe(text).split()))
 

@@ -11,6 +11,7 @@ LEVELS = [
         *("demure.integrity", "demure.leftovers", "demure.locks", "demure.plugins", "demure.schema"),
     },
     {"demure.compute", "demure.images", "demure.recipe", "demure_recipes"},
+    {"demure.storage"},
     {"demure.tracking", "demure.cluster"},
     {"demure.data"},
     {"demure.features"},

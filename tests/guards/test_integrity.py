@@ -12,6 +12,7 @@ EXEMPT = {
     "demure.integrity": "the reader",
     "demure.data.feature_manifest": "manifests, which record the others",
     "demure.data.manifest": "manifests, which record the others",
+    "demure.storage.folders": "the state of an unfinished upload",
     "demure.runs.manifest": "manifests, which record the others",
     "demure.features.importing": "files of other tools",
     "demure.features.exchange": "files of other tools",
