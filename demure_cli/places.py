@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Place:
+class Access:
     """What a command does with a folder or file: ``use`` is ``read``, ``change``, ``make`` or ``resume``, as in
     ``demure.storage.folders.Use``."""
 
@@ -26,21 +26,21 @@ class Place:
     is_file: bool = False
 
 
-READS, CHANGES, MAKES, RESUMES = Place("read"), Place("change"), Place("make"), Place("resume")
-READS_FILE, WRITES_FILE = Place("read", is_file=True), Place("make", is_file=True)
+READS, CHANGES, MAKES, RESUMES = Access("read"), Access("change"), Access("make"), Access("resume")
+READS_FILE, WRITES_FILE = Access("read", is_file=True), Access("make", is_file=True)
 
 
-def places_of(signature: inspect.Signature) -> dict[str, Place]:
-    """Return argument -> the place in its annotation."""
+def places_of(signature: inspect.Signature) -> dict[str, Access]:
+    """Return argument -> the access in its annotation."""
     return {
         name: annotation
         for name, parameter in signature.parameters.items()
         for annotation in get_args(parameter.annotation)
-        if isinstance(annotation, Place)
+        if isinstance(annotation, Access)
     }
 
 
-def is_remote(places: Mapping[str, Place], arguments: Mapping[str, Any]) -> bool:
+def is_remote(places: Mapping[str, Access], arguments: Mapping[str, Any]) -> bool:
     """Return whether a command writes a folder at a URL."""
     written = (arguments.get(name) for name, place in places.items() if place.use != "read" and not place.is_file)
     return any("://" in str(value) for value in written)
@@ -55,7 +55,7 @@ class AlreadyFinished(Exception):
 
 
 @contextlib.contextmanager
-def local_places(places: Mapping[str, Place], arguments: Mapping[str, Any], command: str) -> Iterator[dict[str, Any]]:
+def local_places(places: Mapping[str, Access], arguments: Mapping[str, Any], command: str) -> Iterator[dict[str, Any]]:
     """Yield the arguments with local paths in place of URLs; what is written there is uploaded at the end of the block.
 
     Raises ``AlreadyFinished`` if nothing is left to do, and the errors of ``demure.storage``.

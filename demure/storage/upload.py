@@ -19,7 +19,7 @@ from demure.storage.version import FILES, StoredFile, Version, list_name, number
 
 logger = logging.getLogger(__name__)
 
-_LOCAL_ONLY = (".checked.json", "*.lock", ".*.part*", ".*.old", ".images.parquet", ".work-*")
+LOCAL_ONLY = (".checked.json", "*.lock", ".*.part*", ".*.old", ".images.parquet", ".work-*")
 """Names that mean something on one machine alone."""
 _AT_A_TIME = 8
 _GRACE = 24 * 3600.0  # seconds: what is older, and neither of the present version nor of the one before, is deleted
@@ -33,7 +33,7 @@ def local_version(folder: Path, number: int) -> tuple[Version, dict[str, Path]]:
 
     def walk(parent: Path) -> None:
         for path in sorted(parent.iterdir()):
-            if any(fnmatch.fnmatch(path.name, pattern) for pattern in _LOCAL_ONLY):
+            if any(fnmatch.fnmatch(path.name, pattern) for pattern in LOCAL_ONLY):
                 continue
             name = path.relative_to(folder).as_posix()
             if path.is_symlink() and (target := _target_inside(path, folder)) is not None:

@@ -1,4 +1,4 @@
-"""`demure data`: describe a dataset folder, and export it for other tools."""
+"""`demure data`: describe a dataset folder, export it for other tools, and copy folders."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import typer
 from demure_cli.command import command, view
 from demure_cli.options import DatasetFolder, OutFolder, flag
 from demure_cli.output.terminal import terminal
+from demure_cli.places import MAKES, READS
 
-_HELP = "Describe a dataset folder, and export it for other tools."
+_HELP = "Describe a dataset folder, export it for other tools, and copy folders from and to URLs."
 data = typer.Typer(help=_HELP, no_args_is_help=True)
 
 
@@ -57,3 +58,18 @@ def export(
     from demure.data.export import export_dataset
 
     return export_dataset(Path(dataset), Path(out), format, name, overwrite=overwrite)
+
+
+@data.command("copy")
+@command(view("data", "show_copy"))
+def copy(
+    source: Annotated[str, typer.Argument(metavar="FROM", help="The folder to copy, or its URL."), READS],
+    out: Annotated[str, typer.Argument(metavar="TO", help="The folder to write, or its URL."), MAKES],
+    overwrite: Annotated[bool, flag("--overwrite", help="Replace the folder if it exists.")] = False,
+) -> object:
+    """Copy a dataset, run, study or export folder to a URL of an object store, or from there to this machine."""
+    from pathlib import Path
+
+    from demure.storage.copying import copy_folder
+
+    return copy_folder(Path(source), Path(out), overwrite=overwrite)

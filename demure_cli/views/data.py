@@ -1,4 +1,4 @@
-"""Print the results of `demure data show` and `demure data export`."""
+"""Print the results of `demure data show`, `export` and `copy`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from demure.data.describe.describe import Description, Lengths
     from demure.data.export import DatasetExport
+    from demure.storage.copying import CopiedFolder
 
 _MAX_SUSPECTS = 8
 _MONTHS = 24  # a longer time span is shown by year
@@ -148,3 +149,9 @@ def show_export(result: DatasetExport) -> None:
         )
     )
     terminal.note(f"to read it: {result.read}")
+
+
+def show_copy(result: CopiedFolder) -> None:
+    """Print the folder and its size."""
+    size = f"{result.bytes / 1e6:,.1f} MB"
+    terminal.result(facts([("files", count(result.files)), ("size", size), ("folder", result.folder)]))

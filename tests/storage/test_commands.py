@@ -95,6 +95,17 @@ def test_an_upload_that_fails_is_ended_by_the_same_command(capsys, bucket, timed
     assert "already exists" in call(capsys, *command, status=2)
 
 
+def test_folders_are_copied_there_and_back(capsys, bucket, timed, tmp_path):
+    copied = json.loads(call(capsys, "data", "copy", timed, f"{bucket}/copy", "--json"))
+    assert copied["folder"] == f"{bucket}/copy"
+    assert "already exists" in call(capsys, "data", "copy", timed, f"{bucket}/copy", status=2)
+    call(capsys, "data", "copy", f"{bucket}/copy", tmp_path / "back")
+    paths = [path for path in timed.rglob("*") if path.is_file() and path.suffix != ".lock"]
+    files = {path.relative_to(timed): path.read_bytes() for path in paths}
+    assert {path: (tmp_path / "back" / path).read_bytes() for path in files} == files
+    assert "absent: is not a folder" in call(capsys, "data", "copy", tmp_path / "absent", f"{bucket}/x", status=2)
+
+
 def test_what_is_not_there(capsys, bucket, run):
     assert "memory://bucket/run: holds no dataset and no run" in call(capsys, "eval", f"{bucket}/run", status=2)
     line = call(capsys, "eval", "nonsense://key:secret@bucket/run", status=2)
