@@ -69,7 +69,8 @@ def local_places(places: Mapping[str, Access], arguments: Mapping[str, Any], com
     from demure.storage.names import is_url, redact
 
     local = dict(arguments)
-    options = {name: bool(arguments.get(name)) for name in ("overwrite", "resume")}
+    # A command without --resume always goes on (tune).
+    options = {"overwrite": bool(arguments.get("overwrite")), "resume": bool(arguments.get("resume", True))}
     own = sorted((name, str(value)) for name, value in arguments.items() if name != "resume")
     text = redact(f"{command} {own}")
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -16,15 +16,18 @@ from demure.files import already_exists, read_json, write_json
 from demure.locks import hold_folder
 from demure.progress import Listener, Notice, silent
 from demure.storage.cache import LIST, CachedFolder, keep_to_limit, writing
+from demure.storage.checkpoints import CHECKPOINTS, uploading_checkpoints
 from demure.storage.fetch import Superseded, fetch_version, link_or_copy
 from demure.storage.location import Location
 from demure.storage.names import being_written, is_url, redact, remember, unfinished
-from demure.storage.upload import upload
+from demure.storage.upload import delete_files, local_version, upload
 from demure.storage.version import Version, find_version
 
 _TIMES = 5  # how often a reader begins anew since the folder has changed
+RUN = "run.json"
 _STATE = "state.json"
 _RESUMABLE = ".work-*"
+_IMAGES = ".images.parquet"
 _REPLACED_WHOLE = (".parquet", ".safetensors")
 
 
@@ -60,7 +63,7 @@ def local_folder(url: str | Path, listener: Listener = silent) -> Path:
             remedy = "name the URL of a folder that demure wrote, or that was copied there as a whole"
             raise StorageError("holds no dataset and no run", where=location.url, remedy=remedy)
         owner, version, path = match
-        with contextlib.suppress(Superseded):
+        with suppress(Superseded):
             folder = _fetch(owner, version, listener)
             return folder / path if path else folder
     raise StorageError(
@@ -87,7 +90,7 @@ class WorkFolder:
     uploaded: bool = False
 
 
-@contextlib.contextmanager
+@contextmanager
 def work_folder(
     url: str | Path,
     use: Use,
@@ -125,14 +128,19 @@ def work_folder(
                 yield WorkFolder(work.path, uploaded=True)
                 return
             work = _Work(location, place, find_version(location), listener)
-        if use in (Use.MAKE, Use.RESUME) and work.match is not None and not (overwrite or resume):
+        if work.exists(use) and not (overwrite or (resume and use is Use.RESUME)):
             failure = already_exists(work.path)
             raise DemureError(failure.problem, where=location.url, remedy=failure.remedy)
         keep = use is not Use.MAKE
         work.begin(keep=keep)
         with being_written(location.url, work.path):
             try:
-                yield WorkFolder(work.path)
+                with (
+                    uploading_checkpoints(work.path, work.upload_checkpoint, listener)
+                    if use is Use.RESUME
+                    else nullcontext()
+                ):
+                    yield WorkFolder(work.path)
             except BaseException:
                 work.abandon(keep=keep)
                 raise
@@ -155,9 +163,17 @@ class _Work:
     ) -> None:
         self.match, self._listener, self._home = match, listener, place.home
         self.base: Version | None
-        self._owner, self.base, below = match if match is not None else (location, None, "")
+        self._checkpoint: str | None = None
+        self._owner, self.base, self._below = match if match is not None else (location, None, "")
         self.root = place.home / CachedFolder.of(self._owner.url).name
-        self.path = self.root / below if below else self.root
+        self.path = self.root / self._below if self._below else self.root
+
+    def exists(self, use: Use) -> bool:
+        """Return whether there is what a command with this use would make; an unfinished training is not."""
+        if use not in (Use.MAKE, Use.RESUME) or self.match is None:
+            return False
+        checkpoint = f"{self._below}/{CHECKPOINTS[0]}".lstrip("/")
+        return use is Use.MAKE or checkpoint not in self.match[1].files
 
     @property
     def _state(self) -> dict[str, object]:
@@ -208,7 +224,15 @@ class _Work:
         if self.base is None and self.root.is_dir() and not any(self.root.iterdir()):
             self.root.rmdir()
         if not (keep and self.root.is_dir()):
-            shutil.rmtree(self._home, ignore_errors=True)
+            self._clear()
+
+    def _clear(self) -> None:
+        """Delete all but the lock, which is deleted by those who hold it."""
+        with suppress(OSError):
+            (self._home / _STATE).unlink(missing_ok=True)
+            for path in self._home.iterdir():
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
 
     def finish(self, command: str = "", *, may_be_absent: bool = False) -> None:
         """Upload the folder, and let it be the version in the cache. ``may_be_absent``: as after a dry run."""
@@ -225,6 +249,7 @@ class _Work:
         except DemureError as error:
             remedy = f"{error.remedy}, and run the same command again: this machine has kept the result"
             raise StorageError(f"not uploaded: {error.problem}", where=error.where, remedy=remedy) from error
+        self._replace_checkpoint(self.base, version)
         cached = CachedFolder.of(self._owner.url)
         with cached.lock():
             target = cached.home / version.id
@@ -236,17 +261,44 @@ class _Work:
                 (target / LIST).write_bytes(version.to_bytes())
             cached.read(version.id)
             cached.delete_other_versions(version.id)
-        shutil.rmtree(self._home, ignore_errors=True)
+        self._clear()
         keep_to_limit()
         remember(cached.version(version.id), self._owner.url)
 
+    def upload_checkpoint(self) -> None:
+        """Upload the folder of a training as it is now. Raises ``DemureError`` and ``OSError`` if that fails.
+
+        A finished run stays as it is in the version: what takes its place is uploaded at the end alone.
+        """
+        snapshot, folder = self._home / "snapshot", self.root.stat().st_ino
+        shutil.rmtree(snapshot, ignore_errors=True)
+        snapshot.mkdir()
+        _copy(self.root, snapshot)  # the training goes on meanwhile, and replaces files
+        version, _ = local_version(snapshot, 0)
+        if self.root.stat().st_ino != folder or self._run_of(version) != self._run_of(self.base):
+            return
+        earlier, self.base = self.base, upload(snapshot, self._owner, self.base, silent)
+        write_json(self._home / _STATE, {"base": self._base_id})
+        self._replace_checkpoint(earlier, self.base)
+
+    def _replace_checkpoint(self, earlier: Version | None, version: Version) -> None:
+        """Delete the files of an earlier checkpoint that the version does not have."""
+        if earlier is not None and earlier.id == self._checkpoint:
+            delete_files(self._owner, earlier, version)
+        self._checkpoint = version.id
+
+    def _run_of(self, version: Version | None) -> str | None:
+        """Return the hash of the manifest of a finished run in a version."""
+        name = f"{self._below}/{RUN}".lstrip("/")
+        return version.files[name].sha256 if version is not None and name in version.files else None
+
     def _keep_only(self, version: Version) -> None:
-        """Delete what the version does not hold."""
+        """Delete what the version does not hold, but for the hashes of images, which hold on this machine."""
         for parent, folders, names in os.walk(self.root):
             for name in [*names, *folders]:
                 path = Path(parent, name)
                 relative = path.relative_to(self.root).as_posix()
-                is_file = path.is_symlink() or not path.is_dir()
+                is_file = (path.is_symlink() or not path.is_dir()) and name != _IMAGES
                 if is_file and relative not in version.files and relative not in version.links:
                     path.unlink()
         for parent, _, _ in os.walk(self.root, topdown=False):

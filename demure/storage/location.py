@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import time
@@ -94,6 +95,15 @@ class Location:
             return {}
         return self._named(entries)
 
+    def has(self, name: str) -> bool:
+        """Return whether there is a file or folder of this name; an object store is asked for one key at most."""
+
+        def request() -> bool:
+            self.fs.invalidate_cache()
+            return bool(self.fs.exists(self.path(name)))
+
+        return self.ask(request)
+
     def files(self, below: str = "") -> dict[str, dict[str, Any]]:
         """Return all files below the URL, or below a folder there: name -> fsspec's description."""
 
@@ -174,6 +184,9 @@ def modified(entry: dict[str, Any]) -> float | None:
             return value.timestamp()
         if isinstance(value, int | float):
             return float(value)
+        if isinstance(value, str):
+            with contextlib.suppress(ValueError):
+                return datetime.fromisoformat(value).timestamp()
     return None
 
 

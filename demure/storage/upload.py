@@ -7,7 +7,9 @@ import fnmatch
 import logging
 import os
 import time
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +155,20 @@ def _delete_earlier(location: Location, base: Version | None, version: Version) 
     old += [name for name, entry in location.files(FILES).items() if name not in keys and is_old(entry)]
     if base is not None and base.number == 0:  # a copy of another program: the list is in its place now
         old += list(base.files)
-    for name in old:
+    _delete(location, old)
+
+
+def delete_files(location: Location, earlier: Version, kept: Version) -> None:
+    """Delete the list of a version, and the files that only it has, for example those of an earlier checkpoint."""
+    keys = {file.key for file in kept.files.values()}
+    if earlier.id != kept.id:
+        unused = [file.key for file in earlier.files.values() if file.key not in keys]
+        with contextlib.suppress(StorageError, OSError):
+            _delete(location, [list_name(earlier.number), *unused])
+
+
+def _delete(location: Location, names: Iterable[str]) -> None:
+    for name in names:
         logger.debug("delete %s/%s", location.url, name)
         with contextlib.suppress(FileNotFoundError):
-            location.ask(lambda name=name: location.fs.rm_file(location.path(name)))  # type: ignore[misc]
+            location.ask(partial(location.fs.rm_file, location.path(name)))

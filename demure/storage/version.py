@@ -143,10 +143,12 @@ def numbered(entries: Mapping[str, Any]) -> list[str]:
 
 def copied(location: Location, below: str = "") -> Version:
     """Return the files that another program has copied to a URL as a version, number 0."""
+    entries = location.files(below)
+    folders = {name.rpartition("/")[0] for name in entries}  # some programs write an empty object for a folder, too
     files = {
         name: StoredFile(name, int(entry["size"]), mark=mark(entry))
-        for name, entry in sorted(location.files(below).items())
-        if not name.startswith(f"{FILES}/") and not _LIST.fullmatch(name) and is_inside(name)
+        for name, entry in sorted(entries.items())
+        if not name.startswith(f"{FILES}/") and not _LIST.fullmatch(name) and is_inside(name) and name not in folders
     }
     return Version(0, files)
 
@@ -166,7 +168,7 @@ def find_version(location: Location) -> tuple[Location, Version, str] | None:
         folder, name = above
         path = f"{name}/{path}".rstrip("/")
         with contextlib.suppress(StorageError):  # a bucket whose top may not be listed
-            version = newest(folder) if numbered(folder.entries()) else None
+            version = newest(folder) if folder.has(FILES) else None
         if version is not None and any(file.startswith(path + "/") for file in [*version.files, *version.links]):
             return folder, version, path
         above = folder.parent()

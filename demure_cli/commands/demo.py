@@ -8,13 +8,13 @@ import typer
 
 from demure_cli.command import command, view
 from demure_cli.output.terminal import terminal
-from demure_cli.places import MAKES
+from demure_cli.places import RESUMES
 
 
 @command(view("demo"), kept="what was made so far is kept in {out}")
 def demo(
     out: Annotated[
-        str, typer.Option("--out", metavar="DIR", help="The folder for all files of the demo."), MAKES
+        str, typer.Option("--out", metavar="DIR", help="The folder for all files of the demo."), RESUMES
     ] = "demure-demo",
     seed: Annotated[
         int, typer.Option("--seed", metavar="N", help="The random seed of the users and their choices.")

@@ -198,7 +198,7 @@ class Terminal:
         """Print the traceback of an unexpected error."""
         import traceback
 
-        self._stderr("".join(traceback.format_exception(error)).rstrip())
+        self._stderr(redact("".join(traceback.format_exception(error)).rstrip()))
 
     @contextlib.contextmanager
     def progress(self) -> Iterator[Listener]:

@@ -3,15 +3,18 @@
 import json
 import os
 import shutil
+import signal
 import threading
 import time
 
 import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFile
 from support.remote import content, forget, get, put, put_and_fail
 
 from demure.errors import DemureError, MachineError, StorageError
-from demure.storage import fetch, upload
+from demure.progress import Notice
+from demure.storage import checkpoints, fetch, upload
 from demure.storage.elsewhere import FetchedFolders
 from demure.storage.fetch import fetch_version
 from demure.storage.files import file_to_write, local_file
@@ -176,7 +179,7 @@ def test_a_failure_leaves_nothing(url, cache):
         put_and_fail(url, {"half": "x"}, DemureError("no"))
     with pytest.raises(DemureError):
         put_and_fail(url, {}, DemureError("no"), Use.RESUME)
-    assert list(cache.glob("work/*/*")) == []
+    assert [path.name for path in cache.glob("work/*/*")] == ["url.txt"]
     with pytest.raises(StorageError, match="shop: is not a dataset folder; make one with `demure prepare`"):
         put(url, FIRST, Use.CHANGE)
 
@@ -322,6 +325,11 @@ def test_a_folder_that_another_program_copied(url, tmp_path, monkeypatch):
     put(url, {"extra": "x"}, Use.CHANGE)
     assert get(url) == {**FIRST, "items.parquet": "c" * 1000, "extra": "x"}
     assert copied(location).files == {}  # in its place is a list
+    location.make_parent("a/b")
+    location.fs.pipe_file(location.path("a/b"), b"1")
+    if url.startswith("memory"):  # an object for a folder
+        location.fs.store[location.path("a")] = MemoryFile(location.fs, location.path("a"), b"")
+    assert set(copied(location).files) == {"a/b"}
     other_machine(monkeypatch, tmp_path)
     assert get(url)["extra"] == "x"
 
@@ -440,3 +448,59 @@ def test_another_machine_fetches_the_same_version(url, cache):
     shutil.rmtree(cache)
     fetched.fetch()
     assert content(folder) == FIRST
+
+
+def test_a_training_is_resumed_on_another_machine(url, monkeypatch, tmp_path):
+    monkeypatch.setattr(checkpoints, "MINUTES", 1 / 6000)
+    location, notices = Location.open(url), []
+
+    def wait_for(number):
+        deadline = time.monotonic() + 10
+        while (version := newest(location)) is None or version.number < number:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+    def train(files, number, **options):
+        with work_folder(url, Use.RESUME, listener=notices.append, **options) as work:
+            work.path.mkdir(exist_ok=True)
+            for k in (1, 2):
+                (work.path / "part").write_text(f"{files} {k}")
+                (work.path / "part").rename(work.path / "checkpoint.safetensors")
+                wait_for(number + k)
+            if threading.current_thread() is not threading.main_thread():
+                raise KeyboardInterrupt
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+
+    with pytest.raises(KeyboardInterrupt):
+        train("first", 0)
+    assert get(url) == {"checkpoint.safetensors": "first 2"}
+    assert len(location.files("demure-files")) == 1  # earlier checkpoints do not pile up
+    other_machine(monkeypatch, tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        train("second", 2, resume=True)
+    put(url, {"run.json": "{}"}, Use.RESUME, resume=True)
+    assert get(url) == {"checkpoint.safetensors": "second 2", "run.json": "{}"}
+    assert [notice for notice in notices if isinstance(notice, Notice)] == []
+
+
+def test_a_finished_run_stays_while_another_is_trained(url, monkeypatch):
+    put(url, {"run.json": "{}", "model.safetensors": "1"}, Use.RESUME)
+    with pytest.raises(KeyboardInterrupt):
+        put_and_fail(url, {"unfinished/checkpoint.safetensors": "c"}, KeyboardInterrupt(), Use.RESUME, overwrite=True)
+    assert get(url) == {"run.json": "{}", "model.safetensors": "1", "unfinished/checkpoint.safetensors": "c"}
+    files = {"run.json": "{ }", "unfinished/checkpoint.safetensors": "d"}  # a run that takes its place
+    with pytest.raises(KeyboardInterrupt):
+        put_and_fail(url, files, KeyboardInterrupt(), Use.RESUME, overwrite=True)
+    assert get(url)["run.json"] == "{}"
+
+
+def test_a_checkpoint_that_cannot_be_uploaded_does_not_end_the_training(url, monkeypatch):
+    monkeypatch.setattr(checkpoints, "MINUTES", 1 / 6000)
+    monkeypatch.setattr(upload, "_put_list", lambda *_: (_ for _ in ()).throw(StorageError("cannot be reached")))
+    notices = []
+    files = {"checkpoint.safetensors": "1"}
+    with pytest.raises(KeyError):
+        put_and_fail(url, files, KeyError(), Use.RESUME, listener=notices.append)
+    texts = [notice.text for notice in notices if isinstance(notice, Notice)]
+    assert texts == ["the checkpoint was not uploaded: cannot be reached"]
