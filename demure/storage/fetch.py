@@ -118,8 +118,8 @@ def _download(location: Location, files: dict[str, StoredFile], fetching: Path, 
                 if size >= file.size:
                     _accept(location, file, fetching)
                     done += file.size
-                    if total:
-                        listener(Progress(stage, done // _MEGABYTE, max(1, total // _MEGABYTE)))
+                    if total >= _MEGABYTE:
+                        listener(Progress(stage, done // _MEGABYTE, total // _MEGABYTE))
         finally:
             for _, future in waiting:
                 future.cancel()

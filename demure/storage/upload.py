@@ -101,7 +101,8 @@ def _put_files(
         try:
             for size in threads.map(put, missing):
                 done += size
-                listener(Progress(stage, done // _MEGABYTE, max(1, total // _MEGABYTE)))
+                if total >= _MEGABYTE:
+                    listener(Progress(stage, done // _MEGABYTE, total // _MEGABYTE))
         except FileNotFoundError as error:
             problem = f"cannot be written ({' '.join(str(error).split())[:200] or 'it does not exist'})"
             raise StorageError(
