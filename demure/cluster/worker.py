@@ -21,7 +21,7 @@ from demure.storage.names import is_remembered
 
 @dataclass(frozen=True)
 class SentTask:
-    """A task as it travels: ``number`` of the task in its executor, the ``version`` of demure that sends it, and the
+    """A task as it travels: ``number`` of the task in its executor, the ``version`` of demure that sends it, the
     SHA-256 of the ``files`` that it shares, and the folders that were ``fetched`` from URLs."""
 
     number: int
