@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,9 +16,8 @@ import pyarrow.compute as pc
 from demure.data.dataset import Dataset
 from demure.data.histories import Histories
 from demure.diagnosis.attribution import ChoiceExplanation, check_picture_out, explain_choice
-from demure.diagnosis.export import HistoryExport, check_export, write_export
 from demure.diagnosis.listing import Listing, listing
-from demure.diagnosis.reader import EXPORT_COLUMNS, DiagnosisReader, nearest_ids
+from demure.diagnosis.reader import DiagnosisReader, nearest_ids
 from demure.diagnosis.table import DiagnosisTable
 from demure.diagnosis.training_verdicts import has_training_history, with_training_verdicts
 from demure.diagnosis.user import UserView, user_view
@@ -25,6 +25,10 @@ from demure.errors import RunError
 from demure.preparation.new_users import finding_notes, read_histories
 from demure.progress import Listener, silent
 from demure.runs.folder import DIAGNOSIS
+
+if TYPE_CHECKING:
+    from demure.preparation.problems import Findings
+    from demure.runs.new_users import NewUserModel
 
 _WITHOUT_RIVALS = (
     "this run was trained by an earlier version, which kept nothing of what else explains a choice: choices are "
@@ -114,24 +118,10 @@ def diagnose_histories(
     of the training whose history is still the same has the verdicts of the training. A run of an earlier version knows
     popularity alone; ``notes`` then says so. Raises as ``DiagnosisReader.open`` and ``read_histories``.
     """
-    reader = DiagnosisReader.open(run)
-    dataset = Dataset.load(reader.dataset)
+    diagnoser = HistoryDiagnoser.open(run, device)
+    reader, dataset = diagnoser.reader, diagnoser.dataset
     user_ids, histories, findings = read_histories(Path(file), dataset, time_format)
-    notes = finding_notes(findings)
-    # Here, so that the views of a run do not need torch.
-    from demure.diagnosis.posterior import infer_posterior, tables
-    from demure.runs.new_users import load_new_user_model
-
-    model = load_new_user_model(reader.run, reader.manifest, dataset, device)
-    if model.lacks_rivals:
-        notes.append(_WITHOUT_RIVALS)
-    side = model.side_information(histories)
-    posterior = infer_posterior(model.denoiser, histories, side, None, listener)
-    inferred = dict(tables(model.denoiser, histories, posterior, user_ids, dataset.item_ids))
-    same = has_training_history(user_ids, histories, dataset)
-    replaced = with_training_verdicts(inferred, reader, user_ids, same) if same.any() else None
-    if replaced is None:
-        same[:] = False
+    diagnosed = diagnoser.diagnose(user_ids, histories, listener)
     return HistoryReader(
         reader.run,
         reader.manifest,
@@ -139,9 +129,63 @@ def diagnose_histories(
         file=str(file),
         user_ids=user_ids,
         histories=histories,
-        tables=inferred if replaced is None else replaced,
-        notes=[*notes, *_notes(user_ids, histories, dataset, same)],
+        tables=diagnosed.tables,
+        notes=history_notes(findings, user_ids, histories, dataset, diagnosed.same, diagnosed.lacks_rivals),
     )
+
+
+class DiagnosedHistories(NamedTuple):
+    """``tables``: name of a file of a run folder -> its columns; ``same`` (U,): the users whose verdicts are those of
+    the training; ``lacks_rivals`` as of ``NewUserModel``."""
+
+    tables: dict[str, pa.Table]
+    same: np.ndarray
+    lacks_rivals: bool
+
+
+@dataclass(frozen=True)
+class HistoryDiagnoser:
+    """A run with its dataset and its model, to diagnose histories that training did not see."""
+
+    reader: DiagnosisReader
+    dataset: Dataset
+    model: NewUserModel
+
+    @classmethod
+    def open(cls, run: Path | str, device: str) -> HistoryDiagnoser:
+        """Open a run. Raises as ``DiagnosisReader.open``, and ``RunError`` if its model is damaged."""
+        from demure.runs.new_users import load_new_user_model  # here, so that the views of a run do not need torch
+
+        reader = DiagnosisReader.open(run)
+        dataset = Dataset.load(reader.dataset)
+        return cls(reader, dataset, load_new_user_model(reader.run, reader.manifest, dataset, device))
+
+    def diagnose(self, user_ids: np.ndarray, histories: Histories, listener: Listener) -> DiagnosedHistories:
+        """Diagnose the ``histories`` of users (U,)."""
+        from demure.diagnosis.posterior import infer_posterior, tables
+
+        denoiser = self.model.denoiser
+        side = self.model.side_information(histories)
+        posterior = infer_posterior(denoiser, histories, side, None, listener)
+        inferred = dict(tables(denoiser, histories, posterior, user_ids, self.dataset.item_ids))
+        same = has_training_history(user_ids, histories, self.dataset)
+        replaced = with_training_verdicts(inferred, self.reader, user_ids, same) if same.any() else None
+        if replaced is None:
+            same[:] = False
+        return DiagnosedHistories(inferred if replaced is None else replaced, same, self.model.lacks_rivals)
+
+
+def history_notes(
+    findings: Findings,
+    user_ids: np.ndarray,
+    histories: Histories,
+    dataset: Dataset,
+    same: np.ndarray,
+    lacks_rivals: bool,
+) -> list[str]:
+    """Return what is odd about a file and its run; ``same`` and ``lacks_rivals`` as of ``DiagnosedHistories``."""
+    rivals = [_WITHOUT_RIVALS] if lacks_rivals else []
+    return [*finding_notes(findings), *rivals, *_notes(user_ids, histories, dataset, same)]
 
 
 def _notes(user_ids: np.ndarray, histories: Histories, dataset: Dataset, same: np.ndarray) -> list[str]:
@@ -171,7 +215,6 @@ def history_view(
     file: Path | str,
     *,
     user: str | None = None,
-    export: str | None = None,
     recommend: int = 0,
     where: Sequence[str] = (),
     sort: str | None = None,
@@ -179,19 +222,13 @@ def history_view(
     time_format: str | None = None,
     device: str = "auto",
     listener: Listener = silent,
-) -> Listing | UserView | HistoryExport:
+) -> Listing | UserView:
     """Return what `demure inspect RUN --history FILE` shows: the users of ``file``, or the choices of one ``user``.
 
-    With ``export``, write all verdicts to that Parquet file.
     ``recommend``, ``where``, ``sort`` and ``top`` as of ``listing`` and ``user_view``. Raises as
     :func:`diagnose_histories`.
     """
-    if export is not None:
-        check_export(Path(export))
     reader = diagnose_histories(run, file, time_format=time_format, device=device, listener=listener)
-    if export is not None:
-        rows = write_export(Path(export), [reader.diagnosis(EXPORT_COLUMNS)])
-        return HistoryExport(str(run), export, rows, reader.notes)
     if user is not None:
         view = user_view(reader, user, recommend=recommend, where=where, sort=sort, top=top)
         return replace(view, notes=[*reader.notes, *view.notes], file=str(file))

@@ -9,10 +9,11 @@ import typer
 from demure.diagnosis.verdict import FLAG_MIN_INTERACTIONS
 from demure_cli.command import command, view
 from demure_cli.options import (
+    On,
+    RayWorkers,
     RunFolder,
     TimeFormat,
     flag,
-    local_only,
     long_option,
     sort_option,
     top_option,
@@ -167,7 +168,8 @@ def inspect(
             help="With --user and --item: show thumbnails; by default if the terminal can show them.",
         ),
     ] = None,
-    on: Annotated[str, local_only("inspect")] = "local",
+    on: On = "local",
+    ray_workers: RayWorkers = None,
 ) -> object:
     """Show for each interaction which modality was a point of interest and which was noise.
 
@@ -194,6 +196,9 @@ def inspect(
             return explain_choice_of(
                 run, history, user, item, out=explain_out, time_format=time_format, listener=listener
             )
+    if export is None and (on != "local" or ray_workers is not None):
+        option = f"--on {on}" if on != "local" else f"--ray-workers {ray_workers}"
+        raise DemureError("is about the export", where=option, remedy="add --export FILE, or leave it out")
     if len(chosen) > 1:
         raise DemureError(f"got {' and '.join(chosen)}", where="inspect", remedy="use one at a time")
     if history is not None and chosen and not (user or export):
@@ -214,6 +219,8 @@ def inspect(
         raise DemureError(
             "the export holds every verdict", where="inspect", remedy="leave out --where, --sort and --top"
         )
+    if export is not None:
+        return _export(run, export, history, time_format, on, ray_workers)
     if history is not None:
         from demure.diagnosis.history import history_view
 
@@ -222,7 +229,6 @@ def inspect(
                 run,
                 history,
                 user=user,
-                export=export,
                 recommend=suggestions,
                 where=conditions,
                 sort=sort,
@@ -230,8 +236,6 @@ def inspect(
                 time_format=time_format,
                 listener=listener,
             )
-    if export is not None:
-        return tables.export(run, export)
     if user is not None:
         return tables.user_view(run, user, recommend=suggestions, top=top, where=conditions, sort=sort)
     if item is not None:
@@ -252,3 +256,23 @@ def inspect(
         where=conditions,
         sort=sort,
     )
+
+
+def _export(
+    run: str, out: str, history: str | None, time_format: str | None, on: str, ray_workers: int | None
+) -> object:
+    """Write the verdicts of the run, or on the histories of a file."""
+    from demure.cluster.choose import open_executor
+    from demure.diagnosis.export import export
+    from demure.diagnosis.history_export import export_histories
+
+    device = "cpu" if history is None else "auto"
+    with (
+        terminal.progress() as listener,
+        open_executor(on, workers=ray_workers, device=device, listener=listener) as executor,
+    ):
+        if history is None:
+            return export(run, out, listener=listener, executor=executor)
+        return export_histories(
+            run, history, out, time_format=time_format, device=device, listener=listener, executor=executor
+        )

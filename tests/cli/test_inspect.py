@@ -278,6 +278,9 @@ def test_segments_lists_and_one_modality(capsys, run, width):
         (["--user", "ann", "--where", "imag>1"], "no field 'imag' in this view; did you mean image?"),
         (["--export", "x.parquet", "--sort", "image"], "the export holds every verdict"),
         (["--modality", "sound"], "no modality 'sound'"),
+        (["--user", "ann", "--on", "ray"], "demure: --on ray: is about the export; add --export FILE"),
+        (["--ray-workers", "2"], "demure: --ray-workers 2: is about the export; add --export FILE"),
+        (["--export", "x.parquet", "--ray-workers", "2"], "is about the workers of a cluster; add --on ray"),
         *(
             ([*view, "--min-count", "3"], f"demure: --min-count: has no effect with {view[0]}; use it in the overview")
             for view in (

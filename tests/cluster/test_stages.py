@@ -8,11 +8,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from support.executors import PickledExecutor
+from support.manifests import record
 from support.small_sets import QUICK
 
-from demure.diagnosis import suggest_many
+from demure.data.dataset import Dataset
+from demure.diagnosis import history_export, suggest_many
+from demure.diagnosis.export import export
+from demure.diagnosis.history import diagnose_histories
+from demure.diagnosis.history_export import export_histories
+from demure.diagnosis.reader import EXPORT_COLUMNS, DiagnosisReader
 from demure.errors import DemureError
 from demure.evaluation.ranking import Evaluation
 from demure.extraction.extract import extract
@@ -120,14 +128,47 @@ def test_workers_cannot_all_start_over(catalogue):
         extract(catalogue, resume=False, executor=PickledExecutor(3))
 
 
-@pytest.mark.parametrize(
-    "words",
-    [["prepare", "--interactions", "x.csv", "--out", "x"], ["inspect", "x", "--export", "x.parquet"]],
-)
-def test_stages_of_one_process_refuse_a_cluster(words, capsys):
-    assert main([*words, "--on", "ray"]) == 2
-    line = f"demure: --on ray: {words[0]} does not run on a cluster yet; leave --on out\n"
+def test_stages_of_one_process_refuse_a_cluster(capsys):
+    assert main(["prepare", "--interactions", "x.csv", "--out", "x", "--on", "ray"]) == 2
+    line = "demure: --on ray: prepare does not run on a cluster yet; leave --on out\n"
     assert capsys.readouterr().err == line
+
+
+def test_the_export(run, tmp_path):
+    """A diagnosis of several row groups is exported in its order, in rows that do not depend on who read them."""
+    grouped = shutil.copytree(run, tmp_path / "run")
+    rows = pq.read_table(run / "diagnosis.parquet")
+    pq.write_table(rows, grouped / "diagnosis.parquet", row_group_size=-(-rows.num_rows // 3))
+    record(grouped / "run.json")
+    executor = PickledExecutor(2)
+    local = export(grouped, tmp_path / "local.parquet")
+    remote = export(grouped, tmp_path / "remote.parquet", executor=executor)
+    assert executor.parts == 3
+    assert filecmp.cmp(local.export, remote.export, shallow=False)
+    assert pq.read_table(local.export).equals(rows.select(list(EXPORT_COLUMNS)))
+    assert local.rows == remote.rows == rows.num_rows
+
+
+def test_the_export_of_histories(run, tmp_path, monkeypatch):
+    history = tmp_path / "later.csv"
+    dataset = Dataset.load(DiagnosisReader.open(run).dataset)
+    own = dataset.histories("train").slice_users(0, 1)
+    choices = zip(own.items, own.times, strict=True)
+    same = [f"{dataset.user_ids[0]},{dataset.item_ids[item]},{time:.0f}" for item, time in choices]
+    new = [f"n{k % 5},i{k},{k}" for k in range(25)]
+    history.write_text("\n".join(["user_id,item_id,timestamp", *same, *new]) + "\n")
+    whole = diagnose_histories(run, history, device="cpu")
+    monkeypatch.setattr(history_export, "_USERS_AT_ONCE", 2)
+    executor = PickledExecutor(2)
+    local = export_histories(run, history, tmp_path / "local.parquet", device="cpu")
+    remote = export_histories(run, history, tmp_path / "remote.parquet", device="cpu", executor=executor)
+    assert executor.parts == 3
+    assert filecmp.cmp(local.export, remote.export, shallow=False)
+    assert local.notes == remote.notes == whole.notes
+    assert "1 of 6 users have the history that the training had" in " ".join(local.notes)
+    frame = pd.read_parquet(local.export)
+    expected = whole.tables["diagnosis.parquet"].to_pandas()[frame.columns]
+    pd.testing.assert_frame_equal(frame, expected, atol=1e-5)
 
 
 def test_report(run, tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ from demure import Run
 from demure.data.dataset import Dataset
 from demure.demo.planted import plant
 from demure.diagnosis.history import diagnose_histories, history_view
+from demure.diagnosis.history_export import export_histories
 from demure.errors import DemureError
 from demure.recipe.load import load_recipe
 from demure.runs.folder import RIVAL_MODELS
@@ -219,7 +220,7 @@ def test_the_export_and_python_give_the_same(run, timed, tmp_path):
     file = history_file(Dataset.load(timed), tmp_path / "few.csv", [0, 1, 2], prefix="")
     frame = pd.read_csv(file)
     frame.iloc[1:].to_csv(file, index=False)
-    written = history_view(run, file, export=str(tmp_path / "out.parquet"), device="cpu")
+    written = export_histories(run, file, tmp_path / "out.parquet", device="cpu")
     exported = pd.read_parquet(tmp_path / "out.parquet")
     assert list(exported.columns) == ["user_id", "item_id", "modality", "poi_probability", "evidence", "verdict"]
     assert written.rows == len(exported)
@@ -230,7 +231,7 @@ def test_the_export_and_python_give_the_same(run, timed, tmp_path):
         assert any("were part of the training" in note for note in frame.attrs["notes"])
     assert set(loaded.diagnose("u1", history=file)["user_id"]) == {"u1"}
     with pytest.raises(DemureError, match=r"\.parquet"):
-        history_view(run, file, export=str(tmp_path / "out.csv"), device="cpu")
+        export_histories(run, file, tmp_path / "out.csv", device="cpu")
 
 
 def test_the_command(run, timed, tmp_path, capsys):
