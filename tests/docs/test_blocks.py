@@ -32,6 +32,7 @@ ELSEWHERE = {
 SHORTER = {"--trials 30": "--trials 1 --set baseline.epochs=2", "training.epochs=60": "training.epochs=2"}
 """What only takes longer with the number of the page, and what is run in its place."""
 ON_ITS_OWN = {
+    "docs/storage.md": "tests/storage, in a store of its own",
     "docs/extend.md": "tests/docs/test_extend.py",
     "docs/cluster.md": "tests/cluster, marker ray: it starts a cluster",
     "docs/features.md": "tests/extractors: weights of a hub",
