@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import posixpath
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -85,7 +86,7 @@ class Version:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Version | None:
-        """Return the version that a list describes; None for a list that is cut off or was changed.
+        """Return the version that a list describes; None for one that is cut off, was changed, or names other places.
 
         Raises ``ValueError`` if it is of another format version.
         """
@@ -98,7 +99,8 @@ class Version:
         if content["format_version"] != FORMAT_VERSION:
             raise ValueError(f"format version {content['format_version']!r}, not {FORMAT_VERSION}")
         files = {name: StoredFile(**file) for name, file in content["files"].items()}
-        if not all(is_inside(name) for name in [*files, *content["links"]]):
+        paths = [*files, *content["links"], *(file.key for file in files.values())]
+        if not all(map(is_inside, paths)) or not all(points_inside(*link) for link in content["links"].items()):
             return None
         return cls(content["number"], files, content["links"])
 
@@ -107,6 +109,13 @@ def is_inside(name: str) -> bool:
     """Return whether the path ``name`` of a file stays in its folder."""
     parts = name.replace("\\", "/").split("/")
     return bool(name) and ".." not in parts and "" not in parts and ":" not in parts[0]
+
+
+def points_inside(name: str, target: str) -> bool:
+    """Return whether the symbolic link ``name`` to ``target`` stays in its folder: others may have made the list."""
+    target = target.replace("\\", "/")
+    path = posixpath.normpath(posixpath.join(posixpath.dirname(name), target))
+    return not target.startswith("/") and ":" not in target.split("/")[0] and path.split("/")[0] not in ("..", ".")
 
 
 def list_name(number: int) -> str:
