@@ -174,27 +174,27 @@ def _kept(folder: Path) -> dict[str, tuple[list[int], str]]:
         return {}
 
 
-def sealed(content: Mapping[str, Any], *, movable: str | None = None) -> dict[str, Any]:
+def sealed(content: Mapping[str, Any], *, movable: Sequence[str] = ()) -> dict[str, Any]:
     """Return the content of a manifest with a hash of itself as its last key.
 
-    ``movable`` is the dotted key of a path that a person may edit after moving a folder: the hash leaves it out.
+    ``movable``: dotted keys of paths that a person may edit after moving a folder: the hash leaves them out.
     """
     content = {key: value for key, value in content.items() if key != SEAL}
     return {**content, SEAL: _seal(content, movable)}
 
 
 def check_seal(
-    content: Mapping[str, Any], where: Path, error: type[DemureError], remedy: str, movable: str | None = None
+    content: Mapping[str, Any], where: Path, error: type[DemureError], remedy: str, movable: Sequence[str] = ()
 ) -> None:
     """Raise ``error`` if the manifest is not as it was written. A manifest of an early version has no seal."""
     if SEAL in content and sealed(content, movable=movable)[SEAL] != content[SEAL]:
         raise error(CHANGED, where=where, remedy=remedy)
 
 
-def _seal(content: Mapping[str, Any], movable: str | None) -> str:
+def _seal(content: Mapping[str, Any], movable: Sequence[str]) -> str:
     content = json.loads(json.dumps(content))  # as a reader gets it: lists for tuples, text for keys
-    if movable is not None:
-        *parents, last = movable.split(".")
+    for key in movable:
+        *parents, last = key.split(".")
         section: Any = content
         for parent in parents:
             section = section.get(parent) if isinstance(section, dict) else None

@@ -86,5 +86,17 @@ FAMILIES: dict[str, EncoderFamily] = {
                 KnownModel("google/siglip2-base-patch16-224", 768, 1500),
             ),
         ),
+        EncoderFamily(
+            "audio",
+            "audio models in transformers' layout: CLAP, wav2vec 2.0, HuBERT, WavLM",
+            "audio:laion/clap-htsat-unfused",
+            audio="demure_extractors.audio:Audio",
+            needs=("transformers", "torch", "av"),
+            models=(
+                KnownModel("laion/clap-htsat-unfused", 512, 614),
+                KnownModel("laion/larger_clap_music_and_speech", 512, 776),
+                KnownModel("facebook/wav2vec2-base-960h", 768, 378),
+            ),
+        ),
     )
 }

@@ -108,6 +108,11 @@ class Dataset:
         return None if root is None else Path(root)
 
     @property
+    def media_roots(self) -> dict[str, Path]:
+        """Kind of content, ``audio`` or ``video`` -> the folder that the column of that name is relative to."""
+        return {kind: Path(root) for kind, root in self.manifest.media_roots.items()}
+
+    @property
     def identity(self) -> dict[str, str]:
         """Hashes of the interactions, the split and the items; a run records and compares them."""
         return dict(self.manifest.hashes)

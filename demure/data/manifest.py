@@ -18,7 +18,7 @@ FORMAT_VERSION = 1
 MANIFEST = "dataset.json"
 TABLES = ("interactions.parquet", "users.parquet", "items.parquet")
 PROBLEMS = "problems.csv"
-_MOVABLE = "images_root"
+_MOVABLE = ("images_root", "media_roots")
 _REMEDY = "prepare it again"
 
 
@@ -51,6 +51,7 @@ class DatasetManifest:
         text_columns: the columns of the items that are part of an item's text.
         attribute_columns: the other columns of the items, of numbers and codes.
         images_root: the folder that the column ``image`` is relative to; None without images.
+        media_roots: kind of content, audio or video -> the folder that the column of that name is relative to.
         hashes: SHA-256 of the interactions, the split and the items: a run records and compares them.
         files: SHA-256 of each of ``TABLES`` and of problems.csv.
         steps: cleaning and filtering in order, as ``demure.preparation.cleaning.CleaningStep`` has them.
@@ -73,6 +74,7 @@ class DatasetManifest:
     steps: list[dict[str, Any]] = field(default_factory=list)
     problems: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    media_roots: dict[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of ``dataset.json``."""

@@ -12,7 +12,8 @@ from typing import Any
 
 from demure.extraction.loading import encoder_families
 from demure.extraction.protocol import EncoderFamily
-from demure.features.kinds import BUILT_IN
+
+_AUDIO_EXTRACTORS = ("ClapFeatureExtractor", "Wav2Vec2FeatureExtractor")
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def list_extractors() -> list[ListedFamily]:
             ListedFamily(
                 family=family.name,
                 about=family.about,
-                encodes=[kind for kind in BUILT_IN if family.target(kind)],
+                encodes=family.encodes,
                 example=family.example,
                 here=here,
                 missing=missing,
@@ -108,6 +109,7 @@ def _dim(folder: Path) -> int | None:
     """Return the dimension that the model's own files state, or None."""
     for file, path in (
         ("open_clip_config.json", ("model_cfg", "embed_dim")),
+        ("config.json", ("projection_dim",)),
         ("config.json", ("hidden_size",)),
         ("config.json", ("vision_config", "hidden_size")),
     ):
@@ -141,5 +143,14 @@ def _cached_models() -> dict[str, dict[str, Path]]:
             ("vision", "preprocessor_config.json"),
         ):
             if (snapshot / file).is_file():
+                family = "audio" if family == "vision" and _reads_sound(snapshot / file) else family
                 models.setdefault(family, {})[model] = snapshot
     return models
+
+
+def _reads_sound(file: Path) -> bool:
+    """Return whether a ``preprocessor_config.json`` is that of an audio model."""
+    try:
+        return json.loads(file.read_text(encoding="utf-8")).get("feature_extractor_type") in _AUDIO_EXTRACTORS
+    except (OSError, ValueError, AttributeError):
+        return False

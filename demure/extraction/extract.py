@@ -1,12 +1,13 @@
-"""`demure extract`: turn the texts, images and attributes of a dataset folder into features.
+"""`demure extract`: turn the texts, images, attributes, audio and video of a dataset folder into features.
 
 The path from a text or an image to a vector, by module:
 
 - ``extract`` (this module) and ``sources``: which encoder reads which content;
-- ``inputs`` (texts and attributes) or ``images`` (with ``image_cache``): the distinct inputs, by hash;
+- ``inputs`` (texts and attributes), ``images`` or ``media`` (with ``image_cache``): the distinct inputs, by hash;
 - ``request_key``: whether there is anything to do;
 - ``encoding``: one modality; ``reuse`` finds the vectors that an earlier run made;
-- ``shard_encoder``: the encoder; for images, ``workers`` decodes (``decoding``) and prepares them beside it;
+- ``shard_encoder``: the encoder; ``workers`` decodes files (``decoding``, ``demure.media``) and prepares them beside
+  it;
 - ``shards``: unfinished work on disk;
 - ``assemble``: vectors by item, into ``demure.features.store``.
 """
@@ -18,6 +19,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from demure.cluster.executor import LOCAL, Executor
@@ -40,7 +42,7 @@ from demure.extraction.sources import (
 )
 from demure.extraction.summary import ExtractedModality, ExtractReport, summarize
 from demure.features import store
-from demure.features.kinds import BUILT_IN, plural
+from demure.features.kinds import BUILT_IN, MEDIA, plural
 from demure.progress import Listener, Progress, silent
 
 if TYPE_CHECKING:
@@ -58,8 +60,8 @@ class ExtractOptions:
         device: where the encoders compute; ``"auto"`` prefers an accelerator.
         precision: ``"auto"`` (16 bits on CUDA, else float32), ``"float32"``, ``"bfloat16"`` or ``"float16"``.
         resume: use the results of earlier runs.
-        workers: processes that decode images; None chooses by the device and the cores.
-        image_seconds: time limit for one image; an image that takes longer is given up.
+        workers: processes that decode files; None chooses by the device and the cores.
+        image_seconds: time limit for one image, sound or video; a file that takes longer is given up.
         trust_remote_code: let the models of ``sentence`` and ``vision`` run the code in their folders.
         prompt: name of the model's own prompt that goes before every text; None chooses the prompt for documents.
     """
@@ -86,6 +88,8 @@ def extract(
     listener: Listener = silent,
     *,
     attributes: EncoderNames = None,
+    audio: EncoderNames = None,
+    video: EncoderNames = None,
     device: str = "auto",
     precision: str = "auto",
     resume: bool = True,
@@ -95,12 +99,12 @@ def extract(
     prompt: str | None = None,
     executor: Executor = LOCAL,
 ) -> ExtractReport:
-    """Turn item texts, images and attributes into features in the dataset folder.
+    """Turn item texts, images, attributes, audio and video into features in the dataset folder.
 
     An encoder is ``family:model[@revision]``; ``family:model[title,description]`` reads only these columns. Its
-    features are called ``text`` or ``image``; ``NAME=family:model`` gives them another name, so that there can be
-    several. Without ``text``, ``image`` and ``attributes`` the built-in encoders run on the texts and images that the
-    dataset has, and leave features alone that were imported or made by another encoder.
+    features are called ``text``, ``image``, ``audio`` or ``video``; ``NAME=family:model`` gives them another name, so
+    that there can be several. Without any of these arguments the built-in encoders run on the texts and images that
+    the dataset has, and leave features alone that were imported or made by another encoder.
 
     Content that cannot be encoded is missing, and listed in ``features/NAME/problems.csv``.
 
@@ -111,6 +115,8 @@ def extract(
         listener: receives progress.
         attributes: columns of categories and numbers, ``"brand,price"`` or ``"NAME=brand,price"``; ``"all"`` takes the
             columns that ``demure.extraction.columns.attribute_columns`` returns.
+        audio: encoders for audio files.
+        video: encoders for video files: those of images, whose vectors of a few frames are averaged.
         device, precision, resume, workers, image_seconds, trust_remote_code, prompt: see ``ExtractOptions``. With
             ``resume``, the vectors of an interrupted run, or of a run on other items with the same encoder, are reused,
             and features that are up to date are kept.
@@ -120,11 +126,10 @@ def extract(
     number of inputs that are kept.
     """
     options = ExtractOptions(device, precision, resume, workers, image_seconds, trust_remote_code, prompt)
+    encoders = {"text": text, "image": image, "attributes": attributes, "audio": audio, "video": video}
     if not executor.is_local:
-        return extract_by_workers(Path(dataset_path), text, image, attributes, options, executor, listener)
-    return extract_dataset(
-        Path(dataset_path), {"text": text, "image": image, "attributes": attributes}, options, listener
-    )
+        return extract_by_workers(Path(dataset_path), encoders, options, executor, listener)
+    return extract_dataset(Path(dataset_path), encoders, options, listener)
 
 
 def extract_dataset(
@@ -139,7 +144,15 @@ def extract_dataset(
 
     dataset = Dataset.load(dataset_path)
     return extract_items(
-        dataset.path, dataset.items, dataset.text_columns, dataset.images_root, encoders, options, listener, ranks
+        dataset.path,
+        dataset.items,
+        dataset.text_columns,
+        dataset.images_root,
+        encoders,
+        options,
+        listener,
+        ranks,
+        media_roots=dataset.media_roots,
     )
 
 
@@ -152,6 +165,8 @@ def extract_items(
     options: ExtractOptions = ExtractOptions(),
     listener: Listener = silent,
     ranks: ProcessRanks | None = None,
+    *,
+    media_roots: Mapping[str, Path] = MappingProxyType({}),
 ) -> ExtractReport:
     """Do the work of ``extract`` for items in memory.
 
@@ -160,22 +175,22 @@ def extract_items(
         items: the items table, with ``item_id``.
         text_columns: columns that a text encoder reads by default.
         images_root: folder of the image files, or None.
-        encoders: ``"text"``, ``"image"`` and ``"attributes"`` -> values of the option.
+        encoders: kind of content, one of ``KINDS`` -> values of the option.
         options: see ``ExtractOptions``.
         listener: receives progress.
         ranks: this process among those that share the work; None reads them from the environment.
+        media_roots: kind of ``MEDIA`` -> folder of its files.
     """
+    roots = {**media_roots, **({} if images_root is None else {"image": images_root})}
     with extraction_lock(folder):
-        return _extract_items(
-            folder, items, text_columns, images_root, encoders, options, listener, ranks or process_ranks()
-        )
+        return _extract_items(folder, items, text_columns, roots, encoders, options, listener, ranks or process_ranks())
 
 
 def _extract_items(
     folder: Path,
     items: pd.DataFrame,
     text_columns: Sequence[str],
-    images_root: Path | None,
+    roots: Mapping[str, Path],
     encoders: Mapping[str, EncoderNames],
     options: ExtractOptions,
     listener: Listener,
@@ -188,15 +203,17 @@ def _extract_items(
             remedy="use one process, or resume",
         )
     requested = requested_modalities(encoders)
-    requests = requested or _built_in_requests(items, text_columns, images_root)
+    requests = requested or _built_in_requests(items, text_columns, roots)
     if not requests:
-        return _nothing_to_extract(folder)
+        return _nothing_to_extract(folder, [kind for kind in MEDIA if kind in roots])
     # All names are understood before any work begins.
     store.check_spellings(folder, [request.name for request in requests])
     resolved = [(request, *resolve_encoder(request.encoder, request.kind)) for request in requests]
     _check_keywords(options.keywords, [family for _, _, family in resolved])
+    readable = items.drop(columns=[kind for kind in MEDIA if kind in roots and kind in items.columns])
     columns = {
-        request.name: columns_of(request.kind, request.name, spec, items, text_columns) for request, spec, _ in resolved
+        request.name: columns_of(request.kind, request.name, spec, readable, text_columns)
+        for request, spec, _ in resolved
     }
     ids = items["item_id"].tolist()
     execution = ExecutionOptions(options.resume, ranks, options.workers, options.image_seconds)
@@ -213,7 +230,7 @@ def _extract_items(
         source = (kind, *columns[name])
         if source not in inputs:
             listener(Progress(f"reading {plural(kind)}", 0, len(items)))
-            inputs[source] = read_inputs(kind, items, columns[name], text_columns, folder, images_root)
+            inputs[source] = read_inputs(kind, items, columns[name], text_columns, folder, roots)
         decisive = {"device": options.device, "precision": options.precision, **options.keywords}
         key = RequestKey.of(folder, name, kind, spec, family, decisive, inputs[source])
         if options.resume and key.up_to_date(ids, options.image_seconds):
@@ -249,20 +266,19 @@ def _check_keywords(keywords: Mapping[str, Any], families: Sequence[EncoderFamil
             raise ExtractorError("none of these encoders takes it", where=option, remedy=f"leave {option} out")
 
 
-def _built_in_requests(items: pd.DataFrame, text_columns: Sequence[str], images_root: Path | None) -> list[Request]:
+def _built_in_requests(items: pd.DataFrame, text_columns: Sequence[str], roots: Mapping[str, Path]) -> list[Request]:
     """Return the built-in encoders for the texts and images that the items have."""
-    available = {"text": bool(text_columns), "image": images_root is not None and "image" in items.columns}
+    available = {"text": bool(text_columns), "image": "image" in roots and "image" in items.columns}
     return [Request(kind, kind, BUILT_IN[kind]) for kind, is_available in available.items() if is_available]
 
 
-def _nothing_to_extract(folder: Path) -> ExtractReport:
+def _nothing_to_extract(folder: Path, media: Sequence[str]) -> ExtractReport:
     """Return the report on features that exist already. Raises ``ExtractorError`` if there are none."""
     names = store.names(folder)
     if not names:
-        raise ExtractorError(
-            "the items have neither texts nor images",
-            where=folder,
-            remedy="prepare with --items, or with --features NAME=FILE.npy",
-        )
+        remedy = "prepare with --items, or with --features NAME=FILE.npy"
+        if media:
+            remedy = f"name an encoder of the {plural(media[0])}: --{media[0]} ENCODER"
+        raise ExtractorError("the items have neither texts nor images", where=folder, remedy=remedy)
     kept = "kept, the items have nothing to extract from"
     return ExtractReport(Path(folder), [summarize(folder, name, kept=kept) for name in names])

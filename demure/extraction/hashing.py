@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -13,6 +14,13 @@ HASH_BYTES = 16  # of SHA-256: enough that two inputs of one catalogue never sha
 def hash_input(data: bytes) -> bytes:
     """Return the hash of one input."""
     return hashlib.sha256(data).digest()[:HASH_BYTES]
+
+
+def hash_file(path: Path) -> tuple[bytes, int]:
+    """Return the hash of a file's bytes, as ``hash_input`` gives it, and their number. Memory holds a part of it."""
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").digest()
+        return digest[:HASH_BYTES], file.tell()
 
 
 def stack_hashes(hashes: Sequence[bytes]) -> np.ndarray:

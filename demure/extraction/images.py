@@ -1,6 +1,7 @@
 """Collect the distinct image files of the items, each with its hash; they are decoded later, by worker processes.
 
-The stage after ``sources`` and before ``encoding``, for images; for texts and attributes it is ``inputs``.
+The stage after ``sources`` and before ``encoding``, for images; for audio and video it is ``media``, for texts and
+attributes ``inputs``.
 ``image_cache`` keeps the hashes. The whole path is in ``extract``.
 
 Shapes: I items, D distinct images.
@@ -20,9 +21,10 @@ from PIL import Image
 from demure.errors import ExtractorError
 from demure.extraction import decoding
 from demure.extraction.decoding import decode_image, possible_reduction
-from demure.extraction.hashing import hash_input, stack_hashes
+from demure.extraction.hashing import hash_file, hash_input, stack_hashes
 from demure.extraction.image_cache import ImageHashCache
 from demure.extraction.inputs import Inputs, ItemProblem
+from demure.features.kinds import plural
 from demure.images.files import ImageFolder
 from demure.images.unusable import UnusableInput
 
@@ -32,22 +34,44 @@ if TYPE_CHECKING:
 _READERS = 4  # threads that read and hash files
 
 
+@dataclass(frozen=True)
+class DistinctFiles:
+    """The distinct files of the items, by the hash of their bytes.
+
+    ``keys``, ``index`` and ``problems`` as in ``Inputs``; ``paths``: the file of each distinct input, below ``root``.
+    """
+
+    keys: np.ndarray
+    index: np.ndarray
+    problems: list[ItemProblem]
+    paths: list[str]
+    root: Path
+
+
 def image_inputs(items: pd.DataFrame, root: Path | None, cache_file: Path | None = None) -> Inputs:
     """Return every item's image file, by the bytes of the file.
 
     ``root`` is the images folder; ``cache_file`` keeps the hashes, so that unchanged files are not read again. Raises
     ``ExtractorError`` if the dataset has no images.
     """
-    if "image" not in items.columns or root is None:
-        raise ExtractorError(
-            "the items have no images", where="--image", remedy="give an items file with a column image, and --images"
-        )
+    files = distinct_files("image", items, root, cache_file)
+    load = _Loader(files.paths, files.keys, files.root, {})
+    whole = Inputs(files.keys, files.index, files.problems, load, {"column": "image", **decoding.POLICY})
+    return replace(whole, reduced=lambda side: _reduced(whole, files.paths, files.root, side))
+
+
+def distinct_files(kind: str, items: pd.DataFrame, root: Path | None, cache_file: Path | None = None) -> DistinctFiles:
+    """Return the distinct files of a kind of ``FILES``; arguments and errors as of ``image_inputs``."""
+    option = "--images" if kind == "image" else f"--{kind}"
+    if kind not in items.columns or root is None:
+        remedy = "give an items file with a column image, and --images" if kind == "image" else f"prepare with {option}"
+        raise ExtractorError(f"the items have no {plural(kind)}", where=f"--{kind}", remedy=remedy)
     if not Path(root).is_dir():
         raise ExtractorError(
-            "the images folder is not there any more", where=root, remedy="prepare again with --images"
+            f"the folder of {plural(kind)} is not there any more", where=root, remedy=f"prepare again with {option}"
         )
-    folder = ImageFolder(root)
-    names = items["image"].tolist()
+    folder = ImageFolder(root, kind)
+    names = items[kind].tolist()
     cache = ImageHashCache(cache_file, folder.root, names)
 
     def read(item: int) -> tuple[bytes, str] | UnusableInput:
@@ -75,9 +99,7 @@ def image_inputs(items: pd.DataFrame, root: Path | None, cache_file: Path | None
             paths.append(path)
         index[item] = numbers[key]
     cache.store(index >= 0)
-    keys = stack_hashes(list(numbers))
-    whole = Inputs(keys, index, problems, _Loader(paths, keys, folder.root, {}), {"column": "image", **decoding.POLICY})
-    return replace(whole, reduced=lambda side: _reduced(whole, paths, folder.root, side))
+    return DistinctFiles(stack_hashes(list(numbers)), index, problems, paths, folder.root)
 
 
 def _reduced(whole: Inputs, paths: list[str], root: Path, side: int) -> Inputs:
@@ -100,15 +122,19 @@ def _reduced(whole: Inputs, paths: list[str], root: Path, side: int) -> Inputs:
 
 
 def _hash_file(folder: ImageFolder, name: Any) -> tuple[bytes, str] | UnusableInput:
-    """Return the hash and path of an image file, or why it cannot be used."""
+    """Return the hash and path of a file, or why it cannot be used."""
     try:
         path = folder.locate(name)
-        data = path.read_bytes()
+        if folder.kind == "image":
+            data = path.read_bytes()
+            key, size = hash_input(data), len(data)
+        else:  # may be larger than memory
+            key, size = hash_file(path)
     except OSError as error:
         return UnusableInput("cannot be read", f"{name}: {error.strerror or error}")
     except UnusableInput as problem:
         return problem
-    return (hash_input(data), str(path)) if data else UnusableInput("empty file", str(name))
+    return (key, str(path)) if size else UnusableInput("empty file", str(name))
 
 
 @dataclass(frozen=True)

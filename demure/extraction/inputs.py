@@ -73,7 +73,7 @@ class EncodingTask:
         folder: the dataset folder.
         item_ids: (I,) ids in the order of the items.
         name: the modality, whose features go to ``features/NAME``.
-        kind: ``"text"``, ``"image"`` or ``"attributes"``.
+        kind: one of ``KINDS``.
         encoder_name: the encoder as the user names it.
         inputs: the distinct inputs to encode.
     """

@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from demure.errors import DemureError, ExtractorError, MachineError
+from demure.extraction.frames import FrameEncoder
 from demure.extraction.protocol import EncoderFamily, EncoderSpec, parse_encoder
 from demure.features import store
-from demure.features.kinds import BUILT_IN, plural
+from demure.features.kinds import BUILT_IN, FILES, KINDS, plural, with_article
 from demure.plugins import EXTRACTORS, load_plugins, refuse_taken
 from demure.suggest import nearest
 
@@ -37,7 +38,7 @@ def encoder_families() -> dict[str, EncoderFamily]:
 def resolve_encoder(text: str, kind: str) -> tuple[EncoderSpec, EncoderFamily]:
     """Parse an encoder's name and find its family.
 
-    ``kind`` is one of ``BUILT_IN``. Raises ``ExtractorError`` if no family of this kind is meant.
+    ``kind`` is one of ``KINDS``. Raises ``ExtractorError`` if no family of this kind is meant.
     """
     families, spec = encoder_families(), parse_encoder(text)
     family = families.get(spec.family)
@@ -55,9 +56,9 @@ def resolve_encoder(text: str, kind: str) -> tuple[EncoderSpec, EncoderFamily]:
         raise ExtractorError(
             f"{spec.family!r} does not encode {plural(kind)}", where=where, remedy=f"use {', '.join(fitting)}"
         )
-    if spec.columns and kind == "image":
+    if spec.columns and kind in FILES:
         raise ExtractorError(
-            f"{text!r} names columns, and images have only one", where=where, remedy=f"write {where} {spec}"
+            f"{text!r} names columns, and {plural(kind)} have only one", where=where, remedy=f"write {where} {spec}"
         )
     if family.built_in and (spec.revision or (spec.model and not family.options)):
         refused = f"revision, got {spec.revision!r}" if spec.revision else f"model, got {spec.model!r}"
@@ -70,7 +71,7 @@ def resolve_encoder(text: str, kind: str) -> tuple[EncoderSpec, EncoderFamily]:
 
 
 def parse_encoder_options(kind: str, values: str | Sequence[str]) -> dict[str, str]:
-    """Return modality -> encoder from the values of ``--text`` or ``--image``.
+    """Return modality -> encoder from the values of ``--text``, ``--image``, ``--audio`` or ``--video``.
 
     ``ENCODER`` makes the modality called ``kind``, ``NAME=ENCODER`` the modality ``NAME``. Raises ``ExtractorError`` if
     two encoders would make one modality.
@@ -80,8 +81,10 @@ def parse_encoder_options(kind: str, values: str | Sequence[str]) -> dict[str, s
         match = re.fullmatch(r"\s*([^=:/\\\s]+)=(.*)", value, re.DOTALL)
         name, encoder = match.groups() if match else (kind, value)
         store.check_name(name)
-        if name in BUILT_IN and name != kind:
-            raise ExtractorError(f"{name!r} would name features of a {kind}", where=f"--{kind}", remedy="another name")
+        if name in KINDS and name != kind:
+            raise ExtractorError(
+                f"{name!r} would name features of {with_article(kind)}", where=f"--{kind}", remedy="another name"
+            )
         if name in encoders:
             other = f"{kind}-{encoder.partition(':')[0]}"
             raise ExtractorError(
@@ -104,7 +107,7 @@ def parse_attribute_options(values: str | Sequence[str]) -> dict[str, str]:
         name, equals, columns = value.rpartition("=")
         name, columns = name.strip() if equals else "attributes", columns.strip()
         store.check_name(name)
-        if name in BUILT_IN and name != "attributes":
+        if name in KINDS and name != "attributes":
             raise ExtractorError(f"{name!r} would name attributes", where="--attributes", remedy="another name")
         if name in encoders:
             raise ExtractorError(
@@ -138,9 +141,11 @@ def load_encoder(
     try:
         make = getattr(importlib.import_module(module), name)
         if family.built_in:
-            return make(spec.model) if spec.model else make()
-        taken = {name: value for name, value in (keywords or {}).items() if name in family.keywords}
-        return make(spec.model, spec.revision, device, precision, **taken)
+            encoder = make(spec.model) if spec.model else make()
+        else:
+            taken = {name: value for name, value in (keywords or {}).items() if name in family.keywords}
+            encoder = make(spec.model, spec.revision, device, precision, **taken)
+        return FrameEncoder(encoder) if kind == "video" else encoder
     except DemureError:
         raise
     except Exception as error:

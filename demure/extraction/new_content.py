@@ -10,9 +10,10 @@ Shapes: N inputs, D dimensions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,15 +25,18 @@ from demure.extraction.encoding import inputs_to_fit
 from demure.extraction.images import image_inputs
 from demure.extraction.inputs import Inputs, ItemProblem, attribute_inputs, text_inputs
 from demure.extraction.loading import load_encoder, resolve_encoder
+from demure.extraction.media import blank, media_inputs
 from demure.extraction.oom import HalvingEncoder
 from demure.extraction.protocol import FittedEncoder
-from demure.extraction.workers import PreparedImages, open_decoders
+from demure.extraction.workers import PreparedFiles, open_decoders
 from demure.features import store
+from demure.features.kinds import FILES
 
 if TYPE_CHECKING:
     import pandas as pd
     from PIL import Image
 
+NO_ROOTS: Mapping[str, Path] = MappingProxyType({})
 _CHECKED = 4  # stored vectors that are made again
 _LEAST_COSINE = 0.99  # between a stored vector and the same made again: 16 bits on a GPU lose less
 _WORKERS = 2
@@ -53,8 +57,8 @@ class ModalityEncoder:
 
     Attributes:
         name: the modality.
-        kind: ``"text"``, ``"image"`` or ``"attributes"``.
-        columns: the columns of the items that make the input; empty for images.
+        kind: one of ``KINDS``.
+        columns: the columns of the items that make the input; empty for files.
     """
 
     def __init__(self, manifest: FeatureManifest, encoder: Any) -> None:
@@ -82,21 +86,25 @@ class ModalityEncoder:
         keywords = {"prompt_text": recorded.get("prompt")} if isinstance(recorded, dict) else {}  # `extract --prompt`
         encoder = load_encoder(spec, family, manifest.kind, "cpu" if family.built_in else device, keywords=keywords)
         if isinstance(encoder, FittedEncoder):
-            inputs = _inputs(manifest.kind, dataset.items, manifest.columns, None)
+            inputs = _inputs(manifest.kind, dataset.items, manifest.columns, {})
             encoder.fit([inputs.load(k) for k in inputs_to_fit(manifest.kind, inputs).tolist()])
         opened = cls(manifest, encoder)
         opened._verify(dataset, manifest, encoder.identity())
         return opened
 
-    def encode_items(self, items: pd.DataFrame, images_root: Path | None = None) -> NewVectors:
+    def encode_items(
+        self, items: pd.DataFrame, images_root: Path | None = None, media_roots: Mapping[str, Path] = NO_ROOTS
+    ) -> NewVectors:
         """Encode the rows of ``items`` (N), a table with the columns of ``Dataset.items``.
 
-        A column that is absent counts as empty. ``image`` names files below ``images_root``, as in the dataset.
+        A column that is absent counts as empty. ``image`` names files below ``images_root``, ``audio`` and ``video``
+        below the folder of that kind in ``media_roots``, as in the dataset.
         """
-        if self.kind == "image" and ("image" not in items.columns or images_root is None):
-            problems = [ItemProblem(k, "no image given", "") for k in range(len(items))]
+        roots = {**media_roots, **({} if images_root is None else {"image": images_root})}
+        if self.kind in FILES and (self.kind not in items.columns or self.kind not in roots):
+            problems = [ItemProblem(k, f"no {self.kind} given", "") for k in range(len(items))]
             return NewVectors(np.zeros((len(items), self.dim), np.float32), np.zeros(len(items), bool), problems)
-        inputs = _inputs(self.kind, items, self.columns, images_root)
+        inputs = _inputs(self.kind, items, self.columns, roots)
         if self._side is not None and inputs.reduced is not None:
             inputs = inputs.reduced(self._side)
         vectors, unusable = self._encode_distinct(inputs)
@@ -124,16 +132,14 @@ class ModalityEncoder:
         number, batch = len(inputs.keys), self._encoder.batch
         vectors, unusable = self._nothing(number), dict[int, tuple[str, str]]()
         batches = [(None, list(range(number))[start : start + batch]) for start in range(0, number, batch)]
-        if self.kind != "image":
+        if self.kind not in FILES:
             for _, rows in batches:
                 vectors[rows] = self._encoder.encode([inputs.load(k) for k in rows])
             return vectors, unusable
         if not batches:
             return vectors, unusable
-        from PIL import Image
-
-        decode = PreparedImages(inputs.load, self._encoder)
-        template = np.asarray(self._encoder.prepare(Image.new("RGB", (64, 64), "grey")))
+        decode = PreparedFiles(inputs.load, self._encoder)
+        template = np.asarray(self._encoder.prepare(blank(self.kind)))
         decoders = open_decoders(decode, template, batch, min(_WORKERS, number), _IMAGE_SECONDS)
         for _, rows, arrays, problems in decoders.run(iter(batches)):
             unusable |= {k: (kind, value) for k, kind, value in problems}
@@ -164,8 +170,9 @@ class ModalityEncoder:
         rows = np.flatnonzero(arrays["present"])
         rows = rows[np.unique(np.linspace(0, len(rows) - 1, _CHECKED).astype(np.int64))]
         try:
-            again = self.encode_items(dataset.items.iloc[rows].reset_index(drop=True), dataset.images_root)
-        except DemureError:  # the folder of images is gone
+            few = dataset.items.iloc[rows].reset_index(drop=True)
+            again = self.encode_items(few, dataset.images_root, dataset.media_roots)
+        except DemureError:  # the folder of files is gone
             again = NewVectors(self._nothing(len(rows)), np.zeros(len(rows), bool), [])
         problem = None
         stored = arrays["vectors"][rows].astype(np.float64)
@@ -184,8 +191,10 @@ class ModalityEncoder:
             raise FeatureError(f"the encoder {manifest.encoder!r} {problem}", where=where, remedy=remedy)
 
 
-def _inputs(kind: str, items: pd.DataFrame, columns: list[str], images_root: Path | None) -> Inputs:
+def _inputs(kind: str, items: pd.DataFrame, columns: list[str], roots: Mapping[str, Path]) -> Inputs:
     if kind == "image":
-        return image_inputs(items, images_root)
+        return image_inputs(items, roots.get(kind))
+    if kind in FILES:
+        return media_inputs(kind, items, roots.get(kind))
     items = items.reindex(columns=columns, fill_value=None)
     return attribute_inputs(items, columns) if kind == "attributes" else text_inputs(items, columns)

@@ -25,12 +25,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ExtractTask(Task[ProcessRanks, ExtractReport]):
-    """Extracts with one rank among several; the fields are arguments of ``demure.extraction.extract.extract``."""
+    """Extracts with one rank among several; the fields are arguments of ``extract_dataset``."""
 
     dataset_path: Path
-    text: EncoderNames
-    image: EncoderNames
-    attributes: EncoderNames
+    encoders: dict[str, EncoderNames]
     options: ExtractOptions
 
     def shared_files(self) -> list[Path]:
@@ -39,21 +37,18 @@ class ExtractTask(Task[ProcessRanks, ExtractReport]):
     def work(self, part: ProcessRanks, listener: Listener) -> ExtractReport:
         from demure.extraction.extract import extract_dataset
 
-        encoders = {"text": self.text, "image": self.image, "attributes": self.attributes}
-        return extract_dataset(self.dataset_path, encoders, self.options, listener, part)
+        return extract_dataset(self.dataset_path, self.encoders, self.options, listener, part)
 
 
 def extract_by_workers(
     dataset_path: Path,
-    text: EncoderNames,
-    image: EncoderNames,
-    attributes: EncoderNames,
+    encoders: dict[str, EncoderNames],
     options: ExtractOptions,
     executor: Executor,
     listener: Listener,
 ) -> ExtractReport:
     """Return the report of an extraction by all workers of ``executor``. Raises as ``extract``."""
-    task = ExtractTask(Path(os.path.abspath(dataset_path)), text, image, attributes, options)
+    task = ExtractTask(Path(os.path.abspath(dataset_path)), encoders, options)
     n = executor.workers
     stage = f"encoding by {n} workers"
     listener(Progress(stage, 0, n))

@@ -1,7 +1,8 @@
 """What an encoder is, how a family of encoders is listed, and how a name such as ``clip:ViT-B-32/openai`` is read.
 
-To add an encoder, write a class with the methods of ``TextEncoder``, ``ImageEncoder`` or ``AttributeEncoder`` (no base
-class is needed), and name it in ``FAMILIES`` of ``extractors/table.py`` as ``"module:Class"``. For example::
+To add an encoder, write a class with the methods of ``TextEncoder``, ``ImageEncoder``, ``AudioEncoder`` or
+``AttributeEncoder`` (no base class is needed), and name it in ``FAMILIES`` of ``extractors/table.py`` as
+``"module:Class"``. For example::
 
     class Letters:
         dim = 26  # length of a vector
@@ -102,6 +103,27 @@ class ImageEncoder(Encoder, Protocol):
         ...
 
 
+class Sound(Protocol):
+    """The sound of a file, decoded where the encoder asks for it (``demure.media.sound``)."""
+
+    def excerpts(self, rate: int, seconds: float, most: int) -> list[np.ndarray]:
+        """Return at most ``most`` parts of at most ``seconds``, evenly spaced, each (samples,) float32, mono at
+        ``rate`` samples a second."""
+        ...
+
+
+class AudioEncoder(Encoder, Protocol):
+    """Encodes sounds in two steps, as ``ImageEncoder`` does images."""
+
+    def prepare(self, sound: Sound) -> Any:
+        """Return the sound as an array; all sounds give one shape. Runs in worker processes."""
+        ...
+
+    def encode(self, prepared: Sequence[Any]) -> np.ndarray:
+        """Return (n, D) float32 from n results of ``prepare``, which may come as one array (n, ...)."""
+        ...
+
+
 @dataclass(frozen=True)
 class KnownModel:
     """A model worth a download: ``dim`` of its vectors, and about how many ``megabytes`` its weights are."""
@@ -119,7 +141,8 @@ class EncoderFamily:
         name: the part of an encoder's name before the colon.
         about: a phrase for the list.
         example: a complete encoder name.
-        text, image, attributes: the class that encodes this kind, ``"module:Class"``, or None.
+        text, image, attributes, audio: the class that encodes this kind, ``"module:Class"``, or None. Video is encoded
+            by the class for images, frame by frame.
         needs: packages that the classes import.
         models: models that are worth a download.
         packaged: (model, installable package that holds its weights).
@@ -143,6 +166,7 @@ class EncoderFamily:
     attributes: str | None = None
     options: str = ""
     keywords: tuple[str, ...] = ()
+    audio: str | None = None
 
     @property
     def model_names(self) -> list[str]:
@@ -150,8 +174,14 @@ class EncoderFamily:
         return [model.name for model in self.models]
 
     def target(self, kind: str) -> str | None:
-        """Return ``"module:Class"`` for ``kind`` ``"text"``, ``"image"`` or ``"attributes"``, or None."""
-        return {"text": self.text, "image": self.image, "attributes": self.attributes}[kind]
+        """Return ``"module:Class"`` for a ``kind`` of ``KINDS``, or None."""
+        classes = {"text": self.text, "image": self.image, "attributes": self.attributes, "audio": self.audio}
+        return classes["image" if kind == "video" else kind]
+
+    @property
+    def encodes(self) -> list[str]:
+        """The kinds of content that have a class."""
+        return [kind for kind in ("text", "image", "attributes", "audio") if self.target(kind)]
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Run the encoder over the pending inputs of one modality, and write the shards that no other process writes.
 
-Encoding calls this module; ``workers`` decodes and prepares its images, ``oom`` halves batches, ``shards`` stores.
+Encoding calls this module; ``workers`` decodes and prepares its files, ``oom`` halves batches, ``shards`` stores.
 
 Shapes: n inputs of a shard, D dimensions.
 """
@@ -21,11 +21,12 @@ import numpy as np
 from demure.compute.launcher import ProcessRanks
 from demure.compute.threads import usable_cores
 from demure.extraction.inputs import InputProblem
+from demure.extraction.media import blank
 from demure.extraction.oom import HalvingEncoder
 from demure.extraction.reuse import EncodingPlan
 from demure.extraction.shards import RowProblem, Shard, ShardFolder
-from demure.extraction.workers import DecodedBatch, PreparedImages, open_decoders
-from demure.features.kinds import plural
+from demure.extraction.workers import DecodedBatch, PreparedFiles, open_decoders
+from demure.features.kinds import FILES, plural
 from demure.progress import Listener, Progress
 
 Batches = Generator[DecodedBatch, None, None]
@@ -77,7 +78,7 @@ class ShardEncoder:
 
     def encode_shards(self) -> None:
         """Make the shards that no other process is making."""
-        batches = self._image_batches() if self.kind == "image" else self._loaded_batches()
+        batches = self._decoded_batches() if self.kind in FILES else self._loaded_batches()
         # CUDA computes one batch while the next one is awaited, tokenised and handed over.
         ahead = 1 if self._device_type == "cuda" else 0
         submitted: deque[Callable[[], None]] = deque()
@@ -125,15 +126,13 @@ class ShardEncoder:
         for number, inputs in self._claimed_batches():
             yield DecodedBatch(number, inputs, [load(k) for k in inputs], [])
 
-    def _image_batches(self) -> Batches:
-        from PIL import Image
-
+    def _decoded_batches(self) -> Batches:
         batches = self._claimed_batches()
         first = next(batches, None)
         if first is None:  # nothing to do: no workers are started
             return
-        decode = PreparedImages(self.plan.inputs.load, self.encoder.encoder)
-        template = np.asarray(self.encoder.prepare(Image.new("RGB", (64, 64), "grey")))
+        decode = PreparedFiles(self.plan.inputs.load, self.encoder.encoder)
+        template = np.asarray(self.encoder.prepare(blank(self.kind)))
         workers = self.workers or self._default_workers()
         decoders = open_decoders(decode, template, self.encoder.batch, workers, self.image_seconds)
         with contextlib.closing(decoders.run(itertools.chain([first], batches))) as decoded:

@@ -11,17 +11,18 @@ from demure.extraction.columns import attribute_columns, select_columns
 from demure.extraction.images import image_inputs
 from demure.extraction.inputs import Inputs, attribute_inputs, text_inputs
 from demure.extraction.loading import parse_attribute_options, parse_encoder_options
+from demure.extraction.media import media_inputs
 from demure.extraction.protocol import EncoderSpec
 from demure.features import store
-from demure.features.kinds import BUILT_IN, plural
+from demure.features.kinds import FILES, KINDS, plural
 
 if TYPE_CHECKING:
     import pandas as pd
 
 EncoderNames = str | Sequence[str] | None
-"""The values of ``--text``, ``--image`` or ``--attributes``: one, several, or none."""
-IMAGE_CACHE = ".images.parquet"
-"""File in ``features/`` with the hashes of image files; it can be deleted at any time."""
+"""The values of ``--text`` and the other options of this kind: one, several, or none."""
+CACHES = {"image": ".images.parquet", "audio": ".audio.parquet", "video": ".video.parquet"}
+"""Kind of files -> the file in ``features/`` with their hashes; it can be deleted at any time."""
 
 
 class Request(NamedTuple):
@@ -39,7 +40,7 @@ def requested_modalities(encoders: Mapping[str, EncoderNames]) -> list[Request]:
     """
     requests: list[Request] = []
     kind_of: dict[str, str] = {}
-    for kind in BUILT_IN:
+    for kind in KINDS:
         values = encoders.get(kind)
         if not values:
             continue
@@ -57,11 +58,11 @@ def requested_modalities(encoders: Mapping[str, EncoderNames]) -> list[Request]:
 
 
 def columns_of(kind: str, name: str, spec: EncoderSpec, items: pd.DataFrame, text_columns: Sequence[str]) -> list[str]:
-    """Return the columns that an encoder reads, in the order of the items file; none for images.
+    """Return the columns that an encoder reads, in the order of the items file; none for files.
 
     Raises ``ExtractorError`` for a column that does not exist, or if no column holds attributes.
     """
-    if kind == "image":
+    if kind in FILES:
         return []
     if not spec.columns:
         return list(text_columns) if kind == "text" else attribute_columns(items)
@@ -76,11 +77,17 @@ def read_inputs(
     columns: list[str],
     text_columns: Sequence[str],
     folder: Path,
-    images_root: Path | None,
+    roots: Mapping[str, Path],
 ) -> Inputs:
-    """Return the distinct inputs of one kind. Raises ``ExtractorError`` if the items have no such content."""
-    if kind == "image":
-        return image_inputs(items, images_root, Path(folder) / "features" / IMAGE_CACHE)
+    """Return the distinct inputs of one kind; ``roots``: kind of files -> their folder.
+
+    Raises ``ExtractorError`` if the items have no such content.
+    """
+    if kind in FILES:
+        cache = Path(folder) / "features" / CACHES[kind]
+        if kind == "image":
+            return image_inputs(items, roots.get(kind), cache)
+        return media_inputs(kind, items, roots.get(kind), cache)
     if kind == "attributes":
         return attribute_inputs(items, columns)
     return text_inputs(items, columns, chosen=columns != list(text_columns))

@@ -27,7 +27,7 @@ class ExtractedModality:
         folder: where the features are.
         assumed: what the model's files do not state, and demure assumed.
         kept: why nothing was done at all; None if something was.
-        kind: ``"text"``, ``"image"`` or ``"attributes"``; None for imported features.
+        kind: one of ``KINDS``; None for imported features.
         columns: columns of the items that were encoded.
         notes: sentences on content that the encoder ignored, or that counts twice.
     """

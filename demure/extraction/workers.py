@@ -1,4 +1,4 @@
-"""Decode and prepare images in worker processes beside the encoder; no file can hang or crash a run.
+"""Decode and prepare files in worker processes beside the encoder; no file can hang or crash a run.
 
 ``shard_encoder`` starts the workers; they call ``decoding`` and the encoder's ``prepare``. The whole path of an image
 is in ``extract``.
@@ -72,10 +72,10 @@ class _Worker:
 
 
 @dataclass(frozen=True)
-class PreparedImages:
+class PreparedFiles:
     """Input k as the encoder reads it; worker processes get a copy of both parts.
 
-    ``load`` returns image k or raises ``UnusableInput``; ``encoder`` prepares it.
+    ``load`` returns image, sound or video k, or raises ``UnusableInput``; ``encoder`` prepares it.
     """
 
     load: Callable[[int], Any]
@@ -83,11 +83,14 @@ class PreparedImages:
 
     def __call__(self, k: int) -> Any:
         """Return the array. Raises ``UnusableInput``."""
-        image = self.load(k)
+        content = self.load(k)
         try:
-            return self.encoder.prepare(image)
+            return self.encoder.prepare(content)
+        except UnusableInput:  # audio and video are decoded only here
+            raise
         except Exception as error:
-            raise UnusableInput("cannot be prepared", f"{image.width} x {image.height}: {error}"[:200]) from error
+            size = f"{content.width} x {content.height}: " if hasattr(content, "width") else ""
+            raise UnusableInput("cannot be prepared", f"{size}{error}"[:200]) from error
 
 
 class DecoderPool:

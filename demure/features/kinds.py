@@ -7,11 +7,23 @@ from typing import Any
 
 BUILT_IN = {"text": "tfidf", "image": "color", "attributes": "attributes"}
 """Kind of content -> the encoder that needs no download."""
+MEDIA = ("audio", "video")
+"""Kinds of content in files that are decoded in parts."""
+FILES = ("image", *MEDIA)
+"""Kinds of content in files; the items' column of that name has the names of the files."""
+KINDS = (*BUILT_IN, *MEDIA)
 
 
 def plural(kind: str) -> str:
-    """Return a kind of content in the plural, for messages: texts, images, attributes."""
+    """Return a kind of content in the plural, for messages: texts, images, attributes, audio files, videos."""
+    if kind == "audio":
+        return "audio files"
     return kind if kind.endswith("s") else f"{kind}s"
+
+
+def with_article(kind: str) -> str:
+    """Return a kind of content with its article, for messages: a text, an image."""
+    return f"an {kind}" if kind[0] in "ai" else f"a {kind}"
 
 
 def recorded_kind(name: str, manifest: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from demure.errors import FeatureError
 from demure.features import store
-from demure.features.kinds import BUILT_IN, plural
+from demure.features.kinds import KINDS, plural
 
 
 def default_modalities(dataset_path: Path) -> tuple[list[str], list[str]]:
@@ -24,7 +24,7 @@ def default_modalities(dataset_path: Path) -> tuple[list[str], list[str]]:
         kinds.setdefault(manifest.kind or name, []).append(name)
         columns[name] = set(manifest.columns)
     groups = {
-        kind: _overlapping(members, columns) if kind in BUILT_IN else [[name] for name in members]
+        kind: _overlapping(members, columns) if kind in KINDS else [[name] for name in members]
         for kind, members in kinds.items()
     }
     left_out: list[str] = []
@@ -45,7 +45,7 @@ def default_modalities(dataset_path: Path) -> tuple[list[str], list[str]]:
 def _overlapping(names: list[str], columns: dict[str, set[str]]) -> list[list[str]]:
     """Group the names that share columns, directly or through others.
 
-    A modality without columns (an image, an imported text) may encode any content, so that all are in its group.
+    A modality without columns (an image, audio, an imported text) may encode any content, so that all are in its group.
     """
     if any(not columns[name] for name in names):
         return [names]

@@ -15,27 +15,28 @@ _SHOWN = 200  # characters of a name in a message
 
 
 class ImageFolder:
-    """The folder of images ``root``, with its symbolic links resolved. The values of a column ``image`` name its files.
+    """The folder ``root`` of files of one kind, by default images, with its symbolic links resolved. The values of the
+    column of that kind name its files.
 
     No name raises anything but ``UnusableInput``: links to themselves, NUL and names too long for the system are files
     that cannot be used.
     """
 
-    def __init__(self, root: Path | str) -> None:
-        self.root = Path(os.path.realpath(root))
+    def __init__(self, root: Path | str, kind: str = "image") -> None:
+        self.root, self.kind = Path(os.path.realpath(root)), kind
         self._real_folders: dict[str, str] = {}  # without it, resolving takes five times as long as the rest
 
     def locate(self, name: object) -> Path:
         """Return the file that ``name`` names inside the folder. Raises ``UnusableInput``."""
         if not isinstance(name, str) or not name.strip():
-            raise UnusableInput("no image given")
+            raise UnusableInput(f"no {self.kind} given")
         shown = name[:_SHOWN] if name.isprintable() else repr(name[:_SHOWN])
         if "://" in name or name.startswith("data:"):
             raise UnusableInput("a URL, not a file", shown)
         try:
             path = self._resolve(name)
             if os.path.commonpath((path, self.root)) != str(self.root):
-                raise UnusableInput(OUTSIDE, shown)
+                raise UnusableInput(OUTSIDE if self.kind == "image" else f"outside the {self.kind} folder", shown)
             mode = os.stat(path).st_mode
         except OSError as error:
             if error.errno in _ABSENT:

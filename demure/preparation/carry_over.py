@@ -15,6 +15,7 @@ from demure.errors import DemureError
 from demure.features import store
 
 ITEMS = "items.parquet"
+_CACHES = (".images.parquet", ".audio.parquet", ".video.parquet")  # hashes of files
 
 
 @dataclass
@@ -85,7 +86,7 @@ def carry_over(carried: CarriedFeatures, earlier: Path, folder: Path) -> None:
         return
     for path in sorted(source.iterdir()):
         name = path.name
-        if name in carried.kept or name.startswith(".work-") or name == ".images.parquet":
+        if name in carried.kept or name.startswith(".work-") or name in _CACHES:
             _link(path, target / name)
     for name in carried.reusable:
         hidden = f"{store.EARLIER}{name}"
@@ -97,12 +98,13 @@ def _is_reusable(features: FeatureManifest) -> bool:
 
 
 def _same_content(earlier: Path, manifest: DatasetManifest) -> bool:
-    """Return whether ``earlier`` has the very table of items, and the same folder of images."""
+    """Return whether ``earlier`` has the very table of items, and the same folders of files."""
     try:
         before = read_manifest(_a_dataset(earlier))
     except DemureError:
         return False
-    return (before.files.get(ITEMS), before.images_root) == (manifest.files[ITEMS], manifest.images_root)
+    same_folders = (before.images_root, before.media_roots) == (manifest.images_root, manifest.media_roots)
+    return before.files.get(ITEMS) == manifest.files[ITEMS] and same_folders
 
 
 def _shares_items(earlier: Path, ids: np.ndarray) -> bool:

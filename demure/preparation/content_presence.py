@@ -1,7 +1,8 @@
-"""Which items have any content: a text, an image file, or a row of features that is neither zero nor damaged."""
+"""Which items have any content: a text, a file, or a row of features that is neither zero nor damaged."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,17 @@ from demure.preparation.items import Items
 _ROWS = 1 << 14  # of a matrix, read at a time
 
 
-def without_content(items: Items, images_root: Path | None, features: dict[str, Path]) -> np.ndarray:
-    """Return (I,) bool: no text, no image file and no features. Raises ``DataError`` for unreadable features."""
+def without_content(
+    items: Items, images_root: Path | None, media_roots: Mapping[str, Path], features: dict[str, Path]
+) -> np.ndarray:
+    """Return (I,) bool: no text, no file and no features. Raises ``DataError`` for unreadable features."""
+    roots = {"image": images_root, **media_roots}
     has_content = np.zeros(len(items.ids), bool)
     for name, values in items.columns.items():
         has_value = np.array([value is not None for value in values], bool)
-        if name == "image":
-            folder = None if images_root is None else ImageFolder(images_root)
+        if name in roots:
+            root = roots[name]
+            folder = None if root is None else ImageFolder(root, name)
             files = [None if folder is None else folder.find(value) for value in values[has_value]]
             has_value[has_value] = [file is not None for file in files]
         has_content |= has_value

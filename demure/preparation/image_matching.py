@@ -1,4 +1,4 @@
-"""Which image file belongs to an item that names none: never one that could as well be another item's.
+"""Which file (image, audio, video) belongs to an item that names none: never one that could as well be another's.
 
 Evidence, strongest first: the whole address of the item's image, the item's id, and the last part of its address. The
 last parts count only where they tell all items apart and none is another item's id: shops number the pictures of each
@@ -17,7 +17,8 @@ from urllib.parse import unquote, urlsplit
 
 import numpy as np
 
-from demure.preparation.fetch.log import IMAGE_SUFFIXES, FetchLog, hashed_stem
+from demure.preparation.fetch.log import FetchLog, hashed_stem
+from demure.preparation.file_contents import IMAGES, FileContent
 from demure.preparation.item_columns import URL, absolute_url
 from demure.preparation.problems import Findings
 from demure.preparation.reading.columns import ColumnSelection
@@ -43,8 +44,8 @@ class ImageListing:
         by_listing: item id -> file, by Yelp's photos.json.
     """
 
-    def __init__(self, folder: Path) -> None:
-        files = (path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.name[0] != ".")
+    def __init__(self, folder: Path, content: FileContent = IMAGES) -> None:
+        files = (path for path in folder.rglob("*") if path.suffix.lower() in content.suffixes and path.name[0] != ".")
         paths = [path.relative_to(folder).as_posix() for path in files]
         self.paths = dict.fromkeys(sorted(paths, key=lambda path: (path.count("/"), path)))
         self.by_stem: dict[str, list[str]] = defaultdict(list)
@@ -74,16 +75,19 @@ class ImageListing:
         return items
 
 
-def match_images(ids: np.ndarray, names: np.ndarray, folder: Path, findings: Findings) -> dict[int, str]:
-    """Return position -> image file below ``folder``, for the items ``ids`` (I,) that it is certain for.
+def match_images(
+    ids: np.ndarray, names: np.ndarray, folder: Path, findings: Findings, content: FileContent = IMAGES
+) -> dict[int, str]:
+    """Return position -> file of the kind ``content`` below ``folder``, for those of the items ``ids`` (I,) where it is
+    certain.
 
-    ``names`` (I,) are their image cells: URLs or None, or file names, whose items get none. Notes what was not certain.
+    ``names`` (I,) are their cells: URLs or None, or file names, whose items get none. Notes what was not certain.
     """
-    listing = ImageListing(folder)
+    listing = ImageListing(folder, content)
     unnamed = [k for k, name in enumerate(names) if name is None or URL.match(name)]
     taken = {posixpath.normpath(name) for name in names if name is not None and not URL.match(name)}
     urls = {k: absolute_url(names[k]) for k in unnamed if names[k] is not None}
-    last_parts = _last_parts(ids, urls, listing, findings)
+    last_parts = _last_parts(ids, urls, listing, findings, content)
     same_form = Counter(_form(item_id) for item_id in ids)
     by_form: dict[str, set[str]] = defaultdict(set)
     for stem in listing.by_stem:
@@ -116,10 +120,13 @@ def match_images(ids: np.ndarray, names: np.ndarray, folder: Path, findings: Fin
             by_file[claim.file].append(k)
     matches = {k: file for file, claimants in by_file.items() for k in _owners(claimants, best)}
     if n_several:
-        findings.note(f"--images: {n_several} items have several files of their name; the first by path is taken")
+        findings.note(
+            f"{content.option}: {n_several} items have several files of their name; the first by path is taken"
+        )
     n_unsure = len(best) - len(matches)
     if n_unsure:
-        findings.note(f"--images: {n_unsure} items get no image, since theirs could as well be another item's")
+        problem = f"{n_unsure} items get no {content.kind}, since theirs could as well be another item's"
+        findings.note(f"{content.option}: {problem}")
     return matches
 
 
@@ -130,7 +137,9 @@ def _owners(claimants: list[int], claims: dict[int, _Claim]) -> list[int]:
     return owners if len({claims[k].evidence for k in owners}) == 1 else []
 
 
-def _last_parts(ids: np.ndarray, urls: dict[int, str], listing: ImageListing, findings: Findings) -> dict[str, str]:
+def _last_parts(
+    ids: np.ndarray, urls: dict[int, str], listing: ImageListing, findings: Findings, content: FileContent
+) -> dict[str, str]:
     """Return URL -> the one file that its last part names; empty where last parts do not tell the items apart."""
     parts = {url: part for url in dict.fromkeys(urls.values()) if (part := _last_part(url))}
     files = {url: listing.by_stem[part][0] for url, part in parts.items() if len(listing.by_stem.get(part, ())) == 1}
@@ -144,8 +153,8 @@ def _last_parts(ids: np.ndarray, urls: dict[int, str], listing: ImageListing, fi
     n_ids = sum(owners[part.casefold()] - {url} != set() for url, part in parts.items() if part.casefold() in owners)
     if n_shared or n_ids:
         findings.note(
-            f"--images: the last parts of the URLs do not tell the items apart ({n_shared} are shared, {n_ids} are the "
-            "id of another item), so no image is found by them"
+            f"{content.option}: the last parts of the URLs do not tell the items apart ({n_shared} are shared, "
+            f"{n_ids} are the id of another item), so no {content.kind} is found by them"
         )
         return {}
     return files

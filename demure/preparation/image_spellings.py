@@ -1,19 +1,21 @@
-"""Image files whose names are written in another way than in the items file: composed letters, %20, a backslash,
+"""Files whose names are written in another way than in the items file: composed letters, %20, a backslash,
 a suffix in capitals or left out."""
 
 from __future__ import annotations
 
 import unicodedata
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import PurePosixPath
 from urllib.parse import quote, unquote
 
 from demure.images.files import ImageFolder
-from demure.preparation.fetch.log import IMAGE_SUFFIXES
+from demure.preparation.file_contents import IMAGES
 
 
-def find_other_spellings(folder: ImageFolder, missing: Sequence[str], present: Sequence[str]) -> dict[str, str]:
+def find_other_spellings(
+    folder: ImageFolder, missing: Sequence[str], present: Sequence[str], suffixes: Collection[str] = IMAGES.suffixes
+) -> dict[str, str]:
     """Return name -> the name of a file, for the ``missing`` names that lead to a file with another spelling.
 
     A file that two names lead to, or that one of ``present`` names, is nobody's.
@@ -21,7 +23,9 @@ def find_other_spellings(folder: ImageFolder, missing: Sequence[str], present: S
     spelled: dict[str, str] = {}
     for name in dict.fromkeys(missing):
         spelling = next((spelling for spelling in _spellings(name) if folder.find(spelling)), None)
-        spellings = [spelling] if spelling else [path for path in _with_other_suffix(name) if folder.find(path)]
+        spellings = (
+            [spelling] if spelling else [path for path in _with_other_suffix(name, suffixes) if folder.find(path)]
+        )
         if len({folder.find(path) for path in spellings}) == 1:
             spelled[name] = spellings[0]
     names_of = defaultdict(set)
@@ -43,11 +47,11 @@ def _spellings(name: str) -> list[str]:
     return [spelling for spelling in dict.fromkeys(spellings) if spelling != name]
 
 
-def _with_other_suffix(name: str) -> list[str]:
-    """Return the path ``name`` in which its suffix is in capitals or small letters; without one, each suffix."""
+def _with_other_suffix(name: str, suffixes: Collection[str]) -> list[str]:
+    """Return the path ``name`` with its suffix in capitals or small letters; without one, with each of ``suffixes``."""
     path = PurePosixPath(name.strip().replace("\\", "/"))
     if not path.name:
         return []
-    if path.suffix.lower() in IMAGE_SUFFIXES:
+    if path.suffix.lower() in suffixes:
         return [str(path.with_suffix(suffix)) for suffix in (path.suffix.lower(), path.suffix.upper())]
-    return [f"{path}{suffix}" for lower in sorted(IMAGE_SUFFIXES) for suffix in (lower, lower.upper())]
+    return [f"{path}{suffix}" for lower in sorted(suffixes) for suffix in (lower, lower.upper())]

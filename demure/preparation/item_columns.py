@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pyarrow.compute as pc
 
 from demure.data.nested import normalize_name
 from demure.errors import DataError
+from demure.features.kinds import plural
 from demure.preparation.problems import Findings
 from demure.preparation.reading.columns import (
     ALWAYS_TEXT,
@@ -86,20 +88,22 @@ def _share(texts: pa.Array, chosen: ItemIds | None) -> float:
 
 
 def read_columns(
-    raw: RawTable, id_column: str, findings: Findings
+    raw: RawTable, id_column: str, findings: Findings, files: Sequence[str] = ("image",)
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Return the texts and the image, and the attributes: columns that are neither, and not only addresses.
+    """Return the texts and the names of ``files`` (kinds of ``FILES``), and the attributes: columns that are neither,
+    and not only addresses.
 
     Columns that sum up what users did are neither.
     """
-    image_column = find_column(raw.column_names, "image", raw.path, findings, items=True)
+    others = [name for name in raw.column_names if name != id_column]
+    file_columns = {kind: find_column(others, kind, raw.path, findings, items=True) for kind in files}
     columns: dict[str, np.ndarray] = {}
     attributes: dict[str, np.ndarray] = {}
     left_out: list[str] = []
     behaviour = [name for name in raw.column_names if is_behaviour(name)]
     for name in raw.column_names:
         short = normalize_name(name)
-        if name in (id_column, image_column, *behaviour) or not short or short.startswith("unnamed"):
+        if name in (id_column, *file_columns.values(), *behaviour) or not short or short.startswith("unnamed"):
             continue
         values = _read_values(raw, name)
         if short == "rating" and not _is_text(name, raw.table[name].type, values):
@@ -112,7 +116,7 @@ def read_columns(
                 left_out.append(name)
             continue
         canonical = _CANONICAL.get(short, name)
-        is_taken = canonical in columns or canonical in raw.column_names or canonical in ("item_id", "image")
+        is_taken = canonical in columns or canonical in raw.column_names or canonical in ("item_id", *files)
         columns[name if is_taken else canonical] = values
     if left_out:
         findings.note(f"{raw.path.name}: columns without text are left out: {', '.join(left_out)}")
@@ -124,8 +128,9 @@ def read_columns(
             f"{raw.path.name}: {', '.join(behaviour)} left out: sums over all users and all times would give the "
             "held-out part away"
         )
-    if image_column is not None:
-        columns["image"] = first_images(_read_values(raw, image_column), raw.path, findings)
+    for kind, column in file_columns.items():
+        if column is not None:
+            columns[kind] = first_files(_read_values(raw, column), kind, raw.path, findings)
     attributes = {name: values for name, values in attributes.items() if name not in columns}
     return columns, attributes
 
@@ -136,8 +141,8 @@ def absolute_url(cell: str) -> str:
     return f"https:{url}" if url.startswith("//") else url
 
 
-def first_images(values: np.ndarray, path: Path, findings: Findings) -> np.ndarray:
-    """Return the cells of images (N,), with the first image where a cell is a list in text."""
+def first_files(values: np.ndarray, kind: str, path: Path, findings: Findings) -> np.ndarray:
+    """Return the cells of a ``kind`` of files (N,), with the first file where a cell is a list in text."""
     images = values.copy()
     for k, value in enumerate(values):
         if value is not None and value.strip().startswith(("[", "(")):
@@ -149,7 +154,7 @@ def first_images(values: np.ndarray, path: Path, findings: Findings) -> np.ndarr
                 images[k] = next((image for image in listed if image and image.strip()), None)
     n_lists = int((images != values).sum())
     if n_lists:
-        findings.note(f"{path.name}: {n_lists} cells of images are lists: the first image of each is taken")
+        findings.note(f"{path.name}: {n_lists} cells of {plural(kind)} are lists: the first {kind} of each is taken")
     return images
 
 

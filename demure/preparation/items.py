@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from demure.errors import DataError
+from demure.features.kinds import FILES
 from demure.preparation.item_columns import ItemIds, find_id_column, read_columns, read_dates
 from demure.preparation.problems import Findings
 from demure.preparation.reading.columns import ColumnSelection
@@ -26,7 +27,8 @@ class Items:
         rows: (I,) int64: the item's row, from 0, in the items file; -1 without a file. In messages, row r has the
             number ``row_numbers.of(r)``.
         file_rows: the number of rows of the items file.
-        columns: texts by name, then ``image`` if there is one; each (I,) object, None where an item has no value.
+        columns: texts by name, then ``image``, ``audio`` and ``video`` if there are such files; each (I,) object, None
+            where an item has no value.
         dates: (I,) when each item appeared, seconds since 1970 or NaN; None where the file does not say.
         attributes: the columns of numbers and codes, as ``columns``; they are not part of an item's text.
     """
@@ -44,9 +46,9 @@ class Items:
         """Return the items ``ids`` (I,), of which nothing else is available."""
         return cls(ids, np.full(len(ids), -1, np.int64), 0)
 
-    def images(self) -> Items:
-        """Return the items with their images alone."""
-        columns = {name: values for name, values in self.columns.items() if name == "image"}
+    def files(self) -> Items:
+        """Return the items with the names of their files alone."""
+        columns = {name: values for name, values in self.columns.items() if name in FILES}
         return replace(self, columns=columns, dates=None, attributes={})
 
     def take(self, kept: np.ndarray) -> Items:
@@ -87,7 +89,7 @@ def read_items(path: Path, findings: Findings, selection: ColumnSelection, chose
     findings.add(
         "item twice in the items file", "kept the first", path, row_numbers[repeated], lambda k: ids[repeated[k]]
     )
-    columns, attributes = read_columns(raw, column, findings)
+    columns, attributes = read_columns(raw, column, findings, selection.files)
     dates = read_dates(raw, findings)
     return Items(
         ids=ids[kept],

@@ -25,7 +25,7 @@ _COLUMNS = {True: "item_id, title, description, image and the like", False: "use
 def dataset_columns(dataset: Dataset, *, items: bool) -> ColumnSelection:
     """Return the columns to read of a later file: `prepare --columns` holds for it, too."""
     recorded = dataset.manifest.created_by.get("columns") or {}
-    return ColumnSelection(columns_by_role(recorded), items, of_dataset=True)
+    return ColumnSelection(columns_by_role(recorded), items, of_dataset=True, files=("image", *dataset.media_roots))
 
 
 @contextlib.contextmanager

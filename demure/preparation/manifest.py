@@ -60,6 +60,7 @@ def build_manifest(
             "interactions": shown(str(options.interactions)),
             "items": None if options.items is None else shown(str(options.items)),
             "images": None if options.images is None else str(options.images),
+            **{kind: str(folder) for kind, folder in options.media.items()},
             "features": {name: str(path) for name, path in report.feature_files.items()},
             "columns": options.columns,
             "encoding": options.encoding,
@@ -95,7 +96,7 @@ def build_manifest(
         ),
         leaks=split.leaks,
         has_time=interactions.times is not None,
-        text_columns=[name for name in items.columns if name != "image"],
+        text_columns=[name for name in items.columns if name not in ("image", *report.media_roots)],
         attribute_columns=list(items.attributes),
         images_root=None if root is None else str(root),
         hashes=identity(interactions, items),
@@ -103,4 +104,5 @@ def build_manifest(
         steps=[vars(step) for step in report.steps],
         problems={kind: problem.to_dict() for kind, problem in report.problems.items()},
         notes=notes,
+        media_roots={kind: str(folder) for kind, folder in report.media_roots.items()},
     )

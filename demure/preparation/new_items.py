@@ -6,7 +6,7 @@ Shape suffix: N new items.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ import numpy as np
 from demure.data.dataset import Dataset
 from demure.errors import DataError, FeatureError
 from demure.features.importing import finite_rows, read_matrix, read_parquet, refuse_empty
-from demure.preparation.images import locate_images
+from demure.preparation.images import locate_images, locate_media
 from demure.preparation.items import read_items
 from demure.preparation.later_files import advice_on_files, as_file, dataset_columns
 from demure.preparation.problems import Findings
@@ -31,6 +31,7 @@ class NewItems:
     Attributes:
         frame: (N rows) ``item_id``, the texts, ``image`` and the attributes, as the table of ``Dataset.items``.
         images_root: the folder that ``image`` is relative to; None without images.
+        media_roots: the same of ``audio`` and ``video``, where the dataset has them.
         vectors: modality -> vectors (N, D) and presence (N,), for modalities that are given as vectors.
         notes: what was odd in the file, a sentence each.
     """
@@ -39,6 +40,7 @@ class NewItems:
     images_root: Path | None
     vectors: dict[str, tuple[np.ndarray, np.ndarray]]
     notes: list[str]
+    media_roots: dict[str, Path] = field(default_factory=dict)
 
     @property
     def ids(self) -> np.ndarray:
@@ -54,7 +56,8 @@ def read_new_items(
 ) -> NewItems:
     """Read the items of ``source``, a file or frame, that ``dataset`` does not have.
 
-    ``images``: the folder of their images, by default that of the file. ``features``: modality -> file of vectors, by
+    ``images``: the folder of their images, by default that of the file; their audio and video files are in the folders
+    that the dataset names. ``features``: modality -> file of vectors, by
     row of ``source`` (.npy) or by ``item_id`` (Parquet). `prepare --columns` holds for this file, too. Raises
     ``DataError`` if the file cannot be read, lacks such a column, or has no new item, ``FeatureError`` for vectors that
     do not fit.
@@ -84,6 +87,8 @@ def _read(file: Path, dataset: Dataset, images: Path | None, features: Mapping[s
     root = None
     if "image" in items.columns or images is not None:
         items, root = locate_images(items, images, file, findings)
+    folders = {kind: folder for kind, folder in dataset.media_roots.items() if folder.is_dir()}
+    items, media_roots = locate_media(items, folders, file, findings)
     notes = [note for note in findings.notes if ": recognised as " not in note]
     for problem in findings.problems.values():
         first = problem.first[0]
@@ -93,7 +98,7 @@ def _read(file: Path, dataset: Dataset, images: Path | None, features: Mapping[s
             f"{file.name}: {n_known} items are in the dataset already and keep the content that they have there"
         )
     frame = pd.DataFrame({"item_id": items.ids, **items.columns, **items.attributes}, dtype=object)
-    return NewItems(frame, root, vectors, notes)
+    return NewItems(frame, root, vectors, notes, media_roots)
 
 
 def _vectors(file: Path, ids: np.ndarray, rows: np.ndarray, total: int) -> tuple[np.ndarray, np.ndarray]:

@@ -32,6 +32,7 @@ class PrepareOptions:
     """How to read, clean, filter and split raw files.
 
     Attributes:
+        images, audio, video: the folder of the items' files of this kind.
         features: modality -> ``.npy`` or Parquet file.
         columns: role -> the name of its column in the file.
         encoding: of text files; detected where None.
@@ -80,6 +81,14 @@ class PrepareOptions:
     duplicates: str = "latest"
     bare_items: str = "keep"
     dry_run: bool = False
+    audio: Path | None = None
+    video: Path | None = None
+
+    @property
+    def media(self) -> dict[str, Path]:
+        """Kind of content, ``audio`` or ``video`` -> the folder of its files, where one is given."""
+        folders = {"audio": self.audio, "video": self.video}
+        return {kind: folder for kind, folder in folders.items() if folder is not None}
 
     @property
     def cores(self) -> tuple[int, int]:
@@ -99,7 +108,10 @@ class PrepareOptions:
     def selection(self, *, items: bool = False) -> ColumnSelection:
         """Return the columns to read of the interactions or the items. Raises ``DataError`` for an unknown role."""
         skips_rows = self.bad_rows == "skip"
-        return ColumnSelection(columns_by_role(self.columns), items, self.encoding, self.quotes, skips_rows)
+        files = ("image", *self.media)
+        return ColumnSelection(
+            columns_by_role(self.columns), items, self.encoding, self.quotes, skips_rows, files=files
+        )
 
 
 def check_options(options: PrepareOptions) -> None:
@@ -141,7 +153,8 @@ def _refuse_unsafe_overwrite(options: PrepareOptions) -> None:
     if options.out.is_dir() and any(out.iterdir()) and not is_dataset:
         remedy = "choose another --out"
         raise DataError("is not a dataset folder, so --overwrite does not replace it", where=options.out, remedy=remedy)
-    paths = [options.interactions, options.items, options.images, *options.features.values()]
+    folders = (options.images, *options.media.values())
+    paths = [options.interactions, options.items, *folders, *options.features.values()]
     inputs = [path for path in paths if path is not None]
     inside = next((path for path in inputs if Path(os.path.realpath(path)).is_relative_to(out)), None)
     if inside is not None:

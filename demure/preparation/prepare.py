@@ -22,7 +22,7 @@ from demure.preparation.carry_over import carry_over, plan_features
 from demure.preparation.cleaning import clean_interactions
 from demure.preparation.content_presence import without_content
 from demure.preparation.filters import apply_filters
-from demure.preparation.images import locate_images
+from demure.preparation.images import locate_images, locate_media
 from demure.preparation.interactions import Interactions, RawInteractions, read_interactions
 from demure.preparation.item_columns import ItemIds
 from demure.preparation.items import Items, items_by_row, read_items
@@ -72,15 +72,17 @@ def _prepare(options: PrepareOptions, listener: Listener, finish: Finish | None)
     interactions, steps = clean_interactions(raw_interactions, items, options.items, options.rules(), findings)
     del raw_interactions
     listener(Progress("filter", 2, _STAGES, {"rows": len(interactions)}))
-    images_root, bare = None, None
+    images_root, media_roots, bare = None, dict[str, Path](), None
     if options.bare_items == "drop":
         items = items or Items.without_file(interactions.item_ids)
         items, images_root = locate_images(items, options.images, options.items, findings)
-        bare = without_content(items, images_root, feature_files)
-    catalogue = (items or Items.without_file(interactions.item_ids)).images()
+        items, media_roots = locate_media(items, options.media, options.items, findings)
+        bare = without_content(items, images_root, media_roots, feature_files)
+    catalogue = (items or Items.without_file(interactions.item_ids)).files()
     items = apply_filters(interactions, items, bare, options, steps, findings)
     if bare is None:
         items, images_root = locate_images(items, options.images, options.items, findings, catalogue)
+        items, media_roots = locate_media(items, options.media, options.items, findings, catalogue)
     listener(Progress("split", 3, _STAGES, {"rows": len(interactions)}))
     splits = make_splits(interactions, items.dates, options, findings)
     report = PreparedReport(
@@ -97,6 +99,7 @@ def _prepare(options: PrepareOptions, listener: Listener, finish: Finish | None)
         item_file_rows=items.file_rows,
         feature_files=feature_files,
         images_root=images_root,
+        media_roots=media_roots,
         splits={split.name: split.leaks for split in splits},
         folders={split.name: options.out if len(splits) == 1 else options.out / split.name for split in splits},
         written=not options.dry_run,

@@ -40,6 +40,7 @@ class PreparedReport:
     item_file_rows: int
     feature_files: dict[str, Path]
     images_root: Path | None = None
+    media_roots: dict[str, Path] = field(default_factory=dict)
     splits: dict[str, LeakCounts] = field(default_factory=dict)
     folders: dict[str, Path] = field(default_factory=dict)
     written: bool = True

@@ -22,7 +22,7 @@ from demure.storage.folders import local_folder
 from demure.storage.names import is_url, local_name
 
 FORMAT_VERSION = 1
-_MOVABLE = "dataset.path"
+_MOVABLE = ("dataset.path",)
 _REMEDY = "train the run again"
 _PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "pandas")
 

@@ -27,7 +27,7 @@ import numpy as np
 
 from demure.errors import FeatureError, RunError
 from demure.extraction.inputs import ItemProblem
-from demure.extraction.new_content import ModalityEncoder, NewVectors
+from demure.extraction.new_content import NO_ROOTS, ModalityEncoder, NewVectors
 from demure.features import store
 from demure.model.latent import Projection, project_features, projections_from
 from demure.model.popularity import fit_periods
@@ -133,9 +133,11 @@ class ContentEncoder:
         images_root: Path | None = None,
         vectors: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None,
         of_items: np.ndarray | None = None,
+        media_roots: Mapping[str, Path] = NO_ROOTS,
     ) -> dict[str, EncodedContent]:
         """Encode the rows (N) of a table with the columns of ``Dataset.items``, in every modality of the run.
 
+        The columns ``audio`` and ``video`` name files below the folder of that kind in ``media_roots``.
         ``vectors``: modality -> raw vectors (N, d) and presence (N,) that are given. A modality whose features were
         imported, and that ``vectors`` does not have, is missing for all rows.
         """
@@ -154,7 +156,8 @@ class ContentEncoder:
                 problems = [ItemProblem(k, "no vector given", "") for k in range(len(items))]
                 content[name] = self._project(name, NewVectors(*nothing, problems), of_items)
             else:
-                content[name] = self._project(name, self.encoder(name).encode_items(items, images_root), of_items)
+                encoded = self.encoder(name).encode_items(items, images_root, media_roots)
+                content[name] = self._project(name, encoded, of_items)
         return content
 
     def encode_pictures(

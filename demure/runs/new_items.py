@@ -47,7 +47,7 @@ def with_new_items(
     """
     encoder = ContentEncoder(loaded, device)
     new = read_new_items(items, loaded.dataset, images, features)
-    content = encoder.encode_items(new.frame, new.images_root, new.vectors)
+    content = encoder.encode_items(new.frame, new.images_root, new.vectors, media_roots=new.media_roots)
     return ExtendedRun(extend(encoder, new.ids, content), new.frame, [*new.notes, *_notes(encoder, new, content)])
 
 

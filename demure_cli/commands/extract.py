@@ -1,4 +1,4 @@
-"""`demure extract`: item texts, images and attributes into features."""
+"""`demure extract`: item texts, images, attributes, audio and video into features."""
 
 from __future__ import annotations
 
@@ -43,6 +43,23 @@ def extract(
             " NAME=COLUMNS adds another.",
         ),
     ] = None,
+    audio: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--audio",
+            metavar="ENCODER",
+            help="The encoder of audio files: family:model@revision. NAME=ENCODER adds another.",
+        ),
+    ] = None,
+    video: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--video",
+            metavar="ENCODER",
+            help="The encoder of video files, one of images: a few frames are encoded, and their vectors averaged."
+            " NAME=ENCODER adds another.",
+        ),
+    ] = None,
     prompt: Annotated[
         str | None,
         typer.Option(
@@ -80,7 +97,7 @@ def extract(
             "--workers",
             min=1,
             metavar="N",
-            help="The number of processes that decode images.",
+            help="The number of processes that decode files.",
             rich_help_panel=_MACHINE,
         ),
     ] = None,
@@ -90,16 +107,16 @@ def extract(
             "--image-seconds",
             min=0.1,
             metavar="SECONDS",
-            help="The time limit for decoding one image; a slower image is recorded as missing.",
+            help="The time limit for decoding one image, audio or video file; a slower one is recorded as missing.",
             rich_help_panel=_MACHINE,
         ),
     ] = 20.0,
     on: On = "local",
     ray_workers: RayWorkers = None,
 ) -> object:
-    """Encode item texts, images and attributes into features in the dataset folder.
+    """Encode item texts, images, attributes, audio and video into features in the dataset folder.
 
-    Without --text, --image and --attributes, the built-in encoders run on the texts and images of the dataset.
+    Without an option that names an encoder, the built-in ones run on the texts and images of the dataset.
     `demure extractors` lists the encoders. Under torchrun or accelerate launch, the processes share the work.
     """
     from pathlib import Path
@@ -119,6 +136,8 @@ def extract(
                 text=text,
                 image=image,
                 attributes=attributes,
+                audio=audio,
+                video=video,
                 listener=listener,
                 device=device,
                 precision=precision,

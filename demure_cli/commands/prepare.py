@@ -37,6 +37,22 @@ def prepare(
             "--images", metavar="DIR", help="The folder of the images; by default the folder of the items file."
         ),
     ] = None,
+    audio: Annotated[
+        str | None,
+        typer.Option(
+            "--audio",
+            metavar="DIR",
+            help="The folder of audio files, named by the column audio of --items or by the items' ids.",
+        ),
+    ] = None,
+    video: Annotated[
+        str | None,
+        typer.Option(
+            "--video",
+            metavar="DIR",
+            help="The folder of video files, named by the column video of --items or by the items' ids.",
+        ),
+    ] = None,
     features: Annotated[
         list[str] | None,
         typer.Option(
@@ -219,6 +235,8 @@ def prepare(
         out=Path(out),
         items=None if items is None else Path(items),
         images=None if images is None else Path(images),
+        audio=None if audio is None else Path(audio),
+        video=None if video is None else Path(video),
         features=feature_files,
         split=split,
         k_core=k_core,

@@ -12,7 +12,7 @@ LEVELS = [
     },
     {"demure.compute", "demure.images", "demure.recipe", "demure_recipes"},
     {"demure.storage"},
-    {"demure.tracking", "demure.cluster"},
+    {"demure.tracking", "demure.cluster", "demure.media"},
     {"demure.data"},
     {"demure.features"},
     {"demure.preparation"},

@@ -18,7 +18,7 @@ from demure.runs.manifest import read_manifest
 from demure.schema import SchemaError, build
 
 VALUES = (None, [], {}, "x", -1, 10**12, float("nan"), True, [None], {"x": None})
-MOVABLE = {("images_root",), ("dataset", "path"), ("dataset",)}
+MOVABLE = {("images_root",), ("media_roots",), ("dataset", "path"), ("dataset",)}
 
 
 def keys(value, path=()):

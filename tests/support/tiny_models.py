@@ -168,3 +168,44 @@ def vit_folder(folder: Path, *, pooler: bool = True, processor: bool = True) -> 
         size = {"height": 32, "width": 32}
         ViTImageProcessor(size=size, image_mean=[0.5] * 3, image_std=[0.25] * 3).save_pretrained(folder)
     return folder
+
+
+def clap_folder(folder: Path, *, fusion: bool = False, seconds: int = 1) -> Path:
+    """A CLAP with its feature extractor and tokenizer, for sound of 8 kHz in windows of ``seconds``."""
+    import torch
+    from transformers import ClapConfig, ClapFeatureExtractor, ClapModel
+
+    words = word_tokenizer(folder)
+    torch.manual_seed(0)
+    text = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    text |= {"vocab_size": words, "max_position_embeddings": 34, "pad_token_id": 0}
+    audio = {"num_mel_bins": 16, "spec_size": 64, "window_size": 4, "patch_size": 2, "patch_stride": [2, 2]}
+    audio |= {"depths": [1, 1], "num_attention_heads": [2, 2], "hidden_size": 16, "patch_embeds_hidden_size": 8}
+    config = ClapConfig(text_config=text, audio_config={**audio, "enable_fusion": fusion}, projection_dim=12)
+    ClapModel(config).save_pretrained(folder)
+    ClapFeatureExtractor(
+        feature_size=16,
+        sampling_rate=8000,
+        hop_length=80,
+        fft_window_size=256,
+        max_length_s=seconds,
+        frequency_max=4000,
+        truncation="fusion" if fusion else "rand_trunc",
+    ).save_pretrained(folder)
+    return folder
+
+
+def waveform_folder(folder: Path, kind: str = "Wav2Vec2", *, extractor: bool = True) -> Path:
+    """A wav2vec 2.0, or a model of the same parts (Hubert, WavLM), for sound of 8 kHz; saved as ``kind`` ForCTC."""
+    import torch
+    import transformers
+
+    torch.manual_seed(0)
+    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    shape |= {"conv_dim": (8, 8), "conv_stride": (20, 8), "conv_kernel": (40, 16), "vocab_size": 12}
+    shape |= {"num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 2}
+    config = getattr(transformers, f"{kind}Config")(**shape)
+    getattr(transformers, f"{kind}ForCTC")(config).eval().save_pretrained(folder)
+    if extractor:
+        transformers.Wav2Vec2FeatureExtractor(sampling_rate=8000).save_pretrained(folder)
+    return folder

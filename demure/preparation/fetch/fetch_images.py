@@ -15,7 +15,7 @@ from demure.errors import DataError
 from demure.files import atomic_file, cannot_write, write_csv
 from demure.preparation.fetch.leftovers import sweep_unless_in_use
 from demure.preparation.fetch.log import FetchLog, FetchOutcome, image_stems
-from demure.preparation.item_columns import absolute_url, first_images
+from demure.preparation.item_columns import absolute_url, first_files
 from demure.preparation.problems import Findings
 from demure.preparation.reading.columns import ColumnSelection, columns_by_role, find_column, require_column
 from demure.preparation.reading.formats import read_raw
@@ -174,7 +174,7 @@ def _read_urls(options: FetchOptions, findings: Findings) -> dict[str, str]:
         raise DataError("has no column image", where=options.items, remedy=remedy)
     ids = to_text(raw.table[id_column], id_column, raw.path).to_pylist()
     cells = np.array(to_text(raw.table[image_column], image_column, raw.path).to_pylist(), dtype=object)
-    values = first_images(cells, raw.path, findings).tolist()
+    values = first_files(cells, "image", raw.path, findings).tolist()
     urls: dict[str, str] = {}
     for item, value in zip(ids, values, strict=True):
         url = absolute_url(value or "")

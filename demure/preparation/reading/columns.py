@@ -36,6 +36,8 @@ NAMES = {
     "split": ["split", "xlabel"],
     "image": ["image", "imagepath", "imagefile", "images", "img", "poster", "posterpath", "picture", "imageurlhighres",
               "imageurl", "imurl", "imageurll", "imageurlm", "imageurls"],
+    "audio": ["audio", "audiopath", "audiofile", "audiofilename", "audiourl", "previewurl", "mp3"],
+    "video": ["video", "videopath", "videofile", "videofilename", "videourl", "trailer", "trailerurl", "mp4"],
 }  # fmt: skip
 ITEM_ID_NAMES = [*NAMES["item_id"], "id"]
 TEXT_NAMES = {
@@ -88,7 +90,7 @@ DATE_NAMES = {
     "created", "listedat", "uploaddate", "publishtime",
 }  # fmt: skip
 _SHORT_ROLES = {"user": "user_id", "item": "item_id", "time": "timestamp"}
-_ITEM_ROLES = ("item_id", "image", "title", "description", "text")
+_ITEM_ROLES = ("item_id", "image", "audio", "video", "title", "description", "text")
 _INTERACTION_ROLES = ("user_id", "item_id", "timestamp", "rating", "event", "split")
 _INTERACTION_NAMES = {name for role in _INTERACTION_ROLES for name in (*NAMES[role], normalize_name(role))}
 _ROLES_WITH_DIGITS = ("user_id", "item_id", "timestamp", "rating")
@@ -133,7 +135,10 @@ def columns_by_role(options: Mapping[str, str]) -> dict[str, str]:
         if role is None:
             suggestion = did_you_mean(name, roles)
             hint = f"; {suggestion}" if suggestion else ""
-            remedy = "use user, item, timestamp, rating, event, split, image, title, description, text, or items.item"
+            remedy = (
+                "use user, item, timestamp, rating, event, split, image, audio, video, title, description, text, or "
+                "items.item"
+            )
             raise DataError(f"unknown role {name!r}{hint}", where="--columns", remedy=remedy)
         if role in columns:
             raise DataError(f"two columns for {role}", where="--columns", remedy="name one")
@@ -155,6 +160,7 @@ class ColumnSelection:
         quotes: what quotation marks mean in delimited text, of ``QUOTES``.
         skips_rows: whether rows of another length are skipped and counted.
         has_types: whether names end in a type (``item_id:token``).
+        files: the kinds of files whose names are a column of the items.
         of_dataset: whether ``column_of_role`` is how the files of a prepared dataset were read: a later file may also
             call a column by its role, and histories need no more than users and items.
     """
@@ -166,6 +172,7 @@ class ColumnSelection:
     skips_rows: bool = False
     has_types: bool = False
     of_dataset: bool = False
+    files: tuple[str, ...] = ("image",)
 
     @property
     def last_place(self) -> int:
