@@ -13,6 +13,7 @@ from demure.media.sound import SoundFile
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
+pytest.importorskip("av")
 from demure_extractors.audio import SECONDS, Audio  # noqa: E402
 
 
