@@ -15,14 +15,13 @@ from demure.extraction.media import media_inputs
 from demure.extraction.protocol import EncoderSpec
 from demure.features import store
 from demure.features.kinds import FILES, KINDS, plural
+from demure.images.files import HASH_CACHES
 
 if TYPE_CHECKING:
     import pandas as pd
 
 EncoderNames = str | Sequence[str] | None
 """The values of ``--text`` and the other options of this kind: one, several, or none."""
-CACHES = {"image": ".images.parquet", "audio": ".audio.parquet", "video": ".video.parquet"}
-"""Kind of files -> the file in ``features/`` with their hashes; it can be deleted at any time."""
 
 
 class Request(NamedTuple):
@@ -84,7 +83,7 @@ def read_inputs(
     Raises ``ExtractorError`` if the items have no such content.
     """
     if kind in FILES:
-        cache = Path(folder) / "features" / CACHES[kind]
+        cache = Path(folder) / "features" / HASH_CACHES[kind]
         if kind == "image":
             return image_inputs(items, roots.get(kind), cache)
         return media_inputs(kind, items, roots.get(kind), cache)

@@ -11,6 +11,8 @@ from demure.images.unusable import UnusableInput
 
 _ABSENT = (errno.ENOENT, errno.ENOTDIR)
 OUTSIDE = "outside the images folder"
+HASH_CACHES = {"image": ".images.parquet", "audio": ".audio.parquet", "video": ".video.parquet"}
+"""Kind of files -> the file in ``features/`` of a dataset with their hashes; it can be deleted at any time."""
 _SHOWN = 200  # characters of a name in a message
 
 

@@ -13,9 +13,9 @@ from demure.data.feature_manifest import FeatureManifest
 from demure.data.manifest import DatasetManifest, read_manifest
 from demure.errors import DemureError
 from demure.features import store
+from demure.images.files import HASH_CACHES
 
 ITEMS = "items.parquet"
-_CACHES = (".images.parquet", ".audio.parquet", ".video.parquet")  # hashes of files
 
 
 @dataclass
@@ -86,7 +86,7 @@ def carry_over(carried: CarriedFeatures, earlier: Path, folder: Path) -> None:
         return
     for path in sorted(source.iterdir()):
         name = path.name
-        if name in carried.kept or name.startswith(".work-") or name in _CACHES:
+        if name in carried.kept or name.startswith(".work-") or name in HASH_CACHES.values():
             _link(path, target / name)
     for name in carried.reusable:
         hidden = f"{store.EARLIER}{name}"

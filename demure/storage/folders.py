@@ -13,6 +13,7 @@ from pathlib import Path
 from demure.compute.launcher import process_ranks
 from demure.errors import DemureError, StorageError
 from demure.files import already_exists, read_json, write_json
+from demure.images.files import HASH_CACHES
 from demure.locks import hold_folder
 from demure.progress import Listener, Notice, silent
 from demure.storage.cache import LIST, CachedFolder, keep_to_limit, writing
@@ -27,7 +28,6 @@ _TIMES = 5  # how often a reader begins anew since the folder has changed
 RUN = "run.json"
 _STATE = "state.json"
 _RESUMABLE = ".work-*"
-_IMAGES = ".images.parquet"
 _REPLACED_WHOLE = (".parquet", ".safetensors")
 
 
@@ -293,12 +293,12 @@ class _Work:
         return version.files[name].sha256 if version is not None and name in version.files else None
 
     def _keep_only(self, version: Version) -> None:
-        """Delete what the version does not hold, but for the hashes of images, which hold on this machine."""
+        """Delete what the version does not hold, but for the hashes of content files, which hold on this machine."""
         for parent, folders, names in os.walk(self.root):
             for name in [*names, *folders]:
                 path = Path(parent, name)
                 relative = path.relative_to(self.root).as_posix()
-                is_file = (path.is_symlink() or not path.is_dir()) and name != _IMAGES
+                is_file = (path.is_symlink() or not path.is_dir()) and name not in HASH_CACHES.values()
                 if is_file and relative not in version.files and relative not in version.links:
                     path.unlink()
         for parent, _, _ in os.walk(self.root, topdown=False):

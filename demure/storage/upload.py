@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from demure.errors import StorageError
+from demure.images.files import HASH_CACHES
 from demure.integrity import hash_of
 from demure.progress import Listener, Progress
 from demure.storage.location import Location, modified
@@ -21,7 +22,7 @@ from demure.storage.version import FILES, StoredFile, Version, list_name, number
 
 logger = logging.getLogger(__name__)
 
-LOCAL_ONLY = (".checked.json", "*.lock", ".*.part*", ".*.old", ".images.parquet", ".work-*")
+LOCAL_ONLY = (".checked.json", "*.lock", ".*.part*", ".*.old", *HASH_CACHES.values(), ".work-*")
 """Names that mean something on one machine alone."""
 _AT_A_TIME = 8
 _GRACE = 24 * 3600.0  # seconds: what is older, and neither of the present version nor of the one before, is deleted
