@@ -94,6 +94,27 @@ def atomic_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
             shutil.rmtree(part, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def work_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder beside ``path``, deleted when the block ends, or at a later start if this is killed."""
+    path = Path(path)
+    parent = path.absolute().parent
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        sweep(parent, path.name)
+        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=parent))
+        lock = mark_folder(folder)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    try:
+        folder.chmod(0o777 & ~_umask())
+        yield folder
+    finally:
+        if lock is not None:
+            os.close(lock)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def replace_folder(part: Path, path: Path) -> None:
     """Give the folder ``part`` the name ``path``; after an exchange, ``part`` is the earlier folder."""
     if not path.exists():

@@ -93,18 +93,6 @@ On = Annotated[
 ]
 
 
-def local_only(stage: str) -> Any:
-    """Return the option ``--on`` of a stage that runs in one process: it is not listed, and refuses a cluster."""
-
-    def check(value: str) -> str:
-        from demure.cluster.choose import refuse_cluster
-
-        refuse_cluster(value, stage)
-        return value
-
-    return typer.Option("--on", hidden=True, callback=check)
-
-
 RayWorkers = Annotated[
     int | None,
     typer.Option(
@@ -113,6 +101,16 @@ RayWorkers = Annotated[
         metavar="N",
         help="The number of workers on the cluster, each with a model of its own; by default one for each GPU, or one "
         "for each four cores.",
+        rich_help_panel="Cluster",
+    ),
+]
+PrepareWorkers = Annotated[
+    int | None,
+    typer.Option(
+        "--ray-workers",
+        min=1,
+        metavar="N",
+        help="The number of workers on the cluster; by default one for each four cores.",
         rich_help_panel="Cluster",
     ),
 ]

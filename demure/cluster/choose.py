@@ -41,13 +41,6 @@ def check_engine(on: str, workers: int | None) -> None:
         raise DemureError("is about the workers of a cluster", where="--ray-workers", remedy="add --on ray")
 
 
-def refuse_cluster(on: str, stage: str) -> None:
-    """Raise ``DemureError`` if ``stage``, which runs in one process, is to run on a cluster."""
-    check_engine(on, None)
-    if on != "local":
-        raise DemureError(f"{stage} does not run on a cluster yet", where=f"--on {on}", remedy="leave --on out")
-
-
 def import_ray() -> None:
     """Raise ``MachineError`` if Ray is not installed, or cannot be imported."""
     try:

@@ -51,10 +51,15 @@ class IdEncoder:
 
 
 class TableBuilder:
-    """Batches that become one table; the columns for which ``is_encoded`` holds become dictionaries."""
+    """Batches that become one table; the columns for which ``is_encoded`` holds become dictionaries.
 
-    def __init__(self, names: list[str], is_encoded: Callable[[str], bool]) -> None:
-        self.names = names
+    With a ``sink``, each batch goes there, and the table has no rows.
+    """
+
+    def __init__(
+        self, names: list[str], is_encoded: Callable[[str], bool], sink: Callable[[pa.Table], None] | None = None
+    ) -> None:
+        self.names, self._sink = names, sink
         self._encoders = {name: IdEncoder() for name in names if is_encoded(name)}
         self._arrays: dict[str, list[pa.Array]] = {name: [] for name in names if name not in self._encoders}
         self.rows = 0
@@ -62,6 +67,9 @@ class TableBuilder:
     def add(self, columns: list[pa.Array], rows: int) -> None:
         """Append a batch: one array for each of ``names``."""
         self.rows += rows
+        if self._sink is not None:
+            self._sink(pa.table(columns, names=self.names))
+            columns = [column.slice(0, 0) for column in columns]
         for name, column in zip(self.names, columns, strict=True):
             if name in self._encoders:
                 self._encoders[name].add(column)

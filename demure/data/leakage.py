@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -41,6 +42,26 @@ class LeakCounts:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class LeakTally:
+    """What a part of the interactions adds to ``LeakCounts``; all interactions of its users are in it.
+
+    Attributes:
+        sizes: (3,) the numbers of train, valid and test.
+        first_held_out, first_test: the earliest times, infinite without any; None without times.
+        trained_items, held_out_items: the codes of the items that are in train, and that are held out.
+    """
+
+    sizes: np.ndarray
+    first_held_out: float | None
+    first_test: float | None
+    after_own: int
+    repeated: int
+    users_without_train: int
+    trained_items: np.ndarray
+    held_out_items: np.ndarray
+
+
 def count_leaks(
     users: np.ndarray,
     items: np.ndarray,
@@ -53,31 +74,67 @@ def count_leaks(
     ``users``, ``items`` (N,) codes, by user; ``times`` (N,) seconds; ``split`` (N,) int8 codes; ``dates`` (I,) seconds:
     when each item appeared, by the items file, NaN where it does not say.
     """
-    sizes = np.bincount(split, minlength=3)
-    in_train = split == TRAIN
+    tally = tally_leaks(users, items, times, split)
+    cuts = first_moments([tally])
+    after_cut = None if times is None or cuts is None else count_after(times, split, cuts)
+    return combine_leaks([tally], after_cut, dates)
+
+
+def tally_leaks(users: np.ndarray, items: np.ndarray, times: np.ndarray | None, split: np.ndarray) -> LeakTally:
+    """Count what needs the interactions of one user, or a part of the interactions, alone; as ``count_leaks``."""
+    in_train, in_test = split == TRAIN, split == TEST
     held_out = ~in_train
-    cut = None if times is None else float(times[held_out].min()) if held_out.any() else np.inf
-    after_cut = after_own = from_later = None
-    if times is not None and cut is not None:
-        after_cut = int((times[in_train] > cut).sum())
+    after_own = 0
+    if times is not None:
         after_own = _count_after_own(users, times, in_train)
-        in_test = split == TEST
-        if in_test.any():
-            in_valid = split == VALID
-            after_cut += int((times[in_valid] > times[in_test].min()).sum())
-            after_own += _count_after_own(users[held_out], times[held_out], in_valid[held_out])
-        if dates is not None:
-            from_later = int((np.isin(np.flatnonzero(dates > cut), items[in_train])).sum())
+        after_own += _count_after_own(users[held_out], times[held_out], split[held_out] == VALID)
+    return LeakTally(
+        sizes=np.bincount(split, minlength=3),
+        first_held_out=None if times is None else float(times[held_out].min(initial=np.inf)),
+        first_test=None if times is None else float(times[in_test].min(initial=np.inf)),
+        after_own=after_own,
+        repeated=_count_repeated(users, items, in_train),
+        users_without_train=len(np.setdiff1d(_codes(users, held_out), _codes(users, in_train), assume_unique=True)),
+        trained_items=_codes(items, in_train),
+        held_out_items=_codes(items, held_out),
+    )
+
+
+def first_moments(tallies: Sequence[LeakTally]) -> tuple[float, float] | None:
+    """Return the times of the first held-out interaction and of the first of test; None without times."""
+    held_out = [tally.first_held_out for tally in tallies if tally.first_held_out is not None]
+    test = [tally.first_test for tally in tallies if tally.first_test is not None]
+    return (min(held_out), min(test)) if held_out and test else None
+
+
+def count_after(times: np.ndarray, split: np.ndarray, moments: tuple[float, float]) -> int:
+    """Count the interactions of train and of valid that are later than ``first_moments``."""
+    cut, first_test = moments
+    return int((times[split == TRAIN] > cut).sum()) + int((times[split == VALID] > first_test).sum())
+
+
+def combine_leaks(tallies: Sequence[LeakTally], after_cut: int | None, dates: np.ndarray | None) -> LeakCounts:
+    """Return the counts of all parts; ``after_cut``: of all, by ``count_after``; ``dates`` as of ``count_leaks``."""
+    moments = first_moments(tallies)
+    cut = np.inf if moments is None else moments[0]
+    n_items = 1 + max(int(codes.max(initial=-1)) for t in tallies for codes in (t.trained_items, t.held_out_items))
+    trained, held_out = np.zeros(n_items, bool), np.zeros(n_items, bool)
+    for tally in tallies:
+        trained[tally.trained_items], held_out[tally.held_out_items] = True, True
+    from_later = None
+    if moments is not None and dates is not None:
+        from_later = int(np.count_nonzero(trained & (dates[:n_items] > cut)))
+    sizes = np.sum([tally.sizes for tally in tallies], axis=0)
     return LeakCounts(
         train=int(sizes[TRAIN]),
         valid=int(sizes[VALID]),
         test=int(sizes[TEST]),
-        cut=None if cut is None or np.isinf(cut) else cut,
+        cut=None if np.isinf(cut) else cut,
         after_cut=after_cut,
-        after_own=after_own,
-        repeated=_count_repeated(users, items, in_train),
-        users_without_train=_count_held_out_only(users, held_out, in_train),
-        items_without_train=_count_held_out_only(items, held_out, in_train),
+        after_own=None if moments is None else sum(tally.after_own for tally in tallies),
+        repeated=sum(tally.repeated for tally in tallies),
+        users_without_train=sum(tally.users_without_train for tally in tallies),
+        items_without_train=int(np.count_nonzero(held_out & ~trained)),
         items_from_later=from_later,
     )
 
@@ -103,9 +160,8 @@ def _count_repeated(users: np.ndarray, items: np.ndarray, in_train: np.ndarray) 
     return int(repeated.sum())
 
 
-def _count_held_out_only(codes: np.ndarray, held_out: np.ndarray, in_train: np.ndarray) -> int:
-    """Count the codes, of users or of items, that have held-out interactions and none in train."""
-    n = int(codes.max(initial=-1)) + 1
-    is_held_out, is_trained = np.zeros(n, bool), np.zeros(n, bool)
-    is_held_out[codes[held_out]], is_trained[codes[in_train]] = True, True
-    return int((is_held_out & ~is_trained).sum())
+def _codes(codes: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Return the distinct ``codes`` (N,) of the ``chosen`` (N,) bool, ascending."""
+    occurs = np.zeros(int(codes.max(initial=-1)) + 1, bool)
+    occurs[codes[chosen]] = True
+    return np.flatnonzero(occurs)

@@ -27,12 +27,13 @@ def leave_one_out(users: np.ndarray) -> np.ndarray:
 
 
 def split_by_ratio(
-    users: np.ndarray, *, timed: bool, seed: int, shares: tuple[int, int, int] = (80, 10, 10)
+    users: np.ndarray, *, timed: bool, seed: int, shares: tuple[int, int, int] = (80, 10, 10), first: int = 0
 ) -> np.ndarray:
     """Return split codes (N,) int8 that divide each user's interactions by ``shares``, percent of train, valid, test.
 
     The numbers are rounded, but at least one interaction stays train and, unless their share is 0, one is valid and one
     is test. Valid and test are the user's last interactions where ``timed``, and else are drawn with ``seed``.
+    ``first``: how many interactions come before these, where the data are split in parts; each takes one number.
     """
     sizes = np.bincount(users)
     is_divided = sizes >= _MIN_INTERACTIONS
@@ -45,7 +46,9 @@ def split_by_ratio(
     n_test = n_of(shares[2], sizes - 1 - n_valid)
     ranks = _ranks(users)
     if not timed:
-        order = np.lexsort((np.random.default_rng(seed).random(len(users)), users))
+        numbers = np.random.PCG64(seed)
+        numbers.advance(first)
+        order = np.lexsort((np.random.Generator(numbers).random(len(users)), users))
         drawn = np.empty_like(ranks)
         drawn[order] = ranks
         ranks = drawn
@@ -58,10 +61,17 @@ def split_by_time(times: np.ndarray, shares: tuple[int, int, int] = (80, 10, 10)
     With the default ``shares`` in percent, valid begins at the time of the interaction at 80 %, test at 90 %.
     Interactions of the same time are in the same part.
     """
-    n = len(times)
-    positions = [n * shares[0] // 100, n * (shares[0] + shares[1]) // 100]
-    ordered = np.sort(times)
-    cuts = np.append(ordered, np.inf)[positions]
+    cuts = np.append(np.sort(times), np.inf)[list(cut_positions(len(times), shares))]
+    return split_at(cuts, times)
+
+
+def cut_positions(n: int, shares: tuple[int, int, int]) -> tuple[int, int]:
+    """Return which of ``n`` interactions in order of time is the first of valid, and of test; ``n`` for none."""
+    return n * shares[0] // 100, n * (shares[0] + shares[1]) // 100
+
+
+def split_at(cuts: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Return split codes (N,) int8 by the times (2,) at which valid and test begin."""
     return np.searchsorted(cuts, times, side="right").astype(np.int8)
 
 

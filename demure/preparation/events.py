@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -48,6 +49,13 @@ class Events:
         """The names of the events that are not interactions."""
         return [name for name, counted in zip(self.names, self.is_counted, strict=True) if not counted]
 
+    def step_name(self, counts: np.ndarray) -> str:
+        """Return the name of the step that leaves out events, of those that have ``counts`` (n,)."""
+        names = [name or "(blank)" for name, n, kept in zip(self.names, counts, self.is_counted, strict=True)
+                 if n and not kept]  # fmt: skip
+        shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+        return f"{self.column} {shown}: not an interaction"
+
 
 def read_events(raw: RawTable, wanted: Mapping[str, float | None], findings: Findings) -> Events | None:
     """Return the events of the rows; None without a column of them.
@@ -63,24 +71,42 @@ def read_events(raw: RawTable, wanted: Mapping[str, float | None], findings: Fin
             raise DataError("has no column of events, which --events needs", where=raw.path, remedy=remedy)
         return None
     values = encode_column(raw.table[column], column, raw.path)
-    names = [*(name.strip() for name in values.values.to_pylist()), "(none)"]
+    texts = values.values.to_pylist()
+    codes = np.where(values.codes < 0, len(texts), values.codes).astype(np.int32)
+    counts = np.bincount(codes, minlength=len(texts) + 1)
+    events = choose_events(column, texts, counts, raw.path, wanted, findings)
+    return None if events is None else replace(events, codes=codes)
+
+
+def choose_events(
+    column: str,
+    texts: Sequence[str],
+    counts: np.ndarray,
+    path: Path,
+    wanted: Mapping[str, float | None],
+    findings: Findings,
+) -> Events | None:
+    """Return the events of a column without codes, as ``read_events``.
+
+    ``texts`` (n,): the distinct values in order of appearance; ``counts`` (n + 1,): the rows of each, and of no value.
+    """
+    names = [*(name.strip() for name in texts), "(none)"]
     keys = [_key(name) for name in names[:-1]]
     is_flag = bool(keys) and set(keys) <= _YES | _NO | {""}
     if not wanted and column != "event":
         named_as_flag = normalize_name(column) in FLAG_NAMES
         if not keys or len(keys) > _MOST_EVENTS or (named_as_flag and not is_flag):
-            findings.note(f"{raw.path.name}: column {column!r} is not taken as events: {_reason(names, named_as_flag)}")
+            findings.note(f"{path.name}: column {column!r} is not taken as events: {_reason(names, named_as_flag)}")
             return None
     named_by_user = column == "event" and is_flag
     if wanted:
-        is_counted, weights = _wanted(raw, column, keys, names, values.codes, wanted)
+        is_counted, weights = _wanted(path, column, keys, names, counts, wanted)
     else:
         refused = _NO if is_flag and (named_by_user or normalize_name(column) in FLAG_NAMES) else _NOT_CHOSEN
         is_counted = np.array([key not in refused and normalize_name(key) not in refused for key in keys] + [True])
         weights = None
-    codes = np.where(values.codes < 0, len(keys), values.codes).astype(np.int32)
-    events = Events(column, codes, names, is_counted, weights)
-    findings.note(f"{raw.path.name}: {_describe(events)}")
+    events = Events(column, np.empty(0, np.int32), names, is_counted, weights)
+    findings.note(f"{path.name}: {_describe(events, counts)}")
     return events
 
 
@@ -97,8 +123,7 @@ def _reason(names: list[str], named_as_flag: bool) -> str:
     return f"it holds {other!r} besides 0 and 1" if named_as_flag else f"it has {len(names) - 1} different values"
 
 
-def _counts(codes: np.ndarray, names: list[str]) -> dict[str, int]:
-    numbers = np.bincount(np.where(codes < 0, len(names) - 1, codes), minlength=len(names))
+def _counts(numbers: np.ndarray, names: list[str]) -> dict[str, int]:
     return {names[k]: int(numbers[k]) for k in np.argsort(-numbers, kind="stable") if numbers[k]}
 
 
@@ -107,11 +132,11 @@ def _shown(counts: Mapping[str, int]) -> str:
 
 
 def _wanted(
-    raw: RawTable,
+    path: Path,
     column: str,
     keys: list[str],
     names: list[str],
-    codes: np.ndarray,
+    numbers: np.ndarray,
     wanted: Mapping[str, float | None],
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Return which events count (n,) and their weights (n,). Raises ``DataError`` for an event that is not there."""
@@ -121,8 +146,8 @@ def _wanted(
         suggestion = did_you_mean(missing, names[:-1])
         hint = f"; {suggestion}" if suggestion else ""
         problem = f"no row has the event {missing!r} in column {column!r}{hint}"
-        remedy = f"there are: {_shown(_counts(codes, names))}"
-        raise DataError(problem, where=raw.path, remedy=remedy)
+        remedy = f"there are: {_shown(_counts(numbers, names))}"
+        raise DataError(problem, where=path, remedy=remedy)
     is_counted = np.array([key in by_key for key in keys] + [False])
     weights = [by_key.get(key) for key in keys]
     if all(weight is None for weight in weights):
@@ -130,8 +155,8 @@ def _wanted(
     return is_counted, np.array([np.nan if weight is None else weight for weight in weights] + [np.nan])
 
 
-def _describe(events: Events) -> str:
-    counts = _counts(events.codes, events.names)
+def _describe(events: Events, numbers: np.ndarray) -> str:
+    counts = _counts(numbers, events.names)
     counted = {name: counts[name] for name in counts if name not in events.left_out}
     left_out = {name: counts[name] for name in counts if name in events.left_out}
     if not left_out:

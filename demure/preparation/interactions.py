@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -109,7 +110,7 @@ def read_interactions(raw: RawTable, rules: CleaningRules, findings: Findings) -
     if time_column is not None:
         column = TimeColumn(table[time_column], time_column, path, raw.row_numbers)
         times = read_times(column, findings, rules.time_format)
-    _refuse_unmet_rules(rules, path, times is not None, split_column)
+    refuse_unmet_rules(rules, path, times is not None, split_column)
     ratings, split = None, None
     unusable: dict[str, np.ndarray] = {}
     values: dict[str, pa.ChunkedArray] = {}
@@ -127,13 +128,11 @@ def read_interactions(raw: RawTable, rules: CleaningRules, findings: Findings) -
     events = read_events(raw, rules.events, findings)
     if events is not None and events.weights is not None:
         if ratings is not None:
-            remedy = "leave out the weights, or the column of ratings"
-            raise DataError("has ratings already, so --events cannot have weights", where=path, remedy=remedy)
+            raise has_ratings_already(path)
         ratings = events.weights[events.codes]
         findings.note(f"{path.name}: the weights of --events are taken as ratings")
     if ratings is None and rules.need_ratings:
-        option = "--min-rating" if rules.min_rating is not None else "--duplicates best"
-        raise DataError(f"has no ratings, which {option} needs", where=path, remedy="name their column by --columns")
+        raise needs_ratings(rules, path)
     if split_column is not None and rules.split_strategy in ("given", "all"):
         names = encode_column(table[split_column], split_column, path)
         codes = [LABELS.get(name.strip().lower(), -1) for name in names.values.to_pylist()]
@@ -148,7 +147,7 @@ def read_interactions(raw: RawTable, rules: CleaningRules, findings: Findings) -
     id_columns = {"user_id": user_column, "item_id": item_column}
     users, items = read_ids(raw, user_column), read_ids(raw, item_column)
     used = {user_column, item_column, time_column, rating_column, None if events is None else events.column}
-    _note_unused(raw, used | ({split_column} if split is not None else set()), findings)
+    note_unused(raw.column_names, path, used | ({split_column} if split is not None else set()), findings)
     return RawInteractions(
         path, raw.row_numbers, id_columns, users, items, times, ratings, split, unusable, values, events
     )
@@ -169,13 +168,27 @@ def _is_mostly_empty(raw: RawTable, column: str) -> bool:
     return bool(encode_column(raw.table[column], column, raw.path).is_blank().mean() > 0.5)
 
 
-def _note_unused(raw: RawTable, used: set[str | None], findings: Findings) -> None:
-    unused = [name.removesuffix(", not used") for name in raw.column_names if name not in used]
+def has_ratings_already(path: Path) -> DataError:
+    """Return the error for weights of events beside ratings."""
+    remedy = "leave out the weights, or the column of ratings"
+    return DataError("has ratings already, so --events cannot have weights", where=path, remedy=remedy)
+
+
+def needs_ratings(rules: CleaningRules, path: Path) -> DataError:
+    """Return the error for rules that need ratings, where these are absent."""
+    option = "--min-rating" if rules.min_rating is not None else "--duplicates best"
+    return DataError(f"has no ratings, which {option} needs", where=path, remedy="name their column by --columns")
+
+
+def note_unused(columns: Sequence[str], path: Path, used: set[str | None], findings: Findings) -> None:
+    """Note the ``columns`` of a file that are not among the ``used``."""
+    unused = [name.removesuffix(", not used") for name in columns if name not in used]
     if unused:
-        findings.note(f"{raw.path.name}: columns that are not used: {', '.join(unused)}")
+        findings.note(f"{path.name}: columns that are not used: {', '.join(unused)}")
 
 
-def _refuse_unmet_rules(rules: CleaningRules, path: Path, timed: bool, split_column: str | None) -> None:
+def refuse_unmet_rules(rules: CleaningRules, path: Path, timed: bool, split_column: str | None) -> None:
+    """Raise ``DataError`` for rules that need times or a split, where these are absent."""
     instead = ", or --split given for the file's own" if split_column is not None else ""
     if rules.split_strategy in NEED_TIME and not timed:
         remedy = f"use --split ratio{instead}"

@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING
 import demure
 from demure.data.manifest import FORMAT_VERSION, PROBLEMS, TABLES, DatasetCounts, DatasetManifest
 from demure.files import sha256_bytes, sha256_file
-from demure.preparation.interactions import Interactions
 from demure.preparation.items import Items
 from demure.preparation.options import PrepareOptions
-from demure.preparation.write import identity
 from demure.storage.names import shown
 
 if TYPE_CHECKING:
@@ -44,12 +42,12 @@ def build_manifest(
     options: PrepareOptions,
     report: PreparedReport,
     split: PreparedSplit,
-    interactions: Interactions,
     items: Items,
+    hashes: dict[str, str],
     inputs: dict[str, dict[str, str]],
     notes: list[str],
 ) -> DatasetManifest:
-    """Return the manifest of ``interactions`` with their ``split``, whose other files are in ``folder`` already."""
+    """Return the manifest of a ``split``, whose other files are in ``folder`` already; ``hashes``: see ``identity``."""
     root = report.images_root
     user_core, item_core = options.cores
     return DatasetManifest(
@@ -95,11 +93,11 @@ def build_manifest(
             test=split.leaks.test,
         ),
         leaks=split.leaks,
-        has_time=interactions.times is not None,
+        has_time=split.has_time,
         text_columns=[name for name in items.columns if name not in ("image", *report.media_roots)],
         attribute_columns=list(items.attributes),
         images_root=None if root is None else str(root),
-        hashes=identity(interactions, items),
+        hashes=hashes,
         files={name: sha256_file(folder / name) for name in (*TABLES, PROBLEMS)},
         steps=[vars(step) for step in report.steps],
         problems={kind: problem.to_dict() for kind, problem in report.problems.items()},

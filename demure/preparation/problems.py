@@ -65,6 +65,12 @@ class Findings:
             shown = value(k)
             problem.rows.append(ProblemRow(file.name, int(rows[k]), "" if shown is None else str(shown)[:200]))
 
+    def merge(self, problem: Problem) -> None:
+        """Add a problem that was counted elsewhere, in rows that come after the ones here."""
+        own = self.problems.setdefault(problem.kind, Problem(problem.kind, problem.action))
+        own.count += problem.count
+        own.rows += problem.rows[: ROWS_KEPT - len(own.rows)]
+
     def write(self, path: Path) -> None:
         """Write problems.csv: kind, file, row, value, action; at most ``ROWS_KEPT`` rows of each kind."""
         rows = (

@@ -19,6 +19,11 @@ class CleaningStep:
     users_removed: int = 0
     items_removed: int = 0
 
+    @classmethod
+    def after(cls, last: CleaningStep, name: str, rows: int, users: int, items: int) -> CleaningStep:
+        """Return the step ``name`` after ``last``, which leaves so many ``rows``, ``users`` and ``items``."""
+        return cls(name, last.rows - rows, rows, users, items, last.users - users, last.items - items)
+
 
 class CleaningSteps:
     """The steps so far, in order, in ``steps``."""
@@ -34,10 +39,7 @@ class CleaningSteps:
         """Record a step after which the codes ``users`` and ``items`` are left, or the ones of rows ``kept``."""
         last = self.steps[-1]
         rows = len(users) if kept is None else int(np.count_nonzero(kept))
-        n_users, n_items = _n_distinct(users, kept), _n_distinct(items, kept)
-        self.steps.append(
-            CleaningStep(name, last.rows - rows, rows, n_users, n_items, last.users - n_users, last.items - n_items)
-        )
+        self.steps.append(CleaningStep.after(last, name, rows, _n_distinct(users, kept), _n_distinct(items, kept)))
 
 
 def _n_distinct(codes: np.ndarray, kept: np.ndarray | None) -> int:

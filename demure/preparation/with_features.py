@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from demure.cluster.executor import LOCAL, Executor
 from demure.features.importing import import_features
 from demure.progress import Listener, silent
 
@@ -12,7 +13,9 @@ if TYPE_CHECKING:
     from demure.preparation.prepare import PreparedReport, PrepareOptions
 
 
-def prepare_with_features(options: PrepareOptions, listener: Listener = silent) -> PreparedReport:
+def prepare_with_features(
+    options: PrepareOptions, listener: Listener = silent, executor: Executor = LOCAL
+) -> PreparedReport:
     """Prepare a dataset with its feature files: ``options.features``, or those beside MMRec's interactions.
 
     Features are imported inside the unfinished folder, so that a bad file leaves nothing behind. Raises the errors of
@@ -24,4 +27,4 @@ def prepare_with_features(options: PrepareOptions, listener: Listener = silent) 
         for name, file in report.feature_files.items():
             import_features(folder, name, file, report.item_rows, report.item_file_rows)
 
-    return prepare(options, listener, finish=finish)
+    return prepare(options, listener, finish, executor)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from demure_cli.command import command, view
-from demure_cli.options import Columns, TimeFormat, flag, local_only
+from demure_cli.options import Columns, On, PrepareWorkers, TimeFormat, flag
 from demure_cli.output.terminal import terminal
 from demure_cli.places import MAKES, READS_FILE
 
@@ -219,15 +219,18 @@ def prepare(
     ] = 0,
     dry_run: Annotated[bool, flag("--dry-run", help="Show what would be written, and write nothing.")] = False,
     overwrite: Annotated[bool, flag("--overwrite", help="Replace the dataset folder if it exists.")] = False,
-    on: Annotated[str, local_only("prepare")] = "local",
+    on: On = "local",
+    ray_workers: PrepareWorkers = None,
 ) -> object:
     """Read raw data, check and clean it, split it, and write a dataset folder."""
     from pathlib import Path
 
+    from demure.cluster.choose import check_engine, open_executor
     from demure_cli.parsing import parse_columns, parse_events, parse_files, parse_ratio
 
     feature_files = parse_files(features)
-    from demure.preparation.prepare import PrepareOptions
+    from demure.preparation.options import PrepareOptions, check_options
+    from demure.preparation.partitioned.log import check_format
     from demure.preparation.with_features import prepare_with_features
 
     options = PrepareOptions(
@@ -262,5 +265,12 @@ def prepare(
         dry_run=dry_run,
         overwrite=overwrite,
     )
-    with terminal.progress() as listener:
-        return prepare_with_features(options, listener)
+    check_engine(on, ray_workers)
+    if on != "local":
+        check_options(options)
+        check_format(options)
+    with (
+        terminal.progress() as listener,
+        open_executor(on, workers=ray_workers, device="cpu", listener=listener) as executor,
+    ):
+        return prepare_with_features(options, listener, executor)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.executors import PickledExecutor
 
-from demure.cluster.choose import open_executor, refuse_cluster
+from demure.cluster.choose import open_executor
 from demure.cluster.executor import LOCAL, Task, ranges
 from demure.cluster.plan import plan_workers
 from demure.cluster.ray_cluster import check_address
@@ -105,9 +105,6 @@ def test_engines():
         pass
     with open_executor() as executor:
         assert executor is LOCAL
-    refuse_cluster("local", "prepare")
-    with pytest.raises(DemureError, match="--on ray: prepare does not run on a cluster yet; leave --on out"):
-        refuse_cluster("ray", "prepare")
 
 
 @pytest.mark.parametrize("address", ["head", "ray://head:10001", ":6379", "head:port"])

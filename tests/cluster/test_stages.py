@@ -33,7 +33,6 @@ from demure.runs.evaluate import evaluate_runs
 from demure.runs.load import load_run
 from demure.runs.recommend import recommend
 from demure.training.on_cluster import train_on
-from demure_cli.app import main
 
 
 @pytest.fixture(scope="module")
@@ -126,12 +125,6 @@ def test_extract(catalogue, tmp_path):
 def test_workers_cannot_all_start_over(catalogue):
     with pytest.raises(DemureError, match="--no-resume: 3 processes cannot all start over"):
         extract(catalogue, resume=False, executor=PickledExecutor(3))
-
-
-def test_stages_of_one_process_refuse_a_cluster(capsys):
-    assert main(["prepare", "--interactions", "x.csv", "--out", "x", "--on", "ray"]) == 2
-    line = "demure: --on ray: prepare does not run on a cluster yet; leave --on out\n"
-    assert capsys.readouterr().err == line
 
 
 def test_the_export(run, tmp_path):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import pyarrow as pa
 
 from demure.data.nested import normalize_name
 from demure.errors import DataError
@@ -163,6 +165,7 @@ class ColumnSelection:
         files: the kinds of files whose names are a column of the items.
         of_dataset: whether ``column_of_role`` is how the files of a prepared dataset were read: a later file may also
             call a column by its role, and histories need no more than users and items.
+        sink: takes the rows of text batch by batch, instead of the table; the batches may lack columns.
     """
 
     column_of_role: Mapping[str, str] = field(default_factory=dict)
@@ -173,6 +176,7 @@ class ColumnSelection:
     has_types: bool = False
     of_dataset: bool = False
     files: tuple[str, ...] = ("image",)
+    sink: Callable[[pa.Table], None] | None = None
 
     @property
     def last_place(self) -> int:

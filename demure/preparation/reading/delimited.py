@@ -82,7 +82,7 @@ def read_delimited(
     names = file_names if header is not None else selection.rename(file_names, path, findings, first_row)
     file_names, names = separate_duplicates(file_names, names, path, findings, selection)
     kept = [k for k, name in enumerate(names) if selection.includes(name)] or [0]
-    builder = TableBuilder([names[k] for k in kept], selection.is_encoded)
+    builder = TableBuilder([names[k] for k in kept], selection.is_encoded, selection.sink)
     try:
         with file_errors(path):
             for batch in _batches(
@@ -122,7 +122,7 @@ def _number_rows(first: int, scan: RowScan, rows: int, path: Path) -> RowNumbers
         raise DataError(problem, where=path, remedy="state --quotes double, backslash or none")
     if not len(skipped):
         return RowNumbers(first)
-    return RowNumbers(first, np.setdiff1d(np.arange(first, first + scan.rows), skipped))
+    return RowNumbers(first, skipped=skipped)
 
 
 def _batches(

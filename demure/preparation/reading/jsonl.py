@@ -57,7 +57,11 @@ def read_jsonl(path: Path, findings: Findings, selection: ColumnSelection) -> Ra
         columns = {
             names[key]: pa.array([to_text(key, record.get(key)) for record in batch], pa.string()) for key in kept
         }
-        tables.append(pa.table(columns))
+        table = pa.table(columns)
+        if selection.sink is not None:
+            selection.sink(table)
+            table = table.slice(0, 0)
+        tables.append(table)
         if selection.items:
             for row, record in enumerate(batch, start=n_rows):
                 for key, value in record.items():
@@ -70,6 +74,8 @@ def read_jsonl(path: Path, findings: Findings, selection: ColumnSelection) -> Ra
     builder = TableBuilder(table.column_names, selection.is_encoded)
     for part in table.to_batches():
         builder.add(part.columns, part.num_rows)
+    if not table.num_rows:
+        builder.add([column.combine_chunks() for column in table.columns], 0)
     return RawTable(path, builder.table(), RowNumbers(), list(names.values()), first_nested=first_nested)
 
 

@@ -111,7 +111,7 @@ def _parse_column(raw: RawTable, name: str, *, is_id: bool) -> _ParsedColumn:
     column = raw.table[name]
     if pa.types.is_nested(column.type):
         column = pa.chunked_array([pa.array([nested_to_json(value) for value in column.to_pylist()], pa.string())])
-    elif not _may_have_lists(column):
+    elif not may_have_lists(column):
         return _ParsedColumn(np.full(len(column), -1), [], [])
     encoded = encode_column(column, name, raw.path)
     texts: list[str] = encoded.values.to_pylist()
@@ -140,7 +140,8 @@ def _parse_column(raw: RawTable, name: str, *, is_id: bool) -> _ParsedColumn:
     return result
 
 
-def _may_have_lists(column: pa.ChunkedArray) -> bool:
+def may_have_lists(column: pa.ChunkedArray) -> bool:
+    """Return whether a value of a column of text begins as a list or an object does."""
     for chunk in column.chunks:
         values = chunk.dictionary if pa.types.is_dictionary(chunk.type) else chunk
         is_text = pa.types.is_string(values.type) or pa.types.is_large_string(values.type)

@@ -10,18 +10,19 @@ from demure.preparation.reading.dates import full_year, seconds_of_date
 
 # Seconds of today are near 1.7e9; each unit is a thousand times the one before: the least magnitude, and per second.
 UNITS = {"seconds": (0.0, 1.0), "milliseconds": (1e11, 1e3), "microseconds": (1e14, 1e6), "nanoseconds": (1e17, 1e9)}
+LEAST = [least for least, _ in UNITS.values()][1:]
 _CLEAR = 1e8  # below it is 1973 in seconds, or nothing in any other unit
 _DAY = 86400.0
 _EXCEL_1970 = 25569  # the number of 1970-01-01 in Excel
 
 
-def read_in_units(values: np.ndarray) -> tuple[np.ndarray, str, dict[str, np.ndarray]]:
+def read_in_units(values: np.ndarray, median: float | None = None) -> tuple[np.ndarray, str, dict[str, np.ndarray]]:
     """Return seconds since 1970 (n,), the unit of most numbers by their magnitude, and the rows in other units.
 
-    ``values`` (n,) may have NaN, which stays.
+    ``values`` (n,) may have NaN, which stays. ``median``: of the magnitudes, if ``values`` are a part of the numbers.
     """
     names, per_second = list(UNITS), np.array([count for _, count in UNITS.values()])
-    common = int(_unit(np.array([np.nanmedian(np.abs(values))]))[0])
+    common = int(_unit(np.array([np.nanmedian(np.abs(values)) if median is None else median]))[0])
     units = _unit(values)
     odd = np.flatnonzero((units != common) & (np.abs(values) >= _CLEAR))
     seconds = values / per_second[common]
@@ -31,8 +32,7 @@ def read_in_units(values: np.ndarray) -> tuple[np.ndarray, str, dict[str, np.nda
 
 def _unit(values: np.ndarray) -> np.ndarray:
     """Return the position (n,) in ``UNITS`` by magnitude."""
-    least = [least for least, _ in UNITS.values()][1:]
-    positions: np.ndarray = np.searchsorted(least, np.abs(values), side="right") * np.isfinite(values)
+    positions: np.ndarray = np.searchsorted(LEAST, np.abs(values), side="right") * np.isfinite(values)
     return positions
 
 

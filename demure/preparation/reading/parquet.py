@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -39,11 +40,47 @@ def read_parquet(path: Path, findings: Findings, selection: ColumnSelection) -> 
 
     Raises ``DataError`` if a file is damaged or has other columns than the first, and if there are no rows.
     """
-    parts = _open_parts(path)
+    log = open_parquet(path, findings, selection)
+    builder = TableBuilder(log.names_in_table, selection.is_encoded)
+    for file in log.files:
+        for columns in log.batches(file):
+            builder.add(columns, len(columns[0]))
+    if not builder.rows:
+        raise no_rows(path)
+    return RawTable(path, builder.table(), RowNumbers(), log.column_names, files=[file.path for file in log.files])
+
+
+@dataclass(frozen=True)
+class ParquetLog:
+    """The Parquet files of one log.
+
+    Attributes:
+        column_names: the names of all columns, as of ``RawTable``.
+        kept: the selected columns, by their names in the files, and ``names_in_table`` those in the table.
+    """
+
+    files: list[ParquetFile]
+    column_names: list[str]
+    kept: list[str]
+    names_in_table: list[str]
+
+    def batches(self, file: ParquetFile, row_groups: Sequence[int] | None = None) -> Iterator[list[pa.Array]]:
+        """Yield the selected columns of a file, or of some ``row_groups``, in the types that the first file has.
+
+        Raises ``DataError`` for a damaged file, and for other columns than those of the first file.
+        """
+        types = self.files[0].types(self.kept)
+        for batch in file.batches(self.kept, row_groups):
+            yield [_cast_as_first(file, name, column, types) for name, column in zip(self.kept, batch, strict=True)]
+
+
+def open_parquet(path: Path, findings: Findings, selection: ColumnSelection) -> ParquetLog:
+    """Open a file, or the files of a folder, and select the columns; as ``read_parquet``."""
+    files = _open_files(path)
     if path.is_dir():
-        findings.note(f"{path.name}: {len(parts)} Parquet files, in the order of their names")
-    first = parts[0]
-    file_names = list(first.file.schema_arrow.names)
+        findings.note(f"{path.name}: {len(files)} Parquet files, in the order of their names")
+    first = files[0]
+    file_names = list(first.schema.names)
     file_names += [name for name in first.keys if name not in file_names]
     names = selection.rename(file_names, path, findings)
     unique, names = separate_duplicates(file_names, names, path, findings, selection)
@@ -51,35 +88,55 @@ def read_parquet(path: Path, findings: Findings, selection: ColumnSelection) -> 
     if not usable:
         raise DataError(f"has two columns {file_names[0]!r}", where=path, remedy="rename or remove one")
     kept = [k for k in usable if selection.includes(names[k])] or usable[:1]
-    kept_names = [file_names[k] for k in kept]
-    builder = TableBuilder([names[k] for k in kept], selection.is_encoded)
-    types: dict[str, pa.DataType] = {}
-    for part in parts:
-        for batch in part.batches(kept_names):
-            columns = [
-                _cast_as_first(part, name, column, types) for name, column in zip(kept_names, batch, strict=True)
-            ]
-            builder.add(columns, len(columns[0]))
-    if not builder.rows:
-        raise no_rows(path)
-    return RawTable(path, builder.table(), RowNumbers(), names, files=[part.path for part in parts])
+    return ParquetLog(files, names, [file_names[k] for k in kept], [names[k] for k in kept])
 
 
 @dataclass(frozen=True)
-class _Part:
-    """One file, and the ``key=value`` of the folders that it is in."""
+class ParquetFile:
+    """One file, and the ``key=value`` of the folders that it is in. A copy that travels opens the file anew."""
 
     path: Path
-    file: pq.ParquetFile
     keys: dict[str, str]
 
-    def batches(self, columns: list[str]) -> Iterator[list[pa.Array]]:
-        own = [name for name in columns if name in self.file.schema_arrow.names]
+    @cached_property
+    def _opened(self) -> pq.ParquetFile:
+        if not is_parquet(read_head(self.path)):
+            raise DataError("is not a Parquet file", where=self.path, remedy="check --format")
+        source: Path | pa.BufferReader = self.path
+        if compression_of(self.path):  # Parquet is read from its end, so a compressed file must be in memory
+            with file_errors(self.path), open_decompressed(self.path) as handle:
+                source = pa.BufferReader(handle.read())
+        try:
+            return pq.ParquetFile(source)
+        except (pa.ArrowException, OSError) as error:
+            raise _damaged(self.path, error) from error
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"path": self.path, "keys": self.keys}
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns of the file itself."""
+        return self._opened.schema_arrow
+
+    @property
+    def row_group_sizes(self) -> list[int]:
+        """The numbers of rows of the row groups."""
+        metadata = self._opened.metadata
+        return [metadata.row_group(k).num_rows for k in range(metadata.num_row_groups)]
+
+    def types(self, columns: Sequence[str]) -> dict[str, pa.DataType]:
+        """Return the types of ``columns``; those of folders are texts."""
+        return {name: self.schema.field(name).type if name in self.schema.names else pa.string() for name in columns}
+
+    def batches(self, columns: Sequence[str], row_groups: Sequence[int] | None = None) -> Iterator[list[pa.Array]]:
+        """Yield ``columns`` as they are in the file. Raises ``DataError`` for a missing one."""
+        own = [name for name in columns if name in self.schema.names]
         missing = next((name for name in columns if name not in own and name not in self.keys), None)
         if missing is not None:
             raise DataError(f"lacks column {missing!r}, which the first file has", where=self.path, remedy="add it")
         try:
-            for batch in self.file.iter_batches(_BATCH, columns=own, use_threads=True):
+            for batch in self._opened.iter_batches(_BATCH, row_groups=row_groups, columns=own, use_threads=True):
                 yield [
                     batch.column(name) if name in own else pa.array([self.keys[name]] * batch.num_rows)
                     for name in columns
@@ -88,42 +145,32 @@ class _Part:
             raise _damaged(self.path, error) from error
 
 
-def _open_parts(path: Path) -> list[_Part]:
+def _open_files(path: Path) -> list[ParquetFile]:
+    """Return the files, each of which has been opened."""
     if not path.is_dir():
-        return [_open(path, {})]
-    files = parquet_files(path)
+        files = [ParquetFile(path, {})]
+    else:
+        files = []
+        for file in parquet_files(path):
+            pairs = [part.partition("=") for part in file.relative_to(path).parts[:-1]]
+            keys = {unquote(key): unquote(value) for key, equals, value in pairs if equals}
+            files.append(ParquetFile(file, keys))
     if not files:
         raise DataError("is a folder, not a file, and has no Parquet files", where=path, remedy="name the file in it")
-    parts = []
-    for file in files:
-        pairs = [part.partition("=") for part in file.relative_to(path).parts[:-1]]
-        parts.append(_open(file, {unquote(key): unquote(value) for key, equals, value in pairs if equals}))
-    return parts
+    for opened in files:
+        opened.schema  # noqa: B018  # raises for a file that is damaged
+    return files
 
 
-def _open(path: Path, keys: dict[str, str]) -> _Part:
-    if not is_parquet(read_head(path)):
-        raise DataError("is not a Parquet file", where=path, remedy="check --format")
-    source: Path | pa.BufferReader = path
-    if compression_of(path):  # Parquet is read from its end, so a compressed file must be in memory
-        with file_errors(path), open_decompressed(path) as handle:
-            source = pa.BufferReader(handle.read())
-    try:
-        return _Part(path, pq.ParquetFile(source), keys)
-    except (pa.ArrowException, OSError) as error:
-        raise _damaged(path, error) from error
-
-
-def _cast_as_first(part: _Part, name: str, column: pa.Array, types: dict[str, pa.DataType]) -> pa.Array:
-    """Return the column in the type that it has in the first file, which ``types`` remembers."""
-    first_type = types.setdefault(name, column.type)
-    if column.type == first_type:
+def _cast_as_first(file: ParquetFile, name: str, column: pa.Array, types: dict[str, pa.DataType]) -> pa.Array:
+    """Return the column in the type that it has in the first file."""
+    if column.type == types[name]:
         return column
     try:
-        return column.cast(first_type)
+        return column.cast(types[name])
     except pa.ArrowException as error:
-        problem = f"column {name!r} is {column.type}, in the first file {first_type}"
-        raise DataError(problem, where=part.path, remedy="store it alike in all files") from error
+        problem = f"column {name!r} is {column.type}, in the first file {types[name]}"
+        raise DataError(problem, where=file.path, remedy="store it alike in all files") from error
 
 
 def _damaged(path: Path, error: Exception) -> DataError:

@@ -112,24 +112,69 @@ def is_blank(texts: pa.Array) -> np.ndarray:
     return blank
 
 
-def read_numbers(column: pa.ChunkedArray, name: str, path: Path) -> tuple[np.ndarray, np.ndarray]:
+def is_numeric(kind: pa.DataType) -> bool:
+    """Return whether the values of a type are numbers."""
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
+
+
+@dataclass(frozen=True)
+class NumberNotation:
+    """How the texts of a column are read as numbers; all of them decide.
+
+    ``is_plain``: all are numbers as Arrow reads them. ``has_decimal_commas``: see ``decimal_commas``.
+    """
+
+    is_plain: bool
+    has_decimal_commas: bool
+
+    @classmethod
+    def of(cls, texts: pa.Array) -> NumberNotation:
+        """Return the notation of a whole column."""
+        if is_plain(texts):
+            return cls(True, False)
+        rows = single_commas(texts)
+        return cls(False, not may_be_thousands(texts, rows))
+
+
+def read_numbers(
+    column: pa.ChunkedArray, name: str, path: Path, notation: NumberNotation | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the numbers (N,) float64, NaN where a value is not a number, and (N,) bool: there is no value.
 
-    A single comma is a decimal one, unless all commas of the column may as well separate thousands.
+    A single comma is a decimal one, unless all commas of the column may as well separate thousands. ``notation``: that
+    of the whole column, if ``column`` is a part of it.
     """
-    kind = column.type
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+    if is_numeric(column.type):
         numbers = pd.Series(column.cast(pa.float64(), safe=False).to_numpy()).to_numpy()
         return numbers, np.isnan(numbers)
     texts = to_text(column, name, path)
-    try:
+    notation = notation or NumberNotation.of(texts)
+    if notation.is_plain:
         return texts.cast(pa.float64()).to_numpy(zero_copy_only=False), is_blank(texts)
-    except pa.ArrowException:
-        pass  # a value is not a number: pandas is slower, but parses the others
-    values = _to_numeric(texts)
-    rows = decimal_commas(texts)
-    values[rows] = _to_numeric(pc.replace_substring(texts.take(pa.array(rows)), ",", "."))
+    values = _to_numeric(texts)  # pandas is slower, but parses the numbers among other texts
+    if notation.has_decimal_commas:
+        rows = single_commas(texts)
+        values[rows] = _to_numeric(pc.replace_substring(texts.take(pa.array(rows)), ",", "."))
     return values, is_blank(texts)
+
+
+def is_plain(texts: pa.Array) -> bool:
+    """Return whether all texts are numbers as Arrow reads them, or null."""
+    try:
+        texts.cast(pa.float64())
+    except pa.ArrowException:
+        return False
+    return True
+
+
+def single_commas(texts: pa.Array) -> np.ndarray:
+    """Return the positions of numbers with a single comma."""
+    return np.flatnonzero(_matches(texts, r"^\s*[-+]?\d*,\d+\s*$"))
+
+
+def may_be_thousands(texts: pa.Array, rows: np.ndarray) -> bool:
+    """Return whether the commas of all ``rows`` may separate thousands (``1,500``)."""
+    return bool(_matches(texts.take(pa.array(rows)), r"^\s*[-+]?[1-9]\d{0,2},\d{3}\s*$").all())
 
 
 def decimal_commas(texts: pa.Array) -> np.ndarray:
@@ -137,16 +182,17 @@ def decimal_commas(texts: pa.Array) -> np.ndarray:
 
     There are none if all these commas may as well separate thousands (``1,500``).
     """
-    rows = np.flatnonzero(_matches(texts, r"^\s*[-+]?\d*,\d+\s*$"))
-    may_be_thousands = _matches(texts.take(pa.array(rows)), r"^\s*[-+]?[1-9]\d{0,2},\d{3}\s*$").all()
-    return rows[:0] if may_be_thousands else rows
+    rows = single_commas(texts)
+    return rows[:0] if may_be_thousands(texts, rows) else rows
 
 
-def read_ratings(column: pa.ChunkedArray, name: str, path: Path, findings: Findings) -> tuple[np.ndarray, np.ndarray]:
+def read_ratings(
+    column: pa.ChunkedArray, name: str, path: Path, findings: Findings, notation: NumberNotation | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Return ratings as ``read_numbers``; true and yes are 1, false and no 0."""
     if pa.types.is_boolean(column.type):
         column = column.cast(pa.string())
-    ratings, blank = read_numbers(column, name, path)
+    ratings, blank = read_numbers(column, name, path, notation)
     unread = np.flatnonzero(np.isnan(ratings) & ~blank)
     if len(unread):
         words = encode_column(column.take(pa.array(unread)), name, path)
@@ -156,8 +202,8 @@ def read_ratings(column: pa.ChunkedArray, name: str, path: Path, findings: Findi
             findings.note(f"{path.name}: column {name!r}: true and yes are taken as 1, false and no as 0")
     if pa.types.is_string(column.type):
         texts = to_text(column, name, path)
-        rows = decimal_commas(texts)
-        if len(rows):
+        rows = decimal_commas(texts) if notation is None else single_commas(texts)
+        if len(rows) and (notation is None or notation.has_decimal_commas):
             example = texts[int(rows[0])].as_py()
             findings.note(f"{path.name}: column {name!r} has decimal commas: {example} is {ratings[rows[0]]:g}")
     return ratings, blank

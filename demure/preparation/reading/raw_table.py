@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,15 +22,31 @@ class RowNumbers:
 
     Attributes:
         first: the number of the first row.
-        numbers: (N,) int64, where the rows are not consecutive: rows of the file were skipped, or became several.
+        numbers: (N,) int64, where rows of the file became several.
+        skipped: the ascending numbers of the rows of the file that are not in the table.
+        before: the number of rows of the file's table that come before this one, a part of it.
     """
 
     first: int = 1
     numbers: np.ndarray | None = None
+    skipped: np.ndarray | None = None
+    before: int = 0
 
     def of(self, rows: np.ndarray) -> np.ndarray:
         """Return the numbers (n,) in the file of ``rows`` (n,), which count from 0."""
-        return rows + self.first if self.numbers is None else self.numbers[rows]
+        numbers: np.ndarray
+        if self.numbers is not None:
+            numbers = self.numbers[rows]
+            return numbers
+        numbers = rows + self.before + self.first
+        if self.skipped is not None:
+            ranks = self.skipped - np.arange(len(self.skipped))
+            numbers += np.searchsorted(ranks, numbers, side="right")
+        return numbers
+
+    def from_row(self, row: int) -> RowNumbers:
+        """Return the numbers of the table that begins with ``row`` of this one, which counts from 0."""
+        return replace(self, before=self.before + row)
 
 
 @dataclass(frozen=True)

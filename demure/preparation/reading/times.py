@@ -28,6 +28,7 @@ from demure.preparation.reading.raw_table import RowNumbers
 from demure.suggest import did_you_mean
 
 TIME_FORMATS = (*UNITS, *CALENDARS, *ORDERS)
+_NAME_FORMAT = f"say --time-format, one of {', '.join(TIME_FORMATS)}"
 EARLIEST, FUTURE = 631152000.0, 4102444800.0  # 1990-01-01, 2100-01-01
 _MOST = 0.95  # share of the numbers for which a calendar must give plausible times
 _CLEARLY = 0.99  # share of the dates of three numbers that an order must be able to read
@@ -108,9 +109,8 @@ def read_times(column: TimeColumn, findings: Findings, time_format: str | None =
     """
     kind = column.values.type
     numbers, blank = None, None
-    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
-        stamps = column.values.cast(pa.timestamp("us", tz=getattr(kind, "tz", None)), safe=False).cast(pa.int64())
-        seconds: np.ndarray = pc.divide(stamps.cast(pa.float64()), 1e6).to_numpy()
+    if is_stamps(kind):
+        seconds = seconds_of_stamps(column.values)
         blank = np.isnan(seconds)
         if time_format is not None:
             findings.note(f"{column.path.name}: column {column.name!r} is of type {kind}: --time-format is not used")
@@ -122,14 +122,29 @@ def read_times(column: TimeColumn, findings: Findings, time_format: str | None =
     if numbers is not None:
         seconds = _read(column, np.where(np.isfinite(numbers), numbers, np.nan), blank, findings, time_format)
     if np.isnan(seconds).all():
-        asked = f" as {time_format}" if time_format else ""
-        raise DataError(
-            f"no timestamp in column {column.name!r} can be read{asked} "
-            f"(the first is {column.show(int(np.flatnonzero(~blank)[0]))!r})",
-            where=column.path,
-            remedy=f"give --time-format a pattern such as '%d.%m.%Y %H:%M', or one of {', '.join(TIME_FORMATS)}",
-        )
+        raise no_time(column.path, column.name, column.show(int(np.flatnonzero(~blank)[0])), time_format)
     _check_range(column, seconds, findings, time_format)
+    return seconds
+
+
+def no_time(path: Path, name: str, first: str, time_format: str | None) -> DataError:
+    """Return the error for a column ``name`` without a time; ``first``: its first value."""
+    asked = f" as {time_format}" if time_format else ""
+    remedy = f"give --time-format a pattern such as '%d.%m.%Y %H:%M', or one of {', '.join(TIME_FORMATS)}"
+    return DataError(
+        f"no timestamp in column {name!r} can be read{asked} (the first is {first!r})", where=path, remedy=remedy
+    )
+
+
+def is_stamps(kind: pa.DataType) -> bool:
+    """Return whether the values of a type are times or dates."""
+    return bool(pa.types.is_timestamp(kind) or pa.types.is_date(kind))
+
+
+def seconds_of_stamps(values: pa.ChunkedArray) -> np.ndarray:
+    """Return seconds since 1970 (N,) of a column of times or dates, NaN where there is none."""
+    stamps = values.cast(pa.timestamp("us", tz=getattr(values.type, "tz", None)), safe=False).cast(pa.int64())
+    seconds: np.ndarray = pc.divide(stamps.cast(pa.float64()), 1e6).to_numpy()
     return seconds
 
 
@@ -149,12 +164,8 @@ def _read(
 
 
 def _read_numbers(column: TimeColumn, values: np.ndarray, findings: Findings, time_format: str | None) -> np.ndarray:
-    if time_format in UNITS:
-        return values / UNITS[time_format][1]
-    if time_format in CALENDARS:
-        return CALENDARS[time_format][1](values)
     if time_format is not None:
-        return dates_by_order(values)[time_format]
+        return read_stated(values, time_format)
     seconds, unit, odd = read_in_units(values)
     rows = np.flatnonzero(np.isfinite(values))
     if column.of_items or not column.is_plausible(np.array([np.nanmedian(seconds)])).all():
@@ -167,13 +178,30 @@ def _read_numbers(column: TimeColumn, values: np.ndarray, findings: Findings, ti
         by_order = _read_digits_by_order(column, values, rows, findings)
         if by_order is not None:
             return by_order
+    note_unit(column.path, unit, findings)
+    add_odd_units(column, unit, odd, findings)
+    return seconds
+
+
+def read_stated(values: np.ndarray, time_format: str) -> np.ndarray:
+    """Return seconds since 1970 (N,) of numbers in one of ``TIME_FORMATS``."""
+    if time_format in UNITS:
+        return values / UNITS[time_format][1]
+    return CALENDARS[time_format][1](values) if time_format in CALENDARS else dates_by_order(values)[time_format]
+
+
+def note_unit(path: Path, unit: str, findings: Findings) -> None:
+    """Note a unit that is not seconds."""
     if unit != "seconds":
-        findings.note(f"{column.path.name}: timestamps are taken as {unit}")
+        findings.note(f"{path.name}: timestamps are taken as {unit}")
+
+
+def add_odd_units(column: TimeColumn, unit: str, odd: dict[str, np.ndarray], findings: Findings) -> None:
+    """Count the rows in other units than ``unit``; ``odd`` as of ``read_in_units``."""
     for odd_unit, odd_rows in odd.items():
         kind, shown = f"timestamp in {odd_unit}, most are {unit}", column.values.take(pa.array(odd_rows))
         numbers = column.row_numbers.of(odd_rows)
         findings.add(kind, f"read as {odd_unit}", column.path, numbers, partial(_value_at, shown))
-    return seconds
 
 
 def _read_digits_by_order(
@@ -269,10 +297,12 @@ def _decide_order(
 
 
 def _note_notation(column: TimeColumn, notation: str, row: int, seconds: float, findings: Findings) -> None:
-    findings.note(
-        f"{column.path.name}: times in column {column.name!r} are taken as {notation}: {column.show(row)} is "
-        f"{show_time(seconds)} UTC"
-    )
+    note_notation(column.path, column.name, notation, column.show(row), seconds, findings)
+
+
+def note_notation(path: Path, name: str, notation: str, shown: str, seconds: float, findings: Findings) -> None:
+    """Note how the times in the column ``name`` are read, by an example."""
+    findings.note(f"{path.name}: times in column {name!r} are taken as {notation}: {shown} is {show_time(seconds)} UTC")
 
 
 def _check_range(column: TimeColumn, seconds: np.ndarray, findings: Findings, time_format: str | None) -> None:
@@ -280,33 +310,56 @@ def _check_range(column: TimeColumn, seconds: np.ndarray, findings: Findings, ti
     median = float(np.nanmedian(seconds))
     if column.of_items or EARLIEST <= median <= latest_plausible():
         return
-    least, most = show_time(np.nanmin(seconds)), show_time(np.nanmax(seconds))
-    formats = f"say --time-format, one of {', '.join(TIME_FORMATS)}"
-    shown = f"times in column {column.name!r} lie between {least} and {most}"
     if median > FUTURE and time_format is None:
-        k = int(np.flatnonzero(seconds > FUTURE)[0])
-        problem = f"{column.show(k)!r} in column {column.name!r} would be {show_time(seconds[k])}"
-        raise DataError(problem, where=column.where(k), remedy=formats)
-    remedy = "" if time_format else f"; if these are dates, {formats}"
-    findings.note(f"{column.path.name}: {shown}: only their order and their distances count{remedy}")
+        raise beyond_2100(column, seconds)
+    note_range(column.path, column.name, np.nanmin(seconds), np.nanmax(seconds), findings, time_format)
 
 
-def implausible_times(times: np.ndarray) -> list[tuple[str, np.ndarray, bool]]:
-    """Return kind, (N,) bool, and whether to drop them: times that are odd where most are not.
+def beyond_2100(column: TimeColumn, seconds: np.ndarray) -> DataError:
+    """Return the error for a column of which most times are after 2100, by the first of them."""
+    k = int(np.flatnonzero(seconds > FUTURE)[0])
+    problem = f"{column.show(k)!r} in column {column.name!r} would be {show_time(seconds[k])}"
+    return DataError(problem, where=column.where(k), remedy=_NAME_FORMAT)
+
+
+def note_range(path: Path, name: str, least: float, most: float, findings: Findings, time_format: str | None) -> None:
+    """Note that the times of the column ``name``, from ``least`` to ``most``, may not be times."""
+    remedy = "" if time_format else f"; if these are dates, {_NAME_FORMAT}"
+    findings.note(
+        f"{path.name}: times in column {name!r} lie between {show_time(least)} and {show_time(most)}: only their order "
+        f"and their distances count{remedy}"
+    )
+
+
+@dataclass(frozen=True)
+class ImplausibleTimes:
+    """Times from ``least`` to ``most``, which are odd where most times are not; ``is_dropped``, or only reported."""
+
+    kind: str
+    least: float
+    most: float
+    is_dropped: bool
+
+    def among(self, times: np.ndarray) -> np.ndarray:
+        """Return (N,) bool."""
+        mask: np.ndarray = (times >= self.least) & (times <= self.most)
+        return mask
+
+
+def implausible_times(median: float, latest: float) -> list[ImplausibleTimes]:
+    """Return the kinds of odd times in a column, by its ``median`` and the ``latest`` time that is plausible.
 
     A mistyped year, or -1 and 0 for an unknown time, is dropped; a time before 1990 or after tomorrow is only reported.
     """
-    median = float(np.nanmedian(times))
     kinds = []
     if median >= 0:
-        kinds.append(("timestamp before 1970", times < 0, True))
+        kinds.append(ImplausibleTimes("timestamp before 1970", -np.inf, np.nextafter(0, -1), True))
     if median <= FUTURE:
-        kinds.append(("timestamp after 2100", times > FUTURE, True))
-    latest = latest_plausible()
+        kinds.append(ImplausibleTimes("timestamp after 2100", np.nextafter(FUTURE, np.inf), np.inf, True))
     if EARLIEST <= median <= latest:
         kinds += [
-            ("timestamp 0", times == 0, True),
-            ("timestamp before 1990", (times > 0) & (times < EARLIEST), False),
-            ("timestamp after tomorrow", (times > latest) & (times <= FUTURE), False),
+            ImplausibleTimes("timestamp 0", 0, 0, True),
+            ImplausibleTimes("timestamp before 1990", np.nextafter(0, 1), np.nextafter(EARLIEST, 0), False),
+            ImplausibleTimes("timestamp after tomorrow", np.nextafter(latest, np.inf), FUTURE, False),
         ]
     return kinds
