@@ -6,6 +6,7 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import ray
@@ -23,6 +24,7 @@ RETRIES = 3  # of a part whose worker was lost
 _QUEUED = 2  # parts that a worker has at a time: the next is there when it is ready
 _WINDOW = 4  # parts per worker that may be under way or wait for an earlier one
 _NOTICE_SECONDS = 15.0
+_NOTHING: Any = object()
 
 
 @contextmanager
@@ -45,6 +47,18 @@ def ray_executor(workers: int | None, device: str, listener: Listener) -> Iterat
         yield RayExecutor(n, cores, on_gpus, listener)
 
 
+@dataclass
+class _SentPart:
+    """A part, the number of the ``worker`` that does it, how many were lost with it, and what came of it."""
+
+    part: Any
+    worker: int = -1
+    losses: int = 0
+    finished: bool = False
+    result: Any = None
+    error: Exception | None = None
+
+
 class RayExecutor:
     """``workers`` processes of ``cores`` cores on a cluster, with a GPU each where ``on_gpus``."""
 
@@ -52,40 +66,83 @@ class RayExecutor:
 
     def __init__(self, workers: int, cores: float, on_gpus: bool, listener: Listener) -> None:
         self.workers, self.cores, self.on_gpus, self._listener = workers, cores, on_gpus, listener
-        actor = ray.remote(Worker).options(
-            num_cpus=cores, num_gpus=float(on_gpus), max_restarts=RESTARTS, max_task_retries=RETRIES
-        )
+        actor = ray.remote(Worker).options(num_cpus=cores, num_gpus=float(on_gpus), max_restarts=RESTARTS)
         self._actors = [actor.remote(max(1, int(cores))) for _ in range(workers)]
-        self._starting = [worker.ready.remote() for worker in self._actors]
+        self._starting = [_when_ready(worker) for worker in self._actors]
         self._numbers = itertools.count()
 
     def map(self, task: Task[Part, Result], parts: Iterable[Part], listener: Listener = silent) -> Iterator[Result]:
-        """Yield the results in the order of the parts; as in ``Executor``."""
+        """Yield the results in the order of the parts; as in ``Executor``.
+
+        The part of a lost worker goes to the next that is ready, so that a machine that does not come back is missed by
+        its share of the work alone.
+        """
         self._wait_for_a_worker()
         sent = ray.put(SentTask.of(next(self._numbers), task))
         remaining = iter(parts)
-        under_way: deque[Any] = deque()  # results in the order of the parts
-        worker_of: dict[Any, int] = {}  # results that are not there yet
-        load = [0] * self.workers
+        in_order: deque[_SentPart] = deque()
+        again: deque[_SentPart] = deque()
+        under_way: dict[Any, _SentPart] = {}
+        starting: dict[Any, int] = {_when_ready(actor): number for number, actor in enumerate(self._actors)}
+        load: dict[int, int] = {}  # of the workers that are ready
         exhausted = False
         while True:
-            while not exhausted and len(under_way) < _WINDOW * self.workers and min(load) < _QUEUED:
-                try:
-                    part = next(remaining)
-                except StopIteration:
-                    exhausted = True
+            while load and min(load.values()) < _QUEUED:
+                if not again and not exhausted and len(in_order) < _WINDOW * self.workers:
+                    part = next(remaining, _NOTHING)
+                    exhausted = part is _NOTHING
+                    if not exhausted:
+                        in_order.append(_SentPart(part))
+                        again.append(in_order[-1])
+                if not again:
                     break
-                number = load.index(min(load))
-                reference = self._actors[number].work.remote(sent, part)
-                under_way.append(reference)
-                worker_of[reference] = number
-                load[number] += 1
-            if not under_way:
+                entry = again.popleft()
+                entry.worker = min(load, key=load.__getitem__)
+                load[entry.worker] += 1
+                under_way[self._actors[entry.worker].work.remote(sent, entry.part)] = entry
+            if exhausted and not in_order:
                 return
-            for reference in ray.wait(list(worker_of), num_returns=1)[0] if worker_of else []:
-                load[worker_of.pop(reference)] -= 1
-            while under_way and under_way[0] not in worker_of:
-                yield result_of(under_way.popleft())
+            reference = self._wait([*under_way, *starting], idle=not under_way)
+            if reference in starting:
+                number = starting.pop(reference)
+                try:
+                    result_of(reference)
+                    load[number] = 0
+                except WorkerLost:  # for good: it was started too often
+                    if not load and not starting:
+                        raise
+                continue
+            entry = under_way.pop(reference)
+            if entry.worker in load:
+                load[entry.worker] = max(0, load[entry.worker] - 1)
+            try:
+                entry.result = result_of(reference)
+            except WorkerLost as error:
+                entry.losses += 1
+                entry.error = error
+                load.pop(entry.worker, None)
+                if entry.worker not in starting.values():
+                    starting[_when_ready(self._actors[entry.worker])] = entry.worker
+            except Exception as error:
+                entry.error = error
+            entry.finished = not isinstance(entry.error, WorkerLost) or entry.losses > RETRIES
+            if not entry.finished:
+                entry.error = None
+                again.append(entry)
+            while in_order and in_order[0].finished:
+                first = in_order.popleft()
+                if first.error is not None:
+                    raise first.error
+                yield first.result
+
+    def _wait(self, references: Sequence[Any], *, idle: bool) -> Any:
+        """Return the first reference that is there; where no worker is (``idle``), with a notice if that takes long."""
+        ready, _ = ray.wait(references, num_returns=1, timeout=_NOTICE_SECONDS if idle else None)
+        if not ready:
+            text = f"waiting for {self.cores:g} free cores on the cluster"
+            self._listener(Notice("waiting for the cluster", 0, text=text))
+            ready, _ = ray.wait(references, num_returns=1)
+        return ready[0]
 
     def run_together(
         self,
@@ -97,9 +154,9 @@ class RayExecutor:
         self._wait_for_a_worker()
         sent = ray.put(SentTask.of(next(self._numbers), task))
         for attempt in itertools.count():
-            meeting = result_of(self._actors[0].meeting_point.remote())
+            meeting = result_of(self._actors[0].meeting_point.options(max_task_retries=-1).remote())
             pending = references = [
-                worker.work.options(max_task_retries=0).remote(sent, part)
+                worker.work.remote(sent, part)
                 for worker, part in zip(self._actors, parts(attempt, meeting), strict=True)
             ]
             try:
@@ -114,22 +171,22 @@ class RayExecutor:
                 self._listener(Notice("starting again", 0, text=text))
             for worker in self._actors:
                 ray.kill(worker, no_restart=False)
-            for worker in self._actors:
-                result_of(worker.ready.remote())
+            for reference in [_when_ready(worker) for worker in self._actors]:
+                result_of(self._wait([reference], idle=True))
         raise AssertionError
 
     def _wait_for_a_worker(self) -> None:
-        """Wait until a worker has started, with a notice if that takes long. Raises ``MachineError`` if it cannot."""
-        started, _ = ray.wait(self._starting, num_returns=1, timeout=_NOTICE_SECONDS)
-        if not started:
-            text = f"waiting for {self.cores:g} free cores on the cluster"
-            self._listener(Notice("waiting for the cluster", 0, text=text))
-            started, _ = ray.wait(self._starting, num_returns=1)
-        result_of(started[0])
+        """Wait until a worker has started. Raises ``MachineError`` if it cannot."""
+        result_of(self._wait(self._starting, idle=True))
+
+
+def _when_ready(worker: Any) -> Any:
+    """Return a reference that is there once the worker has started, also if it must be started again before."""
+    return worker.ready.options(max_task_retries=-1).remote()
 
 
 class WorkerLost(MachineError):
-    """A worker ended more often than its part is tried again."""
+    """A worker ended, or its result was lost with its machine."""
 
 
 def result_of(reference: Any) -> Any:

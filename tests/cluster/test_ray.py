@@ -5,8 +5,11 @@ import filecmp
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -15,8 +18,12 @@ from support.small_catalogue import catalogue
 from support.small_sets import QUICK
 
 from demure.cluster.choose import open_executor
+from demure.cluster.executor import Task
+from demure.diagnosis import suggest_many
+from demure.diagnosis.export import export
 from demure.errors import MachineError
 from demure.extraction.extract import extract
+from demure.report.build import report
 from demure.runs import ranking
 from demure.runs import recommend as recommending
 from demure.runs.evaluate import evaluate_runs
@@ -36,14 +43,17 @@ def no_address():
 
 
 def test_a_cluster_of_two_machines(run, tmp_path, monkeypatch):
-    """Two raylets, as on two machines. The first test, since a process has one connection to Ray at a time."""
+    """Two raylets, as on two machines, of which one is lost for good.
+
+    The first test, since a process has one connection to Ray at a time.
+    """
     from ray.cluster_utils import Cluster
 
     monkeypatch.setenv("RAY_worker_niceness", "0")
     monkeypatch.setattr(recommending, "_USERS_AT_ONCE", 3)
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": 100_000_000})
     try:
-        cluster.add_node(num_cpus=1, object_store_memory=100_000_000)
+        second = cluster.add_node(num_cpus=1, object_store_memory=100_000_000)
         cluster.wait_for_nodes()
         monkeypatch.setenv("RAY_ADDRESS", cluster.address)
         local = recommend(run, tmp_path / "local.parquet", k=5)
@@ -53,6 +63,18 @@ def test_a_cluster_of_two_machines(run, tmp_path, monkeypatch):
         assert filecmp.cmp(local.written, remote.written, shallow=False)
         with pytest.raises(MachineError, match="the cluster has no GPU"), open_executor("ray", device="cuda"):
             pass
+
+        killed = []
+
+        def lose_a_machine(progress):
+            if progress.stage == "recommend" and not killed:
+                killed.append(second.all_processes["raylet"][0].process.pid)
+                os.kill(killed[0], signal.SIGKILL)
+
+        with open_executor("ray", device="cpu") as executor:
+            remote = recommend(run, tmp_path / "rest.parquet", k=5, executor=executor, listener=lose_a_machine)
+        assert killed
+        assert filecmp.cmp(local.written, remote.written, shallow=False)
     finally:
         ray.shutdown()
         cluster.shutdown()
@@ -101,6 +123,55 @@ def test_an_error_of_a_worker_is_the_error_of_one_process(executor, run, tmp_pat
         recommend(run, tmp_path / "top.parquet", users=["nobody"], executor=executor)
     assert str(remote.value).split("; ")[1:] == str(local.value).split("; ")[1:]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_report_with_a_killed_worker(executor, run, tmp_path, monkeypatch):
+    monkeypatch.setattr(suggest_many, "_USERS_AT_ONCE", 3)
+    report(run, tmp_path / "local.html")
+    listener = KillOnce(executor, "recommend")
+    report(run, tmp_path / "remote.html", executor=executor, listener=listener)
+    assert listener.killed is not None
+    assert filecmp.cmp(tmp_path / "local.html", tmp_path / "remote.html", shallow=False)
+
+
+def test_export(executor, run, tmp_path):
+    local, remote = export(run, tmp_path / "local.parquet"), export(run, tmp_path / "remote.parquet", executor=executor)
+    assert filecmp.cmp(local.export, remote.export, shallow=False)
+
+
+def test_a_part_that_ends_its_worker_again_and_again(executor):
+    """The parts before it have results, and its error is that of a lost worker."""
+
+    @dataclass(frozen=True)
+    class EndsAt(Task[int, int]):  # here, so that it travels with its code: workers do not import this module
+        end: int | None
+
+        def work(self, part, listener):
+            if part == self.end:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return part
+
+    results = executor.map(EndsAt(3), range(6))
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(MachineError, match="a worker was lost, and so it was when its part was tried again"):
+        next(results)
+    assert list(executor.map(EndsAt(None), range(3))) == [0, 1, 2]
+
+
+def test_a_killed_command_leaves_no_file(run, tmp_path):
+    """A command on a cluster of its own is killed in the middle, and then repeated."""
+    out = tmp_path / "top.parquet"
+    words = [sys.executable, "-m", "demure_cli", "recommend", str(run), "--all", "--out", str(out)]
+    command = subprocess.Popen([*words, "--on", "ray", "--ray-workers", "1"], stderr=subprocess.PIPE)
+    time.sleep(6)
+    command.kill()
+    command.wait()
+    command.stderr.close()
+    assert not out.exists()
+    subprocess.run([*words, "--quiet"], check=True, capture_output=True)
+    local = recommend(run, tmp_path / "local.parquet")
+    assert filecmp.cmp(local.written, out, shallow=False)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["local.parquet", "top.parquet"]
 
 
 def kill_first_holder(folder, killed):
