@@ -1,6 +1,7 @@
 """Executors, and what goes wrong with a cluster, without a cluster."""
 
 import pickle
+import re
 import socket
 import sys
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from support.executors import PickledExecutor
 from demure.cluster.choose import open_executor
 from demure.cluster.executor import LOCAL, Task, ranges
 from demure.cluster.plan import plan_workers
-from demure.cluster.ray_cluster import check_address
+from demure.cluster.ray_cluster import _failed, check_address
 from demure.cluster.worker import SentTask, Worker, check_worker
 from demure.errors import DemureError, MachineError
 from demure.progress import silent
@@ -119,6 +120,22 @@ def test_an_address_where_nothing_listens():
         check_address(address)
     with pytest.raises(MachineError, match=rf"no Ray cluster can be reached at RAY_ADDRESS={address} \(.*refused"):
         check_address(address)
+
+
+@pytest.mark.parametrize(
+    ("address", "text", "line"),
+    [
+        (
+            "head:1",
+            "Version mismatch:\nRay: 2.59",
+            r"at head:1 has other versions \(Version mismatch: Ray: 2\.59\); install",
+        ),
+        ("local", "no room", r"Ray does not start on this machine \(no room\); see its logs"),
+        ("head:1", "", r"no Ray cluster can be reached at RAY_ADDRESS=head:1 \(RuntimeError\); use `ray start"),
+    ],
+)
+def test_a_cluster_that_cannot_be_used_is_one_line(address, text, line):
+    assert re.search(line, str(_failed(address, RuntimeError(text))))
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from support.small_sets import QUICK
 
 from demure.cluster.choose import open_executor
 from demure.cluster.executor import Task
+from demure.cluster.ray_executor import result_of
 from demure.diagnosis import suggest_many
 from demure.diagnosis.export import export
 from demure.errors import MachineError
@@ -137,6 +138,15 @@ def test_report_with_a_killed_worker(executor, run, tmp_path, monkeypatch):
 def test_export(executor, run, tmp_path):
     local, remote = export(run, tmp_path / "local.parquet"), export(run, tmp_path / "remote.parquet", executor=executor)
     assert filecmp.cmp(local.export, remote.export, shallow=False)
+
+
+def test_workers_without_demure(monkeypatch):
+    def get(reference):
+        raise ray.exceptions.RayActorError(error_msg="ModuleNotFoundError:\n No module named 'demure'")
+
+    monkeypatch.setattr(ray, "get", get)
+    with pytest.raises(MachineError, match="demure is not installed on the workers; install the same demure on all"):
+        result_of(None)
 
 
 def test_a_part_that_ends_its_worker_again_and_again(executor):
