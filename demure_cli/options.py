@@ -154,6 +154,7 @@ NewItems = Annotated[
 NewImages = Annotated[
     str | None,
     typer.Option("--images", metavar="DIR", help="The folder of the images of --items; by default that of FILE."),
+    READS_FILE,
 ]
 NewFeatures = Annotated[
     list[str] | None,

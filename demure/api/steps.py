@@ -72,7 +72,7 @@ def prepare(
                 interactions=local_file(interactions),
                 out=work.path,
                 items=None if items is None else local_file(items),
-                images=None if images is None else Path(images),
+                images=None if images is None else local_file(images),
                 features={name: Path(file) for name, file in (features or {}).items()},
                 **options,
             )

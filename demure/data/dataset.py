@@ -15,6 +15,7 @@ from demure.data.manifest import MANIFEST, TABLES, DatasetManifest, dataset_file
 from demure.data.splits import SPLIT_NAMES
 from demure.errors import DatasetError, DemureError
 from demure.integrity import CheckedFolder
+from demure.storage.files import images_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -103,9 +104,9 @@ class Dataset:
 
     @property
     def images_root(self) -> Path | None:
-        """The folder that ``image`` is relative to; None without images."""
+        """The folder that ``image`` is relative to; None without images. One at a URL is fetched."""
         root = self.manifest.images_root
-        return None if root is None else Path(root)
+        return None if root is None else images_folder(root)
 
     @property
     def media_roots(self) -> dict[str, Path]:

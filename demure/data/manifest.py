@@ -50,8 +50,9 @@ class DatasetManifest:
         has_time: whether interactions have timestamps.
         text_columns: the columns of the items that are part of an item's text.
         attribute_columns: the other columns of the items, of numbers and codes.
-        images_root: the folder that the column ``image`` is relative to; None without images.
-        media_roots: kind of content, audio or video -> the folder that the column of that name is relative to.
+        images_root: the folder, or its URL, that the column ``image`` is relative to; None without images.
+        media_roots: kind of content, audio or video -> the folder, or its URL, that the column of that name is relative
+            to.
         hashes: SHA-256 of the interactions, the split and the items: a run records and compares them.
         files: SHA-256 of each of ``TABLES`` and of problems.csv.
         steps: cleaning and filtering in order, as ``demure.preparation.cleaning.CleaningStep`` has them.

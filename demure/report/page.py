@@ -24,6 +24,7 @@ from demure.report import charts
 from demure.report.budget import UserSample
 from demure.report.overview import PageContent
 from demure.report.payload import pack_text
+from demure.storage.names import shown
 
 
 @functools.cache
@@ -76,7 +77,7 @@ def render_page(
         }
     )
     placebos = reader.placebos.modalities
-    return environment.get_template("page.html.j2").render(
+    page = environment.get_template("page.html.j2").render(
         version=__version__,
         run_name=Path(content.overview.run).name or content.overview.run,
         colours=charts.colours(reader.reliance_names),
@@ -104,6 +105,7 @@ def render_page(
         data=Markup(payload),
         nonce=hashlib.sha256(payload.encode()).hexdigest()[:24],
     )
+    return shown(page)
 
 
 def usual_noise(content: PageContent) -> dict[str, int]:

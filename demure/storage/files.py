@@ -12,7 +12,7 @@ from demure.progress import Listener, silent
 from demure.storage.cache import cache_folder, writing
 from demure.storage.fetch import Superseded, fetch_version
 from demure.storage.location import Location, explained, mark
-from demure.storage.names import is_url, redact, remember
+from demure.storage.names import is_url, local_name, redact, remember
 from demure.storage.version import StoredFile, Version, copied
 
 _TIMES = 5
@@ -32,10 +32,19 @@ def local_file(url: str | Path, listener: Listener = silent) -> Path:
         with contextlib.suppress(Superseded):
             folder = fetch_version(owner, version, listener)
             if _describe(location)[1].id == version.id:
+                if name:
+                    remember(folder, location.url.rpartition("/")[0], partial=True)
                 path = folder / name if name else folder
                 remember(path, location.url)
                 return path
     raise StorageError("changes all the time", where=location.url, remedy="wait until it is complete")
+
+
+def images_folder(root: str) -> Path:
+    """Return the folder of images that a manifest names; one at a URL is fetched, once for the process."""
+    if not is_url(root):
+        return Path(root)
+    return local_name(root) or local_file(root)
 
 
 def _describe(location: Location) -> tuple[Location, Version, str]:

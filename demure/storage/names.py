@@ -16,6 +16,7 @@ _PASSWORD = re.compile(r"([A-Za-z0-9+.-]+://)([^/\s:@]*):[^/\s]*@")
 _TOKEN = re.compile(r"(https?://)[^/\s]*@")
 _QUERY = re.compile(r"([A-Za-z0-9+.-]+://[^\s?]*)\?[^\s;,)'\"]*?(?=:?(?:[\s;,)'\"]|$))")
 _urls: dict[str, str] = {}  # local folder -> its URL, without secrets
+_partial: set[str] = set()
 _written: dict[str, str] = {}  # URL -> the local folder that becomes its next version
 
 
@@ -29,9 +30,14 @@ def redact(text: str) -> str:
     return _QUERY.sub(r"\1", _TOKEN.sub(r"\1", _PASSWORD.sub(r"\1\2@", text)))
 
 
-def remember(local: Path, url: str) -> None:
-    """Let the local folder have the name ``url`` in messages and manifests."""
-    _urls[os.path.abspath(local)] = url
+def remember(local: Path, url: str, *, partial: bool = False) -> None:
+    """Let the local folder or file have the name ``url`` in messages and manifests.
+
+    ``partial``: the folder lacks files of the URL, so that :func:`local_name` does not return it.
+    """
+    for path in dict.fromkeys((os.path.realpath(local), os.path.abspath(local))):
+        _urls[path] = url
+        (_partial.add if partial else _partial.discard)(path)
 
 
 def remembered() -> Mapping[str, str]:
@@ -61,7 +67,7 @@ def unfinished(url: str) -> Path | None:
 def local_name(url: str) -> Path | None:
     """Return the local folder that stands for a URL, or for one below it, since this process opened it."""
     for local, root in reversed(_urls.items()):
-        if url == root or url.startswith(root + "/"):
+        if local not in _partial and (url == root or url.startswith(root + "/")):
             return Path(local + url.removeprefix(root))
     return None
 
@@ -78,6 +84,6 @@ def is_remembered(path: Path) -> bool:
 
 def shown(text: str) -> str:
     """Return a text with URLs in place of the local folders that stand for them."""
-    for local, url in _urls.items():
-        text = text.replace(local, url)
+    for local in sorted(_urls, key=len, reverse=True):  # a file before its folder
+        text = text.replace(local, _urls[local])
     return text

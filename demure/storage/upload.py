@@ -119,11 +119,12 @@ def _put_list(location: Location, version: Version) -> None:
     path = location.path(name)
 
     def request() -> None:
+        location.fs.invalidate_cache()
+        if location.fs.exists(path):  # some stores take no notice of the mode
+            raise FileExistsError(path)
         try:
             location.fs.pipe_file(path, data, mode="create")
         except (ValueError, TypeError, NotImplementedError):  # no such mode there
-            if location.fs.exists(path):
-                raise FileExistsError(path) from None
             location.fs.pipe_file(path, data)
 
     try:

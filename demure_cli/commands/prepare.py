@@ -36,6 +36,7 @@ def prepare(
         typer.Option(
             "--images", metavar="DIR", help="The folder of the images; by default the folder of the items file."
         ),
+        READS_FILE,
     ] = None,
     audio: Annotated[
         str | None,

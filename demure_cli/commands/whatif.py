@@ -9,7 +9,7 @@ import typer
 from demure_cli.command import command, view
 from demure_cli.options import Device, RunFolder
 from demure_cli.output.terminal import terminal
-from demure_cli.places import WRITES_FILE
+from demure_cli.places import READS_FILE, WRITES_FILE
 
 
 @command(view("whatif"))
@@ -17,7 +17,9 @@ def whatif(
     run: RunFolder,
     item: Annotated[str, typer.Option("--item", metavar="ID", help="The item to change.")],
     image: Annotated[
-        str | None, typer.Option("--image", metavar="FILE", help="A picture in place of the item's picture.")
+        str | None,
+        typer.Option("--image", metavar="FILE", help="A picture in place of the item's picture."),
+        READS_FILE,
     ] = None,
     text: Annotated[
         str | None, typer.Option("--text", metavar="TEXT", help="A text in place of all its texts.")
@@ -31,6 +33,7 @@ def whatif(
     candidates: Annotated[
         str | None,
         typer.Option("--candidates", metavar="DIR", help="A folder of pictures: which of them is best, and for whom?"),
+        READS_FILE,
     ] = None,
     ab_test: Annotated[
         str | None,

@@ -1,10 +1,13 @@
 """Commands with URLs in place of folders and files."""
 
 import json
+import shutil
 
 import fsspec
 import pandas as pd
 import pytest
+from safetensors.numpy import load_file
+from support.manifests import rewrite
 from support.remote import forget
 from support.small_sets import QUICK
 
@@ -65,8 +68,30 @@ def test_the_whole_way(capsys, bucket, timed, run):
     call(capsys, "recommend", f"{bucket}/run", "--all", "--out", f"{bucket}/top.parquet")
     with fsspec.open(f"{bucket}/top.parquet") as file:
         assert pd.read_parquet(file)["rank"].min() == 1
+    assert [name for name, file in fsspec.filesystem("memory").store.items() if b"/cache/" in file.getvalue()] == []
     call(capsys, "data", "export", f"{bucket}/shop", "--out", f"{bucket}/recbole", "--format", "recbole")
     assert list(local_folder(f"{bucket}/recbole").iterdir())
+
+
+def test_pictures(capsys, bucket, catalogue, catalogue_run, tmp_path):
+    fs = fsspec.filesystem("memory")
+    fs.put(f"{catalogue.parent}/raw/", "/bucket/shop/", recursive=True)
+    raw = f"{bucket}/shop"
+    options = ["--interactions", f"{raw}/interactions.csv", "--items", f"{raw}/items.csv", "--out", f"{bucket}/data"]
+    assert "image file not there" in call(capsys, "prepare", *options)
+    call(capsys, "prepare", *options, "--images", f"{raw}/images", "--overwrite")
+    call(capsys, "extract", f"{bucket}/data", "--image", "color")
+    folder = local_folder(f"{bucket}/data")
+    assert json.loads((folder / "dataset.json").read_text())["images_root"] == f"{raw}/images"
+    ours, theirs = (load_file(path / "features/image/features.safetensors") for path in (folder, catalogue))
+    assert (ours["vectors"] == theirs["vectors"]).all()
+    run = shutil.copytree(catalogue_run, tmp_path / "run")
+    rewrite(run / "run.json", lambda content: content["dataset"].update(path=f"{bucket}/data"))
+    call(capsys, "data", "copy", run, f"{bucket}/run")
+    call(capsys, "report", f"{bucket}/run", "--out", f"{bucket}/page.html")
+    call(capsys, "export", f"{bucket}/run", "--out", f"{bucket}/export")
+    assert b"data:image/" in fs.cat_file("/bucket/page.html")
+    assert [name for name, file in fs.store.items() if b"/cache/" in file.getvalue()] == []
 
 
 def test_from_python(bucket, timed):

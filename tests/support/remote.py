@@ -13,6 +13,7 @@ def forget():
     cache._held = contextlib.ExitStack()
     cache._reading.clear()
     names._urls.clear()
+    names._partial.clear()
     names._written.clear()
 
 
