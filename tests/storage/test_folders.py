@@ -504,3 +504,81 @@ def test_a_checkpoint_that_cannot_be_uploaded_does_not_end_the_training(url, mon
         put_and_fail(url, files, KeyError(), Use.RESUME, listener=notices.append)
     texts = [notice.text for notice in notices if isinstance(notice, Notice)]
     assert texts == ["the checkpoint was not uploaded: cannot be reached"]
+
+
+def test_large_and_empty_files(url, monkeypatch, tmp_path):
+    files, progress = {"run.json": "x" * 3_000_000, "empty": ""}, []
+    with work_folder(url, Use.MAKE, listener=progress.append) as work:
+        work.path.mkdir()
+        for name, text in files.items():
+            (work.path / name).write_text(text)
+    other_machine(monkeypatch, tmp_path)
+    monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError("no links")))
+    folder = local_folder(url, progress.append)
+    assert content(folder) == files
+    stages = {(report.stage.split()[0], report.done, report.total) for report in progress}
+    assert {("uploading", 3, 3), ("fetching", 3, 3)} <= stages
+
+
+def test_what_a_killed_fetch_left_is_checked(url, cache, monkeypatch):
+    put(url, FIRST)
+    forget()
+    location = Location.open(url)
+    version = newest(location)
+    (home,) = cache.glob("folders/*")
+    shutil.rmtree(home / version.id)
+    fetching = home / "fetching"
+    fetching.mkdir()
+    (fetching / "of-another-version.whole").write_text("x")
+    file = version.files["items.parquet"]
+    (fetching / file.id).write_text("a" * 2000)  # longer than the file
+    (home / "000009-x.part").mkdir()
+    assert get(url) == FIRST
+    assert not fetching.exists()
+    forget()
+    shutil.rmtree(home / version.id)
+    fetching.mkdir()
+    (fetching / file.id).write_text("a" * 1000)  # whole, but not yet accepted
+    assert get(url) == FIRST
+
+
+def test_what_this_process_writes_it_can_read(url):
+    with work_folder(url, Use.MAKE) as work:
+        (work.path / "data").mkdir(parents=True)
+        (work.path / "data" / "dataset.json").write_text("{}")
+        assert local_folder(f"{url}/data") == work.path / "data"
+    assert get(f"{url}/data") == {"dataset.json": "{}"}
+
+
+def test_work_of_another_machine_is_not_taken_for_nothing(url):
+    with (
+        pytest.raises(StorageError, match="was made on another machine; set DEMURE_CACHE"),
+        work_folder(url, Use.RESUME),
+    ):
+        pass
+    with work_folder(url, Use.MAKE):
+        pass  # a dry run
+
+
+def test_another_command_goes_on_after_an_upload_that_was_ended(url, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(upload, "_put_list", lambda *_: (_ for _ in ()).throw(StorageError("gone")))
+        with pytest.raises(StorageError):
+            put(url, FIRST, Use.RESUME, command="train --seed 1", overwrite=False)
+    put(url, SECOND, Use.RESUME, command="train --seed 2")
+    assert get(url) == SECOND
+    assert newest(Location.open(url)).number == 2
+
+
+def test_a_bucket_that_is_missing_is_named(url, monkeypatch):
+    fs = fsspec.core.url_to_fs(url)[0]
+    monkeypatch.setattr(fs, "put_file", lambda *_, **__: (_ for _ in ()).throw(FileNotFoundError("no such bucket")))
+    with pytest.raises(StorageError, match=r"cannot be written \(no such bucket\); make the bucket first"):
+        put(url, FIRST)
+    with pytest.raises(StorageError, match=r"does not exist \(no such bucket\)"):
+        _write(f"{url}/a.csv")
+
+
+def _write(url):
+    with file_to_write(url) as path:
+        path.write_text("1")
