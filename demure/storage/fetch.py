@@ -18,7 +18,7 @@ from demure.storage.location import Location
 from demure.storage.version import StoredFile, Version
 
 _BLOCK = 8 << 20
-_AHEAD = 16  # blocks that are under way at a time; they are at most 128 MB of memory
+_AHEAD = 16  # blocks that are under way at a time; with them a fetch takes some 220 MB of memory
 _MEGABYTE = 1_000_000
 
 
