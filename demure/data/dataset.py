@@ -15,7 +15,7 @@ from demure.data.manifest import MANIFEST, TABLES, DatasetManifest, dataset_file
 from demure.data.splits import SPLIT_NAMES
 from demure.errors import DatasetError, DemureError
 from demure.integrity import CheckedFolder
-from demure.storage.files import images_folder
+from demure.storage.files import content_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -106,12 +106,12 @@ class Dataset:
     def images_root(self) -> Path | None:
         """The folder that ``image`` is relative to; None without images. One at a URL is fetched."""
         root = self.manifest.images_root
-        return None if root is None else images_folder(root)
+        return None if root is None else content_folder(root)
 
     @property
     def media_roots(self) -> dict[str, Path]:
         """Kind of content, ``audio`` or ``video`` -> the folder that the column of that name is relative to."""
-        return {kind: Path(root) for kind, root in self.manifest.media_roots.items()}
+        return {kind: content_folder(root) for kind, root in self.manifest.media_roots.items()}
 
     @property
     def identity(self) -> dict[str, str]:

@@ -29,7 +29,7 @@ from demure.images.files import ImageFolder
 from demure.integrity import CheckedFolder
 from demure.runs.folder import DIAGNOSIS, RELIANCE, SUPPORTS
 from demure.runs.manifest import RunManifest, dataset_folder, read_manifest, run_files, verify_dataset
-from demure.storage.files import images_folder
+from demure.storage.files import content_folder
 from demure.suggest import nearest_names
 
 EXPORT_COLUMNS = ("user_id", "item_id", "modality", "poi_probability", "evidence", "verdict")
@@ -211,7 +211,7 @@ class DiagnosisReader:
         root = self.dataset_manifest.images_root
         if root is None or not self.names_pictures:
             return [None] * len(item_ids)
-        folder = ImageFolder(images_folder(root))
+        folder = ImageFolder(content_folder(root))
         return [folder.find(self._images.get(item)) for item in item_ids]
 
     @property

@@ -69,7 +69,8 @@ class CachedFolder:
             home.mkdir(parents=True, exist_ok=True)
             if not (home / "url.txt").is_file():
                 (home / "url.txt").write_text(url + "\n", encoding="utf-8")
-        return cls(home, url.rstrip("/").rpartition("/")[2] or "folder")
+        name = url.rstrip("/").rpartition("/")[2]
+        return cls(home, name if name.strip(".") and "\\" not in name else "folder")
 
     def version(self, version_id: str) -> Path:
         """Return the folder of a version, which may not be there."""

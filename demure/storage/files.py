@@ -40,8 +40,9 @@ def local_file(url: str | Path, listener: Listener = silent) -> Path:
     raise StorageError("changes all the time", where=location.url, remedy="wait until it is complete")
 
 
-def images_folder(root: str) -> Path:
-    """Return the folder of images that a manifest names; one at a URL is fetched, once for the process."""
+def content_folder(root: str) -> Path:
+    """Return the folder of images, audio or video files that a manifest names; one at a URL is fetched, once for the
+    process."""
     if not is_url(root):
         return Path(root)
     return local_name(root) or local_file(root)

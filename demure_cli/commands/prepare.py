@@ -45,6 +45,7 @@ def prepare(
             metavar="DIR",
             help="The folder of audio files, named by the column audio of --items or by the items' ids.",
         ),
+        READS_FILE,
     ] = None,
     video: Annotated[
         str | None,
@@ -53,6 +54,7 @@ def prepare(
             metavar="DIR",
             help="The folder of video files, named by the column video of --items or by the items' ids.",
         ),
+        READS_FILE,
     ] = None,
     features: Annotated[
         list[str] | None,

@@ -3,6 +3,7 @@
 import pytest
 
 from demure.storage import names
+from demure.storage.cache import CachedFolder
 
 
 @pytest.mark.parametrize(
@@ -35,6 +36,13 @@ def test_a_url_has_a_scheme(text, expected):
 )
 def test_secrets_are_left_out(text, expected):
     assert names.redact(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "name"), [("s3://bucket/run/", "run"), ("s3://bucket/a/..", "folder"), ("s3://bucket/a\\..", "folder")]
+)
+def test_the_cache_keeps_to_its_folder(cache, url, name):
+    assert CachedFolder.of(url).version("1-a").relative_to(cache / "folders").parts[1:] == ("1-a", name)
 
 
 def test_a_local_folder_has_the_name_of_its_url(tmp_path):
