@@ -19,7 +19,6 @@ from support.small_sets import QUICK
 
 from demure.cluster.choose import open_executor
 from demure.cluster.executor import Task
-from demure.cluster.ray_executor import result_of
 from demure.diagnosis import suggest_many
 from demure.diagnosis.export import export
 from demure.errors import MachineError
@@ -34,6 +33,7 @@ from demure.training.on_cluster import train_on
 
 pytestmark = pytest.mark.ray
 ray = pytest.importorskip("ray", reason="ray is not installed: make test-ray")
+result_of = pytest.importorskip("demure.cluster.ray_executor").result_of
 
 
 @pytest.fixture(scope="module", autouse=True)
