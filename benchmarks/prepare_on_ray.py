@@ -50,14 +50,24 @@ def own_bytes(pid: int) -> int:
     return 0
 
 
-def measure(command: list[str]) -> tuple[float, float, list[float]]:
-    """Return seconds, and the peak GiB of the command and of each worker of Ray."""
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU seconds of a process; 0 if it has ended."""
+    with contextlib.suppress(OSError, ValueError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return 0.0
+
+
+def measure(command: list[str]) -> tuple[float, float, float, list[float]]:
+    """Return seconds, CPU seconds of command and workers, and the peak GiB of the command and of each worker."""
     began = time.monotonic()
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     peaks: dict[int, int] = {}
+    seconds: dict[int, float] = {}
     workers: set[int] = set()
     while child.poll() is None:
         for pid, name in processes_below(child.pid).items():
+            seconds[pid] = max(seconds.get(pid, 0.0), cpu_seconds(pid))
             peaks[pid] = max(peaks.get(pid, 0), own_bytes(pid))
             workers |= {pid} if name.startswith("ray::Worker") else set()
         time.sleep(_SECONDS)
@@ -65,7 +75,8 @@ def measure(command: list[str]) -> tuple[float, float, list[float]]:
         assert child.stderr is not None
         raise SystemExit(f"{' '.join(command[:3])}: failed\n{child.stderr.read()[-500:]}")
     gib = {pid: peak / 2**30 for pid, peak in peaks.items()}
-    return time.monotonic() - began, gib[child.pid], sorted(gib[pid] for pid in workers)
+    cpu = seconds[child.pid] + sum(seconds[pid] for pid in workers)
+    return time.monotonic() - began, cpu, gib[child.pid], sorted(gib[pid] for pid in workers)
 
 
 def same_files(first: Path, second: Path) -> bool:
@@ -84,8 +95,8 @@ def main(
     """Print a line for each size and number of workers, of which 0 is one process without Ray."""
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    print("| million rows | workers | seconds | GiB of the command | GiB of a worker | same files |")
-    print("| ---: | ---: | ---: | ---: | ---: | --- |", flush=True)
+    print("| million rows | workers | seconds | CPU seconds | GiB of the command | GiB of a worker | same files |")
+    print("| ---: | ---: | ---: | ---: | ---: | ---: | --- |", flush=True)
     try:
         for size in map(int, millions.split(",")):
             raw = work / f"{size}m.parquet"
@@ -94,10 +105,10 @@ def main(
                 out = work / f"{size}m-{n}"
                 command = [DEMURE, "--quiet", "prepare", "--interactions", str(raw), "--out", str(out), "--k-core", "5"]
                 command += ["--on", "ray", "--ray-workers", str(n)] if n else []
-                seconds, of_command, of_workers = measure(command)
+                seconds, cpu, of_command, of_workers = measure(command)
                 same = same_files(work / f"{size}m-0", out)
                 memory = f"{of_command:.2f} | {', '.join(f'{gib:.2f}' for gib in of_workers) or '-'}"
-                print(f"| {size} | {n or 'none'} | {seconds:.1f} | {memory} | {same} |", flush=True)
+                print(f"| {size} | {n or 'none'} | {seconds:.1f} | {cpu:.1f} | {memory} | {same} |", flush=True)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 

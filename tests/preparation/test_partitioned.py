@@ -255,7 +255,8 @@ def test_what_is_not_read_in_parts(tmp_path, monkeypatch):
     orders = [("a", "1", "3/4/2021"), ("b", "2", "5/6/2021")]
     digits = [("a", "1", "10032021")] * 9
     refuse("x.inter", ["userID\titemID\tx_label"], [["0\t0\t0"]], "is mmrec, which is not read in parts; leave")
-    refuse("x.csv", ["user_id", "items"], [("a", "['1']")], "column 'item_id' holds lists", columns={"item": "items"})
+    lists = [("a", "['1', '2']")]
+    refuse("x.csv", ["user_id", "item_id"], lists, "column 'item_id' holds lists or objects", split="ratio")
     refuse("x.csv", timed, orders, "such as '3/4/2021', whose order .* say --time-format year-first")
     refuse("x.csv", timed, digits, "such as '10032021', whose order --on ray does not work out")
     refuse("x.csv", timed, [], "has no rows, only a header")

@@ -59,6 +59,13 @@ class Log:
         """The number of rows."""
         return sum(part.rows for part in self.parts)
 
+    def type_of(self, column: str) -> pa.DataType:
+        """Return the type of a column, by its name in the table."""
+        if self.parquet is None:
+            return pa.string()
+        own = self.parquet.kept[self.parquet.names_in_table.index(column)]
+        return self.parquet.files[0].types([own])[own]
+
     def read(self, part: LogPart, columns: Sequence[str]) -> RawTable:
         """Return some columns of a part; its rows have the numbers that they have in the file."""
         table = self._text(part, columns) if self.parquet is None else self._parquet(self.parquet, part, columns)

@@ -22,7 +22,7 @@ from demure.preparation.interactions import (
     note_unused,
     refuse_unmet_rules,
 )
-from demure.preparation.partitioned.log import Log
+from demure.preparation.partitioned.log import Log, lists_in_parts
 from demure.preparation.partitioned.order_statistics import Borders
 from demure.preparation.partitioned.summaries import (
     ColumnTask,
@@ -36,6 +36,7 @@ from demure.preparation.partitioned.summaries import (
 from demure.preparation.partitioned.time_notation import TimeNotation, decide_calendar, open_order
 from demure.preparation.problems import Findings
 from demure.preparation.reading.columns import find_column, note_choice, require_column, role_candidates
+from demure.preparation.reading.lists import may_have_lists
 from demure.preparation.reading.numeric_times import CALENDARS, read_in_units
 from demure.preparation.reading.parsing import (
     IdColumn,
@@ -132,7 +133,10 @@ class ColumnPlan:
         column = raw.table[name]
         if name in self.as_text:
             column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column).cast(pa.string())
-        return read_ids(replace(raw, table=pa.table({name: column})), name)
+        ids = read_ids(replace(raw, table=pa.table({name: column})), name)
+        if may_have_lists(pa.chunked_array([ids.values])):
+            raise lists_in_parts(raw.path, name)
+        return ids
 
     def _events(self, raw: RawTable, plan: EventPlan) -> Events:
         encoded = encode_column(raw.table[plan.events.column], plan.events.column, raw.path)
@@ -154,7 +158,10 @@ def plan_columns(
     event = find_column(names, "event", path, silent_findings)
     time, rating, split = (find_column(names, role, path, silent_findings) for role in ("timestamp", "rating", "split"))
     read_split = split if rules.split_strategy in ("given", "all") else None
-    profile = Profile((*candidates["user_id"], *candidates["item_id"]), time, rating, event, read_split)
+    several = {name for columns in candidates.values() if len(columns) > 1 for name in columns}
+    ids = [name for columns in candidates.values() for name in columns]
+    decided = (name for name in ids if name in several or pa.types.is_floating(log.type_of(name)))
+    profile = Profile(tuple(decided), time, rating, event, read_split)
     planner = _Planner(
         log, executor, findings, list(executor.map(ColumnTask(log.folder, log, profile.columns, profile), log.parts))
     )
@@ -218,7 +225,7 @@ class _Planner:
             name, latest_plausible(), time_format, common_notation([p.time for p in self._profiles])
         )
         n_values = sum(profile.n_times for profile in self._profiles)
-        kind = self.log.read(self.log.parts[0], [name]).table[name].type
+        kind = self.log.type_of(name)
         if is_stamps(kind) and time_format is not None:
             findings.note(f"{path.name}: column {name!r} is of type {kind}: --time-format is not used")
         if not n_values:

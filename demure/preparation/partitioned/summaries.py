@@ -13,9 +13,8 @@ import pyarrow.compute as pc
 
 from demure.data.splits import LABELS
 from demure.preparation.partitioned.batch_files import FolderTask
-from demure.preparation.partitioned.log import Log, LogPart, lists_in_parts
+from demure.preparation.partitioned.log import Log, LogPart
 from demure.preparation.problems import Findings
-from demure.preparation.reading.lists import may_have_lists
 from demure.preparation.reading.parsing import (
     NumberNotation,
     encode_column,
@@ -108,7 +107,7 @@ class PartProfile:
 
 @dataclass(frozen=True)
 class Profile:
-    """Sums up a part; the fields are names of columns."""
+    """Sums up a part; the fields are names of columns, ``ids`` those about which all values decide."""
 
     ids: tuple[str, ...]
     time: str | None
@@ -123,11 +122,8 @@ class Profile:
         return tuple(dict.fromkeys(name for name in names if name is not None))
 
     def __call__(self, raw: RawTable) -> PartProfile:
-        """Return the profile. Raises ``DataError`` for ids that may be lists."""
+        """Return the profile."""
         table = raw.table
-        for name in self.ids:
-            if may_have_lists(table[name]):
-                raise lists_in_parts(raw.path, name)
         time_texts, n_times, first_time = None, 0, None
         if self.time is not None:
             column = table[self.time]
