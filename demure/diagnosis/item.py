@@ -41,7 +41,7 @@ class ItemView:
     ``standing``: its rows of ``flagging.deviations``, with ``low`` and ``high``, the 90 % interval of the share of
     noise, and ``says``, the row as a sentence. ``compare``: modality -> items whose modality does better and that are
     similar otherwise (``item_id``, ``title``, ``likeness``, ``evidence``, ``interactions``). ``cannot_tell``:
-    modalities whose features explain nothing.
+    modalities whose features explain nothing. ``files``: kind -> its audio or video file.
     """
 
     run: str
@@ -55,6 +55,7 @@ class ItemView:
     picture: str | None = None
     notes: list[str] = field(default_factory=list)
     cannot_tell: list[str] = field(default_factory=list)
+    files: dict[str, str] = field(default_factory=dict)
 
 
 def item_view(
@@ -113,6 +114,7 @@ def item_view(
         picture=None if picture is None else str(picture),
         notes=[f"only {len(rows)} choices: these shares are uncertain"] if len(rows) < MIN_CHOICES else [],
         cannot_tell=cannot_tell,
+        files={kind: str(file) for kind, file in reader.media(item_id).items()},
     )
 
 

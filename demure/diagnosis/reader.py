@@ -214,6 +214,21 @@ class DiagnosisReader:
         folder = ImageFolder(content_folder(root))
         return [folder.find(self._images.get(item)) for item in item_ids]
 
+    def media(self, item_id: str) -> dict[str, Path]:
+        """Return kind -> the audio and the video file of an item, of those that are inside their folders."""
+        files = {}
+        for kind, root in self.dataset_manifest.media_roots.items():
+            file = ImageFolder(content_folder(root), kind).find(self._media_names.get(kind, {}).get(item_id))
+            if file is not None:
+                files[kind] = file
+        return files
+
+    @cached_property
+    def _media_names(self) -> dict[str, dict[str, Any]]:
+        """Kind -> item -> the name of its file."""
+        kinds = [kind for kind in self.dataset_manifest.media_roots if kind in self.items.columns]
+        return {kind: dict(zip(self.items["item_id"].astype(str), self.items[kind], strict=True)) for kind in kinds}
+
     @property
     def names_pictures(self) -> bool:
         """Whether the items file has pictures at all, of any item."""

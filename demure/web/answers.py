@@ -1,9 +1,10 @@
-"""What `demure ui` answers: the page, the rows that its script asks for, and pictures."""
+"""What `demure ui` answers: the page, the rows that its script asks for, pictures, audio and video."""
 
 from __future__ import annotations
 
 import gzip
 import json
+import mimetypes
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from ipaddress import ip_address
@@ -15,7 +16,7 @@ from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -55,6 +56,17 @@ def build_app(lookup: Lookup, html: str, *, local_only: bool) -> ASGIApp:
         if content is None:
             return Response(status_code=204)
         return Response(content, media_type="image/jpeg", headers={"Cache-Control": "max-age=3600"})
+
+    def media(request: Request) -> Response:
+        kind, name = (request.query_params.get(part, "") for part in ("kind", "id"))
+        file = lookup.media(kind, name)
+        if file is None:
+            return Response(status_code=204)
+        guessed = mimetypes.guess_type(file.name)[0] or ""
+        is_media = guessed.split("/")[0] in ("audio", "video")  # nothing that a browser would show as a page
+        # A player asks for ranges of bytes, which are those of the file as it is.
+        headers = {"Content-Encoding": "identity", "Cache-Control": "max-age=3600"}
+        return FileResponse(file, media_type=guessed if is_media else "application/octet-stream", headers=headers)
 
     def card(request: Request) -> Response:
         makers = {"user": user_card, "item": item_card}
@@ -135,6 +147,7 @@ def build_app(lookup: Lookup, html: str, *, local_only: bool) -> ASGIApp:
             Route("/api/search", searched),
             Route("/api/map", mapped),
             Route("/picture", picture),
+            Route("/media", media),
             Route("/card", card),
         ],
         middleware=[

@@ -110,8 +110,8 @@ class Lookup:
             return {"user": self.builder.user(code), "body": body, "items": self._item_columns(items)}
 
     def item(self, name: str) -> dict[str, Any] | None:
-        """Return one item with the users who chose it, its findings, items to compare with (``similar``), and the
-        ``nearest`` items by each modality; None if there is no such item.
+        """Return one item with the users who chose it, its findings, items to compare with (``similar``), the
+        ``nearest`` items by each modality, and its audio and video (``media``); None if there is no such item.
         """
         with self._lock:
             code = self.table.item_code.get(name)
@@ -131,6 +131,10 @@ class Lookup:
                 "findings": self._findings.get(name, []),
                 "choosers": self.builder.choosers(code, CHOOSERS),
                 "total": len(self.table.rows_of_item(code)),
+                "media": [
+                    {"kind": kind, "name": file.name, "address": f"/media?kind={kind}&id={quote(name, safe='')}"}
+                    for kind, file in self.reader.media(name).items()
+                ],
             }
 
     def recommended(self, names: Sequence[str]) -> dict[str, dict[str, Any] | None]:
@@ -258,6 +262,10 @@ class Lookup:
             return suggestions(self._run, names, RECOMMENDED)
         except DemureError:  # one of them is not in the dataset
             return {} if len(names) == 1 else {k: rows for name in names for k, rows in self._suggest([name]).items()}
+
+    def media(self, kind: str, name: str) -> Path | None:
+        """Return the item's file of a kind, audio or video; None if it has none."""
+        return self.reader.media(name).get(kind)
 
     def picture(self, name: str) -> bytes | None:
         """Return a small JPEG of the item's picture; None if it has none or it cannot be read."""

@@ -27,7 +27,7 @@ def show_item(view: ItemView) -> None:
     if terminal.shows_pictures and view.picture:
         terminal.result(picture(view.picture))
     terminal.result(
-        facts([("item", view.item_id), ("title", or_dash(view.title)), ("chosen", chosen)]),
+        facts([("item", view.item_id), ("title", or_dash(view.title)), ("chosen", chosen), *view.files.items()]),
         "",
         *shares("What it was chosen for", view.modalities, view.cannot_tell),
         "",

@@ -3,6 +3,8 @@
 import csv
 import json
 import shutil
+import threading
+import urllib.request
 
 import numpy as np
 import pandas as pd
@@ -20,6 +22,7 @@ from demure.extraction.new_content import ModalityEncoder
 from demure.features import store
 from demure.preparation.options import PrepareOptions
 from demure.preparation.prepare import prepare
+from demure.web.serve import site
 from demure_cli.app import main
 
 pytest.importorskip("torch")
@@ -87,6 +90,36 @@ def test_the_commands_from_files_to_a_run(raw, tmp_path, model, capsys):
     assert main(["inspect", str(tmp_path / "run"), "--json"]) == 0
     assert main(["report", str(tmp_path / "run"), "--out", str(tmp_path / "page.html")]) == 0
     assert "audio" in (tmp_path / "page.html").read_text()
+    capsys.readouterr()
+    assert main(["inspect", str(tmp_path / "run"), "--item", "s1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["files"] == {"audio": str(raw / "songs" / "s1.wav")}
+    assert main(["data", "show", str(tmp_path / "shop"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["coverage"]["present"]["audio"] == 9
+    check_player(tmp_path / "run", raw / "songs" / "s1.wav")
+
+
+def check_player(run, file):
+    """The page of an item names its file, which the server gives in ranges of bytes, and no other file."""
+    opened = site(run, port=0)
+    thread = threading.Thread(target=opened.serve, daemon=True)
+    thread.start()
+
+    def ask(path, **headers):
+        with urllib.request.urlopen(urllib.request.Request(opened.url + path, headers=headers)) as answer:
+            return answer.status, answer.headers["Content-Type"], answer.read()
+
+    try:
+        [medium] = json.loads(ask("api/item?id=s1")[2])["media"]
+        assert medium == {"kind": "audio", "name": "s1.wav", "address": "/media?kind=audio&id=s1"}
+        status, kind, data = ask(medium["address"][1:], **{"Accept-Encoding": "gzip"})
+        assert (status, kind.split("/")[0], data) == (200, "audio", file.read_bytes())
+        assert ask(medium["address"][1:], Range="bytes=4-9")[::2] == (206, file.read_bytes()[4:10])
+        for path in ("media?kind=audio&id=s9", "media?kind=video&id=s1", "media?kind=audio&id=../clicks.csv", "media"):
+            assert ask(path)[0] == 204
+        assert b"media-src 'self'" in ask("")[2]
+    finally:
+        opened.stop()
+        thread.join(10)
 
 
 def test_only_files_that_changed_are_encoded_again(raw, tmp_path, model):

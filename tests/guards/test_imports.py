@@ -115,6 +115,19 @@ def test_no_image_is_opened_without_a_list_of_formats(path):
             assert "formats" in {keyword.arg for keyword in node.keywords}, where
 
 
+@pytest.mark.parametrize("path", [*ALL.values(), *(ROOT / "benchmarks").glob("*.py")], ids=lambda path: path.stem)
+def test_no_audio_or_video_is_opened_without_a_list_of_formats(path):
+    """FFmpeg follows playlists to other files and addresses."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module in ("av", "av.container"):
+            assert "open" not in {alias.name for alias in node.names}, path
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in {"av.open", "av.container.open"}:
+            assert path == ALL["demure.media.opening"], (
+                f"{path.relative_to(ROOT)}:{node.lineno}: use demure.media.opening"
+            )
+            assert "format_whitelist" in ast.unparse(node), path
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_no_path_is_resolved_by_pathlib(name):
     """Before Python 3.13, ``Path.resolve`` raises RuntimeError for a link to itself; ``os.path.realpath`` does not."""

@@ -57,15 +57,17 @@ def measure_coverage(dataset: Dataset) -> Coverage:
 
 
 def content_masks(dataset: Dataset) -> dict[str, np.ndarray]:
-    """Return kind of content -> (I,) bool: the items with ``text``, ``image`` (its file exists), ``features/NAME``."""
+    """Return kind of content -> (I,) bool: the items with ``text``, ``image``, ``audio``, ``video`` (the file exists),
+    ``features/NAME``."""
     items = dataset.items
     masks: dict[str, np.ndarray] = {}
     if dataset.text_columns:
         masks["text"] = items[dataset.text_columns].notna().any(axis=1).to_numpy()
-    if "image" in items.columns:
-        folder = None if dataset.images_root is None else ImageFolder(dataset.images_root)
-        exists = [folder is not None and folder.find(value) is not None for value in items["image"]]
-        masks["image"] = np.array(exists, bool)
+    for kind, root in {"image": dataset.images_root, **dataset.media_roots}.items():
+        if kind in items.columns:
+            folder = None if root is None else ImageFolder(root, kind)
+            exists = [folder is not None and folder.find(value) is not None for value in items[kind]]
+            masks[kind] = np.array(exists, bool)
     for name in dataset.modalities():
         masks[f"features/{name}"] = read_arrays(dataset.path, name, ("present",))["present"]
     return masks
