@@ -40,6 +40,11 @@ def remember(local: Path, url: str, *, partial: bool = False) -> None:
         (_partial.add if partial else _partial.discard)(path)
 
 
+def is_partial(local: str) -> bool:
+    """Return whether a local folder lacks files of its URL."""
+    return local in _partial
+
+
 def remembered() -> Mapping[str, str]:
     """Return local folder -> URL, for another process."""
     return dict(_urls)

@@ -48,6 +48,11 @@ class StoredFile:
         """A name for its content."""
         return self.sha256 or hashlib.sha256(f"{self.key} {self.mark}".encode()).hexdigest()
 
+    def to_dict(self) -> dict[str, str | int | None]:
+        """Return the entry of the file in a list."""
+        own: dict[str, str | int | None] = {"key": self.key, "size": self.size, "sha256": self.sha256}
+        return own if self.sha256 else {**own, "mark": self.mark}
+
 
 @dataclass(frozen=True)
 class Version:
@@ -77,9 +82,7 @@ class Version:
             "format_version": FORMAT_VERSION,
             "demure_version": __version__,
             "number": self.number,
-            "files": {
-                name: {"key": file.key, "size": file.size, "sha256": file.sha256} for name, file in self.files.items()
-            },
+            "files": {name: file.to_dict() for name, file in self.files.items()},
             "links": dict(self.links),
         }
         return (json.dumps(sealed(content), indent=1) + "\n").encode()

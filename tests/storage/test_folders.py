@@ -441,13 +441,20 @@ def test_single_files(url, calls, tmp_path):
 
 def test_another_machine_fetches_the_same_version(url, cache):
     put(url, FIRST)
-    folder = local_folder(url)
+    _write(f"{url}/raw.csv")
+    _write(f"{url}/raw/1.csv")
+    folder, file, files = local_folder(url), local_file(f"{url}/raw.csv"), local_file(f"{url}/raw")
     fetched = FetchedFolders.of_this_process()
     put(url, SECOND)
     forget()
     shutil.rmtree(cache)
     fetched.fetch()
     assert content(folder) == FIRST
+    assert file.read_text() == "1"
+    assert content(files) == {"1.csv": "1"}
+    forget()
+    assert FetchedFolders.of_this_process() == FetchedFolders()
+    FetchedFolders().fetch()
 
 
 def test_a_training_is_resumed_on_another_machine(url, monkeypatch, tmp_path):
