@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +22,7 @@ from demure.preparation.interactions import Interactions
 from demure.preparation.items import Items
 
 _ROWS = 1 << 20  # of a row group
+Texts: TypeAlias = "Sequence[str | None] | np.ndarray | pa.Array"
 
 
 def write_tables(folder: Path, interactions: Interactions, items: Items) -> None:
@@ -108,7 +110,7 @@ class OrderedColumns:
     split: Iterable[np.ndarray]
 
 
-def identity(columns: OrderedColumns, item_ids: np.ndarray) -> dict[str, str]:
+def identity(columns: OrderedColumns, item_ids: Texts) -> dict[str, str]:
     """Return two of the three hashes that identify a dataset: of the interactions in order, and their split.
 
     They depend on the content only, not on how it was written.
@@ -150,9 +152,10 @@ def columns_in_memory(interactions: Interactions) -> OrderedColumns:
     )
 
 
-def json_texts(values: Iterable[str | None]) -> bytes:
+def json_texts(values: Texts) -> bytes:
     """Return texts as JSON has them in a list, without its brackets; ``, `` stands between two."""
-    return json.dumps(list(values))[1:-1].encode()
+    texts = values.to_pylist() if isinstance(values, pa.Array) else list(values)
+    return json.dumps(texts)[1:-1].encode()
 
 
 class _Digest:
@@ -168,7 +171,7 @@ class _Digest:
         for block in blocks:
             self._digest.update(block)
 
-    def add_texts(self, values: Sequence[str | None] | np.ndarray, *before: str) -> None:
+    def add_texts(self, values: Texts, *before: str) -> None:
         """Add a part that is a JSON list of ``before`` and ``values``."""
 
         def blocks() -> Iterator[bytes]:

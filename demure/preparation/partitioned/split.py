@@ -85,7 +85,7 @@ class FinishTask(FolderTask[int, FinalPartition]):
         ids = read_batch(users_file(self.folder, part)).column("id").take(pa.array(users))
         write_batches(final_file(self.folder, part), [batch_of(columns)])
         write_batches(final_users_file(self.folder, part), [batch_of({"id": ids})])
-        n_bytes = len(json_texts(ids.to_pylist()))
+        n_bytes = len(json_texts(ids))
         short = int(np.count_nonzero(counts[users] < 3))
         return FinalPartition(part, len(interactions), len(users), n_bytes, short)
 

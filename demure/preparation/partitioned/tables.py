@@ -70,7 +70,7 @@ class TablesTask(FolderTask[TablesPart, dict[str, str]]):
             times=(numbers(self._rows(k), "time") for k in self._numbers) if timed else None,
             split=(self._split(k, part.split) for k in self._numbers),
         )
-        return identity(columns, self._item_ids.to_numpy(zero_copy_only=False))
+        return identity(columns, self._item_ids)
 
     @property
     def _numbers(self) -> list[int]:
@@ -91,7 +91,7 @@ class TablesTask(FolderTask[TablesPart, dict[str, str]]):
 
     def _json_ids(self) -> Iterator[bytes]:
         for k in self._numbers:
-            yield (b", " if k != self._numbers[0] else b"") + json_texts(self._user_ids(k).to_pylist())
+            yield (b", " if k != self._numbers[0] else b"") + json_texts(self._user_ids(k))
 
     def _interactions(self, split: str) -> Iterator[pa.Table]:
         for k in self._numbers:
