@@ -56,12 +56,15 @@ def prepare(
     *,
     items: PathLike | None = None,
     images: PathLike | None = None,
+    audio: PathLike | None = None,
+    video: PathLike | None = None,
     features: Mapping[str, PathLike] | None = None,
     **options: Unpack[PrepareKeywords],
 ) -> Dataset:
     """Read, check and split raw files into the folder ``out``, as `demure prepare` does.
 
-    ``features``: modality -> file. Raises ``DemureError`` for everything that the command refuses.
+    ``images``, ``audio``, ``video``: folders of the items' files. ``features``: modality -> file. Raises
+    ``DemureError`` for everything that the command refuses.
     """
     from demure.preparation.options import PrepareOptions
     from demure.preparation.with_features import prepare_with_features
@@ -73,6 +76,8 @@ def prepare(
                 out=work.path,
                 items=None if items is None else local_file(items),
                 images=None if images is None else local_file(images),
+                audio=None if audio is None else local_file(audio),
+                video=None if video is None else local_file(video),
                 features={name: Path(file) for name, file in (features or {}).items()},
                 **options,
             )
@@ -86,6 +91,8 @@ def extract(
     image: EncoderNames = None,
     *,
     attributes: EncoderNames = None,
+    audio: EncoderNames = None,
+    video: EncoderNames = None,
     device: str = "auto",
     precision: str = "auto",
     resume: bool = True,
@@ -95,7 +102,7 @@ def extract(
     prompt: str | None = None,
     listener: Listener = silent,
 ) -> Dataset:
-    """Turn the items' texts and images into features, as `demure extract` does.
+    """Turn the items' texts, images, audio and video into features, as `demure extract` does.
 
     The parameters are explained at ``demure.extraction.extract.extract``. Raises ``DemureError`` for everything that
     the command refuses.
@@ -110,6 +117,8 @@ def extract(
             image,
             listener,
             attributes=attributes,
+            audio=audio,
+            video=video,
             device=device,
             precision=precision,
             resume=resume,

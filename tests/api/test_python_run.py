@@ -209,5 +209,5 @@ def test_options_of_prepare_are_those_of_the_command():
     from demure.api.steps import PrepareKeywords
     from demure.preparation.options import PrepareOptions
 
-    own = {"interactions", "out", "items", "images", "features"}
+    own = {"interactions", "out", "items", "images", "audio", "video", "features"}
     assert set(PrepareKeywords.__annotations__) == {field.name for field in dataclasses.fields(PrepareOptions)} - own

@@ -14,6 +14,7 @@ from support.media_files import RATE, greys, tone, write_sound, write_video
 from support.small_sets import QUICK
 from support.tiny_models import clap_folder, vit_folder, waveform_folder
 
+import demure
 from demure.data.dataset import Dataset
 from demure.errors import DemureError
 from demure.extraction.extract import extract
@@ -141,10 +142,11 @@ def test_only_files_that_changed_are_encoded_again(raw, tmp_path, model):
 
 
 def test_two_encoders_of_one_kind_have_names(raw, tmp_path, model):
-    shop = prepared(raw, tmp_path / "shop", audio=raw / "songs")
+    shop = demure.prepare(raw / "clicks.csv", tmp_path / "shop", items=raw / "items.csv", audio=raw / "songs")
     waves = f"waves=audio:{waveform_folder(tmp_path / 'waves')}"
-    made = extract(shop, audio=[model, waves], device="cpu", workers=1).modalities
-    assert [(part.name, part.kind, part.present) for part in made] == [("audio", "audio", 6), ("waves", "audio", 6)]
+    shop = demure.extract(shop, audio=[model, waves], device="cpu", workers=1).path
+    manifests = [store.read_manifest(shop, name) for name in ("audio", "waves")]
+    assert [(manifest.kind, manifest.present) for manifest in manifests] == [("audio", 6), ("audio", 6)]
     with pytest.raises(DemureError, match="'audio' would name features of an image"):
         extract(shop, image="audio=color")
 
