@@ -61,14 +61,16 @@ LogJson = Annotated[
 ]
 Json = Annotated[bool, flag("--json", help="Print the result as one JSON object on standard output.")]
 
-RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="The run folder that `demure train` wrote."), READS]
+RunFolder = Annotated[
+    str, typer.Argument(metavar="RUN", help="The run folder that `demure train` wrote, or its URL."), READS
+]
 DatasetFolder = Annotated[
-    str, typer.Argument(metavar="DATASET", help="The dataset folder that `demure prepare` wrote."), READS
+    str, typer.Argument(metavar="DATASET", help="The dataset folder that `demure prepare` wrote, or its URL."), READS
 ]
 ChangedDataset = Annotated[
-    str, typer.Argument(metavar="DATASET", help="The dataset folder that `demure prepare` wrote."), CHANGES
+    str, typer.Argument(metavar="DATASET", help="The dataset folder that `demure prepare` wrote, or its URL."), CHANGES
 ]
-OutFolder = Annotated[str, typer.Option("--out", metavar="DIR", help="The folder to write."), MAKES]
+OutFolder = Annotated[str, typer.Option("--out", metavar="DIR", help="The folder to write, or its URL."), MAKES]
 Modalities = Annotated[
     list[str] | None, typer.Argument(metavar="NAME", help="The modalities to include; by default all.")
 ]

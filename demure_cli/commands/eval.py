@@ -14,7 +14,9 @@ from demure_cli.places import READS, WRITES_FILE
 
 @command(view("eval"))
 def eval_(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="One run folder, or several to compare."), READS],
+    runs: Annotated[
+        list[str], typer.Argument(metavar="RUN...", help="One run folder or its URL, or several to compare."), READS
+    ],
     split: Split = "test",
     k: Cutoffs = "5,10,20,50",
     by: Annotated[

@@ -25,7 +25,11 @@ def prepare(
         ),
         READS_FILE,
     ],
-    out: Annotated[str, typer.Option("--out", metavar="DATASET", help="The dataset folder to write."), MAKES],
+    out: Annotated[
+        str,
+        typer.Option("--out", metavar="DATASET", help="The dataset folder to write, or its URL (s3:// and similar)."),
+        MAKES,
+    ],
     items: Annotated[
         str | None,
         typer.Option("--items", metavar="FILE", help="The items: columns item_id, title, description, genres, image."),

@@ -17,7 +17,11 @@ _TRACKERS = "Also send the metrics to tensorboard, wandb, mlflow or trackio; sep
 @command(view("train"), kept="all steps so far are kept in {out}; the same command with --resume continues from there")
 def train(
     dataset: DatasetFolder,
-    out: Annotated[str, typer.Option("--out", metavar="RUN", help="The run folder to write."), RESUMES],
+    out: Annotated[
+        str,
+        typer.Option("--out", metavar="RUN", help="The run folder to write, or its URL (s3:// and similar)."),
+        RESUMES,
+    ],
     recipe: Recipe = "default",
     set: Annotated[
         list[str] | None,
