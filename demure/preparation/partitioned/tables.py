@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import secrets
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -56,8 +58,8 @@ class TablesTask(FolderTask[TablesPart, dict[str, str]]):
     partitions: tuple[FinalPartition, ...]
 
     def work(self, part: TablesPart, listener: Listener) -> dict[str, str]:
-        write_blocks(self._interactions(part.split), part.folder / "interactions.parquet")
-        write_blocks((user_table(self._user_ids(k)) for k in self._numbers), part.folder / "users.parquet")
+        self._write(self._interactions(part.split), part.folder / "interactions.parquet")
+        self._write((user_table(self._user_ids(k)) for k in self._numbers), part.folder / "users.parquet")
         starts = np.cumsum([0, *(partition.users for partition in self.partitions)])
         separators = 2 * (len(self.partitions) - 1)
         timed = optional_numbers(self._rows(self._numbers[0]), "time") is not None
@@ -71,6 +73,12 @@ class TablesTask(FolderTask[TablesPart, dict[str, str]]):
             split=(self._split(k, part.split) for k in self._numbers),
         )
         return identity(columns, self._item_ids)
+
+    def _write(self, blocks: Iterable[pa.Table], path: Path) -> None:
+        """Write a file in the work folder, and move it to its place: a worker that was given up may still write."""
+        part = self.folder / f"{path.parent.name}-{secrets.token_hex(4)}.{path.name}"
+        write_blocks(blocks, part)
+        os.replace(part, path)
 
     @property
     def _numbers(self) -> list[int]:
