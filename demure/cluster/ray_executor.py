@@ -66,9 +66,12 @@ class RayExecutor:
 
     def __init__(self, workers: int, cores: float, on_gpus: bool, listener: Listener) -> None:
         self.workers, self.cores, self.on_gpus, self._listener = workers, cores, on_gpus, listener
-        actor = ray.remote(Worker).options(num_cpus=cores, num_gpus=float(on_gpus), max_restarts=RESTARTS)
+        # Calls wait for a worker that is started again; parts go elsewhere (``max_task_retries`` of ``work``).
+        actor = ray.remote(Worker).options(
+            num_cpus=cores, num_gpus=float(on_gpus), max_restarts=RESTARTS, max_task_retries=-1
+        )
         self._actors = [actor.remote(max(1, int(cores))) for _ in range(workers)]
-        self._starting = [_when_ready(worker) for worker in self._actors]
+        self._starting = [worker.ready.remote() for worker in self._actors]
         self._numbers = itertools.count()
 
     def map(self, task: Task[Part, Result], parts: Iterable[Part], listener: Listener = silent) -> Iterator[Result]:
@@ -83,7 +86,7 @@ class RayExecutor:
         in_order: deque[_SentPart] = deque()
         again: deque[_SentPart] = deque()
         under_way: dict[Any, _SentPart] = {}
-        starting: dict[Any, int] = {_when_ready(actor): number for number, actor in enumerate(self._actors)}
+        starting: dict[Any, int] = {actor.ready.remote(): number for number, actor in enumerate(self._actors)}
         load: dict[int, int] = {}  # of the workers that are ready
         exhausted = False
         while True:
@@ -99,7 +102,7 @@ class RayExecutor:
                 entry = again.popleft()
                 entry.worker = min(load, key=load.__getitem__)
                 load[entry.worker] += 1
-                under_way[self._actors[entry.worker].work.remote(sent, entry.part)] = entry
+                under_way[self._actors[entry.worker].work.options(max_task_retries=0).remote(sent, entry.part)] = entry
             if exhausted and not in_order:
                 return
             reference = self._wait([*under_way, *starting], idle=not under_way)
@@ -122,7 +125,7 @@ class RayExecutor:
                 entry.error = error
                 load.pop(entry.worker, None)
                 if entry.worker not in starting.values():
-                    starting[_when_ready(self._actors[entry.worker])] = entry.worker
+                    starting[self._actors[entry.worker].ready.remote()] = entry.worker
             except Exception as error:
                 entry.error = error
             entry.finished = not isinstance(entry.error, WorkerLost) or entry.losses > RETRIES
@@ -154,9 +157,9 @@ class RayExecutor:
         self._wait_for_a_worker()
         sent = ray.put(SentTask.of(next(self._numbers), task))
         for attempt in itertools.count():
-            meeting = result_of(self._actors[0].meeting_point.options(max_task_retries=-1).remote())
+            meeting = result_of(self._actors[0].meeting_point.remote())
             pending = references = [
-                worker.work.remote(sent, part)
+                worker.work.options(max_task_retries=0).remote(sent, part)
                 for worker, part in zip(self._actors, parts(attempt, meeting), strict=True)
             ]
             try:
@@ -171,18 +174,13 @@ class RayExecutor:
                 self._listener(Notice("starting again", 0, text=text))
             for worker in self._actors:
                 ray.kill(worker, no_restart=False)
-            for reference in [_when_ready(worker) for worker in self._actors]:
+            for reference in [worker.ready.remote() for worker in self._actors]:
                 result_of(self._wait([reference], idle=True))
         raise AssertionError
 
     def _wait_for_a_worker(self) -> None:
         """Wait until a worker has started. Raises ``MachineError`` if it cannot."""
         result_of(self._wait(self._starting, idle=True))
-
-
-def _when_ready(worker: Any) -> Any:
-    """Return a reference that is there once the worker has started, also if it must be started again before."""
-    return worker.ready.options(max_task_retries=-1).remote()
 
 
 class WorkerLost(MachineError):
