@@ -28,7 +28,7 @@ from demure.cluster.executor import Executor
 
 STAGES = ("recommend", "eval", "export", "report", "extract", "train")
 FAULTS = ("worker", "raylet", "driver")
-_RECIPE = ["training.epochs=3", "training.offset_epochs=1", "training.tune_fusion=false"]
+_RECIPE = ["training.epochs=3", "training.offset_epochs=1"]
 _LONGEST = 300.0  # seconds
 _OF_A_RUN = ("model.safetensors", "diagnosis.parquet", "supports.parquet", "reliance.parquet")
 app = typer.Typer(add_completion=False)
