@@ -86,7 +86,9 @@ def _do(stage: str, demo: Path, out: Path, executor: Executor) -> None:
     else:
         from demure.training.on_cluster import train_on
 
-        train_on(executor, demo / "dataset", out / "run", overrides=_RECIPE, seed=0, device="cpu")
+        resume = (out / "run").exists()  # without it, an unfinished training is refused
+        options |= {"overrides": _RECIPE, "seed": 0, "device": "cpu", "resume": resume}
+        train_on(dataset=demo / "dataset", out=out / "run", **options)
 
 
 def results(stage: str, out: Path) -> dict[str, str]:
