@@ -46,9 +46,10 @@ test-ray: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,ray]'
 	$(BIN)/python -m pytest -m ray $(PYTEST_ARGS)
 
-# Nor is moto: with what it needs it has 300 MB.
+# Nor is moto: with what it needs it has 300 MB. In two steps: pip gives up where it is to choose all versions at once.
 test-s3: $(STAMP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,s3]' 'moto[s3,server]>=5'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,s3]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'moto[s3,server]>=5'
 	$(BIN)/python -m pytest -m s3 $(PYTEST_ARGS)
 
 test-lowest: $(STAMP)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
+from support.processes import wait_until
 from support.small_catalogue import catalogue
 from support.small_sets import QUICK
 
@@ -173,7 +174,7 @@ def test_a_killed_command_leaves_no_file(run, tmp_path):
     out = tmp_path / "top.parquet"
     words = [sys.executable, "-m", "demure_cli", "recommend", str(run), "--all", "--out", str(out)]
     command = subprocess.Popen([*words, "--on", "ray", "--ray-workers", "1"], stderr=subprocess.PIPE)
-    time.sleep(6)
+    wait_until(lambda: any(tmp_path.glob(".top.parquet.*")), command)
     command.kill()
     command.wait()
     command.stderr.close()

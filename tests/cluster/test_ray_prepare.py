@@ -17,7 +17,6 @@ from demure.preparation.prepare import PrepareOptions, prepare
 
 pytestmark = pytest.mark.ray
 ray = pytest.importorskip("ray", reason="ray is not installed: make test-ray")
-ray_executor = pytest.importorskip("demure.cluster.ray_executor")
 
 SMALL = in_parts.PartSizes(part=500, bucket=1000, partition=700)
 OPTIONS = {"split": "all", "k_core": 3, "max_history": 40, "duplicates": "first"}
@@ -120,7 +119,7 @@ def kill_when(pattern, folder, number, killed):
     ],
 )
 def test_a_killed_worker(executor, log, expected, tmp_path, pattern):
-    number = ray.get(ray_executor._when_ready(executor._actors[0]))  # the one before may still be starting again
+    number = ray.get(executor._actors[0].ready.remote())  # the one before may still be starting again
     killed = []
     killer = threading.Thread(target=kill_when, args=(pattern, tmp_path, number, killed))
     killer.start()
