@@ -40,12 +40,7 @@ class Audio:
         where = f"audio:{model}"
         source = hub.find_model(model, revision, "audio", FAMILIES["audio"].model_names)
         self.folders = [source.folder]
-        for name in ("config.json", "preprocessor_config.json"):
-            if not (source.folder / name).is_file():
-                raise ExtractorError(
-                    f"no {name} in {source.folder}", where=where, remedy="give a transformers audio model, whole"
-                )
-        hub.require_weights(source.folder, where)
+        hub.require_transformers_files(source.folder, where, "audio")
         self.settings = TorchSettings(device, precision)
         self.device = self.settings.device
         self.batch = max(1, self.settings.batch // (EXCERPTS * _EXCERPTS_PER_IMAGE))

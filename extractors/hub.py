@@ -99,6 +99,15 @@ def weights(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.safetensors"))
 
 
+def require_transformers_files(folder: Path, where: str, kind: str) -> None:
+    """Raise ``ExtractorError`` if a folder lacks a part of a transformers model of ``kind`` (image, audio)."""
+    for name in ("config.json", "preprocessor_config.json"):
+        if not (folder / name).is_file():
+            remedy = f"give a transformers {kind} model, whole"
+            raise ExtractorError(f"no {name} in {folder}", where=where, remedy=remedy)
+    require_weights(folder, where)
+
+
 def require_weights(folder: Path, where: str) -> None:
     """Raise ``ExtractorError`` if a model's folder has no safetensors weights."""
     if weights(folder):

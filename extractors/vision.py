@@ -18,8 +18,6 @@ from demure_extractors.table import FAMILIES
 from demure_extractors.weights import load_model
 from PIL import Image
 
-from demure.errors import ExtractorError
-
 
 class Vision:
     """An image encoder: the model's pooled output, or its first token where the model has no trained pooler."""
@@ -37,12 +35,7 @@ class Vision:
         names = FAMILIES["vision"].model_names
         source = hub.find_model(model, revision, "vision", names, code=trust_remote_code)
         self.folders = [source.folder]
-        for name in ("config.json", "preprocessor_config.json"):
-            if not (source.folder / name).is_file():
-                raise ExtractorError(
-                    f"no {name} in {source.folder}", where=where, remedy="give a transformers image model, whole"
-                )
-        hub.require_weights(source.folder, where)
+        hub.require_transformers_files(source.folder, where, "image")
         self.settings = TorchSettings(device, precision)
         self.device, self.batch = self.settings.device, self.settings.batch
         processors: Any = transformers.AutoImageProcessor  # transformers leaves it untyped
