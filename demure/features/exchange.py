@@ -17,7 +17,7 @@ import numpy as np
 
 from demure.errors import FeatureError
 from demure.features import store
-from demure.features.importing import ForeignRows, read_array, read_matrix, read_parquet, store_rows
+from demure.features.importing import ForeignRows, match_rows, read_array, read_matrix, read_parquet, store_rows
 from demure.files import sha256_bytes, sha256_file
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def store_vectors(
     if len(row) != len(foreign.ids):
         repeated = next(item_id for k, item_id in enumerate(foreign.ids) if row[item_id] != k)
         raise FeatureError(f"item {repeated!r} has two rows", where=foreign.source, remedy="give one row per item")
-    rows = np.array([row.get(item_id, -1) for item_id in items], dtype=np.int64)
+    rows = match_rows(items, foreign.ids)
     dataset_ids = set(items)
     unknown, absent = sum(item_id not in dataset_ids for item_id in foreign.ids), int((rows < 0).sum())
     if absent == len(items) or (not partial and (unknown or absent)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,6 +102,12 @@ def finite_rows(raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     present = np.logical_and(np.isfinite(vectors).all(axis=1), vectors.any(axis=1))
     vectors[~present] = 0
     return vectors, present
+
+
+def match_rows(ids: Iterable[str], file_ids: Sequence[str]) -> np.ndarray:
+    """Return the place of each of the ``ids`` in ``file_ids`` (n,) int64, -1 where it is not there."""
+    row = {item_id: k for k, item_id in enumerate(file_ids)}
+    return np.array([row.get(item_id, -1) for item_id in ids], dtype=np.int64)
 
 
 def refuse_empty(present: np.ndarray, file: Path) -> None:
@@ -212,8 +218,7 @@ def read_parquet(file: Path) -> tuple[list[str], np.ndarray]:
 
 def _rows_by_id(file: Path, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
     file_ids, vectors = read_parquet(file)
-    row = {item_id: k for k, item_id in enumerate(file_ids)}
-    rows = np.array([row.get(item_id, -1) for item_id in ids], dtype=np.int64)
+    rows = match_rows(ids, file_ids)
     matched = int((rows >= 0).sum())
     if not matched:
         raise FeatureError(

@@ -14,7 +14,7 @@ import numpy as np
 
 from demure.data.dataset import Dataset
 from demure.errors import DataError, FeatureError
-from demure.features.importing import finite_rows, read_matrix, read_parquet, refuse_empty
+from demure.features.importing import finite_rows, match_rows, read_matrix, read_parquet, refuse_empty
 from demure.preparation.images import locate_images, locate_media
 from demure.preparation.items import read_items
 from demure.preparation.later_files import advice_on_files, as_file, dataset_columns
@@ -112,8 +112,7 @@ def _vectors(file: Path, ids: np.ndarray, rows: np.ndarray, total: int) -> tuple
             raise FeatureError(f"{len(matrix)} rows for {total} items", where=file, remedy=remedy)
         return _present_rows(np.asarray(matrix[rows]), file)
     file_ids, listed = read_parquet(file)
-    row = {item_id: k for k, item_id in enumerate(file_ids)}
-    position = np.array([row.get(item_id, -1) for item_id in ids], np.int64)
+    position = match_rows(ids, file_ids)
     raw = np.where((position >= 0)[:, None], listed[position], np.float32(np.nan))
     return _present_rows(raw, file)
 
