@@ -37,55 +37,28 @@ ray = pytest.importorskip("ray", reason="ray is not installed: make test-ray")
 result_of = pytest.importorskip("demure.cluster.ray_executor").result_of
 
 
-@pytest.fixture(scope="module", autouse=True)
-def no_address():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("RAY_ADDRESS", raising=False)
-        yield
-
-
-def test_a_cluster_of_two_machines(run, tmp_path, monkeypatch):
-    """Two raylets, as on two machines, of which one is lost for good.
-
-    The first test, since a process has one connection to Ray at a time.
-    """
-    from ray.cluster_utils import Cluster
-
-    monkeypatch.setenv("RAY_worker_niceness", "0")
+def test_a_cluster_of_two_machines(second_machine, run, tmp_path, monkeypatch):
+    """One of the two is lost for good. The first test: see ``second_machine``."""
     monkeypatch.setattr(recommending, "_USERS_AT_ONCE", 3)
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": 100_000_000})
-    try:
-        second = cluster.add_node(num_cpus=1, object_store_memory=100_000_000)
-        cluster.wait_for_nodes()
-        monkeypatch.setenv("RAY_ADDRESS", cluster.address)
-        local = recommend(run, tmp_path / "local.parquet", k=5)
-        with open_executor("ray", device="cpu") as executor:
-            assert (executor.workers, executor.cores) == (2, 1)
-            remote = recommend(run, tmp_path / "remote.parquet", k=5, executor=executor)
-        assert filecmp.cmp(local.written, remote.written, shallow=False)
-        with pytest.raises(MachineError, match="the cluster has no GPU"), open_executor("ray", device="cuda"):
-            pass
+    local = recommend(run, tmp_path / "local.parquet", k=5)
+    with open_executor("ray", device="cpu") as executor:
+        assert (executor.workers, executor.cores) == (2, 1)
+        remote = recommend(run, tmp_path / "remote.parquet", k=5, executor=executor)
+    assert filecmp.cmp(local.written, remote.written, shallow=False)
+    with pytest.raises(MachineError, match="the cluster has no GPU"), open_executor("ray", device="cuda"):
+        pass
 
-        killed = []
+    killed = []
 
-        def lose_a_machine(progress):
-            if progress.stage == "recommend" and not killed:
-                killed.append(second.all_processes["raylet"][0].process.pid)
-                os.kill(killed[0], signal.SIGKILL)
+    def lose_a_machine(progress):
+        if progress.stage == "recommend" and not killed:
+            killed.append(second_machine.all_processes["raylet"][0].process.pid)
+            os.kill(killed[0], signal.SIGKILL)
 
-        with open_executor("ray", device="cpu") as executor:
-            remote = recommend(run, tmp_path / "rest.parquet", k=5, executor=executor, listener=lose_a_machine)
-        assert killed
-        assert filecmp.cmp(local.written, remote.written, shallow=False)
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
-
-
-@pytest.fixture(scope="module")
-def executor(no_address):
-    with open_executor("ray", workers=3, device="cpu") as executor:
-        yield executor
+    with open_executor("ray", device="cpu") as executor:
+        remote = recommend(run, tmp_path / "rest.parquet", k=5, executor=executor, listener=lose_a_machine)
+    assert killed
+    assert filecmp.cmp(local.written, remote.written, shallow=False)
 
 
 class KillOnce:

@@ -61,36 +61,12 @@ def small_parts(monkeypatch):
     monkeypatch.setattr(in_parts, "SIZES", SMALL)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def no_address():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("RAY_ADDRESS", raising=False)
-        yield
-
-
-def test_a_cluster_of_two_machines(log, expected, tmp_path, monkeypatch):
-    """Two raylets, as on two machines. The first test, since a process has one connection to Ray at a time."""
-    from ray.cluster_utils import Cluster
-
-    monkeypatch.setenv("RAY_worker_niceness", "0")
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": 100_000_000})
-    try:
-        cluster.add_node(num_cpus=1, object_store_memory=100_000_000)
-        cluster.wait_for_nodes()
-        monkeypatch.setenv("RAY_ADDRESS", cluster.address)
-        with open_executor("ray", device="cpu") as executor:
-            assert executor.workers == 2
-            prepare(PrepareOptions(log, tmp_path / "out", **OPTIONS), executor=executor)
-        assert content(tmp_path / "out") == expected
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
-
-
-@pytest.fixture(scope="module")
-def executor(no_address):
-    with open_executor("ray", workers=3, device="cpu") as executor:
-        yield executor
+def test_a_cluster_of_two_machines(second_machine, log, expected, tmp_path):
+    """The first test: see ``second_machine``."""
+    with open_executor("ray", device="cpu") as executor:
+        assert executor.workers == 2
+        prepare(PrepareOptions(log, tmp_path / "out", **OPTIONS), executor=executor)
+    assert content(tmp_path / "out") == expected
 
 
 def kill_when(pattern, folder, number, killed):
