@@ -4,7 +4,11 @@ import contextlib
 from pathlib import Path
 
 from demure.storage import cache, names
+from demure.storage.files import file_to_write
 from demure.storage.folders import Use, local_folder, work_folder
+
+FIRST = {"dataset.json": "{}", "items.parquet": "a" * 1000, "features/text/features.json": "1"}
+SECOND = {"dataset.json": "{ }", "items.parquet": "b" * 1000, "features/text/features.json": "1"}
 
 
 def forget():
@@ -15,6 +19,12 @@ def forget():
     names._urls.clear()
     names._partial.clear()
     names._written.clear()
+
+
+def other_machine(monkeypatch, tmp_path):
+    """Go on as on another machine, with an empty cache."""
+    forget()
+    monkeypatch.setenv("DEMURE_CACHE", str(tmp_path / "other"))
 
 
 def put(url, files, use=Use.MAKE, **options):
@@ -47,3 +57,8 @@ def content(folder):
     return {
         str(path.relative_to(folder)): path.read_text() for path in sorted(Path(folder).rglob("*")) if path.is_file()
     }
+
+
+def write_file(url):
+    with file_to_write(url) as path:
+        path.write_text("1")
