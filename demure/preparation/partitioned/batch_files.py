@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +44,11 @@ def write_batches(path: Path, batches: Iterable[pa.RecordBatch]) -> None:
         assert writer is not None
         writer.close()
     os.replace(part, path)
+
+
+def write_columns(path: Path, columns: Mapping[str, np.ndarray | pa.Array | None]) -> None:
+    """Write one batch of the ``columns`` that are there."""
+    write_batches(path, [batch_of(columns)])
 
 
 def read_batch(path: Path, number: int = 0) -> pa.RecordBatch:
@@ -82,7 +87,7 @@ def optional_numbers(batch: pa.RecordBatch, name: str) -> np.ndarray | None:
     return numbers(batch, name) if name in batch.schema.names else None
 
 
-def batch_of(columns: dict[str, np.ndarray | pa.Array | None]) -> pa.RecordBatch:
+def batch_of(columns: Mapping[str, np.ndarray | pa.Array | None]) -> pa.RecordBatch:
     """Return a batch of the ``columns`` that are there."""
     present = {name: values for name, values in columns.items() if values is not None}
     return pa.record_batch({name: pa.array(v) if isinstance(v, np.ndarray) else v for name, v in present.items()})

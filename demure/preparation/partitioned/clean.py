@@ -17,12 +17,11 @@ from demure.preparation.filters import order_by_user_and_time
 from demure.preparation.interactions import CleaningRules, Interactions
 from demure.preparation.partitioned.batch_files import (
     FolderTask,
-    batch_of,
     load_array,
     numbers,
     optional_numbers,
     read_batch,
-    write_batches,
+    write_columns,
 )
 from demure.preparation.partitioned.ids import users_file
 from demure.preparation.partitioned.shuffle import ITEM_CODES, shuffled_file
@@ -143,7 +142,7 @@ class CleanTask(FolderTask[int, CleanReport]):
         columns = {"user": users[chosen], "item": codes}
         optional = dict(zip(_OPTIONAL, (times, ratings, split), strict=True))
         columns |= {name: values[chosen] for name, values in optional.items() if values is not None}
-        write_batches(cleaned_file(self.folder, part), [batch_of(dict(columns))])
+        write_columns(cleaned_file(self.folder, part), columns)
         return count_items(codes)
 
 

@@ -24,6 +24,7 @@ from demure.preparation.partitioned.batch_files import (
     read_batch,
     read_batches,
     write_batches,
+    write_columns,
 )
 from demure.preparation.partitioned.read import ids_file
 from demure.progress import Listener
@@ -86,7 +87,7 @@ class BucketTask(FolderTask[Bucket, BucketReport]):
         order = np.argsort(keys)
         ids = encoded.dictionary.take(pa.array(order))
         keys = keys[order]
-        write_batches(dictionary_file(self.folder, role, number), [batch_of({"key": keys, "id": ids})])
+        write_columns(dictionary_file(self.folder, role, number), {"key": keys, "id": ids})
         of_ids = np.bincount(codes, n_rows, len(keys)).astype(np.int64)[order]
         return BucketReport(len(keys), _points(keys, of_ids), OddIds.among(ids, keys))
 
@@ -154,8 +155,7 @@ class RangeTask(FolderTask[Range, int]):
             ids.append(batch.column("id").slice(first, stop - first))
         order = np.argsort(np.concatenate(keys))
         users = concat_texts(ids).take(pa.array(order))
-        columns = {"key": np.concatenate(keys)[order], "id": users}
-        write_batches(users_file(self.folder, part.number), [batch_of(columns)])
+        write_columns(users_file(self.folder, part.number), {"key": np.concatenate(keys)[order], "id": users})
         return len(users)
 
 

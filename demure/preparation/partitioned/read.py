@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 
 from demure.preparation.cleaning import Cleaning
-from demure.preparation.partitioned.batch_files import FolderTask, batch_of, write_batches
+from demure.preparation.partitioned.batch_files import FolderTask, batch_of, write_batches, write_columns
 from demure.preparation.partitioned.log import Log, LogPart
 from demure.preparation.partitioned.plan import ColumnPlan
 from demure.preparation.problems import Findings, Problem
@@ -100,7 +100,7 @@ class ReadTask(FolderTask[LogPart, PartReport]):
             "split": raw.split,
             "level": levels.levels,
         }
-        write_batches(rows_file(self.folder, part.number), [batch_of(columns)])
+        write_columns(rows_file(self.folder, part.number), columns)
         left = np.flatnonzero(cleaning.kept)
         first_left = raw.items.text(int(left[0])) if len(left) else None
         return PartReport(findings.problems, np.bincount(levels.levels, minlength=len(self.plan.kinds) + 1), first_left)

@@ -16,12 +16,11 @@ from demure.data.splits import cut_positions
 from demure.preparation.options import PrepareOptions
 from demure.preparation.partitioned.batch_files import (
     FolderTask,
-    batch_of,
     load_array,
     numbers,
     optional_numbers,
     read_batch,
-    write_batches,
+    write_columns,
 )
 from demure.preparation.partitioned.clean import cleaned_interactions, read_interactions
 from demure.preparation.partitioned.filter import mask_file
@@ -45,9 +44,13 @@ def final_users_file(folder: Path, partition: int) -> Path:
     return folder / f"final-{partition}.users.arrow"
 
 
-def split_file(folder: Path, partition: int, name: str) -> Path:
-    """Return the file of the split codes of a partition."""
+def _split_file(folder: Path, partition: int, name: str) -> Path:
     return folder / f"split-{partition}.{name}.arrow"
+
+
+def split_codes(folder: Path, partition: int, name: str) -> np.ndarray:
+    """Return the split code (N,) int8 of each row of a partition, as ``split_partitions`` left them."""
+    return numbers(read_batch(_split_file(folder, partition, name)), "split")
 
 
 class FinalPartition(NamedTuple):
@@ -83,8 +86,8 @@ class FinishTask(FolderTask[int, FinalPartition]):
             "split": interactions.split,
         }
         ids = read_batch(users_file(self.folder, part)).column("id").take(pa.array(users))
-        write_batches(final_file(self.folder, part), [batch_of(columns)])
-        write_batches(final_users_file(self.folder, part), [batch_of({"id": ids})])
+        write_columns(final_file(self.folder, part), columns)
+        write_columns(final_users_file(self.folder, part), {"id": ids})
         n_bytes = len(json_texts(ids))
         short = int(np.count_nonzero(counts[users] < 3))
         return FinalPartition(part, len(interactions), len(users), n_bytes, short)
@@ -132,7 +135,7 @@ class SplitTask(FolderTask[SplitPart, list[LeakTally]]):
             codes = wanted.codes(interactions, self.options, first=part.before, cuts=self.cuts)
             with_codes = codes.astype(np.int8)
             tallies.append(tally_leaks(interactions.users, interactions.items, interactions.times, with_codes))
-            write_batches(split_file(self.folder, part.partition, wanted.name), [batch_of({"split": with_codes})])
+            write_columns(_split_file(self.folder, part.partition, wanted.name), {"split": with_codes})
         return tallies
 
 
@@ -147,8 +150,7 @@ class LaterTask(FolderTask[int, list[int]]):
         times = optional_numbers(read_batch(final_file(self.folder, part)), "time")
         assert times is not None
         return [
-            count_after(times, numbers(read_batch(split_file(self.folder, part, name)), "split"), moments)
-            for name, moments in self.moments.items()
+            count_after(times, split_codes(self.folder, part, name), moments) for name, moments in self.moments.items()
         ]
 
 

@@ -15,13 +15,12 @@ import pyarrow as pa
 
 from demure.preparation.partitioned.batch_files import (
     FolderTask,
-    batch_of,
     numbers,
     optional_numbers,
     read_batch,
-    write_batches,
+    write_columns,
 )
-from demure.preparation.partitioned.split import FinalPartition, final_file, final_users_file, split_file
+from demure.preparation.partitioned.split import FinalPartition, final_file, final_users_file, split_codes
 from demure.preparation.write import (
     OrderedColumns,
     identity,
@@ -44,7 +43,7 @@ class TablesPart(NamedTuple):
 
 def save_item_ids(folder: Path, item_ids: np.ndarray) -> None:
     """Write the ids of the items of the dataset (I,) for ``TablesTask``."""
-    write_batches(folder / _ITEM_IDS, [batch_of({"id": pa.array(item_ids, pa.string())})])
+    write_columns(folder / _ITEM_IDS, {"id": pa.array(item_ids, pa.string())})
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ class TablesTask(FolderTask[TablesPart, dict[str, str]]):
             users=(numbers(self._rows(k), "user") + start for k, start in zip(self._numbers, starts, strict=False)),
             items=(numbers(self._rows(k), "item") for k in self._numbers),
             times=(numbers(self._rows(k), "time") for k in self._numbers) if timed else None,
-            split=(self._split(k, part.split) for k in self._numbers),
+            split=(split_codes(self.folder, k, part.split) for k in self._numbers),
         )
         return identity(columns, self._item_ids)
 
@@ -94,9 +93,6 @@ class TablesTask(FolderTask[TablesPart, dict[str, str]]):
     def _user_ids(self, partition: int) -> pa.Array:
         return read_batch(final_users_file(self.folder, partition)).column("id")
 
-    def _split(self, partition: int, name: str) -> np.ndarray:
-        return numbers(read_batch(split_file(self.folder, partition, name)), "split")
-
     def _json_ids(self) -> Iterator[bytes]:
         for k in self._numbers:
             yield (b", " if k != self._numbers[0] else b"") + json_texts(self._user_ids(k))
@@ -109,5 +105,5 @@ class TablesTask(FolderTask[TablesPart, dict[str, str]]):
                 self._item_ids.take(rows.column("item")),
                 optional_numbers(rows, "time"),
                 optional_numbers(rows, "rating"),
-                self._split(k, split),
+                split_codes(self.folder, k, split),
             )
