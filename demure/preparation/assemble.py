@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from demure.data.manifest import PROBLEMS
+from demure.errors import MachineError
 from demure.features import store
 from demure.files import atomic_folder, write_json
 from demure.locks import hold_folder
@@ -126,7 +127,7 @@ def write_dataset(
         for folder in folders:
             if folder != out:
                 folder.mkdir()
-                (folder / "features").symlink_to(Path("..") / "features")
+                _link_features(folder)
         written = write_tables(list(zip(folders, splits, strict=True)))
         for split, folder, of_interactions in zip(splits, folders, written, strict=True):
             write_items(folder, items)
@@ -144,3 +145,15 @@ def write_dataset(
             listener(Notice("write", 4, STAGES, text=loss))
         if finish is not None:
             finish(folders[0], report)
+
+
+def _link_features(folder: Path) -> None:
+    """Let the dataset folder of one split have the features of all."""
+    try:
+        (folder / "features").symlink_to(Path("..") / "features")
+    except OSError as error:
+        problem = f"cannot link the features of the splits: {error.strerror or error}"
+        remedy = (
+            "prepare one --split at a time, or turn on the developer mode of Windows, which allows links"
+        )
+        raise MachineError(problem, where=folder.name, remedy=remedy) from error

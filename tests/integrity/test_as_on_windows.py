@@ -1,58 +1,30 @@
-"""The whole way as on Windows: no locks, no exchange of folders, and no open file that can be renamed or deleted."""
+"""The whole way as on Windows: its locks, no exchange of folders, and no open file that can be renamed or deleted."""
 
 import errno
 import os
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from support.as_on_windows import refuse_open_files, use_byte_ranges
 
-from demure import files, leftovers, locks
+from demure import files, leftovers
 from demure.errors import FeatureError
 from demure.features import store
 from demure_cli.app import main
 
-CALLS = ("rename", "replace", "unlink", "rmdir")
-
-
-def open_files():
-    """Return the real paths of all files that this process has open or mapped into memory."""
-    paths = set()
-    for entry in os.listdir("/proc/self/fd"):
-        try:
-            paths.add(os.readlink(f"/proc/self/fd/{entry}"))
-        except OSError:  # closed meanwhile
-            continue
-    for line in Path("/proc/self/maps").read_text().splitlines():
-        paths.add(line.split(maxsplit=5)[5] if len(line.split(maxsplit=5)) > 5 else "")
-    return paths
-
 
 @pytest.fixture
 def windows(monkeypatch, tmp_path):
-    """Refuse what Windows refuses, for files below ``tmp_path``."""
+    """Lock, and refuse what Windows refuses for files below ``tmp_path``."""
     if not os.path.isdir("/proc/self/fd"):
         pytest.skip("open files are listed by /proc")
-    for module in (locks, leftovers):
-        monkeypatch.setattr(module, "fcntl", None)
+    use_byte_ranges(partial(monkeypatch.setattr, raising=False))
     monkeypatch.setattr(files, "exchange", lambda first, second: False)
-
-    def refuse(call):
-        def checked(*paths, **options):
-            if options.get("dir_fd") is None:
-                used = open_files()
-                for path in map(os.path.realpath, paths):
-                    inside = [name for name in used if name == path or name.startswith(path + os.sep)]
-                    if inside and path.startswith(str(tmp_path)):
-                        raise PermissionError(errno.EACCES, f"is in use: {inside}", path)
-            return call(*paths, **options)
-
-        return checked
-
-    for name in CALLS:
-        monkeypatch.setattr(os, name, refuse(getattr(os, name)))
+    refuse_open_files(monkeypatch, tmp_path)
 
 
 @pytest.fixture
@@ -95,6 +67,19 @@ def test_every_command_ends_and_replaces_its_result(windows, shop, capsys):
         status = main([*arguments, "--quiet"])
         assert status == 0, (arguments[0], capsys.readouterr().err)
     assert not [name for name in os.listdir(shop) if name.endswith((".part", ".old", ".lock"))]
+
+
+def test_all_splits_without_links_name_the_remedy(shop, capsys, monkeypatch):
+    def refuse(path, target, target_is_directory=False):
+        raise OSError(errno.EPERM, "A required privilege is not held by the client")
+
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    arguments = ["prepare", "--interactions", str(shop / "clicks.csv"), "--out", str(shop / "data"), "--split", "all"]
+    assert main(arguments) == 2
+    words = " ".join(capsys.readouterr().err.split())
+    assert "cannot link the features of the splits: A required privilege is not held by the client" in words
+    assert "prepare one --split at a time" in words
+    assert not (shop / "data").exists()
 
 
 def test_a_part_without_locks_is_a_leftover_after_a_week(windows, tmp_path):

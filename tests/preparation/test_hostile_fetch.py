@@ -1,7 +1,6 @@
 """`images fetch` with odd URLs, damaged logs, hostile files and servers: the other images come all the same."""
 
 import json
-import os
 import socket
 from urllib.parse import quote
 
@@ -16,6 +15,7 @@ from support.faulty_server import serving
 from demure.preparation.fetch import download, fetch_images, request
 from demure.preparation.fetch.addresses import AddressRules, PrivateAddress, is_public
 from demure.preparation.fetch.fetch_images import FetchOptions
+from demure.preparation.fetch.leftovers import sweep_unless_in_use
 from demure.preparation.fetch.log import LOG, FetchLog, hashed_stem, image_stems
 
 
@@ -207,13 +207,13 @@ def test_unfinished_files_of_a_killed_download_are_swept(tmp_path, server):
 
 
 def test_unfinished_files_of_a_running_download_stay(tmp_path, server):
-    fcntl = pytest.importorskip("fcntl")
     write(tmp_path, "images/.a.png.x1y2z3_w.part.png", b"half")
-    handle = os.open(tmp_path / "images", os.O_RDONLY)
-    fcntl.flock(handle, fcntl.LOCK_SH)  # as a download at work does
-    run(tmp_path, {"a": f"{server.url}/good/1"})
-    assert (tmp_path / "images" / ".a.png.x1y2z3_w.part.png").exists()
-    os.close(handle)
+    with sweep_unless_in_use(tmp_path / "images"):
+        part = write(tmp_path, "images/.b.png.x1y2z3_w.part.png", b"half")
+        run(tmp_path, {"a": f"{server.url}/good/1"})
+        assert part.exists()
+    names = sorted(path.name for path in (tmp_path / "images").iterdir())
+    assert names == [".b.png.x1y2z3_w.part.png", "a.png", LOG]
 
 
 def test_no_answer_starts_a_program(tmp_path, server):
