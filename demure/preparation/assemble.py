@@ -153,7 +153,5 @@ def _link_features(folder: Path) -> None:
         (folder / "features").symlink_to(Path("..") / "features")
     except OSError as error:
         problem = f"cannot link the features of the splits: {error.strerror or error}"
-        remedy = (
-            "prepare one --split at a time, or turn on the developer mode of Windows, which allows links"
-        )
+        remedy = "prepare one --split at a time, or turn on the developer mode of Windows, which allows links"
         raise MachineError(problem, where=folder.name, remedy=remedy) from error
