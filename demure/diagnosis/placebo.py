@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from demure.features.kinds import recorded_kind
+from demure.features.kinds import NOUNS, Noun, noun, recorded_kind
 
 if TYPE_CHECKING:
     from demure.runs.manifest import RunManifest
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 CANNOT_TELL = "cannot tell"
 """Printed in place of a share where a modality's features explain nothing."""
 CANNOT_TELL_REASON = f"{CANNOT_TELL}, its features explain no more than shuffled ones"
-_PLURALS = {"image": "pictures", "text": "texts"}
 _RIVALS = {
     "taste": "hidden taste",
     "transition": "what goes with previous choices",
@@ -47,7 +46,7 @@ class PlaceboResult:
 @dataclass(frozen=True)
 class Modality:
     """One modality in the manifest. ``encoder``: a phrase that names what made its features, or an empty one; ``kind``:
-    ``image``, ``text``, or another word; ``placebo`` is None for an older run; ``admitted`` is False where the features
+    a key of ``NOUNS``, or another word; ``placebo`` is None for an older run; ``admitted`` is False where the features
     added nothing to the rival causes on held-out choices."""
 
     name: str
@@ -61,6 +60,11 @@ class Modality:
         """Whether the features explain more than permuted features; an older run gets the benefit of the doubt."""
         return self.admitted and (self.placebo is None or self.placebo.low > 0)
 
+    @property
+    def noun(self) -> Noun:
+        """What users call the content: a picture, or a vector of its name."""
+        return noun(self.kind, self.name)
+
     def sentence(self) -> str | None:
         """Return the result of the placebo in one sentence; None if there was no placebo."""
         if not self.informative:
@@ -68,17 +72,16 @@ class Modality:
         if self.placebo is None:
             return None
         excess, interval = self.placebo.above()
-        plural = _PLURALS.get(self.kind, "features")
+        plural = self.noun.many if self.kind in NOUNS else "features"
         return (
             f"{self._subject(named=self.name != self.kind)} explain {excess} of the choices more than "
             f"shuffled {plural} do ({interval})."
         )
 
     def _subject(self, *, named: bool) -> str:
-        plural = _PLURALS.get(self.kind)
-        if plural is None:
-            return f"The features `{self.name}`"
-        return plural.capitalize() + (f" (`{self.name}`)" if named else "")
+        if self.kind not in NOUNS:
+            return f"The {self.noun.many}"
+        return self.noun.many.capitalize() + (f" (`{self.name}`)" if named else "")
 
 
 @dataclass(frozen=True)

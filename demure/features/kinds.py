@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 BUILT_IN = {"text": "tfidf", "image": "color", "attributes": "attributes"}
 """Kind of content -> the encoder that needs no download."""
@@ -12,6 +12,33 @@ MEDIA = ("audio", "video")
 FILES = ("image", *MEDIA)
 """Kinds of content in files; the items' column of that name has the names of the files."""
 KINDS = (*BUILT_IN, *MEDIA)
+
+
+class Noun(NamedTuple):
+    """What the sentences of a diagnosis call the content of a modality: ``one`` for that of an item, ``many``."""
+
+    one: str
+    many: str
+
+    @property
+    def with_article(self) -> str:
+        """``one`` with its article: a picture, an audio file."""
+        return f"{'an' if self.one.lstrip('`')[0] in 'aeiou' else 'a'} {self.one}"
+
+
+NOUNS = {
+    "text": Noun("text", "texts"),
+    "image": Noun("picture", "pictures"),
+    "attributes": Noun("set of attributes", "attributes"),
+    "audio": Noun("audio file", "audio files"),
+    "video": Noun("video", "videos"),
+}
+"""Kind of content -> its noun."""
+
+
+def noun(kind: str, name: str) -> Noun:
+    """Return the noun for the modality ``name`` made from a kind of content; for an unknown kind, by its name."""
+    return NOUNS.get(kind) or Noun(f"`{name}` vector", f"features `{name}`")
 
 
 def plural(kind: str) -> str:

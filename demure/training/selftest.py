@@ -25,7 +25,6 @@ from demure.diagnosis.posterior import LONGEST, content_evidence
 from demure.diagnosis.reader import DiagnosisReader
 from demure.diagnosis.table import DiagnosisTable
 from demure.diagnosis.verdict import MIN_CHOICES
-from demure.diagnosis.worklist.contents import NOUNS
 from demure.diagnosis.worklist.failing import BAD_FIT
 from demure.diagnosis.worklist.fit import fits
 from demure.errors import DemureError, RunError
@@ -206,12 +205,11 @@ class _Bench:
 
 
 def _summarise(reader: DiagnosisReader, name: str, share: float, deals: Sequence[_Deal]) -> ModalityTest:
-    table, kind = reader.table, next(entry.kind for entry in reader.placebos.modalities if entry.name == name)
+    table, nouns = reader.table, reader.placebos.of(name).noun.many
     present = table.present[:, table.modalities.index(name)]
     items = len(np.unique(table.item[present]))
-    noun = NOUNS.get(kind, f"`{name}`")
     if not deals:
-        sentence = f"The {noun}s explain nothing here, so wrong ones cannot be found by what users choose."
+        sentence = f"The {nouns} explain nothing here, so wrong ones cannot be found by what users choose."
         nan = float("nan")
         return ModalityTest(name, items, 0, nan, nan, nan, nan, nan, nan, nan, nan, nan, sentence)
     aucs, recalls = [deal.auc for deal in deals], [deal.recall for deal in deals]
@@ -219,7 +217,7 @@ def _summarise(reader: DiagnosisReader, name: str, share: float, deals: Sequence
     chance = tested / float(np.mean([deal.listed for deal in deals]))
     span = f", {100 * min(recalls):.0f} to {100 * max(recalls):.0f} % in {len(deals)} deals" if len(deals) > 1 else ""
     sentence = (
-        f"On your data, demure finds {10 * recall:.0f} of 10 wrong {noun}s: of about {tested:.0f} that were dealt to "
+        f"On your data, demure finds {10 * recall:.0f} of 10 wrong {nouns}: of about {tested:.0f} that were dealt to "
         f"items with {MIN_CHOICES} choices or more, {100 * recall:.0f} % are among the first {tested:.0f} of the "
         f"list{span} ({100 * chance:.0f} % by chance)."
     )

@@ -77,25 +77,25 @@ def test_an_older_run_claims_nothing():
 
 
 @pytest.mark.parametrize(
-    ("name", "provenance", "words"),
+    ("name", "provenance", "words", "plural"),
     [
-        ("dino", {"encoder": "vision:x", "kind": "image"}, "Pictures (`dino`)"),
-        ("audio", {"encoder": "import", "file": "a.npy"}, "The features `audio`"),
+        ("dino", {"encoder": "vision:x", "kind": "image"}, "Pictures (`dino`)", "pictures"),
+        ("brand", {"encoder": "import", "file": "a.npy"}, "The features `brand`", "features"),
+        ("audio", {"encoder": "import", "file": "a.npy"}, "Audio files", "audio files"),
     ],
 )
-def test_names_that_are_not_the_kind(name, provenance, words):
+def test_names_that_are_not_the_kind(name, provenance, words, plural):
     features = {name: {"provenance": provenance}}
-    plural = "pictures" if "kind" in provenance else "features"
     assert summary({name: placebo(0.008, 0.004, 0.012)}, [name], features=features)[0] == (
         f"{words} explain 0.8 % of the choices more than shuffled {plural} do (0.4 to 1.2 %)."
     )
 
 
 def test_an_import_is_named_by_its_file():
-    features = {"audio": {"provenance": {"encoder": "import", "file": "a.npy"}}}
-    assert summary({"audio": placebo(0, 0, 0, admitted=False)}, ["audio"], 1.0, causes=None, features=features) == [
+    features = {"brand": {"provenance": {"encoder": "import", "file": "a.npy"}}}
+    assert summary({"brand": placebo(0, 0, 0, admitted=False)}, ["brand"], 1.0, causes=None, features=features) == [
         "Nothing in the content explains the choices here: 100 % have no point of interest.",
-        "The features `audio`, as imported from `a.npy`, explain nothing here.",
+        "The features `brand`, as imported from `a.npy`, explain nothing here.",
     ]
 
 

@@ -12,8 +12,8 @@ import pandas as pd
 from demure.diagnosis.flagging import deviations
 from demure.diagnosis.reader import DiagnosisReader
 from demure.diagnosis.worklist.item_texts import ItemTexts
+from demure.features.kinds import Noun, noun
 
-NOUNS = {"image": "picture", "text": "text"}
 _SNIPPET = 300  # characters
 
 
@@ -94,9 +94,9 @@ class Contents:
         """Return ``image``, ``text`` or another word for what a modality's features were made of."""
         return next((entry.kind for entry in self.reader.placebos.modalities if entry.name == modality), modality)
 
-    def noun(self, modality: str) -> str:
-        """Return what users call the content of a modality: picture, text, or its name."""
-        return NOUNS.get(self.kind_of(modality), modality)
+    def noun(self, modality: str) -> Noun:
+        """Return what users call the content of a modality."""
+        return noun(self.kind_of(modality), modality)
 
     def modality_of(self, kind: str) -> str:
         """Return the modality made of texts or of images; ``kind`` itself where the run has none."""

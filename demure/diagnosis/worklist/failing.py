@@ -69,14 +69,14 @@ def _by_evidence(
         partner = below.get((item, other)) if other is not None else None
         if partner is not None and (partner["below"], other) > (numbers["below"], modality):
             continue  # the other one is listed, for both
-        noun, count = contents.noun(modality), int(numbers["interactions"])
-        reason = f"its {noun} explains {_choices(count)} worse than the {noun}s of other items explain theirs"
+        (noun, plural), count = contents.noun(modality), int(numbers["interactions"])
+        reason = f"its {noun} explains {_choices(count)} worse than the {plural} of other items explain theirs"
         suggestion = f"check that the {noun} belongs to this item and shows what people look for"
         # Where another modality is a second opinion and does not object, the evidence alone is a weak sign.
         alone = not any(modality in pair and np.isfinite(fit[row]) for pair, fit in fits.items())
         sign = Sign.FAIR if alone and numbers["below"] >= _FAR_BELOW else Sign.WEAK
         if other is not None:
-            their, sign = contents.noun(other), Sign.STRONG
+            their, sign = contents.noun(other).one, Sign.STRONG
             reason += f", and it does not go with its {their}, as far as other items show"
             suggestion = f"check whether this is the {noun} of another item, and replace it"
             if partner is not None:

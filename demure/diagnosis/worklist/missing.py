@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from demure.diagnosis.placebo import percent
-from demure.diagnosis.worklist.contents import NOUNS, Contents
+from demure.diagnosis.worklist.contents import Contents
 from demure.diagnosis.worklist.finding import Finding, Sign
 
 _LEAST_COST = 1.0  # expected choices
@@ -19,19 +19,20 @@ def missing(contents: Contents) -> list[Finding]:
         if not entry.informative:
             continue
         share = entry.placebo.excess if entry.placebo is not None else contents.typical_probability.get(entry.name, 0.0)
-        noun = NOUNS.get(entry.kind, entry.name)
         lacking = np.bincount(table.item[~table.present[:, m]], minlength=len(table.item_ids))
         for code in np.flatnonzero(lacking * share >= _LEAST_COST):
             count, item = int(lacking[code]), str(table.item_ids[code])
             cost = count * share
             above = " more than shuffled ones do" if entry.placebo is not None else ""
             reason = (
-                f"It has no {noun}. Where items have one, {noun}s explain {percent(share)} of the choices{above}: "
-                f"that would be about {cost:.0f} of its {count:,}."
+                f"It has no {entry.noun.one}. Where items have one, {entry.noun.many} explain {percent(share)} of the "
+                f"choices{above}: that would be about {cost:.0f} of its {count:,}."
             )
             # An item can have a file that could not be read.
             gone = entry.kind == "image" and contents.pictures[item_rows[item]] is not None
-            advice = f"Replace its {noun}: the file could not be used." if gone else f"Add a {noun}."
+            advice = f"Add {entry.noun.with_article}."
+            if gone:
+                advice = f"Replace its {entry.noun.one}: the file could not be used."
             findings.append(Finding("missing", item, entry.name, Sign.SURE, count, reason, advice, cost))
     return findings
 
@@ -45,7 +46,7 @@ def uninformative(contents: Contents) -> list[Finding]:
             continue
         sentence = entry.sentence() or ""
         advice = (
-            f"Do not choose or change single {NOUNS.get(entry.kind, 'feature')}s by this run. Try another encoder for "
+            f"Do not choose or change single {entry.noun.many} by this run. Try another encoder for "
             f"`{entry.name}` (`demure extractors` lists them), or train without it."
         )
         count = int(table.present[:, m].sum())
