@@ -72,7 +72,7 @@ class Modality:
         if self.placebo is None:
             return None
         excess, interval = self.placebo.above()
-        plural = self.noun.many if self.kind in NOUNS else "features"
+        plural = self.noun.plural if self.kind in NOUNS else "features"
         return (
             f"{self._subject(named=self.name != self.kind)} explain {excess} of the choices more than "
             f"shuffled {plural} do ({interval})."
@@ -80,8 +80,8 @@ class Modality:
 
     def _subject(self, *, named: bool) -> str:
         if self.kind not in NOUNS:
-            return f"The {self.noun.many}"
-        return self.noun.many.capitalize() + (f" (`{self.name}`)" if named else "")
+            return f"The {self.noun.plural}"
+        return self.noun.plural.capitalize() + (f" (`{self.name}`)" if named else "")
 
 
 @dataclass(frozen=True)

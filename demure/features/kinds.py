@@ -15,15 +15,15 @@ KINDS = (*BUILT_IN, *MEDIA)
 
 
 class Noun(NamedTuple):
-    """What the sentences of a diagnosis call the content of a modality: ``one`` for that of an item, ``many``."""
+    """What the sentences of a diagnosis call the content of a modality."""
 
-    one: str
-    many: str
+    singular: str
+    plural: str
 
     @property
     def with_article(self) -> str:
-        """``one`` with its article: a picture, an audio file."""
-        return f"{'an' if self.one.lstrip('`')[0] in 'aeiou' else 'a'} {self.one}"
+        """``singular`` with its article: a picture, an audio file."""
+        return f"{'an' if self.singular.lstrip('`')[0] in 'aeiou' else 'a'} {self.singular}"
 
 
 NOUNS = {

@@ -205,7 +205,7 @@ class _Bench:
 
 
 def _summarise(reader: DiagnosisReader, name: str, share: float, deals: Sequence[_Deal]) -> ModalityTest:
-    table, nouns = reader.table, reader.placebos.of(name).noun.many
+    table, nouns = reader.table, reader.placebos.of(name).noun.plural
     present = table.present[:, table.modalities.index(name)]
     items = len(np.unique(table.item[present]))
     if not deals:

@@ -75,7 +75,7 @@ def test_every_kind_has_a_noun():
     ],
 )
 def test_nouns(kind, name, words):
-    assert (noun(kind, name).with_article, noun(kind, name).many) == words
+    assert (noun(kind, name).with_article, noun(kind, name).plural) == words
 
 
 def test_sentences_of_modalities_that_explain_choices(run):

@@ -76,7 +76,7 @@ def _by_evidence(
         alone = not any(modality in pair and np.isfinite(fit[row]) for pair, fit in fits.items())
         sign = Sign.FAIR if alone and numbers["below"] >= _FAR_BELOW else Sign.WEAK
         if other is not None:
-            their, sign = contents.noun(other).one, Sign.STRONG
+            their, sign = contents.noun(other).singular, Sign.STRONG
             reason += f", and it does not go with its {their}, as far as other items show"
             suggestion = f"check whether this is the {noun} of another item, and replace it"
             if partner is not None:

@@ -19,20 +19,21 @@ def missing(contents: Contents) -> list[Finding]:
         if not entry.informative:
             continue
         share = entry.placebo.excess if entry.placebo is not None else contents.typical_probability.get(entry.name, 0.0)
+        noun = entry.noun
         lacking = np.bincount(table.item[~table.present[:, m]], minlength=len(table.item_ids))
         for code in np.flatnonzero(lacking * share >= _LEAST_COST):
             count, item = int(lacking[code]), str(table.item_ids[code])
             cost = count * share
             above = " more than shuffled ones do" if entry.placebo is not None else ""
             reason = (
-                f"It has no {entry.noun.one}. Where items have one, {entry.noun.many} explain {percent(share)} of the "
+                f"It has no {noun.singular}. Where items have one, {noun.plural} explain {percent(share)} of the "
                 f"choices{above}: that would be about {cost:.0f} of its {count:,}."
             )
             # An item can have a file that could not be read.
             gone = entry.kind == "image" and contents.pictures[item_rows[item]] is not None
-            advice = f"Add {entry.noun.with_article}."
+            advice = f"Add {noun.with_article}."
             if gone:
-                advice = f"Replace its {entry.noun.one}: the file could not be used."
+                advice = f"Replace its {noun.singular}: the file could not be used."
             findings.append(Finding("missing", item, entry.name, Sign.SURE, count, reason, advice, cost))
     return findings
 
@@ -46,7 +47,7 @@ def uninformative(contents: Contents) -> list[Finding]:
             continue
         sentence = entry.sentence() or ""
         advice = (
-            f"Do not choose or change single {entry.noun.many} by this run. Try another encoder for "
+            f"Do not choose or change single {entry.noun.plural} by this run. Try another encoder for "
             f"`{entry.name}` (`demure extractors` lists them), or train without it."
         )
         count = int(table.present[:, m].sum())
