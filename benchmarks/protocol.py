@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from sets import obtain
+from sets import NAMES, REAL, RIVALS, obtain
 
 from demure.data.dataset import Dataset
 from demure.extraction.extract import extract
@@ -45,6 +45,16 @@ def measure(dataset: Path, recipes: list[str], work: Path) -> None:
         [result] = evaluate_runs([run], split="valid", ks=(5, 10, 20), device="cpu").runs
         values = " | ".join(f"{result.metrics[name]:.4f}" for name in COLUMNS)
         print(f"| {recipe} | {values} |", flush=True)
+
+
+@app.command()
+def hashes(data: Data = Path("../shared/data"), work: Work = Path("build/bench")) -> None:
+    """The split of every set whose numbers are reported, so that another can be seen to have the same."""
+    print("| set | users | items | training interactions | split |\n| --- | ---: | ---: | ---: | --- |")
+    for name in dict.fromkeys((*NAMES, *(f"planted-{kind}" for kind in RIVALS), *REAL)):
+        dataset = Dataset.load(obtain(name, data, work).path)
+        counts = (dataset.n_users, dataset.n_items, len(dataset.histories("train").items))
+        print(f"| {name} | {' | '.join(f'{n:,}' for n in counts)} | `{dataset.identity['split'][:12]}` |", flush=True)
 
 
 @app.command()

@@ -126,6 +126,7 @@ SPACES: dict[str, dict[str, Any]] = {
     "mmmlp": _SEQUENTIAL,
 }
 """Model -> key -> its choices or range, as in a file of the user."""
+_WITH_DENOISE = {"baseline.denoising": _range(0.0, 1.0)}
 
 
 def search_space(recipe: Recipe, file: Path | None = None, fixed: Sequence[str] = ()) -> list[Dimension]:
@@ -134,7 +135,7 @@ def search_space(recipe: Recipe, file: Path | None = None, fixed: Sequence[str] 
     Each dimension is wide enough for the recipe's own value. Raises ``RecipeError`` for a file that is not a space, a
     key that the model does not have, values out of the key's range, and where nothing is left to search.
     """
-    ours = SPACES.get(recipe.model, {})  # a model of another package has none
+    ours = SPACES.get(recipe.model, {}) | (_WITH_DENOISE if recipe.denoise else {})  # another package's has none
     space = ours if file is None else {current_name(key): value for key, value in _read(file).items()}
     keys = {key.name: key for key in keys_of(recipe.model)}
     where = str(file) if file is not None else f"the space of {recipe.model}"

@@ -1,5 +1,7 @@
 """What is searched: the default of every model, a file, what is settled; and what is refused."""
 
+from dataclasses import replace
+
 import optuna
 import pytest
 from guards.tree import ROOT
@@ -86,6 +88,13 @@ def test_what_is_refused(tmp_path, recipe, text, message):
     with pytest.raises(RecipeError) as caught:
         search_space(load_recipe(recipe), file)
     assert message in str(caught.value), str(caught.value)
+
+
+def test_how_much_of_the_verdicts_counts_is_searched_where_there_are_verdicts():
+    searched = [
+        [dimension.key for dimension in search_space(replace(load_recipe("vbpr"), denoise=run))] for run in ("", "run")
+    ]
+    assert searched[1] == [*searched[0], "baseline.denoising"]
 
 
 def test_the_page_lists_every_default_space():
