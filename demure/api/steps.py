@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from demure.evaluation.stats import Test
+    from demure.extraction.extract import ExtractKeywords
     from demure.extraction.sources import EncoderNames
 
 PathLike = Path | str
@@ -93,40 +94,19 @@ def extract(
     attributes: EncoderNames = None,
     audio: EncoderNames = None,
     video: EncoderNames = None,
-    device: str = "auto",
-    precision: str = "auto",
-    resume: bool = True,
-    workers: int | None = None,
-    image_seconds: float = 20.0,
-    trust_remote_code: bool = False,
-    prompt: str | None = None,
     listener: Listener = silent,
+    **options: Unpack[ExtractKeywords],
 ) -> Dataset:
     """Turn the items' texts, images, audio and video into features, as `demure extract` does.
 
-    The parameters are explained at ``demure.extraction.extract.extract``. Raises ``DemureError`` for everything that
-    the command refuses.
+    The encoders are explained at ``demure.extraction.extract.extract``, the ``options`` at its ``ExtractOptions``.
+    Raises ``DemureError`` for everything that the command refuses.
     """
     from demure.extraction.extract import extract as extract_features
 
     place = (url_of(dataset.path) or dataset.path) if isinstance(dataset, Dataset) else dataset
     with work_folder(place, Use.CHANGE, listener=listener) as work:
-        extract_features(
-            work.path,
-            text,
-            image,
-            listener,
-            attributes=attributes,
-            audio=audio,
-            video=video,
-            device=device,
-            precision=precision,
-            resume=resume,
-            workers=workers,
-            image_seconds=image_seconds,
-            trust_remote_code=trust_remote_code,
-            prompt=prompt,
-        )
+        extract_features(work.path, text, image, listener, attributes=attributes, audio=audio, video=video, **options)
     return Dataset.load(place)
 
 

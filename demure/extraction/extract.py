@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from demure.cluster.executor import LOCAL, Executor
 from demure.compute.launcher import ProcessRanks, process_ranks
@@ -59,7 +59,8 @@ class ExtractOptions:
     Attributes:
         device: where the encoders compute; ``"auto"`` prefers an accelerator.
         precision: ``"auto"`` (16 bits on CUDA, else float32), ``"float32"``, ``"bfloat16"`` or ``"float16"``.
-        resume: use the results of earlier runs.
+        resume: reuse the vectors of an interrupted run, or of a run on other items with the same encoder, and keep
+            features that are up to date.
         workers: processes that decode files; None chooses by the device and the cores.
         image_seconds: time limit for one image, sound or video; a file that takes longer is given up.
         trust_remote_code: let the models of ``sentence`` and ``vision`` run the code in their folders.
@@ -81,6 +82,18 @@ class ExtractOptions:
         return {name: value for name, value in keywords.items() if value}
 
 
+class ExtractKeywords(TypedDict, total=False):
+    """The same as keyword arguments."""
+
+    device: str
+    precision: str
+    resume: bool
+    workers: int | None
+    image_seconds: float
+    trust_remote_code: bool
+    prompt: str | None
+
+
 def extract(
     dataset_path: Path,
     text: EncoderNames = None,
@@ -90,14 +103,8 @@ def extract(
     attributes: EncoderNames = None,
     audio: EncoderNames = None,
     video: EncoderNames = None,
-    device: str = "auto",
-    precision: str = "auto",
-    resume: bool = True,
-    workers: int | None = None,
-    image_seconds: float = 20.0,
-    trust_remote_code: bool = False,
-    prompt: str | None = None,
     executor: Executor = LOCAL,
+    **options: Unpack[ExtractKeywords],
 ) -> ExtractReport:
     """Turn item texts, images, attributes, audio and video into features in the dataset folder.
 
@@ -117,19 +124,16 @@ def extract(
             columns that ``demure.extraction.columns.attribute_columns`` returns.
         audio: encoders for audio files.
         video: encoders for video files: those of images, whose vectors of a few frames are averaged.
-        device, precision, resume, workers, image_seconds, trust_remote_code, prompt: see ``ExtractOptions``. With
-            ``resume``, the vectors of an interrupted run, or of a run on other items with the same encoder, are reused,
-            and features that are up to date are kept.
         executor: where the inputs are encoded; on a cluster, its workers share the shards.
+        options: see ``ExtractOptions``.
 
     Raises ``DatasetError``, ``ExtractorError``, ``MachineError`` or ``FeatureError``; ``KeyboardInterrupt`` with the
     number of inputs that are kept.
     """
-    options = ExtractOptions(device, precision, resume, workers, image_seconds, trust_remote_code, prompt)
     encoders = {"text": text, "image": image, "attributes": attributes, "audio": audio, "video": video}
     if not executor.is_local:
-        return extract_by_workers(Path(dataset_path), encoders, options, executor, listener)
-    return extract_dataset(Path(dataset_path), encoders, options, listener)
+        return extract_by_workers(Path(dataset_path), encoders, ExtractOptions(**options), executor, listener)
+    return extract_dataset(Path(dataset_path), encoders, ExtractOptions(**options), listener)
 
 
 def extract_dataset(

@@ -205,6 +205,12 @@ def test_refusals(trained, call, message):
         call(trained)
 
 
+def test_options_of_extract_are_those_of_the_library():
+    from demure.extraction.extract import ExtractKeywords, ExtractOptions
+
+    assert list(ExtractKeywords.__annotations__) == [field.name for field in dataclasses.fields(ExtractOptions)]
+
+
 def test_options_of_prepare_are_those_of_the_command():
     from demure.api.steps import PrepareKeywords
     from demure.preparation.options import PrepareOptions
