@@ -1,11 +1,11 @@
-"""What one training is to do, and what it decided."""
+"""What one training is to do."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from demure.files import sha256_bytes
 from demure.recipe.load import to_yaml
 from demure.recipe.schema import Recipe
 from demure.runs.folder import claim_folder
+from demure.runs.manifest import DatasetReference, RunManifest
+from demure.storage.names import shown
 from demure.training.checkpoint import TrainingContext, TrainingLog
 
 
@@ -52,26 +54,16 @@ class Job:
             facts.append(verdicts)
         return sha256_bytes(json.dumps(facts, sort_keys=True, default=str).encode())
 
-
-@dataclass
-class Outcome:
-    """The keys of run.json that a training decides; see ``demure.runs.manifest.RunManifest``."""
-
-    modalities: list[str] = field(default_factory=list)
-    log: TrainingLog | None = None
-    valid: dict[str, float] = field(default_factory=dict)
-    features: dict[str, dict[str, Any]] | None = None
-    causes: dict[str, float] | None = None
-    placebo: dict[str, dict[str, Any]] | None = None
-    pool: dict[str, float] | None = None
-    walk: dict[str, float] | None = None
-    content_items: dict[str, float] | None = None
-    denoise: dict[str, Any] | None = None
-
-    @property
-    def epochs(self) -> int:
-        return 0 if self.log is None else self.log.last_epoch
-
-    @property
-    def best_epoch(self) -> int:
-        return 0 if self.log is None else self.log.best_epoch
+    def manifest(self, modalities: Iterable[str] = (), log: TrainingLog | None = None) -> RunManifest:
+        """Return run.json with what the job, its ``modalities`` and the ``log`` of its training decide."""
+        return RunManifest(
+            recipe=self.recipe.name,
+            model=self.recipe.model,
+            seed=self.seed,
+            device=self.device.type,
+            dataset=DatasetReference(shown(str(self.data.path.absolute())), self.data.identity),
+            ordered=self.data.has_time,
+            epochs=0 if log is None else log.last_epoch,
+            best_epoch=0 if log is None else log.best_epoch,
+            modalities=list(modalities),
+        )

@@ -43,8 +43,8 @@ from demure.runs.folder import (
     publish,
     working_folder,
 )
-from demure.runs.manifest import DatasetReference, RunManifest, hash_files
-from demure.storage.names import is_url, shown
+from demure.runs.manifest import RunManifest, hash_files
+from demure.storage.names import is_url
 from demure.training.baseline_run import fit_baseline, train_learned
 from demure.training.belief_propagation import propagate_beliefs
 from demure.training.checkpoint import CHECKPOINT_MINUTES, TrainingContext, write_tensors
@@ -53,7 +53,7 @@ from demure.training.denoiser_loop import RIVALS_FILE, train_denoiser
 from demure.training.diagnose import diagnose
 from demure.training.inputs import build_latents
 from demure.training.interests import describe_interests
-from demure.training.job import Job, Outcome
+from demure.training.job import Job
 from demure.training.placebo import admit_modalities, learn_placebo_shares, measure_placebos
 from demure.training.rivals import Rivals
 from demure.training.stages import COMPARE, FUSION, INTERESTS, READ, RIVALS, stages_of
@@ -141,29 +141,29 @@ def train(
             if resolved.model == "demure":
                 # Its operators are small: more threads wait for each other longer than they compute.
                 with one_thread():
-                    outcome = _train_demure(job)
+                    manifest = _train_demure(job)
             elif is_learned(resolved.model):
-                outcome = train_learned(job)
+                manifest = train_learned(job)
             else:
-                outcome = fit_baseline(job)
+                manifest = fit_baseline(job)
         finally:
             processes.leave()
         report = TrainReport(
             run=str(out),
             recipe=resolved.name,
-            modalities=outcome.modalities,
-            epochs=outcome.epochs,
-            best_epoch=outcome.best_epoch,
-            valid=outcome.valid,
+            modalities=manifest.modalities,
+            epochs=manifest.epochs,
+            best_epoch=manifest.best_epoch,
+            valid=manifest.valid,
             seconds=time.monotonic() - start,
             diagnosed=resolved.model == "demure",
-            max_epochs=_max_epochs(resolved) if outcome.epochs else 0,
-            notes=[] if outcome.denoise is None else outcome.denoise["notes"],
-            left_out=[] if resolved.modalities or not outcome.modalities else default_modalities(data.path)[1],
-            constant=_constant(data, resolved, outcome),
+            max_epochs=_max_epochs(resolved) if manifest.epochs else 0,
+            notes=[] if manifest.denoise is None else manifest.denoise["notes"],
+            left_out=[] if resolved.modalities or not manifest.modalities else default_modalities(data.path)[1],
+            constant=_constant(data, resolved, manifest),
         )
         if processes.is_first:
-            _finish_folder(job, outcome, report.constant)
+            _finish_folder(job, manifest, report.constant)
             extra = {"run": str(out), "valid": report.valid, "seconds": round(report.seconds, 3)}
             logger.info("trained %s for %d epochs, the best is %d", out, report.epochs, report.best_epoch, extra=extra)
     return report
@@ -176,15 +176,15 @@ def _max_epochs(recipe: Recipe) -> int:
     return learned_options(recipe.model, recipe.baseline).epochs
 
 
-def _constant(data: Dataset, recipe: Recipe, outcome: Outcome) -> dict[str, str]:
+def _constant(data: Dataset, recipe: Recipe, manifest: RunManifest) -> dict[str, str]:
     """Return modality -> why, for the modalities that the training left out since they are alike for all items."""
-    if not outcome.modalities:
+    if not manifest.modalities:
         return {}
     wanted = recipe.modalities or default_modalities(data.path)[0]
-    return constant_features(data.path, [name for name in wanted if name not in outcome.modalities])
+    return constant_features(data.path, [name for name in wanted if name not in manifest.modalities])
 
 
-def _train_demure(job: Job) -> Outcome:
+def _train_demure(job: Job) -> RunManifest:
     """Train the denoiser, test it against its placebo, tune the fusion, and diagnose the training interactions."""
     data, recipe, context = job.data, job.recipe, job.context
     settings, listener = recipe.training, context.listener
@@ -219,9 +219,9 @@ def _train_demure(job: Job) -> Outcome:
         signature=job.signature(features),
         context=context,
     )
-    outcome = Outcome(list(latents), log, features=features)
+    manifest = replace(job.manifest(latents, log), features=features)
     if not context.processes.is_first:
-        return outcome
+        return manifest
     denoiser.eval()
 
     # The rivals once more, beside the content as it is now.
@@ -239,12 +239,11 @@ def _train_demure(job: Job) -> Outcome:
     messages = propagate_beliefs(denoiser, validation, passes, listener=listener)
 
     listener(Progress(FUSION, 0))
-    _tune_recommender(job, denoiser, outcome)
+    manifest = _tune_recommender(job, denoiser, manifest)
 
     # The diagnosis of every training interaction, and of each modality against its placebo.
-    outcome.causes = diagnose(denoiser, data, context.folder, listener, rivals, messages)
+    causes = diagnose(denoiser, data, context.folder, listener, rivals, messages)
     placebos = measure_placebos(denoiser, rivals, gains, job.seed, shares, listener)
-    outcome.placebo = {name: placebo.to_dict() for name, placebo in placebos.items()}
     write_tensors(context.folder / PROJECTION, projection_tensors(latents))
     listener(Progress(INTERESTS, 0))
     sizes = dict(zip(denoiser.modalities, (len(expert.clusters.bias) for expert in denoiser.experts()), strict=True))
@@ -252,7 +251,8 @@ def _train_demure(job: Job) -> Outcome:
     write_tensors(context.folder / WEIGHTS, denoiser.state_dict())
     if recipe.denoiser.rivals:
         write_tensors(context.folder / RIVAL_MODELS, rivals.for_new_users().tensors())
-    return outcome
+    placebo = {name: placebo.to_dict() for name, placebo in placebos.items()}
+    return replace(manifest, causes=causes, placebo=placebo)
 
 
 def _build_denoiser(job: Job, latents: dict[str, Latent], rivals: Rivals) -> Denoiser:
@@ -269,22 +269,26 @@ def _build_denoiser(job: Job, latents: dict[str, Latent], rivals: Rivals) -> Den
     return denoiser.to(job.device)
 
 
-def _tune_recommender(job: Job, denoiser: Denoiser, outcome: Outcome) -> None:
-    """Choose the item-item model and the fusion weights on validation, and keep them in ``outcome``."""
+def _tune_recommender(job: Job, denoiser: Denoiser, manifest: RunManifest) -> RunManifest:
+    """Choose the item-item model and the fusion weights on validation, and return ``manifest`` with them."""
     train_part, valid, recipe = job.data.histories("train"), job.data.histories("valid"), job.recipe
     counts_I = train_part.count_items(job.data.n_items)
     recommender = Recommender(denoiser, None, FusionWeights(0.0, 1.0), counts_I, max_history=recipe.training.history)
     window = recipe.collaborative.window if recipe.collaborative.enabled else None
     if window is not None:
-        nearest = _nearest_by_content(job, outcome.modalities)
+        nearest = _nearest_by_content(job, manifest.modalities)
         recommender.content_items = ContentItemModel(nearest, counts_I, ContentItemParameters(), job.device)
     metrics = tune_fusion(recommender, train_part, valid, window, seed=job.seed, listener=job.context.listener)
-    outcome.valid = {name: value for name, value in metrics.items() if name.startswith(("recall", "ndcg"))}
-    outcome.pool = asdict(recommender.fusion)
-    outcome.walk = None if recommender.item_item is None else asdict(recommender.item_item.parameters)
-    if recommender.content_items is not None:
-        outcome.content_items = asdict(recommender.content_items.parameters)
-        write_tensors(job.context.folder / NEAREST_ITEMS, to_tensors(recommender.content_items.nearest))
+    item_item, content_items = recommender.item_item, recommender.content_items
+    if content_items is not None:
+        write_tensors(job.context.folder / NEAREST_ITEMS, to_tensors(content_items.nearest))
+    return replace(
+        manifest,
+        valid={name: value for name, value in metrics.items() if name.startswith(("recall", "ndcg"))},
+        pool=asdict(recommender.fusion),
+        walk=None if item_item is None else asdict(item_item.parameters),
+        content_items=None if content_items is None else asdict(content_items.parameters),
+    )
 
 
 def _nearest_by_content(job: Job, modalities: Sequence[str]) -> dict[str, NearestItems]:
@@ -296,34 +300,14 @@ def _nearest_by_content(job: Job, modalities: Sequence[str]) -> dict[str, Neares
     return nearest
 
 
-def _finish_folder(job: Job, outcome: Outcome, constant: dict[str, str]) -> None:
+def _finish_folder(job: Job, manifest: RunManifest, constant: dict[str, str]) -> None:
     """Write recipe.yaml and run.json, which makes the run finished, and delete the checkpoint."""
     folder = job.context.folder
     with atomic_file(folder / RECIPE) as part:
         part.write_text(to_yaml(job.recipe), encoding="utf-8")
-    RunManifest(
-        recipe=job.recipe.name,
-        model=job.recipe.model,
-        seed=job.seed,
-        device=job.device.type,
-        dataset=DatasetReference(shown(str(job.data.path.absolute())), job.data.identity),
-        ordered=job.data.has_time,
-        epochs=outcome.epochs,
-        best_epoch=outcome.best_epoch,
-        valid=outcome.valid,
-        modalities=outcome.modalities,
-        features=outcome.features,
-        causes=outcome.causes,
-        placebo=outcome.placebo,
-        pool=outcome.pool,
-        walk=outcome.walk,
-        content_items=outcome.content_items,
-        constant=constant or None,
-        denoise=outcome.denoise,
-        files=hash_files(folder),
-    ).write(folder)
+    replace(manifest, constant=constant or None, files=hash_files(folder)).write(folder)
     (folder / CHECKPOINT).unlink(missing_ok=True)
     (folder / RIVALS_FILE).unlink(missing_ok=True)
-    job.context.listener(FinishedTraining("finish", 1, 1, valid=outcome.valid))
+    job.context.listener(FinishedTraining("finish", 1, 1, valid=manifest.valid))
     if folder != job.out:
         publish(job.out)
