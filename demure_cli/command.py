@@ -13,7 +13,7 @@ from typer.core import TyperCommand
 
 from demure_cli.options import Json, LogJson, Quiet, Verbose
 from demure_cli.output.terminal import terminal
-from demure_cli.places import AlreadyFinished, is_remote, local_places, places_of
+from demure_cli.places import AlreadyFinished, is_remote, local_places, places_of, refuse_empty
 
 
 class Command(TyperCommand):
@@ -68,6 +68,7 @@ def command(
 
         @functools.wraps(function)
         def run(**arguments: Any) -> None:
+            refuse_empty(signature, arguments)
             terminal.configure(
                 quiet=arguments.pop("quiet"),
                 verbose=arguments.pop("verbose"),

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from demure_cli.places import CHANGES, MAKES, READS, READS_FILE
+from demure_cli.places import CHANGES, LOCAL, MAKES, READS, READS_FILE
 
 
 def flag(
@@ -124,7 +124,9 @@ TableFormat = Annotated[
     str, typer.Option("--format", metavar="FORMAT", help="table, markdown, csv, latex, or json (the same as --json).")
 ]
 Recipe = Annotated[
-    str, typer.Option("--recipe", metavar="NAME|FILE", help="A built-in recipe (see `demure recipes`), or a YAML file.")
+    str,
+    typer.Option("--recipe", metavar="NAME|FILE", help="A built-in recipe (see `demure recipes`), or a YAML file."),
+    LOCAL,
 ]
 Columns = Annotated[
     list[str] | None,
@@ -165,6 +167,7 @@ NewFeatures = Annotated[
         metavar="NAME=FILE",
         help="Vectors of --items, by row (.npy) or by item_id (.parquet), for features that were imported.",
     ),
+    LOCAL,
 ]
 CompareWith = Annotated[
     list[str] | None,

@@ -1,4 +1,4 @@
-"""Arguments that name a folder or a file, which may be a URL: commands get a local path in its place.
+"""Arguments that name a folder or a file: never an empty text, and where it may be a URL, commands get a local path.
 
 An annotation of an argument says what the command does with it: ``Annotated[str, typer.Argument(...), READS]``.
 """
@@ -11,6 +11,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, get_args
 
+from typer.models import OptionInfo, ParameterInfo
+
+from demure.errors import DemureError
 from demure_cli.output.terminal import terminal
 
 if TYPE_CHECKING:
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Access:
     """What a command does with a folder or file: ``use`` is ``read``, ``change``, ``make`` or ``resume``, as in
-    ``demure.storage.folders.Use``."""
+    ``demure.storage.folders.Use``, or ``local`` for what is never at a URL."""
 
     use: str
     is_file: bool = False
@@ -28,6 +31,7 @@ class Access:
 
 READS, CHANGES, MAKES, RESUMES = Access("read"), Access("change"), Access("make"), Access("resume")
 READS_FILE, WRITES_FILE = Access("read", is_file=True), Access("make", is_file=True)
+LOCAL = Access("local")
 
 
 def places_of(signature: inspect.Signature) -> dict[str, Access]:
@@ -40,9 +44,28 @@ def places_of(signature: inspect.Signature) -> dict[str, Access]:
     }
 
 
+def refuse_empty(signature: inspect.Signature, arguments: Mapping[str, Any]) -> None:
+    """Raise ``DemureError`` for the first path that is an empty text, which would be the current folder."""
+    for name in places_of(signature):
+        empty = next((value for value in _values(arguments.get(name)) if value is not None and not value.strip()), None)
+        if empty is None:
+            continue
+        parameter = signature.parameters[name]
+        info = next(info for info in get_args(parameter.annotation) if isinstance(info, ParameterInfo))
+        value = str(info.metavar).rstrip(".")
+        where = f"--{name.replace('_', '-')}" if isinstance(info, OptionInfo) else value
+        remedy = f"give {value}" + ("" if parameter.default is parameter.empty else ", or leave it out")
+        raise DemureError(
+            f"{empty!r} names nothing", where=where, remedy=f"{remedy} (a shell variable that is not set is empty)"
+        )
+
+
 def is_remote(places: Mapping[str, Access], arguments: Mapping[str, Any]) -> bool:
     """Return whether a command writes a folder at a URL."""
-    written = (arguments.get(name) for name, place in places.items() if place.use != "read" and not place.is_file)
+    folders = (
+        name for name, place in places.items() if place.use in ("change", "make", "resume") and not place.is_file
+    )
+    written = (arguments.get(name) for name in folders)
     return any("://" in str(value) for value in written)
 
 
@@ -60,6 +83,7 @@ def local_places(places: Mapping[str, Access], arguments: Mapping[str, Any], com
 
     Raises ``AlreadyFinished`` if nothing is left to do, and the errors of ``demure.storage``.
     """
+    places = {name: place for name, place in places.items() if place != LOCAL}
     urls = {name for name in places if any("://" in str(value) for value in _values(arguments.get(name)))}
     if not urls:
         yield dict(arguments)

@@ -9,7 +9,7 @@ import typer
 from demure_cli.command import command, view
 from demure_cli.options import Cutoffs, Device, Split, TableFormat, flag
 from demure_cli.output.terminal import terminal
-from demure_cli.places import READS
+from demure_cli.places import LOCAL, READS
 
 
 @command(view("compare"))
@@ -30,6 +30,7 @@ def compare(
             help="Recommendations of any other model, evaluated as the runs are: a table with user_id, item_id and "
             "rank or score, a TREC run, or a file of MMRec. Repeat it for more models; the same NAME is another seed.",
         ),
+        LOCAL,
     ] = None,
     split: Split = "test",
     k: Cutoffs = "20",

@@ -8,6 +8,7 @@ import typer
 
 from demure_cli.command import command, view
 from demure_cli.options import ChangedDataset, DatasetFolder, Modalities, OutFolder, flag
+from demure_cli.places import LOCAL
 
 _HELP = "Check features, import features of other tools, and export features."
 features = typer.Typer(help=_HELP, no_args_is_help=True)
@@ -46,7 +47,9 @@ def check(
 def import_(
     dataset: ChangedDataset,
     source: Annotated[
-        str, typer.Argument(metavar="[NAME=]PATH", help="A .npy or Parquet file, or a folder of MMRec or Ducho.")
+        str,
+        typer.Argument(metavar="[NAME=]PATH", help="A .npy or Parquet file, or a folder of MMRec or Ducho."),
+        LOCAL,
     ],
     format: Annotated[
         str, typer.Option("--format", metavar="FORMAT", help="auto, npy, parquet, mmrec or ducho.")
@@ -54,6 +57,7 @@ def import_(
     ids: Annotated[
         str | None,
         typer.Option("--ids", metavar="FILE", help="The item ids of the rows of a .npy file: one id per line, or CSV."),
+        LOCAL,
     ] = None,
     partial: Annotated[bool, flag("--partial", help="Import the matching rows if some ids do not match.")] = False,
     overwrite: Annotated[bool, flag("--overwrite", help="Replace features of the same name.")] = False,

@@ -9,6 +9,7 @@ import typer
 from demure_cli.command import command, view
 from demure_cli.options import Columns, flag
 from demure_cli.output.terminal import terminal
+from demure_cli.places import LOCAL
 
 _HELP = "Download the images of an items file that has only their URLs."
 images = typer.Typer(help=_HELP, no_args_is_help=True)
@@ -21,10 +22,11 @@ def _group() -> None: ...
 @images.command("fetch")
 @command(view("images"), kept="what was downloaded is kept in {out}; the same command continues")
 def fetch(
-    items: Annotated[str, typer.Argument(metavar="FILE", help="The items file, with a column of image URLs.")],
+    items: Annotated[str, typer.Argument(metavar="FILE", help="The items file, with a column of image URLs."), LOCAL],
     out: Annotated[
         str,
         typer.Option("--out", metavar="DIR", help="The folder for the images. If it exists, the download continues."),
+        LOCAL,
     ],
     columns: Columns = None,
     rate: Annotated[float, typer.Option("--rate", metavar="N", help="Requests per second to one host.")] = 5.0,

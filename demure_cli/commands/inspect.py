@@ -20,7 +20,7 @@ from demure_cli.options import (
     where_option,
 )
 from demure_cli.output.terminal import terminal
-from demure_cli.places import READS_FILE, WRITES_FILE
+from demure_cli.places import LOCAL, READS_FILE, WRITES_FILE
 
 _TOP, _CHOICES, _RECOMMENDED = 10, 20, 5
 _VIEWS, _ROWS = "What to show (one at a time)", "Rows and details"
@@ -116,6 +116,7 @@ def inspect(
             help="With --explain: write the picture beside its heat map to this file.",
             rich_help_panel=_VIEWS,
         ),
+        LOCAL,
     ] = None,
     where: Annotated[
         list[str] | None,

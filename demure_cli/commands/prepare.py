@@ -9,7 +9,7 @@ import typer
 from demure_cli.command import command, view
 from demure_cli.options import Columns, On, PrepareWorkers, TimeFormat, flag
 from demure_cli.output.terminal import terminal
-from demure_cli.places import MAKES, READS_FILE
+from demure_cli.places import LOCAL, MAKES, READS_FILE
 
 _CLEANING, _SPLITTING = "Cleaning", "Splitting"
 
@@ -67,6 +67,7 @@ def prepare(
             metavar="NAME=FILE.npy",
             help="Features made elsewhere, one row per item. Repeat it for several modalities.",
         ),
+        LOCAL,
     ] = None,
     split: Annotated[
         str,

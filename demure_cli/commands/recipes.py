@@ -9,6 +9,7 @@ import typer
 from demure_cli.command import command, view
 from demure_cli.options import Json, LogJson, Quiet, Verbose, flag
 from demure_cli.output.terminal import terminal
+from demure_cli.places import LOCAL
 
 _HELP = "List the recipes that ship, show one, or copy one to change it."
 recipes = typer.Typer(help=_HELP)
@@ -75,7 +76,7 @@ def keys(
 @command(view("recipes", "show_copy"))
 def copy(
     name: Name,
-    file: Annotated[str, typer.Argument(metavar="FILE", help="The file to write; it must not exist yet.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="The file to write; it must not exist yet."), LOCAL],
 ) -> object:
     """Copy a recipe to a file, to change it and train with `--recipe FILE`."""
     from pathlib import Path

@@ -9,7 +9,7 @@ import typer
 from demure_cli.command import command, view
 from demure_cli.options import DatasetFolder, Device, flag
 from demure_cli.output.terminal import terminal
-from demure_cli.places import RESUMES
+from demure_cli.places import LOCAL, RESUMES
 
 
 @command(view("tune"), kept="the finished trials are kept; the same command continues from there")
@@ -20,6 +20,7 @@ def tune(
         typer.Option(
             "--recipe", metavar="NAME|FILE", help="The recipe to start from; trial 0 is the unchanged recipe."
         ),
+        LOCAL,
     ] = "default",
     trials: Annotated[
         int,
@@ -48,6 +49,7 @@ def tune(
         typer.Option(
             "--space", metavar="FILE", help="A YAML file with the search space, instead of the default of the model."
         ),
+        LOCAL,
     ] = None,
     metric: Annotated[
         str,
