@@ -5,14 +5,17 @@ import re
 import shlex
 import shutil
 from contextlib import contextmanager
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from guards.tree import ROOT
+from support import tiny_models
 from support.manifests import rewrite
+from support.media_files import greys, tone, write_sound, write_video
 from support.small_catalogue import catalogue, picture
+from support.small_sets import QUICK
 
 from demure.recipe.load import load_recipe
 from demure.tuning.space import search_space
@@ -26,16 +29,28 @@ ELSEWHERE = {
     "demure ui run": "tests/web: it serves until it is stopped",
     "demure images fetch products.csv --out photos": "tests/preparation/fetch: it asks servers",
     "torchrun --nproc-per-node 2 -m demure_cli train DATASET --out RUN": "tests/training/test_distributed.py",
+    "torchrun --nproc-per-node 4 -m demure_cli extract shop --image clip:ViT-B-32/laion2b_s34b_b79k": "tests/extraction"
+    "/test_resumed_extraction.py",
     "accelerate launch --multi_gpu --num_processes 2 -m demure_cli train DATASET --out RUN": "needs two GPUs",
 }
 """Commands that are not run here, and where they are."""
-SHORTER = {"--trials 30": "--trials 1 --set baseline.epochs=2", "training.epochs=60": "training.epochs=2"}
+SHORTER = {
+    "--trials 30": "--trials 1 --set baseline.epochs=2",
+    "training.epochs=60": "training.epochs=2",
+    "modalities=[text,dino]": " --set ".join(["modalities=[text,dino]", *QUICK]),
+}
 """What only takes longer with the number of the page, and what is run in its place."""
+CHECKPOINTS = {
+    "sentence-transformers/all-MiniLM-L6-v2": ("tiny-bert", partial(tiny_models.bert_folder, pooling={})),
+    "ViT-B-32/laion2b_s34b_b79k": ("tiny-clip", tiny_models.clip_folder),
+    "facebook/dinov2-small": ("tiny-vit", tiny_models.vit_folder),
+    "laion/clap-htsat-unfused": ("tiny-clap", tiny_models.clap_folder),
+}
+"""Checkpoints of a hub, and the folder of a random one that is run in their place, with what makes it."""
 ON_ITS_OWN = {
     "docs/storage.md": "tests/storage, in a store of its own",
     "docs/extend.md": "tests/docs/test_extend.py",
     "docs/cluster.md": "tests/cluster, marker ray: it starts a cluster",
-    "docs/features.md": "tests/extractors: weights of a hub",
 }
 """Pages whose blocks need what is not on this machine, and where their commands are tested."""
 FOREIGN = {"from recbole": "RecBole's own code", "self.evaluate(": "a line for MMRec's code"}
@@ -59,8 +74,12 @@ SLOW_PAGES = ["docs/deploy.md"]
 def commands(block):
     """Return the commands of a shell block as lists of words, without those that are run elsewhere."""
     lines = (line.partition("  #")[0].strip() for line in block.splitlines())
-    lines = (reduce(lambda text, pair: text.replace(*pair), SHORTER.items(), line) for line in lines)
-    return [shlex.split(line) for line in lines if line and line not in ELSEWHERE]
+    changes = SHORTER | {name: folder for name, (folder, _) in CHECKPOINTS.items()}
+    return [
+        shlex.split(reduce(lambda text, pair: text.replace(*pair), changes.items(), line))
+        for line in lines
+        if line and line not in ELSEWHERE
+    ]
 
 
 @contextmanager
@@ -153,13 +172,38 @@ def test_a_page_that_goes_on_where_readme_ends(name, shop, tmp_path):
     run_page(name, tmp_path, already)
 
 
+def test_features(raw, tmp_path):
+    """The page on a shop that has attributes, descriptions, sounds and films, too; the checkpoints are tiny."""
+    for module in ("av", "open_clip", "sentence_transformers", "transformers"):
+        pytest.importorskip(module)
+    products = pd.read_csv(raw / "products.csv").head(40)
+    products["description"] = products["title"].str[::-1]
+    products["brand"], products["colour"] = products["title"].str[0], products["title"].str[-1]
+    products.to_csv(tmp_path / "products.csv", index=False)
+    for folder in ("sounds", "films"):
+        (tmp_path / folder).mkdir()
+    for k, item in enumerate(products["item_id"][:3]):
+        write_sound(tmp_path / "sounds" / f"{item}.wav", tone(0.5, 200.0 + 100 * k))
+        write_video(tmp_path / "films" / f"{item}.mp4", greys(4 + k, side=32))
+    for folder, make in CHECKPOINTS.values():
+        make(tmp_path / folder)
+    clicks = pd.read_csv(raw / "clicks.csv")
+    clicks[clicks["item_id"].isin(products["item_id"])].to_csv(tmp_path / "clicks.csv", index=False)
+    prepare = f"prepare --interactions clicks.csv --items products.csv --images {raw / 'photos'} --out shop"
+    with inside(tmp_path):
+        assert main([*prepare.split(), "--audio", "sounds", "--video", "films"]) == 0
+    run_page("docs/features.md", tmp_path)
+    made = {path.parent.name for path in tmp_path.glob("shop/features/*/features.json")}
+    assert made == {"text", "image", "dino", "title", "blurb", "attributes", "audio", "video"}
+
+
 def test_every_page_with_blocks_is_run():
     with_blocks = {
         page.relative_to(ROOT).as_posix()
         for page in (ROOT / "docs").rglob("*.md")
         if {language for language, _ in BLOCK.findall(page.read_text(encoding="utf-8"))} - {"text"}
     }
-    assert with_blocks == {*PAGES, *SLOW_PAGES, *ON_ITS_OWN}
+    assert with_blocks == {*PAGES, *SLOW_PAGES, *ON_ITS_OWN, "docs/features.md"}
 
 
 def test_a_command_that_fails_is_seen(tmp_path, capsys):
