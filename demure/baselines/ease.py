@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from demure.baselines.sparse import history_matrix, product_scorer
+from demure.baselines.sparse import UsersOfPairs, history_matrix, product_scorer
+from demure.data.user_sums import Sums, sum_users
 from demure.errors import DemureError
 
 if TYPE_CHECKING:
@@ -38,9 +39,10 @@ class Ease:
 
     def fit(self, train: Histories, n_items: int) -> None:
         """Invert the (I, I) Gram matrix: cubic in the items. Raises ``DemureError`` above ``MOST_ITEMS``."""
-        from scipy.linalg import cho_factor
-        from scipy.linalg.lapack import spotri
+        self.fit_sums(sum_users(self.summed(n_items), train))
 
+    def summed(self, n_items: int) -> UsersOfPairs:
+        """Return what is summed over users: X'X. Raises as :meth:`fit`."""
         if self.options.regularisation <= 0:
             raise DemureError("regularisation must be above 0", where="ease", remedy="200 is a good start")
         if n_items > MOST_ITEMS:
@@ -49,8 +51,15 @@ class Ease:
                 where="ease",
                 remedy=f"use item-knn above {MOST_ITEMS} items",
             )
-        interactions = history_matrix(train, n_items)
-        gram = (interactions.T @ interactions).toarray()
+        return UsersOfPairs(n_items)
+
+    def fit_sums(self, sums: Sums) -> None:
+        """Fit X'X, the sums over all users."""
+        from scipy.linalg import cho_factor
+        from scipy.linalg.lapack import spotri
+
+        gram = sums[0].T.toarray()  # in Fortran order, in which it is inverted in place
+        n_items = len(gram)
         gram[np.diag_indices(n_items)] += self.options.regularisation
         factor, lower = cho_factor(gram, lower=True, overwrite_a=True)
         # The inverse from its factor: a third of the arithmetic of solving for every column of the identity.

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from demure.baselines.sparse import history_matrix, product_scorer
+from demure.baselines.sparse import UsersOfPairs, history_matrix, product_scorer
+from demure.data.user_sums import Sums, sum_users
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -42,10 +43,23 @@ class ItemKNN:
 
     def fit(self, train: Histories, n_items: int) -> None:
         """Count the pairs of all users. Raises ``DemureError`` for a decay of histories without an order."""
-        # With decay, so that histories without an order are refused here and not only when scoring.
-        users_of = np.bincount(history_matrix(train, n_items, decay=self.options.decay).indices, minlength=n_items)
-        decay, window = self.options.decay, self.options.window
-        counts = _count_decayed_pairs(train, n_items, decay, window) if decay else _count_pairs(train, n_items)
+        self.fit_sums(sum_users(self.summed(n_items), train))
+
+    def summed(self, n_items: int) -> UsersOfPairs | DecayedPairs:
+        """Return what is summed over users: the users of each item and pair, or with decay what they count."""
+        decay = self.options.decay
+        return DecayedPairs(n_items, decay, self.options.window) if decay else UsersOfPairs(n_items)
+
+    def fit_sums(self, sums: Sums) -> None:
+        """Fit the sums over all users."""
+        if self.options.decay:
+            users_of, forwards = sums
+            counts = (forwards + forwards.T).tocsr()
+        else:
+            counts = sums[0].sorted_indices()
+            users_of = counts.diagonal()
+            counts.setdiag(0)
+            counts.eliminate_zeros()
         kernel = counts.tocoo()
         root = np.sqrt(np.maximum(users_of, 1).astype(np.float32))
         kernel.data = kernel.data / (root[kernel.coords[0]] * root[kernel.coords[1]] + np.float32(self.options.shrink))
@@ -61,28 +75,30 @@ class ItemKNN:
         return self._kernel
 
 
-def _count_pairs(train: Histories, n_items: int) -> csr_array:
-    """Return the number of users of each pair of items (I, I), 0 on the diagonal."""
-    interactions = history_matrix(train, n_items)
-    counts = (interactions.T @ interactions).tocsr()
-    counts.setdiag(0)
-    counts.eliminate_zeros()
-    return counts
+@dataclass(frozen=True)
+class DecayedPairs:
+    """The users of each item (I,) int64, and the sum over users and pairs of gap ** -decay (I, I) float32, the earlier
+    item in the row; one pass over all histories per gap."""
 
+    n_items: int
+    decay: float
+    window: int
+    whole = False
 
-def _count_decayed_pairs(train: Histories, n_items: int, decay: float, window: int) -> csr_array:
-    """Return the sum over users and pairs of gap ** -decay (I, I), symmetric; one pass over all histories per gap."""
-    from scipy.sparse import csr_array
+    def of(self, histories: Histories) -> Sums:
+        """Return the sums. Raises ``DemureError`` for histories without an order."""
+        from scipy.sparse import csr_array
 
-    users = train.owners
-    longest = int(train.lengths.max(initial=0))
-    total = csr_array((n_items, n_items), dtype=np.float32)
-    for gap in range(1, min(window, longest - 1) + 1):
-        early, late = train.items[:-gap], train.items[gap:]
-        pair = (users[:-gap] == users[gap:]) & (early != late)
-        weights = np.full(int(pair.sum()), float(gap) ** -decay, dtype=np.float32)
-        total = total + csr_array((weights, (early[pair], late[pair])), shape=total.shape)
-    return (total + total.T).tocsr()
+        # With decay, so that histories without an order are refused here and not only when scoring.
+        latest = history_matrix(histories, self.n_items, decay=self.decay)
+        users, longest = histories.owners, int(histories.lengths.max(initial=0))
+        total = csr_array((self.n_items, self.n_items), dtype=np.float32)
+        for gap in range(1, min(self.window, longest - 1) + 1):
+            early, late = histories.items[:-gap], histories.items[gap:]
+            pair = (users[:-gap] == users[gap:]) & (early != late)
+            weights = np.full(int(pair.sum()), float(gap) ** -self.decay, dtype=np.float32)
+            total = total + csr_array((weights, (early[pair], late[pair])), shape=total.shape)
+        return np.bincount(latest.indices, minlength=self.n_items), total
 
 
 def _keep_strongest(kernel: csr_array, neighbours: int) -> csr_array:

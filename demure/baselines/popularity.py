@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from demure.data.user_sums import ItemCounts, Sums, sum_users
+
 if TYPE_CHECKING:
     from demure.data.histories import Histories
     from demure.evaluation.ranking import ArrayScorer
@@ -24,7 +26,13 @@ class Popularity:
         self.options = options or PopularityOptions()
 
     def fit(self, train: Histories, n_items: int) -> None:
-        self._counts = np.bincount(train.items, minlength=n_items).astype(np.float32)
+        self.fit_sums(sum_users(self.summed(n_items), train))
+
+    def summed(self, n_items: int) -> ItemCounts:
+        return ItemCounts(n_items)
+
+    def fit_sums(self, sums: Sums) -> None:
+        self._counts = sums[0].astype(np.float32)
 
     def scorer(self, histories: Histories) -> ArrayScorer:
         return lambda users: np.tile(self._counts, (len(users), 1))

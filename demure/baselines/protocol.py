@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from demure.evaluation.ranking import ArrayScorer
 
 if TYPE_CHECKING:
     from demure.data.histories import Histories
+    from demure.data.user_sums import Sums, UserSum
 
 
 class Baseline(Protocol):
@@ -23,3 +24,17 @@ class Baseline(Protocol):
 
     def scorer(self, histories: Histories) -> ArrayScorer:
         """Return a scorer of users (B,) -> (B, n_items) float32, each by its history; to be called after ``fit``."""
+
+
+@runtime_checkable
+class SummedBaseline(Baseline, Protocol):
+    """A baseline whose fit needs sums over users alone, which the workers of a cluster compute.
+
+    ``fit(train, n_items)`` is ``fit_sums(sum_users(summed(n_items), train))``.
+    """
+
+    def summed(self, n_items: int) -> UserSum:
+        """Return what is summed over users."""
+
+    def fit_sums(self, sums: Sums) -> None:
+        """Fit the sums over all users."""

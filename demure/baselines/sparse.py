@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
     from demure.data.histories import Histories
+    from demure.data.user_sums import Sums
     from demure.evaluation.ranking import ArrayScorer
 
 
@@ -37,6 +39,18 @@ def history_matrix(histories: Histories, n_items: int, *, decay: float = 0.0) ->
     distance = histories.indptr[users[kept] + 1] - kept
     weights = (distance.astype(np.float64) ** -decay).astype(np.float32)
     return csr_array((weights, (users[kept], histories.items[kept])), shape=(len(lengths), n_items))
+
+
+@dataclass(frozen=True)
+class UsersOfPairs:
+    """The number of users of each pair of items, X'X (I, I) float32 for binary X (U, I): exact below 2^24 users."""
+
+    n_items: int
+    whole = True
+
+    def of(self, histories: Histories) -> Sums:
+        interactions = history_matrix(histories, self.n_items)
+        return ((interactions.T @ interactions).T,)  # by rows: it is symmetric
 
 
 def product_scorer(weights: csr_array, similarity: np.ndarray | csr_array) -> ArrayScorer:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from demure.data.user_sums import Sums, sum_users
 from demure.evaluation.metrics import ILD, MetricAtK
 
 if TYPE_CHECKING:
@@ -45,24 +46,41 @@ class Catalogue:
         return {name: np.asarray(vectors.any(axis=1)) for name, vectors in self.content.items()}
 
     @classmethod
-    def of(cls, dataset: Dataset) -> Catalogue:
-        """Read the catalogue of a dataset with all its features, less their mean, each row scaled to unit length."""
+    def of(cls, dataset: Dataset, users: Sums | None = None) -> Catalogue:
+        """Read the catalogue of a dataset with all its features, less their mean, each row scaled to unit length.
+
+        ``users``: the sums of :class:`UsersPerItem`, where they have been computed.
+        """
         from demure.features import store
 
         content, present = {}, {}
         for name in store.names(dataset.path):
             features = store.load(dataset.path, name)
             content[name], present[name] = _unit(features.vectors, features.present), features.present
-        return cls(*users_per_item(dataset.histories("train"), dataset.n_items), content, present)
+        if users is None:
+            users = users_per_item(dataset.histories("train"), dataset.n_items)
+        return cls(users[0], int(users[1]), content, present)
 
 
 def users_per_item(train: Histories, n_items: int) -> tuple[np.ndarray, int]:
     """Count the users of each item (I,) int64, a repeated choice once; return it with the number of users that have a
     history."""
-    lengths = train.lengths
-    pairs = np.sort(np.repeat(np.arange(len(lengths)), lengths) * n_items + train.items)
-    distinct = pairs[np.diff(pairs, prepend=-1) > 0]
-    return np.bincount(distinct % n_items, minlength=n_items), int((lengths > 0).sum())
+    counts, users = sum_users(UsersPerItem(n_items), train)
+    return counts, int(users)
+
+
+@dataclass(frozen=True)
+class UsersPerItem:
+    """What :func:`users_per_item` counts, to be summed over users."""
+
+    n_items: int
+    whole = True
+
+    def of(self, histories: Histories) -> Sums:
+        lengths = histories.lengths
+        pairs = np.sort(np.repeat(np.arange(len(lengths)), lengths) * self.n_items + histories.items)
+        distinct = pairs[np.diff(pairs, prepend=-1) > 0]
+        return np.bincount(distinct % self.n_items, minlength=self.n_items), np.array((lengths > 0).sum())
 
 
 class ListMetrics:

@@ -17,7 +17,8 @@ Shape suffixes: B users of a batch, T positions of a history, U users, I items.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sparse
@@ -25,15 +26,13 @@ import torch
 from torch import Tensor
 
 from demure.baselines.ease import Ease
+from demure.data.histories import Histories
+from demure.data.user_sums import ItemCounts, Sums, UserSum, sum_users
+from demure.model.co_occurrence import PairCounts
 from demure.model.item_item_density import ItemItemParameters, item_item_density, recency_weights
 from demure.model.mass_product import CPU, MassProduct, SparseMass
 
-if TYPE_CHECKING:
-    from demure.data.histories import Histories
-
 _SMOOTHING = 0.3  # pairs' worth of popularity in every row
-_DENSE_ENTRIES = 16_000_000  # of a matrix that may be held whole
-_PAIRS_AT_ONCE = 5_000_000  # listed before they are added up
 
 
 class Pairs:
@@ -52,7 +51,9 @@ class Pairs:
         self.shape: tuple[int, int]
         if sets_UI is not None:
             self.shape = (sets_UI.shape[1], sets_UI.shape[1])
-            self._to_users, self._to_items = MassProduct(sets_UI.T.tocsr(), device), MassProduct(sets_UI, device)
+            sets_IU = sets_UI.T.tocsr()
+            self._to_users = MassProduct(sets_IU, device, transposed=sets_UI)
+            self._to_items = MassProduct(sets_UI, device, transposed=sets_IU)
             self._diagonal = np.asarray(sets_UI.multiply(sets_UI).sum(0)).ravel()
             self._diagonal_I = torch.as_tensor(self._diagonal).to(device)
             return
@@ -111,32 +112,14 @@ def count_pairs(
     ``nearness`` p: 0 counts every pair of a history equally and both ways; above it a pair counts gap^-p, half of that
     backwards, and not at all beyond ``window`` positions. ``shared`` s: how far long histories are scaled down.
     """
-    length = np.diff(indptr)
-    user = np.repeat(np.arange(len(length)), length)
-    scale = length[user].astype(np.float64) ** -shared
-    shape = (n_items, n_items)
+    histories = Histories(indptr, items)
     if nearness == 0.0:
-        sets_UI = sparse.coo_array((np.sqrt(scale), (user, items)), shape=(len(length), n_items)).tocsr()
+        scale = histories.lengths[histories.owners].astype(np.float64) ** -shared
+        shape = (len(histories.lengths), n_items)
+        sets_UI = sparse.coo_array((np.sqrt(scale), (histories.owners, items)), shape=shape).tocsr()
         return Pairs(sets_UI=sets_UI, device=device)
-    total: sparse.csr_array | np.ndarray = sparse.csr_array(shape, dtype=np.float64)
-    if n_items**2 <= _DENSE_ENTRIES:
-        total = np.zeros(shape)
-    listed = 0
-    parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    widest = min(window, int(length.max(initial=1)) - 1)
-    for gap in range(1, widest + 1):
-        pair = (user[gap:] == user[:-gap]) & (items[gap:] != items[:-gap])
-        source, target, weight = items[:-gap][pair], items[gap:][pair], scale[gap:][pair] * gap**-nearness
-        parts += [(source, target, weight), (target, source, weight / 2)]
-        listed += len(weight)
-        if listed > _PAIRS_AT_ONCE or gap == widest:
-            rows, columns, values = (np.concatenate(part) for part in zip(*parts, strict=True))
-            if isinstance(total, np.ndarray):
-                total += np.bincount(rows * n_items + columns, values, n_items**2).reshape(shape)
-            else:
-                total = total + sparse.coo_array((values, (rows, columns)), shape=shape).tocsr()
-            parts, listed = [], 0
-    return Pairs(total, device=device)
+    (counts_II,) = sum_users(PairCounts(n_items, window, nearness, shared), histories)
+    return Pairs(counts_II, device=device)
 
 
 def _widened(matrix: sparse.csr_array, shape: tuple[int, int]) -> sparse.csr_array:
@@ -204,18 +187,64 @@ class ItemItemModel:
         return item_item_density(reached_BI, step, on_device_BT, self._share_I, self.parameters, score_BI)
 
 
+@dataclass(frozen=True)
+class ItemItemFit:
+    """What the item-item model of given parameters takes from the interactions of all users.
+
+    ``popularity`` (I,) float64: interactions of each item; ``pairs_II``: the explicit counts of :func:`count_pairs`,
+    None where there are none; ``linear_II``: the weights of the linear model, None without one.
+    """
+
+    popularity: np.ndarray
+    pairs_II: sparse.csr_array | np.ndarray | None
+    linear_II: np.ndarray | None
+
+
+def item_item_sums(n_items: int, parameters: ItemItemParameters, window: int) -> list[UserSum]:
+    """Return what is summed over users for an :class:`ItemItemFit`."""
+    sums: list[UserSum] = [ItemCounts(n_items)]
+    if parameters.nearness:
+        sums.append(PairCounts(n_items, window, parameters.nearness, parameters.shared))
+    if parameters.linear:
+        sums.append(Ease().summed(n_items))
+    return sums
+
+
+def fit_item_item(sums: Sequence[Sums], parameters: ItemItemParameters) -> ItemItemFit:
+    """Return the fit from the values of :func:`item_item_sums` over all users."""
+    values = iter(sums)
+    popularity = next(values)[0].astype(np.float64)
+    pairs_II = next(values)[0] if parameters.nearness else None
+    return ItemItemFit(popularity, pairs_II, _linear_weights(next(values)) if parameters.linear else None)
+
+
 def build_item_item(
-    train: Histories, popularity: np.ndarray, parameters: ItemItemParameters, window: int, device: torch.device = CPU
+    train: Histories,
+    popularity: np.ndarray,
+    parameters: ItemItemParameters,
+    window: int,
+    device: torch.device = CPU,
+    fit: ItemItemFit | None = None,
 ) -> ItemItemModel:
-    """Return the item-item model of ``train``; ``window`` as in :func:`count_pairs`."""
-    n_items, nearness, shared = len(popularity), parameters.nearness, parameters.shared
-    pairs = count_pairs(train.indptr, train.items, n_items, window, nearness=nearness, shared=shared, device=device)
-    linear = linear_model(train, n_items, device) if parameters.linear else None
+    """Return the item-item model of ``train``; ``window`` as in :func:`count_pairs`; ``fit``: computed before."""
+    if fit is not None and fit.pairs_II is not None:
+        pairs = Pairs(fit.pairs_II, device=device)
+    else:
+        n_items, nearness, shared = len(popularity), parameters.nearness, parameters.shared
+        pairs = count_pairs(train.indptr, train.items, n_items, window, nearness=nearness, shared=shared, device=device)
+    linear = None
+    if parameters.linear:
+        weights_II = None if fit is None else fit.linear_II
+        linear = linear_model(train, len(popularity), device) if weights_II is None else MassProduct(weights_II, device)
     return ItemItemModel(pairs, popularity, parameters, linear)
 
 
 def linear_model(train: Histories, n_items: int, device: torch.device = CPU) -> MassProduct:
     """Return the product with the weights (I, I) of the linear model (EASE) of ``train``."""
+    return MassProduct(_linear_weights(sum_users(Ease().summed(n_items), train)), device)
+
+
+def _linear_weights(gram: Sums) -> np.ndarray:
     ease = Ease()
-    ease.fit(train, n_items)
-    return MassProduct(ease.weights, device)
+    ease.fit_sums(gram)
+    return ease.weights
