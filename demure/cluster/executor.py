@@ -21,9 +21,10 @@ Result = TypeVar("Result")
 class Task(Generic[Part, Result]):
     """Work that is done part by part. A subclass is a dataclass.
 
-    Its fields travel to the workers, so they are small and paths are absolute. All else that an instance holds, such as
-    the model in a cached property, stays where it is: each worker opens its own, once for all its parts and those of an
-    equal task that follows.
+    Its fields travel to the workers, so that paths are absolute, and large fields are arrays, of which the workers of a
+    machine share one copy, not to be written to. All else that an instance holds, such as the model in a cached
+    property, stays where it is: each worker opens its own, once for all its parts and those of an equal task that
+    follows.
     """
 
     def shared_files(self) -> Sequence[Path]:
@@ -33,6 +34,9 @@ class Task(Generic[Part, Result]):
     def work(self, part: Part, listener: Listener) -> Result:
         """Return the result for one part; ``listener`` receives progress within the part."""
         raise NotImplementedError
+
+    def take_over(self, earlier: Task[Any, Any]) -> None:
+        """Keep what ``earlier``, the task before this one in the same worker, has opened and this one needs, too."""
 
     def __getstate__(self) -> dict[str, Any]:
         assert is_dataclass(self)

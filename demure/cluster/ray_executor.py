@@ -73,6 +73,14 @@ class RayExecutor:
         self._actors = [actor.remote(max(1, int(cores))) for _ in range(workers)]
         self._starting = [worker.ready.remote() for worker in self._actors]
         self._numbers = itertools.count()
+        self._sent: tuple[Task[Any, Any], Any] | None = None
+
+    def _send(self, task: Task[Any, Any]) -> Any:
+        """Return the reference of the task in the object store. One that comes again is not copied again."""
+        if self._sent is None or self._sent[0] is not task:
+            self._sent = None  # so that there is room
+            self._sent = task, ray.put(SentTask.of(next(self._numbers), task))
+        return self._sent[1]
 
     def map(self, task: Task[Part, Result], parts: Iterable[Part], listener: Listener = silent) -> Iterator[Result]:
         """Yield the results in the order of the parts; as in ``Executor``.
@@ -81,7 +89,7 @@ class RayExecutor:
         its share of the work alone.
         """
         self._wait_for_a_worker()
-        sent = ray.put(SentTask.of(next(self._numbers), task))
+        sent = self._send(task)
         remaining = iter(parts)
         in_order: deque[_SentPart] = deque()
         again: deque[_SentPart] = deque()
@@ -155,7 +163,7 @@ class RayExecutor:
     ) -> list[Result]:
         """Return the results of parts that need each other; as in ``Executor``."""
         self._wait_for_a_worker()
-        sent = ray.put(SentTask.of(next(self._numbers), task))
+        sent = self._send(task)
         for attempt in itertools.count():
             meeting = result_of(self._actors[0].meeting_point.remote())
             pending = references = [

@@ -64,8 +64,11 @@ class Worker:
         other files."""
         if self._current is None or self._current.number != sent.number:
             check_worker(sent)
-            if self._current is not None and (self._current.task, self._current.files) == (sent.task, sent.files):
-                sent = replace(sent, task=self._current.task)  # with what it has opened
+            if self._current is not None:
+                if (self._current.task, self._current.files) == (sent.task, sent.files):
+                    sent = replace(sent, task=self._current.task)  # with what it has opened
+                else:
+                    sent.task.take_over(self._current.task)
             self._current = sent
         return self._current.task.work(part, silent)
 

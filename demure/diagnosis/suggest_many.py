@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from demure.cluster.executor import Executor, Task
+from demure.cluster.executor import Executor
 from demure.diagnosis.recommended import MAX_PAST, PastPairs, Suggestion, past_pairs, terms_alone, with_past
-from demure.errors import DemureError
+from demure.errors import DemureError, MachineError
 from demure.progress import Listener, Progress
+from demure.runs.fit import RunTask, fit_for_workers
 from demure.runs.manifest import manifest_files
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ _PAIRS_TOGETHER = 4_000_000  # of past choices and listed items: 130 MB
 
 
 @dataclass(frozen=True)
-class SuggestTask(Task["list[str] | PastPairs", Any]):
+class SuggestTask(RunTask["list[str] | PastPairs", Any]):
     """Recommends ``k`` items to a part of the users (a table, or None where the model cannot be loaded), and computes
     the terms of past items (P,)."""
 
@@ -45,10 +46,8 @@ class SuggestTask(Task["list[str] | PastPairs", Any]):
 
     @cached_property
     def loaded(self) -> LoadedRun | None:
-        from demure.runs.load import load_run
-
         try:
-            return load_run(self.run)
+            return self.open_run(self.run, "cpu")
         except DemureError:
             return None
 
@@ -69,12 +68,15 @@ def suggest_many(
     """
     from demure.runs.load import load_run_dataset
 
-    task = SuggestTask(Path(os.path.abspath(run)), k)
     try:
         manifest, dataset = load_run_dataset(run)
         histories = dataset.histories("train", "valid", "test")
+        fit = fit_for_workers(run, manifest, dataset, executor)
+    except MachineError:
+        raise
     except DemureError:
         return {}
+    task = SuggestTask(Path(os.path.abspath(run)), k, fit=fit)
     user_code = {str(user): code for code, user in enumerate(dataset.user_ids)}
     item_code = {str(item): code for code, item in enumerate(dataset.item_ids)}
     past_counts = np.minimum(histories.lengths, MAX_PAST)

@@ -6,11 +6,11 @@ Shape suffixes: B users of a batch, T positions, I items.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -32,12 +32,13 @@ from demure.integrity import CheckedFolder, all_finite
 from demure.model.content_items import ContentItemModel, ContentItemParameters, from_tensors
 from demure.model.denoiser import Denoiser
 from demure.model.fusion import HISTORY, FusionWeights
-from demure.model.item_item import build_item_item
+from demure.model.item_item import ItemItemFit, build_item_item
 from demure.model.item_item_density import ItemItemParameters
 from demure.model.recommender import Recommender
 from demure.recipe.load import load_recipe
 from demure.recipe.schema import Recipe
-from demure.runs.folder import MANIFEST, NEAREST_ITEMS, RECIPE, WEIGHTS
+from demure.runs.fit import RunFit, parameters_of
+from demure.runs.folder import NEAREST_ITEMS, RECIPE, WEIGHTS
 from demure.runs.interest_names import InterestNames
 from demure.runs.manifest import RunManifest, dataset_folder, read_manifest, run_files, verify_dataset
 from demure.suggest import nearest_names
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
 _USERS_AT_ONCE = 64
 _USERS_AT_ONCE_ON_ACCELERATOR = 512  # every block costs its launches
 logger = logging.getLogger(__name__)
-P = TypeVar("P")
 
 
 @dataclass
@@ -56,8 +56,8 @@ class LoadedRun:
     """A run with its dataset and its model.
 
     ``recommender`` is set for demure models, ``learned`` for baselines with weights; both are None for closed-form
-    baselines, which are fitted again where they are needed. ``new_item_ids``: items of the recommender that follow the
-    dataset's (``demure.runs.new_items``).
+    baselines, which are fitted again where they are needed, unless their ``fit`` is there. ``new_item_ids``: items of
+    the recommender that follow the dataset's (``demure.runs.new_items``).
     """
 
     path: Path
@@ -67,6 +67,7 @@ class LoadedRun:
     recommender: Recommender | None
     learned: Learned | None = None
     new_item_ids: np.ndarray = field(default_factory=lambda: np.zeros(0, object))
+    fit: RunFit | None = None
 
     @property
     def item_ids(self) -> np.ndarray:
@@ -100,6 +101,8 @@ class LoadedRun:
 
     @cached_property
     def _fitted_baseline(self) -> Baseline:
+        if self.fit is not None and self.fit.baseline is not None:
+            return self.fit.baseline
         baseline = make_baseline(self.recipe.model, **self.recipe.baseline)
         baseline.fit(self.dataset.histories("train"), self.dataset.n_items)
         return baseline
@@ -226,19 +229,21 @@ def _blocks(histories: Histories, user_codes: np.ndarray, device: torch.device |
     return [order[start : start + size] for start in range(0, len(order), size)]
 
 
-def load_run(path: Path, device: str = "cpu") -> LoadedRun:
+def load_run(
+    path: Path, device: str = "cpu", *, fit: RunFit | None = None, dataset: Dataset | None = None
+) -> LoadedRun:
     """Open a finished run with its dataset.
 
-    Raises ``RunError`` or ``DatasetError`` if either is damaged or gone, or if the dataset is no longer the one that
-    the run was made from.
+    ``fit``: what ``fit_for_workers`` computed; ``dataset``: that of the run, if it is open. Raises ``RunError`` or
+    ``DatasetError`` if either is damaged or gone, or if the dataset is no longer the one that the run was made from.
     """
     path = Path(path)
-    manifest, dataset = load_run_dataset(path)
+    manifest, dataset = load_run_dataset(path, dataset)
     files = run_files(path, manifest)
     recipe = load_recipe(files.file(RECIPE))
     logger.debug("open %s, %s on %s", path, recipe.name, dataset.path)
     if is_closed_form(recipe.model):
-        return LoadedRun(path, manifest, recipe, dataset, None)
+        return LoadedRun(path, manifest, recipe, dataset, None, fit=fit)
     if is_learned(recipe.model):
         tensors = load_tensors(files, WEIGHTS)
         options = learned_options(recipe.model, recipe.baseline)
@@ -252,14 +257,15 @@ def load_run(path: Path, device: str = "cpu") -> LoadedRun:
         except RuntimeError as error:
             raise _other_weights(path) from error
         return LoadedRun(path, manifest, recipe, dataset, None, learned)
-    recommender = _build_recommender(path, manifest, recipe, dataset, device)
+    item_item = None if fit is None else fit.item_item
+    recommender = _build_recommender(path, manifest, recipe, dataset, device, item_item)
     return LoadedRun(path, manifest, recipe, dataset, recommender)
 
 
-def load_run_dataset(path: Path) -> tuple[RunManifest, Dataset]:
-    """Return run.json and the dataset of a finished run, without its model. Raises as :func:`load_run`."""
+def load_run_dataset(path: Path, dataset: Dataset | None = None) -> tuple[RunManifest, Dataset]:
+    """Return run.json and the ``dataset`` of a finished run, without its model. Raises as :func:`load_run`."""
     manifest = read_manifest(path)
-    dataset = Dataset.load(dataset_folder(path, manifest))
+    dataset = dataset or Dataset.load(dataset_folder(path, manifest))
     verify_dataset(path, manifest, dataset.identity, dataset.path)
     return manifest, dataset
 
@@ -297,16 +303,18 @@ def build_denoiser(
     return denoiser.to(pick_device(device)).eval()
 
 
-def _build_recommender(path: Path, manifest: RunManifest, recipe: Recipe, dataset: Dataset, device: str) -> Recommender:
+def _build_recommender(
+    path: Path, manifest: RunManifest, recipe: Recipe, dataset: Dataset, device: str, fit: ItemItemFit | None
+) -> Recommender:
     denoiser = build_denoiser(path, manifest, recipe, dataset.n_items, device)
     train = dataset.histories("train")
-    counts_I = train.count_items(dataset.n_items)
-    fusion = _parameters(FusionWeights, path, "pool", manifest.pool)
+    counts_I = train.count_items(dataset.n_items) if fit is None else fit.popularity
+    fusion = parameters_of(FusionWeights, path, "pool", manifest.pool)
     item_item = None
     if recipe.collaborative.enabled:
-        parameters = _parameters(ItemItemParameters, path, "walk", manifest.walk)
+        parameters = parameters_of(ItemItemParameters, path, "walk", manifest.walk)
         window, on = recipe.collaborative.window, denoiser.popularity_I.device
-        item_item = build_item_item(train, counts_I, parameters, window, on)
+        item_item = build_item_item(train, counts_I, parameters, window, on, fit)
     counts = fusion.expected_counts(counts_I)
     content_items = _load_content_items(path, manifest, counts, denoiser.popularity_I.device)
     return Recommender(
@@ -319,7 +327,7 @@ def _load_content_items(
 ) -> ContentItemModel | None:
     if manifest.content_items is None:
         return None
-    parameters = _parameters(ContentItemParameters, path, "content_items", manifest.content_items)
+    parameters = parameters_of(ContentItemParameters, path, "content_items", manifest.content_items)
     try:
         tensors = load_tensors(run_files(path, manifest), NEAREST_ITEMS)
         nearest = from_tensors(tensors, manifest.modalities)
@@ -357,17 +365,3 @@ def verify_features(path: Path, manifest: RunManifest, dataset: Dataset, names: 
 
 def _other_weights(path: Path) -> RunError:
     return RunError("holds other weights", where=path / WEIGHTS, remedy="train the run again")
-
-
-def _parameters(kind: Callable[..., P], path: Path, key: str, numbers: dict[str, float] | None) -> P:
-    """Return the parameters stored in run.json as ``key``.
-
-    Raises ``RunError`` if they are missing, or have names that ``kind`` does not know.
-    """
-    if numbers is None:
-        raise RunError(f"lacks the key '{key}'", where=path / MANIFEST, remedy="train the run again")
-    try:
-        return kind(**numbers)
-    except TypeError as error:
-        problem = f"has parameters of another version of demure ({error})"
-        raise RunError(problem, where=path / MANIFEST, remedy="train the run again") from error

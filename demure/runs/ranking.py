@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from demure.cluster.executor import LOCAL, Executor, Task, ranges
+from demure.cluster.executor import LOCAL, Executor, ranges
 from demure.data.splits import EARLIER
+from demure.data.user_sums import Sums, sum_on
 from demure.errors import DemureError
-from demure.evaluation.beyond_accuracy import Catalogue
+from demure.evaluation.beyond_accuracy import Catalogue, UsersPerItem
 from demure.evaluation.ranking import Evaluation, Scorer, evaluate, users_at_once
 from demure.progress import Listener, Progress, silent
+from demure.runs.fit import RunTask, fit_for_workers
 from demure.runs.manifest import RunManifest, differing_parts, manifest_files, read_manifest, recorded_dataset
 
 if TYPE_CHECKING:
@@ -47,14 +49,14 @@ class SplitData:
     catalogue: Catalogue
 
     @classmethod
-    def of(cls, dataset: Dataset, split: str) -> SplitData:
-        """Read the split. Raises ``DemureError`` if it is empty."""
+    def of(cls, dataset: Dataset, split: str, users_per_item: Sums | None = None) -> SplitData:
+        """Read the split; ``users_per_item`` as of ``Catalogue.of``. Raises ``DemureError`` if it is empty."""
         relevant, past = dataset.histories(split), dataset.histories(*EARLIER[split])
         if not len(relevant.items):
             other = next((part for part in EARLIER if part != split and len(dataset.histories(part).items)), None)
             remedy = f"use --split {other}" if other else "prepare the dataset with a split"
             raise DemureError(f"there is nothing in the split {split!r}", where=dataset.path, remedy=remedy)
-        return cls(dataset, relevant, past, Catalogue.of(dataset))
+        return cls(dataset, relevant, past, Catalogue.of(dataset, users_per_item))
 
     @property
     def users(self) -> np.ndarray:
@@ -63,26 +65,28 @@ class SplitData:
 
 
 @dataclass(frozen=True)
-class RankTask(Task[np.ndarray, Evaluation]):
-    """Evaluates one run for parts of the users (n,); the fields are arguments of :func:`rank_runs`."""
+class RankTask(RunTask[np.ndarray, Evaluation]):
+    """Evaluates one run for parts of the users (n,); the fields are arguments of :func:`rank_runs`.
+
+    ``users_per_item`` as of ``Catalogue.of``.
+    """
 
     run: Path
     split: str
     ks: tuple[int, ...]
     device: str
+    users_per_item: Sums | None = field(default=None, compare=False)
 
     def shared_files(self) -> list[Path]:
         return manifest_files(self.run)
 
     @cached_property
     def loaded(self) -> LoadedRun:
-        from demure.runs.load import load_run
-
-        return load_run(self.run, device=self.device)
+        return self.open_run(self.run, self.device)
 
     @cached_property
     def data(self) -> SplitData:
-        return SplitData.of(self.loaded.dataset, self.split)
+        return SplitData.of(self.loaded.dataset, self.split, self.users_per_item)
 
     @cached_property
     def scorer(self) -> Scorer:
@@ -125,10 +129,18 @@ def rank_runs(
         raise DemureError(f"unknown split {split!r}", where="--split", remedy=f"use one of {', '.join(EARLIER)}")
     data: SplitData | None = None
     evaluations: dict[str, Evaluation] = {}
+    users_per_item = None
     for name, path in zip(read_manifests(runs), runs, strict=True):
         task = RankTask(Path(os.path.abspath(path)), split, tuple(ks), device)
-        dataset = task.loaded.dataset if executor.is_local else load_run_dataset(path)[1]
-        data = data or SplitData.of(dataset, split)
+        if executor.is_local:
+            dataset = task.loaded.dataset
+        else:
+            manifest, dataset = load_run_dataset(path)
+            if data is None:
+                (users_per_item,) = sum_on(executor, dataset, [UsersPerItem(dataset.n_items)])
+            fit = fit_for_workers(path, manifest, dataset, executor)
+            task = replace(task, fit=fit, users_per_item=users_per_item)
+        data = data or SplitData.of(dataset, split, users_per_item)
         task.share(data)
         users = data.users
         # Blocks of whole batches: each user is scored beside the same others as in one process.

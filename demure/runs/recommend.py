@@ -10,12 +10,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from demure.cluster.executor import LOCAL, Executor, Task
+from demure.cluster.executor import LOCAL, Executor
 from demure.data.titles import item_titles
 from demure.errors import DemureError
 from demure.files import atomic_file
 from demure.preparation.new_users import finding_notes, read_histories
 from demure.progress import Listener, Progress, silent
+from demure.runs.fit import RunTask, fit_for_workers
 from demure.runs.manifest import manifest_files
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class UserBlock(NamedTuple):
 
 
 @dataclass(frozen=True)
-class RecommendTask(Task[UserBlock, "pd.DataFrame"]):
+class RecommendTask(RunTask[UserBlock, "pd.DataFrame"]):
     """Recommends to blocks of users; the fields are arguments of :func:`recommend`."""
 
     run: Path
@@ -72,19 +73,16 @@ class RecommendTask(Task[UserBlock, "pd.DataFrame"]):
     @cached_property
     def loaded(self) -> LoadedRun:
         """The run, with the new items where there are some."""
-        from demure.runs.load import load_run
-
-        return load_run(self.run, device=self.device) if self.extended is None else self.extended.loaded
+        return self.open_run(self.run, self.device) if self.extended is None else self.extended.loaded
 
     @cached_property
     def extended(self) -> ExtendedRun | None:
         """The run with the new items; None without a file of new items."""
         if self.items is None:
             return None
-        from demure.runs.load import load_run
         from demure.runs.new_items import with_new_items
 
-        loaded = load_run(self.run, device=self.device)
+        loaded = self.open_run(self.run, self.device)
         return with_new_items(loaded, self.items, self.images, self.features, self.device)
 
     def work(self, part: UserBlock, listener: Listener) -> pd.DataFrame:
@@ -133,13 +131,15 @@ def recommend(
         raise DemureError("recommendations go to a Parquet file", where=out, remedy="end its name in .parquet")
     task = RecommendTask(run, items, images, features, only_new, k, device)
     if not executor.is_local:
-        task = _for_workers(task)
+        manifest, dataset = load_run_dataset(run)
+        task = replace(_for_workers(task), fit=fit_for_workers(run, manifest, dataset, executor))
     if items is not None:
         listener(Progress("encode the new items", 0))
     # On a cluster the model is opened by the workers alone, except for what the new items lack.
     opened = task if executor.is_local else replace(task, device="auto")
     extended = opened.extended
-    dataset = opened.loaded.dataset if executor.is_local or extended else load_run_dataset(run)[1]
+    if executor.is_local:
+        dataset = opened.loaded.dataset
     notes: list[str] = []
     titles = item_titles(dataset.items)
     if extended is not None:

@@ -14,12 +14,14 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
+from support.manifests import with_walk
 from support.processes import wait_until
 from support.small_catalogue import catalogue
 from support.small_sets import QUICK
 
 from demure.cluster.choose import open_executor
 from demure.cluster.executor import Task
+from demure.data import user_sums
 from demure.diagnosis import suggest_many
 from demure.diagnosis.export import export
 from demure.errors import MachineError
@@ -31,6 +33,7 @@ from demure.runs.evaluate import evaluate_runs
 from demure.runs.folder import CHECKPOINT
 from demure.runs.recommend import recommend
 from demure.training.on_cluster import train_on
+from demure.training.run import train
 
 pytestmark = pytest.mark.ray
 ray = pytest.importorskip("ray", reason="ray is not installed: make test-ray")
@@ -40,6 +43,7 @@ result_of = pytest.importorskip("demure.cluster.ray_executor").result_of
 def test_a_cluster_of_two_machines(second_machine, run, tmp_path, monkeypatch):
     """One of the two is lost for good. The first test: see ``second_machine``."""
     monkeypatch.setattr(recommending, "_USERS_AT_ONCE", 3)
+    run = with_walk(run, tmp_path / "run", nearness=1.0, linear=0.5)  # the workers share counts and a linear model
     local = recommend(run, tmp_path / "local.parquet", k=5)
     with open_executor("ray", device="cpu") as executor:
         assert (executor.workers, executor.cores) == (2, 1)
@@ -89,6 +93,26 @@ def test_eval(executor, run, tmp_path, monkeypatch):
     remote = evaluate_runs([run], by=["all"], per_user=tmp_path / "remote.parquet", executor=executor)
     assert filecmp.cmp(tmp_path / "local.parquet", tmp_path / "remote.parquet", shallow=False)
     assert local.runs[0].metrics == pytest.approx(remote.runs[0].metrics, nan_ok=True, rel=1e-12)
+
+
+@pytest.mark.parametrize("nearness", [1.0, 0.0])
+def test_lists_from_sums_of_workers(executor, run, tmp_path, monkeypatch, nearness):
+    """The counts are summed by the workers, and the linear model is fitted once; ``executor`` has three workers."""
+    monkeypatch.setattr(user_sums, "INTERACTIONS_AT_ONCE", 100)
+    monkeypatch.setattr(recommending, "_USERS_AT_ONCE", 7)
+    folder = with_walk(run, tmp_path / "run", nearness=nearness, linear=0.5)
+    local = recommend(folder, tmp_path / "local.parquet", k=5)
+    remote = recommend(folder, tmp_path / "remote.parquet", k=5, executor=executor)
+    assert filecmp.cmp(local.written, remote.written, shallow=False)
+
+
+@pytest.mark.parametrize("recipe", ["ease", "item-knn-decayed"])
+def test_baselines_from_sums_of_workers(executor, timed, tmp_path, monkeypatch, recipe):
+    monkeypatch.setattr(user_sums, "INTERACTIONS_AT_ONCE", 100)
+    train(timed, tmp_path / "run", recipe=recipe, device="cpu")
+    evaluate_runs([tmp_path / "run"], per_user=tmp_path / "local.parquet")
+    evaluate_runs([tmp_path / "run"], per_user=tmp_path / "remote.parquet", executor=executor)
+    assert filecmp.cmp(tmp_path / "local.parquet", tmp_path / "remote.parquet", shallow=False)
 
 
 def test_an_error_of_a_worker_is_the_error_of_one_process(executor, run, tmp_path):

@@ -75,7 +75,7 @@ def test_eval(run, pop_run, tmp_path, monkeypatch):
     runs = [run, pop_run]
     local = evaluate_runs(runs, by=["all"], per_user=tmp_path / "local.parquet")
     remote = evaluate_runs(runs, by=["all"], per_user=tmp_path / "remote.parquet", executor=executor)
-    assert executor.tasks == 2
+    assert executor.tasks == 5  # the users of each item; and of each run what its fit sums, and the users
     assert executor.parts > 4
     assert filecmp.cmp(tmp_path / "local.parquet", tmp_path / "remote.parquet", shallow=False)
     first, second = (json.dumps(result.to_dict(), default=str) for result in (local, remote))
@@ -171,7 +171,7 @@ def test_report(run, tmp_path, monkeypatch):
     executor = PickledExecutor(3)
     local = report(run, tmp_path / "local.html")
     remote = report(run, tmp_path / "remote.html", executor=executor)
-    assert executor.tasks == 3
+    assert executor.tasks == 4  # histories, what the fit sums, lists, past items
     assert executor.parts > 15
     assert filecmp.cmp(tmp_path / "local.html", tmp_path / "remote.html", shallow=False)
     assert replace(remote, report="") == replace(local, report="")

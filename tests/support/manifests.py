@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,3 +31,10 @@ def record(file: Path) -> None:
             content["files"] = {path.name: sha256_file(path) for path in paths}
 
     rewrite(file, update)
+
+
+def with_walk(run: Path, out: Path, **parameters: float) -> Path:
+    """Return a copy of a run in the folder ``out``, whose item-item model has other ``parameters``."""
+    shutil.copytree(run, out)
+    rewrite(out / "run.json", lambda content: content["walk"].update(parameters))
+    return out
