@@ -134,13 +134,14 @@ def rank_runs(
         task = RankTask(Path(os.path.abspath(path)), split, tuple(ks), device)
         if executor.is_local:
             dataset = task.loaded.dataset
+            data = data or SplitData.of(dataset, split)
         else:
             manifest, dataset = load_run_dataset(path)
             if data is None:
                 (users_per_item,) = sum_on(executor, dataset, [UsersPerItem(dataset.n_items)])
+                data = SplitData.of(dataset, split, users_per_item)
             fit = fit_for_workers(path, manifest, dataset, executor)
             task = replace(task, fit=fit, users_per_item=users_per_item)
-        data = data or SplitData.of(dataset, split, users_per_item)
         task.share(data)
         users = data.users
         # Blocks of whole batches: each user is scored beside the same others as in one process.
