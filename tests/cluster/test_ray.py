@@ -115,6 +115,21 @@ def test_baselines_from_sums_of_workers(executor, timed, tmp_path, monkeypatch, 
     assert filecmp.cmp(tmp_path / "local.parquet", tmp_path / "remote.parquet", shallow=False)
 
 
+def test_a_large_field_is_one_copy_that_is_not_written_to(executor):
+    """Of a task that comes again, too: its reference in the object store is the same."""
+
+    @dataclass(frozen=True)
+    class Reads(Task[int, tuple]):
+        values: np.ndarray
+
+        def work(self, part, listener):
+            return self.values[part], self.values.flags.writeable
+
+    task = Reads(np.arange(1_000_000))
+    assert list(executor.map(task, [5, 7])) == [(5, False), (7, False)]
+    assert executor._send(task) == executor._send(task)
+
+
 def test_an_error_of_a_worker_is_the_error_of_one_process(executor, run, tmp_path):
     with pytest.raises(ValueError, match="no user 'nobody' in the dataset of this run") as local:
         recommend(run, tmp_path / "top.parquet", users=["nobody"])
