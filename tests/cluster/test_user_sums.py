@@ -1,6 +1,7 @@
 """Sums over users are the same in parts: drawn histories and divisions, and datasets through workers."""
 
 import filecmp
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -48,7 +49,7 @@ def assert_same_bytes(first, second):
 def test_a_sum_over_any_division_of_the_users_is_the_whole(summed, lists, cuts):
     train = histories(lists)
     bounds = sorted({0, len(lists), *(min(cut, len(lists)) for cut in cuts)})
-    parts = add(summed.of(train.slice_users(first, stop)) for first, stop in zip(bounds, bounds[1:], strict=False))
+    parts = add(summed.of(train.slice_users(first, stop)) for first, stop in pairwise(bounds))
     whole = sum_users(summed, train)
     if summed.whole:
         assert_same_bytes(parts, whole)
