@@ -52,7 +52,8 @@ def small_blocks() -> None:
 def drive(stage: str, demo: Path, out: Path, on: str) -> None:
     """Do a stage, and print a line when it is connected to the cluster: its workers start then."""
     small_blocks()
-    with open_executor(on, workers=2 if on == "ray" else None, device="cpu") as executor:
+    helpers = stage == "extract"
+    with open_executor(on, workers=2 if on == "ray" else None, device="cpu", helpers=helpers) as executor:
         print("begin", flush=True)
         _do(stage, demo, out, executor)
 
@@ -120,7 +121,8 @@ def own_workers() -> list[int]:
                 return True
         return False
 
-    return sorted(number for number in parent if name[number].startswith("ray::Worker") and is_own(number))
+    workers = ("ray::Worker", "ray::_do_part")  # of the last, also the children that decode
+    return sorted(number for number in parent if name[number].startswith(workers) and is_own(number))
 
 
 class Machines:

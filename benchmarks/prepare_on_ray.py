@@ -24,7 +24,7 @@ app = typer.Typer(add_completion=False)
 
 
 def processes_below(root: int) -> dict[int, str]:
-    """Return the number and the name of every process that ``root`` has started, itself included."""
+    """Return the number and the command line of every process that ``root`` has started, itself included."""
     parents: dict[int, int] = {}
     names: dict[int, str] = {}
     for entry in os.listdir("/proc"):
@@ -32,7 +32,7 @@ def processes_below(root: int) -> dict[int, str]:
             with contextlib.suppress(OSError, ValueError):
                 head, _, tail = Path(f"/proc/{entry}/stat").read_text().rpartition(")")
                 parents[int(entry)] = int(tail.split()[1])
-                command = Path(f"/proc/{entry}/cmdline").read_bytes().split(b"\0")[0].decode()
+                command = Path(f"/proc/{entry}/cmdline").read_bytes().replace(b"\0", b" ").decode()
                 names[int(entry)] = command or head.partition("(")[2]
     below = {root}
     while True:
@@ -58,18 +58,24 @@ def cpu_seconds(pid: int) -> float:
     return 0.0
 
 
-def measure(command: list[str]) -> tuple[float, float, float, list[float]]:
-    """Return seconds, CPU seconds of command and workers, and the peak GiB of the command and of each worker."""
+def measure(command: list[str], *, all_helpers: bool = False) -> tuple[float, float, float, list[float]]:
+    """Return seconds, CPU seconds of command and workers, and the peak GiB of the command and of each worker.
+
+    With ``all_helpers``, other processes of Ray that run our code, and forked ones, count as workers.
+    """
     began = time.monotonic()
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     peaks: dict[int, int] = {}
     seconds: dict[int, float] = {}
     workers: set[int] = set()
     while child.poll() is None:
-        for pid, name in processes_below(child.pid).items():
+        names = processes_below(child.pid)
+        own = names.get(child.pid, "")
+        for pid, name in names.items():
             seconds[pid] = max(seconds.get(pid, 0.0), cpu_seconds(pid))
             peaks[pid] = max(peaks.get(pid, 0), own_bytes(pid))
-            workers |= {pid} if name.startswith("ray::Worker") else set()
+            is_worker = name.startswith("ray::" if all_helpers else "ray::Worker") or (all_helpers and name == own)
+            workers |= {pid} if is_worker and pid != child.pid else set()
         time.sleep(_SECONDS)
     if child.returncode:
         assert child.stderr is not None

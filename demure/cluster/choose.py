@@ -14,13 +14,20 @@ ENGINES = ("local", "ray")
 
 @contextmanager
 def open_executor(
-    on: str = "local", *, workers: int | None = None, device: str = "auto", listener: Listener = silent
+    on: str = "local",
+    *,
+    workers: int | None = None,
+    device: str = "auto",
+    listener: Listener = silent,
+    helpers: bool = False,
 ) -> Iterator[Executor]:
     """Yield the executor of the engine ``on``; one on a cluster ends its workers with the block.
 
     ``workers``: their number on a cluster; None chooses it by the cores and GPUs. ``device``: where they compute; each
-    takes a GPU unless that is ``cpu``. Raises ``DemureError`` for an unknown engine, ``MachineError`` if Ray is not
-    installed or its cluster cannot be used.
+    takes a GPU unless that is ``cpu``. With ``helpers``, the workers leave cores for ``Executor.helpers``.
+
+    Raises ``DemureError`` for an unknown engine, ``MachineError`` if Ray is not installed or its cluster cannot be
+    used.
     """
     check_engine(on, workers)
     if on == "local":
@@ -29,7 +36,7 @@ def open_executor(
     import_ray()
     from demure.cluster.ray_executor import ray_executor
 
-    with ray_executor(workers, device, listener) as executor:
+    with ray_executor(workers, device, listener, helpers=helpers) as executor:
         yield executor
 
 

@@ -62,6 +62,14 @@ class Executor(Protocol):
     @property
     def is_local(self) -> bool: ...
 
+    def helpers(self, processes: int | None = None) -> Executor:
+        """Return an executor for the parts of a part, which a task may take along.
+
+        It does them by ``processes`` of one core for each worker, anywhere on the cluster (None: as many as there is
+        room for); by the process itself if ``open_executor`` has left no room for them.
+        """
+        ...
+
     def map(self, task: Task[Part, Result], parts: Iterable[Part], listener: Listener = silent) -> Iterator[Result]:
         """Yield the result of every part, in the order of ``parts``, which are taken as there is room for them.
 
@@ -89,6 +97,9 @@ class LocalExecutor:
 
     workers = 1
     is_local = True
+
+    def helpers(self, processes: int | None = None) -> Executor:
+        return self
 
     def map(self, task: Task[Part, Result], parts: Iterable[Part], listener: Listener = silent) -> Iterator[Result]:
         for part in parts:

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-import ray.exceptions
 
-from demure.cluster.executor import MeetingPoint, Part, Result, Task
-from demure.cluster.plan import plan_workers
+from demure.cluster import ray_helpers
+from demure.cluster.executor import LOCAL, Executor, MeetingPoint, Part, Result, Task
+from demure.cluster.plan import Room, plan_workers, with_helpers
 from demure.cluster.ray_cluster import connection
+from demure.cluster.ray_helpers import RayHelpers
+from demure.cluster.ray_results import WorkerLost, result_of
 from demure.cluster.worker import SentTask, Worker
 from demure.errors import DemureError, MachineError
 from demure.progress import Listener, Notice, silent
@@ -28,7 +30,9 @@ _NOTHING: Any = object()
 
 
 @contextmanager
-def ray_executor(workers: int | None, device: str, listener: Listener) -> Iterator[RayExecutor]:
+def ray_executor(
+    workers: int | None, device: str, listener: Listener, *, helpers: bool = False
+) -> Iterator[RayExecutor]:
     """Connect to the cluster and start workers, which end with the block; arguments as in ``open_executor``.
 
     Raises ``MachineError`` if the cluster cannot be used.
@@ -44,7 +48,8 @@ def ray_executor(workers: int | None, device: str, listener: Listener) -> Iterat
         if on_gpus and n > n_gpus:
             problem = f"is {n}, but the cluster has {n_gpus} GPUs"
             raise MachineError(problem, where="--ray-workers", remedy="use fewer, or --device cpu")
-        yield RayExecutor(n, cores, on_gpus, listener)
+        room = with_helpers(nodes, n, cores, on_gpus=on_gpus) if helpers else Room(cores)
+        yield RayExecutor(n, room, on_gpus, listener)
 
 
 @dataclass
@@ -60,12 +65,13 @@ class _SentPart:
 
 
 class RayExecutor:
-    """``workers`` processes of ``cores`` cores on a cluster, with a GPU each where ``on_gpus``."""
+    """``workers`` processes on a cluster, each with the cores of ``room``, and with a GPU where ``on_gpus``."""
 
     is_local = False
 
-    def __init__(self, workers: int, cores: float, on_gpus: bool, listener: Listener) -> None:
-        self.workers, self.cores, self.on_gpus, self._listener = workers, cores, on_gpus, listener
+    def __init__(self, workers: int, room: Room, on_gpus: bool, listener: Listener) -> None:
+        self.workers, self.room, self.on_gpus, self._listener = workers, room, on_gpus, listener
+        self.cores = cores = room.cores
         # Calls wait for a worker that is started again; parts go elsewhere (``max_task_retries`` of ``work``).
         actor = ray.remote(Worker).options(
             num_cpus=cores, num_gpus=float(on_gpus), max_restarts=RESTARTS, max_task_retries=-1
@@ -81,6 +87,12 @@ class RayExecutor:
             self._sent = None  # so that there is room
             self._sent = task, ray.put(SentTask.of(next(self._numbers), task))
         return self._sent[1]
+
+    def helpers(self, processes: int | None = None) -> Executor:
+        """Return the executor for parts of a part; as in ``Executor``."""
+        if not self.room.helpers:
+            return LOCAL
+        return RayHelpers(processes or self.room.helpers, self.room.helper_cores, ray_helpers.PATIENCE)
 
     def map(self, task: Task[Part, Result], parts: Iterable[Part], listener: Listener = silent) -> Iterator[Result]:
         """Yield the results in the order of the parts; as in ``Executor``.
@@ -189,31 +201,3 @@ class RayExecutor:
     def _wait_for_a_worker(self) -> None:
         """Wait until a worker has started. Raises ``MachineError`` if it cannot."""
         result_of(self._wait(self._starting, idle=True))
-
-
-class WorkerLost(MachineError):
-    """A worker ended, or its result was lost with its machine."""
-
-
-def result_of(reference: Any) -> Any:
-    """Return a result. Raises what the work raised, and ``MachineError`` if its worker was lost too often."""
-    try:
-        return ray.get(reference)
-    except ray.exceptions.RayTaskError as error:
-        cause = error.cause
-        if isinstance(cause, BaseException):
-            raise cause from None
-        raise
-    except ray.exceptions.RayError as error:
-        text = " ".join(str(error).split())
-        if "No module named 'demure'" in text:
-            raise MachineError(
-                "demure is not installed on the workers",
-                where="--on ray",
-                remedy="install the same demure on all machines of the cluster",
-            ) from error
-        problem = "a worker was lost, and so it was when its part was tried again"
-        if isinstance(error, ray.exceptions.OutOfMemoryError) or "memory" in text[:500].lower():
-            problem += ", out of memory"
-        remedy = "give each more memory with fewer --ray-workers; the logs of Ray say how it ended"
-        raise WorkerLost(problem, where="--on ray", remedy=remedy) from error

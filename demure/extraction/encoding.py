@@ -9,6 +9,7 @@ Shapes: d distinct inputs, D dimensions.
 from __future__ import annotations
 
 import csv
+import functools
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -18,9 +19,12 @@ from typing import Any
 
 import numpy as np
 
+from demure.cluster.executor import LOCAL, Executor
 from demure.compute.launcher import ALONE, ProcessRanks
+from demure.data.manifest import MANIFEST
 from demure.errors import NothingUsable
 from demure.extraction.assemble import PROBLEMS, assemble, nothing_usable
+from demure.extraction.decoding_elsewhere import decoders_elsewhere
 from demure.extraction.inputs import EncodingTask, Inputs
 from demure.extraction.protocol import FittedEncoder
 from demure.extraction.reuse import EncodingPlan, find_reusable
@@ -54,12 +58,14 @@ class ExecutionOptions:
         ranks: the processes that work on the same features, and which of them this process is.
         workers: processes that decode images; None chooses by the device and the cores.
         image_seconds: time limit for decoding and preparing one image.
+        helpers: the executor whose processes decode files; one that is local stands for processes beside the encoder.
     """
 
     resume: bool = True
     ranks: ProcessRanks = ALONE
     workers: int | None = None
     image_seconds: float = 20.0
+    helpers: Executor = LOCAL
 
 
 def encode_modality(task: EncodingTask, encoder: Any, options: ExecutionOptions, listener: Listener) -> EncodingResult:
@@ -98,6 +104,7 @@ def encode_modality(task: EncodingTask, encoder: Any, options: ExecutionOptions,
         ranks=options.ranks,
         workers=options.workers,
         image_seconds=options.image_seconds,
+        open_elsewhere=functools.partial(decoders_elsewhere, options.helpers, task.folder / MANIFEST),
     )
     try:
         while not run.finished():

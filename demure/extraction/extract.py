@@ -7,7 +7,7 @@ The path from a text or an image to a vector, by module:
 - ``request_key``: whether there is anything to do;
 - ``encoding``: one modality; ``reuse`` finds the vectors that an earlier run made;
 - ``shard_encoder``: the encoder; ``workers`` decodes files (``decoding``, ``demure.media``) and prepares them beside
-  it;
+  it, ``decoding_elsewhere`` on the other machines of a cluster;
 - ``shards``: unfinished work on disk;
 - ``assemble``: vectors by item, into ``demure.features.store``.
 """
@@ -142,6 +142,7 @@ def extract_dataset(
     options: ExtractOptions,
     listener: Listener = silent,
     ranks: ProcessRanks | None = None,
+    helpers: Executor = LOCAL,
 ) -> ExtractReport:
     """Do the work of ``extract`` in this process; arguments as in ``extract_items``."""
     from demure.data.dataset import Dataset
@@ -157,6 +158,7 @@ def extract_dataset(
         listener,
         ranks,
         media_roots=dataset.media_roots,
+        helpers=helpers,
     )
 
 
@@ -171,6 +173,7 @@ def extract_items(
     ranks: ProcessRanks | None = None,
     *,
     media_roots: Mapping[str, Path] = MappingProxyType({}),
+    helpers: Executor = LOCAL,
 ) -> ExtractReport:
     """Do the work of ``extract`` for items in memory.
 
@@ -184,10 +187,13 @@ def extract_items(
         listener: receives progress.
         ranks: this process among those that share the work; None reads them from the environment.
         media_roots: kind of ``MEDIA`` -> folder of its files.
+        helpers: see ``ExecutionOptions``.
     """
     roots = {**media_roots, **({} if images_root is None else {"image": images_root})}
+    ranks = ranks or process_ranks()
+    execution = ExecutionOptions(options.resume, ranks, options.workers, options.image_seconds, helpers)
     with extraction_lock(folder):
-        return _extract_items(folder, items, text_columns, roots, encoders, options, listener, ranks or process_ranks())
+        return _extract_items(folder, items, text_columns, roots, encoders, options, listener, execution)
 
 
 def _extract_items(
@@ -198,8 +204,9 @@ def _extract_items(
     encoders: Mapping[str, EncoderNames],
     options: ExtractOptions,
     listener: Listener,
-    ranks: ProcessRanks,
+    execution: ExecutionOptions,
 ) -> ExtractReport:
+    ranks = execution.ranks
     if ranks.world > 1 and not options.resume:
         raise ExtractorError(
             f"{ranks.world} processes cannot all start over",
@@ -220,7 +227,6 @@ def _extract_items(
         for request, spec, _ in resolved
     }
     ids = items["item_id"].tolist()
-    execution = ExecutionOptions(options.resume, ranks, options.workers, options.image_seconds)
     inputs: dict[tuple[str, ...], Inputs] = {}  # by kind and columns: read once for all encoders that share them
     modalities: list[ExtractedModality] = []
     left_out: list[NothingUsable] = []

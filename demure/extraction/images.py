@@ -13,7 +13,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -31,6 +31,8 @@ from demure.images.unusable import UnusableInput
 if TYPE_CHECKING:
     import pandas as pd
 
+CHANGED = "changed while it was being encoded"
+UNREADABLE = "cannot be read"
 _READERS = 4  # threads that read and hash files
 
 
@@ -131,32 +133,56 @@ def _hash_file(folder: ImageFolder, name: Any) -> tuple[bytes, str] | UnusableIn
         else:  # may be larger than memory
             key, size = hash_file(path)
     except OSError as error:
-        return UnusableInput("cannot be read", f"{name}: {error.strerror or error}")
+        return UnusableInput(UNREADABLE, f"{name}: {error.strerror or error}")
     except UnusableInput as problem:
         return problem
     return (key, str(path)) if size else UnusableInput("empty file", str(name))
 
 
+class ImageFile(NamedTuple):
+    """One image file; JSON holds it. ``name`` is for messages, ``key`` the hash of its bytes in hexadecimal digits,
+    ``reduction`` by how much both sides are divided."""
+
+    path: str
+    name: str
+    key: str
+    reduction: int
+
+    def load(self) -> Image.Image:
+        """Decode the file, and refuse one that has changed since it was hashed. Raises ``UnusableInput``."""
+        try:
+            data = Path(self.path).read_bytes()
+            if hash_input(data).hex() != self.key:
+                raise UnusableInput(CHANGED, "run again")
+            return decode_image(data, self.reduction)
+        except OSError as error:
+            raise UnusableInput(UNREADABLE, f"{self.name}: {error}") from error
+        except UnusableInput as problem:
+            raise UnusableInput(problem.kind, f"{self.name}: {problem.value}") from problem
+
+    def is_unchanged(self) -> bool:
+        """Return whether the file is the one that was hashed."""
+        try:
+            return hash_input(Path(self.path).read_bytes()).hex() == self.key
+        except OSError:
+            return False
+
+
 @dataclass(frozen=True)
 class _Loader:
-    """Decodes distinct image k, and refuses a file that has changed since it was hashed; worker processes get a copy.
-
-    ``reductions``: image -> by how much both sides are divided.
-    """
+    """Decodes distinct image k; worker processes get a copy. ``reductions``: image -> by how much both sides are
+    divided."""
 
     paths: list[str]
     keys: np.ndarray
     root: Path
     reductions: dict[int, int]
 
+    def file(self, k: int) -> ImageFile:
+        path = self.paths[k]
+        return ImageFile(
+            path, os.path.relpath(path, self.root), self.keys[k].tobytes().hex(), self.reductions.get(k, 1)
+        )
+
     def __call__(self, k: int) -> Image.Image:
-        name = os.path.relpath(self.paths[k], self.root)
-        try:
-            data = Path(self.paths[k]).read_bytes()
-            if hash_input(data) != self.keys[k].tobytes():
-                raise UnusableInput("changed while it was being encoded", "run again")
-            return decode_image(data, self.reductions.get(k, 1))
-        except OSError as error:
-            raise UnusableInput("cannot be read", f"{name}: {error}") from error
-        except UnusableInput as problem:
-            raise UnusableInput(problem.kind, f"{name}: {problem.value}") from problem
+        return self.file(k).load()

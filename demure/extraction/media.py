@@ -7,13 +7,14 @@ in ``extract``.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from demure.extraction.images import distinct_files
+from demure.extraction.images import CHANGED, distinct_files
 from demure.extraction.inputs import Inputs
 from demure.images.unusable import UnusableInput
 from demure.media.clip import VideoFile
@@ -51,20 +52,39 @@ def _state(path: str) -> tuple[int, int] | None:
     return status.st_size, status.st_mtime_ns
 
 
+class MediaFile(NamedTuple):
+    """One audio or video file; JSON holds it. ``name`` is for messages, ``state`` as of ``_state``."""
+
+    kind: str
+    path: str
+    name: str
+    state: Sequence[int] | None
+
+    def load(self) -> Any:
+        """Open the file, and refuse one that has changed since it was hashed. Raises ``UnusableInput``."""
+        if not self.is_unchanged():
+            raise UnusableInput(CHANGED, f"{self.name}: run again")
+        return _FILES[self.kind](Path(self.path), self.name)
+
+    def is_unchanged(self) -> bool:
+        """Return whether the file has the size and the time that it had when it was hashed."""
+        return self.state is not None and _state(self.path) == tuple(self.state)
+
+
 @dataclass(frozen=True)
 class _Opener:
-    """Opens distinct file k, and refuses one that has changed since it was hashed; worker processes get a copy."""
+    """Opens distinct file k; worker processes get a copy."""
 
     kind: str
     paths: list[str]
     states: list[tuple[int, int] | None]
     root: Path
 
+    def file(self, k: int) -> MediaFile:
+        return MediaFile(self.kind, self.paths[k], os.path.relpath(self.paths[k], self.root), self.states[k])
+
     def __call__(self, k: int) -> Any:
-        name = os.path.relpath(self.paths[k], self.root)
-        if self.states[k] is None or _state(self.paths[k]) != self.states[k]:
-            raise UnusableInput("changed while it was being encoded", f"{name}: run again")
-        return _FILES[self.kind](Path(self.paths[k]), name)
+        return self.file(k).load()
 
 
 class BlankSound:

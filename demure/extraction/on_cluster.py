@@ -1,7 +1,8 @@
 """`demure extract --on ray`: the workers of a cluster share the shards, as the processes of torchrun do.
 
 Each worker runs the same extraction with a rank of its own: it takes shards that nobody else has, and waits for the
-others at the end. If a worker is lost, the locks on its shards end with it, so that another takes them.
+others at the end. If a worker is lost, the locks on its shards end with it, so that another takes them. Files are
+decoded by the executor's helpers (``decoding_elsewhere``).
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ class ExtractTask(Task[ProcessRanks, ExtractReport]):
     dataset_path: Path
     encoders: dict[str, EncoderNames]
     options: ExtractOptions
+    helpers: Executor
 
     def shared_files(self) -> list[Path]:
         return [self.dataset_path / MANIFEST]
@@ -37,7 +39,7 @@ class ExtractTask(Task[ProcessRanks, ExtractReport]):
     def work(self, part: ProcessRanks, listener: Listener) -> ExtractReport:
         from demure.extraction.extract import extract_dataset
 
-        return extract_dataset(self.dataset_path, self.encoders, self.options, listener, part)
+        return extract_dataset(self.dataset_path, self.encoders, self.options, listener, part, self.helpers)
 
 
 def extract_by_workers(
@@ -48,7 +50,7 @@ def extract_by_workers(
     listener: Listener,
 ) -> ExtractReport:
     """Return the report of an extraction by all workers of ``executor``. Raises as ``extract``."""
-    task = ExtractTask(Path(os.path.abspath(dataset_path)), encoders, options)
+    task = ExtractTask(Path(os.path.abspath(dataset_path)), encoders, options, executor.helpers(options.workers))
     n = executor.workers
     stage = f"encoding by {n} workers"
     listener(Progress(stage, 0, n))

@@ -20,12 +20,13 @@ import numpy as np
 
 from demure.compute.launcher import ProcessRanks
 from demure.compute.threads import usable_cores
+from demure.extraction.decoding_elsewhere import DecodersElsewhere
 from demure.extraction.inputs import InputProblem
 from demure.extraction.media import blank
 from demure.extraction.oom import HalvingEncoder
 from demure.extraction.reuse import EncodingPlan
 from demure.extraction.shards import RowProblem, Shard, ShardFolder
-from demure.extraction.workers import DecodedBatch, PreparedFiles, open_decoders
+from demure.extraction.workers import DecodedBatch, DecoderPool, PreparedFiles, SerialDecoder, open_decoders
 from demure.features.kinds import FILES, plural
 from demure.progress import Listener, Progress
 
@@ -61,9 +62,15 @@ class ShardEncoder:
         ranks: ProcessRanks,
         workers: int | None,
         image_seconds: float,
+        open_elsewhere: Callable[..., DecodersElsewhere | None],
     ) -> None:
+        """Open the shards of ``plan`` that are there.
+
+        ``open_elsewhere``: load, encoder, template, seconds -> decoders on a cluster, or None.
+        """
         self.kind, self.plan, self.folder, self.listener = kind, plan, folder, listener
         self.ranks, self.workers, self.image_seconds = ranks, workers, image_seconds
+        self.open_elsewhere = open_elsewhere
         self.encoder = HalvingEncoder(encoder)
         self.encoded = 0
         self.open: dict[int, _OpenShard] = {}
@@ -131,12 +138,16 @@ class ShardEncoder:
         first = next(batches, None)
         if first is None:  # nothing to do: no workers are started
             return
-        decode = PreparedFiles(self.plan.inputs.load, self.encoder.encoder)
+        load, encoder = self.plan.inputs.load, self.encoder.encoder
         template = np.asarray(self.encoder.prepare(blank(self.kind)))
-        workers = self.workers or self._default_workers()
-        decoders = open_decoders(decode, template, self.encoder.batch, workers, self.image_seconds)
+        decoders = self.open_elsewhere(load, encoder, template, self.image_seconds) or self._decoders_here(template)
         with contextlib.closing(decoders.run(itertools.chain([first], batches))) as decoded:
             yield from decoded
+
+    def _decoders_here(self, template: np.ndarray) -> DecoderPool | SerialDecoder:
+        decode = PreparedFiles(self.plan.inputs.load, self.encoder.encoder)
+        workers = self.workers or self._default_workers()
+        return open_decoders(decode, template, self.encoder.batch, workers, self.image_seconds)
 
     def _default_workers(self) -> int:
         """Return 2 where the encoder computes on the same cores; an accelerator waits for decoding, so up to 16."""

@@ -38,8 +38,8 @@ TIME_LIMIT = re.compile(r"more than ([\d.e+-]+) s\)?$")  # in the value of such 
 START_METHOD = "fork" if sys.platform == "linux" else "spawn"
 TRIES = 2  # of an input that kills its process or takes too long
 logger = logging.getLogger(__name__)
-Batch = tuple[Any, Sequence[int]]
-"""A tag of the caller, and the inputs of a batch."""
+Batch = tuple[Any, Sequence[Any]]
+"""A tag of the caller, and the inputs of a batch: numbers, or what JSON can hold."""
 
 
 class DecodedBatch(NamedTuple):
@@ -49,7 +49,7 @@ class DecodedBatch(NamedTuple):
     """
 
     tag: Any
-    inputs: list[int]
+    inputs: list[Any]
     arrays: Any
     problems: list[InputProblem]
 
@@ -60,7 +60,7 @@ class _Task:
 
     batch: int
     slot: int
-    k: int
+    k: Any
     tries: int = 0
 
 
@@ -78,10 +78,10 @@ class PreparedFiles:
     ``load`` returns image, sound or video k, or raises ``UnusableInput``; ``encoder`` prepares it.
     """
 
-    load: Callable[[int], Any]
+    load: Callable[[Any], Any]
     encoder: Any
 
-    def __call__(self, k: int) -> Any:
+    def __call__(self, k: Any) -> Any:
         """Return the array. Raises ``UnusableInput``."""
         content = self.load(k)
         try:
@@ -102,7 +102,7 @@ class DecoderPool:
 
     def __init__(
         self,
-        decode: Callable[[int], Any],
+        decode: Callable[[Any], Any],
         template: np.ndarray,
         size: int,
         count: int,
@@ -130,7 +130,7 @@ class DecoderPool:
         self.workers = [self._start(w) for w in range(count)]
         self.sent = 0
         self.remaining: dict[int, int] = {}
-        self.problems: dict[int, dict[int, tuple[str, str]]] = {}
+        self.problems: dict[int, dict[int, tuple[str, str]]] = {}  # by batch and slot
 
     def run(self, batches: Iterator[Batch]) -> Generator[DecodedBatch, None, None]:
         """Yield each batch decoded, in order. Its arrays are overwritten when the next batch is asked for."""
@@ -144,20 +144,14 @@ class DecoderPool:
                     queue.append((self._send(batch[1]), batch))
                 if not queue:
                     return
-                number, (tag, inputs) = queue.popleft()
-                self._await(number)
-                problems = self.problems.pop(number)
-                usable = [row for row, k in enumerate(inputs) if k not in problems]
-                first = number % (AHEAD + 1) * self.size
-                arrays = self.slots[first : first + len(inputs)]
-                yield DecodedBatch(
-                    tag,
-                    [inputs[row] for row in usable],
-                    arrays if not problems else arrays[usable],
-                    [InputProblem(k, *problems[k]) for k in inputs if k in problems],
-                )
+                number, batch = queue.popleft()
+                yield self._receive_batch(number, batch)
         finally:
             self.close()
+
+    def decode(self, inputs: Sequence[Any]) -> DecodedBatch:
+        """Return one batch decoded; the processes stay. Its arrays are overwritten later."""
+        return self._receive_batch(self._send(inputs), (None, inputs))
 
     def close(self) -> None:
         """Kill the processes."""
@@ -168,7 +162,7 @@ class DecoderPool:
             worker.pipe.close()
         self.workers = []
 
-    def _send(self, inputs: Sequence[int]) -> int:
+    def _send(self, inputs: Sequence[Any]) -> int:
         """Distribute the inputs of a batch among the workers; return the number of the batch."""
         number, self.sent = self.sent, self.sent + 1
         self.remaining[number], self.problems[number] = len(inputs), {}
@@ -177,6 +171,21 @@ class DecoderPool:
         for w, worker in enumerate(self.workers):
             self._assign(worker, tasks[w :: len(self.workers)])
         return number
+
+    def _receive_batch(self, number: int, batch: Batch) -> DecodedBatch:
+        """Wait for a batch that was sent."""
+        self._await(number)
+        tag, inputs = batch
+        problems = self.problems.pop(number)
+        first = number % (AHEAD + 1) * self.size
+        usable = [row for row in range(len(inputs)) if first + row not in problems]
+        arrays = self.slots[first : first + len(inputs)]
+        return DecodedBatch(
+            tag,
+            [inputs[row] for row in usable],
+            arrays if not problems else arrays[usable],
+            [InputProblem(k, *problems[slot]) for slot, k in enumerate(inputs, first) if slot in problems],
+        )
 
     def _assign(self, worker: _Worker, tasks: list[_Task]) -> None:
         worker.tasks.extend(tasks)
@@ -208,7 +217,7 @@ class DecoderPool:
 
     def _finish(self, task: _Task, problem: list[str] | None) -> None:
         if problem:
-            self.problems[task.batch][task.k] = (problem[0], problem[1])
+            self.problems[task.batch][task.slot] = (problem[0], problem[1])
         self.remaining[task.batch] -= 1
 
     def _replace(self, w: int, kind: str, value: str) -> None:
@@ -247,7 +256,7 @@ class DecoderPool:
 class _Decoding:
     """What a worker needs: ``decode``, and the memory that it shares with the parent."""
 
-    decode: Callable[[int], Any]
+    decode: Callable[[Any], Any]
     memory: Any
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -288,7 +297,7 @@ class _Decoding:
                     pipe.send_bytes(json.dumps(problem).encode())
         os._exit(0)
 
-    def _fill(self, slots: np.ndarray, slot: int, k: int) -> list[str] | None:
+    def _fill(self, slots: np.ndarray, slot: int, k: Any) -> list[str] | None:
         """Decode input k into ``slot``; return the kind and value of a problem, or None."""
         try:
             array = np.asarray(self.decode(k))
@@ -307,7 +316,7 @@ class _Decoding:
 class SerialDecoder:
     """Decodes in this process, without time limit, where processes are not forked and ``decode`` cannot be pickled."""
 
-    def __init__(self, decode: Callable[[int], Any]) -> None:
+    def __init__(self, decode: Callable[[Any], Any]) -> None:
         self.decode = decode
 
     def run(self, batches: Iterator[Batch]) -> Generator[DecodedBatch, None, None]:
@@ -324,7 +333,7 @@ class SerialDecoder:
 
 
 def open_decoders(
-    decode: Callable[[int], Any], template: np.ndarray, size: int, count: int, seconds: float
+    decode: Callable[[Any], Any], template: np.ndarray, size: int, count: int, seconds: float
 ) -> DecoderPool | SerialDecoder:
     """Return a ``DecoderPool`` with these arguments; a ``SerialDecoder`` if its processes cannot get ``decode``."""
     if START_METHOD != "fork":

@@ -97,7 +97,7 @@ def extract(
             "--workers",
             min=1,
             metavar="N",
-            help="The number of processes that decode files.",
+            help="The number of processes that decode files; with --on ray for each worker, anywhere on the cluster.",
             rich_help_panel=_MACHINE,
         ),
     ] = None,
@@ -126,10 +126,13 @@ def extract(
     from demure.extraction.extract import extract as extract_features
 
     terminal.configure(quiet=process_ranks().rank > 0)
+    may_decode_files = bool(image or audio or video) or not (text or attributes)
     try:
         with (
             terminal.progress() as listener,
-            open_executor(on, workers=ray_workers, device=device, listener=listener) as executor,
+            open_executor(
+                on, workers=ray_workers, device=device, listener=listener, helpers=may_decode_files
+            ) as executor,
         ):
             return extract_features(
                 Path(dataset),

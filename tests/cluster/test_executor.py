@@ -1,6 +1,7 @@
 """Executors, and what goes wrong with a cluster, without a cluster."""
 
 import pickle
+import random
 import re
 import socket
 import sys
@@ -9,13 +10,13 @@ from functools import cached_property
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.executors import PickledExecutor
 
 from demure.cluster.choose import open_executor
 from demure.cluster.executor import LOCAL, Task, ranges
-from demure.cluster.plan import plan_workers
+from demure.cluster.plan import Room, plan_workers, with_helpers
 from demure.cluster.ray_cluster import _failed, check_address
 from demure.cluster.worker import SentTask, Worker, check_worker
 from demure.errors import DemureError, MachineError
@@ -148,10 +149,41 @@ def test_a_cluster_that_cannot_be_used_is_one_line(address, text, line):
         ([(3, 0), (1, 0)], 2, True, (2, 1)),  # two cores each would fit once
         ([(2, 0)], 3, True, (3, 0.5)),
         ([(2, 0), (0, 0)], 2, True, (2, 1)),
+        ([(4, 4), (16, 0)], None, True, (4, 1)),  # only one machine has GPUs
+        ([(4, 4), (16, 0)], 6, True, (6, 3)),  # more than GPUs, which is refused later
+        ([(0, 2), (8, 0)], None, True, (2, 4)),
     ],
 )
 def test_workers_and_their_cores(nodes, workers, gpus, expected):
     assert plan_workers(nodes, workers, gpus=gpus) == expected
+
+
+@pytest.mark.parametrize(
+    ("nodes", "workers", "on_gpus", "room"),
+    [
+        ([(16, 4), (32, 0)], 4, True, Room(1.0, 11, 1.0)),
+        ([(4, 4), (16, 0)], 4, True, Room(0.5, 4, 1.0)),
+        ([(8, 0)], 2, False, Room(3.0, 1, 1.0)),
+        ([(2, 0)], 2, False, Room(0.5, 1, 1.0)),
+        ([(1, 0), (1, 0)], 2, False, Room(0.5, 1, 0.5)),
+        ([(1, 0)], 1, False, Room(0.5, 1, 0.5)),
+    ],
+)
+def test_workers_leave_room_for_helpers(nodes, workers, on_gpus, room):
+    number, cores = plan_workers(nodes, workers, gpus=on_gpus)
+    assert with_helpers(nodes, number, cores, on_gpus=on_gpus) == room
+
+
+@settings(max_examples=50)
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=4), st.integers(1, 20), st.integers(0, 99))
+def test_there_is_room_for_a_helper_wherever_the_workers_are(cores, workers, seed):
+    nodes = [(core, 0) for core in cores]
+    room = with_helpers(nodes, *plan_workers(nodes, workers, gpus=False), on_gpus=False)
+    free, rng = list(map(float, cores)), random.Random(seed)
+    for _ in range(workers):
+        place = rng.choice([k for k, core in enumerate(free) if core + 1e-9 >= room.cores])
+        free[place] -= room.cores
+    assert max(free) + 1e-9 >= room.helper_cores
 
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=5), st.one_of(st.none(), st.integers(1, 60)))

@@ -3,7 +3,7 @@
 import pickle
 from itertools import cycle
 
-from demure.cluster.executor import MeetingPoint
+from demure.cluster.executor import LOCAL, MeetingPoint
 from demure.cluster.worker import SentTask, Worker
 from demure.progress import silent
 
@@ -15,6 +15,9 @@ class PickledExecutor:
 
     def __init__(self, workers=2):
         self.workers, self.parts, self.tasks = workers, 0, 0
+
+    def helpers(self, processes=None):
+        return LOCAL
 
     def map(self, task, parts, listener=silent):
         self.tasks += 1
