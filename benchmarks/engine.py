@@ -293,6 +293,37 @@ def drawn(users: int, items: int, length: int, seed: int = 0) -> Histories:
     return Histories(indptr, chosen, np.broadcast_to(np.float64(0), len(chosen)))
 
 
+def drawn_denoiser(history: Histories, items: int) -> Denoiser:
+    """Return an untrained denoiser of two modalities of random vectors."""
+    random = np.random.default_rng(1)
+    latents = {
+        name: Latent(random.standard_normal((items, 20), np.float32), np.ones(20, np.float32), np.ones(items, bool))
+        for name in ("image", "text")
+    }
+    settings = load_recipe("default").denoiser
+    return Denoiser.from_latents(latents, history.count_items(items), settings, ordered=True, seed=0)
+
+
+@app.command("rivals")
+def measure_rivals(users: int = 100_000, items: int = 50_000, length: int = 10) -> None:
+    """The first fit of the rivals of content on a drawn log."""
+    torch.set_num_threads(1)
+    history = drawn(users, items, length)
+    ordered = Histories(history.indptr, history.items, np.arange(len(history.items), dtype=np.float64))
+    rivals, denoiser = Rivals(ordered, items, 0), drawn_denoiser(history, items)
+    seconds = cpu(lambda: rivals.fit(denoiser))
+    per_million = seconds / len(history.items) * 1e6
+    table(
+        "interactions | CPU s | CPU s a million | peak GiB",
+        [(f"{len(history.items):,}", f"{seconds:.0f}", f"{per_million:.0f}", f"{peak_gib():.1f}")],
+    )
+
+
+def peak_gib() -> float:
+    """Return the peak memory of this process so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
 @app.command("one")
 def measure_step(model: str, users: int, items: int, length: int, steps: int, override: str = "") -> None:
     """One cell of `scale`, in a process of its own; prints JSON."""
@@ -304,18 +335,13 @@ def measure_step(model: str, users: int, items: int, length: int, steps: int, ov
     history = drawn(users, items, length)
     made = time.process_time() - start
     generator = torch.Generator().manual_seed(0)
-    random = np.random.default_rng(1)
     data_gib = history.items.nbytes / 2**30
     start = time.process_time()
     if override:
         sasrec.FULL_UP_TO = denoiser_module.MAX_FULL_CATALOGUE = 10**12 if override == "full" else 0
     if model == "demure":
         recipe = load_recipe("default")
-        latents = {
-            name: Latent(random.standard_normal((items, 20), np.float32), np.ones(20, np.float32), np.ones(items, bool))
-            for name in ("image", "text")
-        }
-        denoiser = Denoiser.from_latents(latents, history.count_items(items), recipe.denoiser, ordered=True, seed=0)
+        denoiser = drawn_denoiser(history, items)
         rivals = Rivals(Histories(history.indptr, history.items), items, 0)
         optimizer = Optimizer(denoiser_loop.parameter_groups(denoiser, recipe.training), (), ProcessGroup())
         rows = np.arange(users)
@@ -347,7 +373,6 @@ def measure_step(model: str, users: int, items: int, length: int, steps: int, ov
         step()
     taken = [(cpu_of(step)) for _ in range(steps)]
     seconds, positions = (sum(part) for part in zip(*taken, strict=True))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(
         json.dumps(
             {
@@ -355,7 +380,7 @@ def measure_step(model: str, users: int, items: int, length: int, steps: int, ov
                 "ready": ready,
                 "step": seconds / steps,
                 "per_position": seconds / positions,
-                "peak": peak,
+                "peak": peak_gib(),
                 "data": data_gib,
                 "interactions": len(history.items),
             }

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from demure.data.histories import Histories
 
 _LONGEST = 2000
+_ROWS_AT_ONCE = 16384
 _STEPS = 40  # of EM between the responsibilities and the shares of the taste clusters
 _PASSES = 2  # of the content's ratios, which depend on the rivals' in turn
 
@@ -129,11 +130,13 @@ def responsibilities(
 
     Two causes at once are left to the denoiser. ``by_user_UN`` sums over the interactions of each user.
     """
-    counts_NK = np.zeros_like(r_NK)
-    if denoiser.users_differ:
-        counts_NK = (by_user_UN @ r_NK)[user_N] - r_NK
+    count_UK = by_user_UN @ r_NK if denoiser.users_differ else None
     device = denoiser.log_cause_prior_K.device
-    share_NK = denoiser.shares_from_counts(torch.as_tensor(counts_NK).to(device)).cpu().numpy()
-    joint_NK = share_NK * ratio_NK
-    normalised_NK: np.ndarray = joint_NK / joint_NK.sum(1, keepdims=True)
+    normalised_NK = np.empty_like(ratio_NK)
+    for start in range(0, len(ratio_NK), _ROWS_AT_ONCE):  # so few that they stay in the cache
+        rows = slice(start, start + _ROWS_AT_ONCE)
+        counts_RK = np.zeros_like(r_NK[rows]) if count_UK is None else count_UK[user_N[rows]] - r_NK[rows]
+        share_RK = denoiser.shares_from_counts(torch.as_tensor(counts_RK).to(device)).cpu().numpy()
+        joint_RK = share_RK * ratio_NK[rows]
+        np.divide(joint_RK, joint_RK.sum(1, keepdims=True), out=normalised_NK[rows])
     return normalised_NK

@@ -24,6 +24,7 @@ WINDOW = 5
 """Largest distance of a pair in a history."""
 _STRENGTHS = (0.3, 1.0, 3.0, 10.0, 100.0)
 _EM_STEPS = 5
+_PAIRS_AT_ONCE = 16384
 _TINY = 1e-12
 
 
@@ -56,19 +57,26 @@ class Transition:
         weight_E = weight_N[self._target_E] * self.share_SK.sum(1)[self._kind_E]
         self._count = np.bincount(self._pair_E, weight_E, len(self._key))
         self._row_I = np.bincount(self._from_E, weight_E, self._n_items)
-        count_E = self._count[self._pair_E] - np.bincount(self._own_pair_E, weight_E)[self._own_pair_E]
-        row_E = self._row_I[self._from_E] - np.bincount(self._own_from_E, weight_E)[self._own_from_E]
-        ratio_EK = _ratios(np.maximum(count_E, 0.0), np.maximum(row_E, 0.0), self._base_E)
+        own_count = np.bincount(self._own_pair_E, weight_E)
+        own_row = np.bincount(self._own_from_E, weight_E)
+        # New arrays of pairs cost more than what is computed in them: their pages of memory have to be cleared. So
+        # there are few, and what needs more is done for as many pairs as stay in the cache.
+        ratio_KE = np.empty((len(_STRENGTHS), len(self._pair_E)))
+        for start in range(0, len(self._pair_E), _PAIRS_AT_ONCE):
+            rows = slice(start, start + _PAIRS_AT_ONCE)
+            count_R = self._count[self._pair_E[rows]] - own_count[self._own_pair_E[rows]]
+            row_R = self._row_I[self._from_E[rows]] - own_row[self._own_from_E[rows]]
+            ratio_KE[:, rows] = _ratios(np.maximum(count_R, 0.0), np.maximum(row_R, 0.0), self._base_E[rows])
         kinds = [slice(*self._kind_starts[kind : kind + 2]) for kind in range(2 * WINDOW)]
+        density_E, scale_E = np.empty_like(weight_E), weight_E
         for _ in range(_EM_STEPS):
             share_SK = self.share_SK
             # Sums over the strengths, kind by kind: products with vectors, without arrays of pairs x strengths.
-            density_E = np.concatenate(
-                [ratio_EK[rows] @ share_K for rows, share_K in zip(kinds, share_SK, strict=True)]
-            )
+            for rows, share_K in zip(kinds, share_SK, strict=True):
+                np.matmul(share_K, ratio_KE[:, rows], out=density_E[rows])
             density_N = np.bincount(self._target_E, density_E, self._n)
-            scale_E = (weight_N / np.maximum(density_N, _TINY))[self._target_E]
-            expected_SK = np.stack([scale_E[rows] @ ratio_EK[rows] for rows in kinds]) * share_SK
+            np.take(weight_N / np.maximum(density_N, _TINY), self._target_E, out=scale_E, mode="clip")
+            expected_SK = np.stack([ratio_KE[:, rows] @ scale_E[rows] for rows in kinds]) * share_SK
             self.share_SK = expected_SK + 1e-3
             self.share_SK /= self.share_SK.sum()
         # The shares of the sources that a short history lacks go to the popularity, whose ratio is 1.
@@ -101,7 +109,7 @@ class Transition:
             count = _look_up(self._key, self._count, from_B[rows] * np.int64(self._n_items) + item_B[rows])
             base = self._base_I[item_B[rows]] * popularity_factor_B[rows]
             share_K = self.share_SK[gap]
-            ratio_B[rows] += _ratios(count, self._row_I[from_B[rows]], base) @ share_K - share_K.sum()
+            ratio_B[rows] += share_K @ _ratios(count, self._row_I[from_B[rows]], base) - share_K.sum()
         return np.maximum(ratio_B, _TINY)
 
 
@@ -161,9 +169,9 @@ class TransitionCounts:
         j, i = item_N[source_E], item_N[target_E]
         key_E = np.repeat(np.arange(n_items, dtype=np.int64), np.diff(self.starts_I1)) * n_items + self.item_E
         count_E = _look_up(key_E, self.count_E, j * np.int64(n_items) + i)
-        ratio_EK = _ratios(count_E, self.row_I[j].astype(np.float64), self.base_I[i] * popularity_factor_N[target_E])
+        ratio_KE = _ratios(count_E, self.row_I[j].astype(np.float64), self.base_I[i] * popularity_factor_N[target_E])
         # What the sources that a history lacks would explain goes to the popularity, whose ratio is 1.
-        change_E = ((ratio_EK - 1.0) * self.share_SK[kind_E]).sum(1)
+        change_E = ((ratio_KE - 1.0) * self.share_SK.T[:, kind_E]).sum(0)
         ratio_N: np.ndarray = np.maximum(1.0 + np.bincount(target_E, change_E, len(item_N)), _TINY)
         return ratio_N
 
@@ -183,8 +191,8 @@ def _look_up(key_E: np.ndarray, count_E: np.ndarray, wanted: np.ndarray) -> np.n
 
 
 def _ratios(count_E: np.ndarray, row_E: np.ndarray, base_E: np.ndarray) -> np.ndarray:
-    """Return the density ratio of every pair for every strength (E, K)."""
-    return np.stack([(count_E / base_E + k) / (row_E + k) for k in _STRENGTHS], 1)
+    """Return the density ratio of every pair for every strength (K, E)."""
+    return np.stack([(count_E / base_E + k) / (row_E + k) for k in _STRENGTHS])
 
 
 def _pairs(train: Histories, user_N: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
