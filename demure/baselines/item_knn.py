@@ -92,9 +92,10 @@ class DecayedPairs:
         # With decay, so that histories without an order are refused here and not only when scoring.
         latest = history_matrix(histories, self.n_items, decay=self.decay)
         users, longest = histories.owners, int(histories.lengths.max(initial=0))
+        items = histories.items.astype(np.int32)
         total = csr_array((self.n_items, self.n_items), dtype=np.float32)
         for gap in range(1, min(self.window, longest - 1) + 1):
-            early, late = histories.items[:-gap], histories.items[gap:]
+            early, late = items[:-gap], items[gap:]
             pair = (users[:-gap] == users[gap:]) & (early != late)
             weights = np.full(int(pair.sum()), float(gap) ** -self.decay, dtype=np.float32)
             total = total + csr_array((weights, (early[pair], late[pair])), shape=total.shape)

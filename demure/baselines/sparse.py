@@ -38,7 +38,9 @@ def history_matrix(histories: Histories, n_items: int, *, decay: float = 0.0) ->
     kept = latest_first[np.unique(keys, return_index=True)[1]]
     distance = histories.indptr[users[kept] + 1] - kept
     weights = (distance.astype(np.float64) ** -decay).astype(np.float32)
-    return csr_array((weights, (users[kept], histories.items[kept])), shape=(len(lengths), n_items))
+    # So that the matrix and its products have their places in half the memory.
+    places = users[kept].astype(np.int32), histories.items[kept].astype(np.int32)
+    return csr_array((weights, places), shape=(len(lengths), n_items))
 
 
 @dataclass(frozen=True)
