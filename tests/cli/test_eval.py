@@ -61,7 +61,7 @@ def runs(monkeypatch):
     """Put runs by name where the commands load them from."""
     made = {"best": HandMadeRun([0, 1, 9, 8]), "worst": HandMadeRun([9, 8, 1, 0])}
     module = types.ModuleType("demure.runs.load")
-    module.load_run = lambda path, device="auto": made[Path(path).name]
+    module.load_run = lambda path, device="auto", fit=None, dataset=None: made[Path(path).name]
     module.load_run_dataset = lambda path: (made[Path(path).name].manifest, made[Path(path).name].dataset)
     monkeypatch.setitem(sys.modules, "demure.runs.load", module)
     monkeypatch.setattr("demure.runs.ranking.read_manifest", lambda path: made[str(path)].manifest)
