@@ -110,7 +110,8 @@ class RayExecutor:
         load: dict[int, int] = {}  # of the workers that are ready
         exhausted = False
         while True:
-            while load and min(load.values()) < _QUEUED:
+            # While others start, none gets a second part: it might wait for long behind the first.
+            while load and min(load.values()) < (1 if starting else _QUEUED):
                 if not again and not exhausted and len(in_order) < _WINDOW * self.workers:
                     part = next(remaining, _NOTHING)
                     exhausted = part is _NOTHING

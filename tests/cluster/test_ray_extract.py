@@ -7,6 +7,7 @@ import shutil
 import signal
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from support.hostile_folder import feature_files, pictures
 from support.hostile_images import slow_jpeg
 
 from demure.cluster.choose import open_executor
+from demure.cluster.executor import Task
 from demure.extraction.extract import extract
 
 pytestmark = pytest.mark.ray
@@ -106,7 +108,20 @@ def test_a_cluster_of_two_machines_of_which_one_is_lost(second_machine, prepared
     _, expected, problems = prepared
     raylet = second_machine.all_processes["raylet"][0].process.pid
     killed = []
+
+    @dataclass(frozen=True)
+    class MeetsOther(Task[int, bool]):  # here, so that it travels with its code: workers do not import this module
+        folder: Path
+
+        def work(self, part, listener):
+            (self.folder / f"part-{part}").touch()
+            deadline = time.monotonic() + 60
+            while time.monotonic() < deadline and not (self.folder / f"part-{1 - part}").exists():
+                time.sleep(0.05)
+            return (self.folder / f"part-{1 - part}").exists()
+
     with open_executor("ray", device="cpu", helpers=True) as executor:
+        assert list(executor.map(MeetsOther(dataset), range(2))) == [True, True], "one worker took both parts"
         assert (executor.workers, executor.room.cores, executor.room.helper_cores) == (2, 0.5, 0.5)
         killer = threading.Thread(target=kill_first, args=(lambda: [raylet] * bool(tasks_that_decode()), killed))
         killer.start()
