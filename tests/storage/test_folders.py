@@ -226,6 +226,8 @@ def test_a_folder_that_another_program_copied(url, tmp_path, monkeypatch):
     location.fs.pipe_file(location.path("a/b"), b"1")
     if url.startswith("memory"):  # an object for a folder
         location.fs.store[location.path("a")] = MemoryFile(location.fs, location.path("a"), b"")
+        if location.path("a/b") not in location.fs.find(location.path("a")):  # fsspec before 2026.7
+            del location.fs.store[location.path("a")]
     assert set(copied(location).files) == {"a/b"}
     other_machine(monkeypatch, tmp_path)
     assert get(url)["extra"] == "x"

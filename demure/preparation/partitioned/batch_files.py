@@ -90,7 +90,9 @@ def optional_numbers(batch: pa.RecordBatch, name: str) -> np.ndarray | None:
 def batch_of(columns: Mapping[str, np.ndarray | pa.Array | None]) -> pa.RecordBatch:
     """Return a batch of the ``columns`` that are there."""
     present = {name: values for name, values in columns.items() if values is not None}
-    return pa.record_batch({name: pa.array(v) if isinstance(v, np.ndarray) else v for name, v in present.items()})
+    return pa.RecordBatch.from_pydict(
+        {name: pa.array(v) if isinstance(v, np.ndarray) else v for name, v in present.items()}
+    )
 
 
 def concat_texts(arrays: Sequence[pa.Array]) -> pa.Array:
