@@ -13,7 +13,7 @@ from support.data_by_hand import csv_of, made, rows, write
 from demure.errors import DataError
 from demure.preparation.new_users import read_histories
 from demure.preparation.problems import Findings
-from demure.preparation.reading.dates import ORDERS
+from demure.preparation.reading.dates import ORDERS, parse_iso
 from demure.preparation.reading.times import TIME_FORMATS, TimeColumn, check_time_format, read_times
 
 
@@ -106,6 +106,15 @@ def test_refused(values, message):
     with pytest.raises(DataError) as caught:
         read(values)
     assert message in str(caught.value)
+
+
+def test_a_time_without_a_zone_is_in_utc_whatever_comes_before_it():
+    zones = ["+01:00", "", "-0530", "Z", "", "+02", "", None]
+    texts = [None if zone is None else f"2021-03-10T09:00:00{zone}" for zone in zones]
+    hours = (parse_iso(pa.array(texts)) - dt.datetime(2021, 3, 10, tzinfo=dt.UTC).timestamp()) / 3600
+    np.testing.assert_array_equal(hours, [8, 9, 14.5, 9, 9, 7, 9, np.nan])
+    hours = parse_iso(pa.array(["2021-03-10 00:00+01:00", "2021-03-11", "2021-03"])) / 3600
+    np.testing.assert_array_equal(hours - hours[2], [9 * 24 - 1, 10 * 24, 0])  # -03 is the month
 
 
 def test_the_order_is_open_only_where_it_makes_a_difference():
