@@ -12,7 +12,7 @@ from typing import Any
 
 from demure import __version__
 from demure.cluster.executor import MeetingPoint, Task
-from demure.errors import MachineError
+from demure.errors import MachineError, StorageError
 from demure.files import sha256_file
 from demure.progress import silent
 from demure.storage.elsewhere import FetchedFolders
@@ -34,6 +34,10 @@ class SentTask:
     def of(cls, number: int, task: Task[Any, Any]) -> SentTask:
         files = {os.path.abspath(path): sha256_file(path) for path in task.shared_files()}
         return cls(number, task, files, fetched=FetchedFolders.of_this_process())
+
+
+class WorkerStorageError(StorageError):
+    """A folder or file at a URL that a worker cannot use; names its machine."""
 
 
 class Worker:
@@ -61,7 +65,16 @@ class Worker:
 
     def work(self, sent: SentTask, part: Any) -> Any:
         """Return the result of ``sent.task`` for ``part``. Raises ``MachineError`` if this worker has another demure or
-        other files."""
+        other files, ``WorkerStorageError`` if it cannot use what is at a URL."""
+        try:
+            return self._work(sent, part)
+        except WorkerStorageError:  # of a process that did a part of this part
+            raise
+        except StorageError as error:
+            problem = f"{error.problem}, for the worker on {platform.node()}"
+            raise WorkerStorageError(problem, where=error.where, remedy=error.remedy) from error
+
+    def _work(self, sent: SentTask, part: Any) -> Any:
         if self._current is None or self._current.number != sent.number:
             check_worker(sent)
             if self._current is not None:

@@ -39,9 +39,7 @@ class FetchedFolders:
 
     def fetch(self) -> None:
         """Fetch into the cache of this machine what is not there. Raises ``StorageError`` and ``MachineError``."""
-        for local, url in self.names.items():
-            remember(Path(local), url)
-        if not self.lists and not self.files:
+        if not self.names:
             return
         from demure.progress import silent
         from demure.storage.cache import CACHE
@@ -51,6 +49,8 @@ class FetchedFolders:
         from demure.storage.version import Version
 
         os.environ[CACHE] = self.cache
+        for local, url in self.names.items():
+            remember(Path(local), url)
         for local, data in self.lists.items():
             version = Version.from_bytes(data)
             if version is not None:

@@ -1,6 +1,7 @@
 """Executors, and what goes wrong with a cluster, without a cluster."""
 
 import pickle
+import platform
 import random
 import re
 import socket
@@ -19,7 +20,7 @@ from demure.cluster.executor import LOCAL, Task, ranges
 from demure.cluster.plan import Room, plan_workers, with_helpers
 from demure.cluster.ray_cluster import _failed, check_address
 from demure.cluster.worker import SentTask, Worker, check_worker
-from demure.errors import DemureError, MachineError
+from demure.errors import DemureError, MachineError, StorageError
 from demure.progress import silent
 from demure_cli.app import main
 
@@ -88,6 +89,21 @@ def test_a_worker_that_sees_other_files_does_no_work(tmp_path):
         Worker(1).work(sent, 1)
     with pytest.raises(MachineError, match=r"has demure 0\.0, and|has demure .*, and this is 0\.0; install the same"):
         check_worker(replace(sent, files={}, version="0.0"))
+
+
+@dataclass(frozen=True)
+class IsRefused(Task[int, int]):
+    def work(self, part, listener):
+        if part:  # as a worker whose files are decoded by other processes
+            return Worker(1).work(SentTask.of(part, self), part - 1)
+        raise StorageError("access is refused", where="s3://shop", remedy="give the credentials")
+
+
+@pytest.mark.parametrize("part", [0, 1])
+def test_a_worker_that_is_refused_what_is_at_a_url_names_its_machine(part):
+    line = rf"^s3://shop: access is refused, for the worker on {re.escape(platform.node())}; give the credentials$"
+    with pytest.raises(StorageError, match=line):
+        Worker(1).work(SentTask.of(0, IsRefused()), part)
 
 
 def test_without_ray_one_line_names_the_package(monkeypatch, run, tmp_path, capsys):

@@ -13,10 +13,13 @@ from pathlib import Path
 import pytest
 from support.hostile_folder import feature_files, pictures
 from support.hostile_images import slow_jpeg
+from support.remote import forget, other_machine
 
+import demure
 from demure.cluster.choose import open_executor
 from demure.cluster.executor import Task
 from demure.extraction.extract import extract
+from demure.storage.folders import Use, local_folder, work_folder
 
 pytestmark = pytest.mark.ray
 ray = pytest.importorskip("ray", reason="ray is not installed: make test-ray")
@@ -138,6 +141,21 @@ def test_hostile_files(executor, prepared, dataset):
     assert feature_files(dataset) == expected
     assert report.modalities[0].problems == problems
     assert extract_on(executor, dataset).modalities[0].kept == "up to date"
+
+
+def test_a_dataset_and_pictures_at_a_url(executor, prepared, tmp_path, monkeypatch):
+    """Each process that decodes fetches the pictures, as the command and those that encode do."""
+    monkeypatch.setenv("DEMURE_CACHE", str(tmp_path / "cache"))
+    forget()
+    raw, dataset, images = prepared[0].parent, f"file://{tmp_path}/shop/data", f"file://{tmp_path}/shop/images"
+    shutil.copytree(raw / "images", tmp_path / "shop" / "images")
+    demure.prepare(raw / "interactions.csv", dataset, items=raw / "items.csv", images=images)
+    with work_folder(dataset, Use.CHANGE) as work:
+        report = extract_on(executor, work.path)
+    assert report.modalities[0].problems == prepared[2]
+    other_machine(monkeypatch, tmp_path)
+    expected = {name: data for name, data in prepared[1].items() if data}  # without the hashes by time of this machine
+    assert feature_files(local_folder(dataset)) == expected
 
 
 def test_a_killed_process_that_decodes(executor, prepared, dataset):
