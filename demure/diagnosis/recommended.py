@@ -12,6 +12,7 @@ from demure.model.fusion import HISTORY
 
 if TYPE_CHECKING:
     import pandas as pd
+    from torch import Tensor
 
     from demure.data.histories import Histories
     from demure.runs.load import LoadedRun
@@ -153,30 +154,32 @@ def terms_alone(run: LoadedRun, pairs: PastPairs) -> np.ndarray:
     order = np.argsort(past, kind="stable")
     items, start = np.unique(past[order], return_index=True)
     stop = np.append(start[1:], len(order))
-    history = len(run.manifest.modalities)
+    history, device = len(run.manifest.modalities), model.denoiser.popularity_I.device
+    log_popularity_I = torch.as_tensor(model.log_popularity).to(device)
+
+    def places(pairs: np.ndarray, batch_items: np.ndarray) -> list[Tensor]:
+        """Return the rows, causes and columns of these pairs in the terms of the batch."""
+        parts = np.searchsorted(batch_items, past[pairs]), cause[pairs], target[pairs]
+        return [torch.as_tensor(part).to(device) for part in parts]
+
     with torch.no_grad():
         views = model.denoiser.views()
-        device = model.denoiser.popularity_I.device
         for first in range(0, len(items), _BATCH):
             batch_items = items[first : first + _BATCH]
             rows = order[start[first] : stop[min(first + _BATCH, len(items)) - 1]]
-            column = np.searchsorted(batch_items, past[rows])
-            values = np.empty(len(rows))
             by_history = cause[rows] == history
             if by_history.any():
-                ratios = model.collaborative(batch_items[:, None]).cpu().numpy()
-                values[by_history] = ratios[column[by_history], target[rows][by_history]]
+                row, _, column = places(rows[by_history], batch_items)
+                terms[rows[by_history]] = model.collaborative(batch_items[:, None])[row, column].cpu().numpy()
             if not by_history.all():
+                row, modality, column = places(rows[~by_history], batch_items)
                 batch = model.denoiser.make_batch(torch.as_tensor(batch_items[:, None], device=device))
-                content_terms = model.denoiser.catalogue_ratios(batch, views)[1].cpu().numpy()
+                content_terms = model.denoiser.catalogue_ratios(batch, views)[1][row, modality, column].double()
                 if model.content_items is not None:
                     # A modality contributes through both of its parts: of each past choice the larger counts.
-                    ones = np.ones((len(batch_items), 1, content_terms.shape[1]))
-                    similar = model.content_items.density(batch_items[:, None], ones, ones[:, 0]).cpu().numpy()
-                    content_terms = np.maximum(content_terms, similar / np.exp(model.log_popularity))
-                by_content = ~by_history
-                values[by_content] = content_terms[
-                    column[by_content], cause[rows][by_content], target[rows][by_content]
-                ]
-            terms[rows] = values
+                    ones = np.ones((len(batch_items), 1, history))
+                    similar = model.content_items.density(batch_items[:, None], ones, ones[:, 0])
+                    similar_to_popularity = similar[row, modality, column] / log_popularity_I[column].exp()
+                    content_terms = torch.maximum(content_terms, similar_to_popularity)
+                terms[rows[~by_history]] = content_terms.cpu().numpy()
     return terms

@@ -18,6 +18,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+from torch import Tensor
+
+from demure.model.group_sums import GroupSums, index_tensor, take
+from demure.model.mass_product import CPU
 
 if TYPE_CHECKING:
     from demure.data.histories import Histories
@@ -123,47 +128,52 @@ class Popularity:
     """The rival popularity: the cause of interactions that neither content nor another rival explains.
 
     Its items are not distributed like those of all interactions (content spreads them, popularity does not):
-    p(i) / p_t(i) is a rate per item and period over the interactions that it caused.
+    p(i) / p_t(i) is a rate per item and period over the interactions that it caused. It is fitted on ``device``, in
+    float64.
     """
 
-    def __init__(self, item_N: np.ndarray, period_N: np.ndarray, periods: Periods) -> None:
-        self._item, self._period = item_N, np.maximum(period_N - 1, 0)
-        self._neighbour_weight_GG = _neighbour_weights(max(len(periods.starts), 1), periods.width)
-        counts_I = np.bincount(item_N, minlength=len(periods.popularity_factor_IP))
+    def __init__(self, item_N: np.ndarray, period_N: np.ndarray, periods: Periods, device: torch.device = CPU) -> None:
+        n_items, n_periods = len(periods.popularity_factor_IP), max(len(periods.starts), 1)
+        entry_N = item_N * np.int64(n_periods) + np.maximum(period_N - 1, 0)
+        self._by_entry = GroupSums(index_tensor(entry_N, device), n_items * n_periods)
+        neighbour_weight_GG = _neighbour_weights(n_periods, periods.width)
+        self._neighbour_weight_GG = torch.as_tensor(neighbour_weight_GG).double().to(device)
+        counts_I = np.bincount(item_N, minlength=n_items)
         share_I = counts_I / max(len(item_N), 1)
         factor_IG = periods.popularity_factor_IP[:, 1:] if len(periods.starts) else periods.popularity_factor_IP
-        self._base_IG = share_I[:, None] * factor_IG
-        self._leave_one_out_factor_N = np.maximum(1.0 - 1.0 / np.maximum(counts_I[item_N], 1), 0.0)
-        self._rate_IG: np.ndarray = np.ones_like(self._base_IG)
+        self._base_IG = torch.as_tensor(share_I[:, None] * factor_IG).to(device)
+        leave_one_out_factor_N = np.maximum(1.0 - 1.0 / np.maximum(counts_I[item_N], 1), 0.0)
+        self._leave_one_out_factor_N = torch.as_tensor(leave_one_out_factor_N).to(device)
+        self._rate_IG = torch.ones_like(self._base_IG)
 
-    def update(self, weight_N: np.ndarray) -> np.ndarray:
+    def update(self, weight_N: Tensor) -> Tensor:
         """Fit to the interactions weighted by their responsibilities; return p(i) / p_t(i) of each (N,), left out."""
-        count_IG = np.zeros(self._base_IG.shape)
-        np.add.at(count_IG, (self._item, self._period), weight_N)
+        entry_N = self._by_entry.group_N
+        count_IG = self._by_entry(weight_N).view(self._base_IG.shape)
         size_G = count_IG.sum(0)
         observed_IG = count_IG @ self._neighbour_weight_GG
         expected_IG = (self._base_IG * size_G) @ self._neighbour_weight_GG
         self._rate_IG = (observed_IG + _RATE_STRENGTH) / (expected_IG + _RATE_STRENGTH)
-        entry = self._item, self._period
-        observed_N = np.maximum(observed_IG[entry] - weight_N, 0.0)
-        expected_N = expected_IG[entry] * self._leave_one_out_factor_N
-        ratio_N: np.ndarray = (observed_N + _RATE_STRENGTH) / (expected_N + _RATE_STRENGTH)
-        return ratio_N
+        observed_N = take(observed_IG.view(-1), entry_N).sub_(weight_N).clamp_(min=0.0)
+        expected_N = take(expected_IG.view(-1), entry_N).mul_(self._leave_one_out_factor_N)
+        return observed_N.add_(_RATE_STRENGTH).div_(expected_N.add_(_RATE_STRENGTH))
 
-    def state(self) -> dict[str, np.ndarray]:
+    def state(self) -> dict[str, Tensor]:
         """Return the fitted arrays under their names in rivals.safetensors."""
         return {"_rate_IG": self._rate_IG}
 
-    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+    def restore(self, state: Mapping[str, Tensor]) -> None:
         """Set the arrays of :meth:`state`."""
-        self._rate_IG = state["_rate_IG"]
+        self._rate_IG = state["_rate_IG"].to(self._base_IG.device)
 
     @property
     def rate_IG(self) -> np.ndarray:
         """p(i) / p_t(i) of every item in every period."""
-        return self._rate_IG
+        return self._rate_IG.cpu().numpy()
 
     def next_ratio(self, item_B: np.ndarray, period_B: np.ndarray) -> np.ndarray:
         """Return p(i) / p_t(i) (B,) of interactions after the training."""
-        ratio_B: np.ndarray = self._rate_IG[item_B, np.maximum(period_B - 1, 0)]
-        return ratio_B
+        item, period = (
+            torch.as_tensor(index).to(self._rate_IG.device) for index in (item_B, np.maximum(period_B - 1, 0))
+        )
+        return self._rate_IG[item, period].cpu().numpy()

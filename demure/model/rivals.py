@@ -12,16 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-import scipy.sparse as sparse
 import torch
 from torch import Tensor
 
 from demure.model.batch import KnownSideInformation, SideInformationSource
 from demure.model.blocks import infer_blocks
 from demure.model.denoiser import RIVALS, Denoiser
+from demure.model.group_sums import GroupSums, index_tensor, row_blocks
 from demure.model.popularity import Periods
 from demure.model.taste import TasteClusters
 from demure.model.transition import TransitionCounts
@@ -29,8 +29,9 @@ from demure.model.transition import TransitionCounts
 if TYPE_CHECKING:
     from demure.data.histories import Histories
 
+Value = TypeVar("Value")
 _LONGEST = 2000
-_ROWS_AT_ONCE = 16384
+_ROWS_AT_ONCE = 16384  # on a CPU, so few that they stay in the cache
 _STEPS = 40  # of EM between the responsibilities and the shares of the taste clusters
 _PASSES = 2  # of the content's ratios, which depend on the rivals' in turn
 
@@ -54,9 +55,9 @@ class RivalModels:
             "periods.popularity_factor": self.periods.popularity_factor_IP.astype(np.float32),
             "popularity.rate": self.rate_IG.astype(np.float32),
             **{f"transition.{name}": array for name, array in self.transitions.arrays().items()},
-            **{f"taste.{name}": array for name, array in self.taste.arrays().items()},
         }
-        return {name: torch.as_tensor(array) for name, array in arrays.items()}
+        tensors = {name: torch.as_tensor(array) for name, array in arrays.items()}
+        return tensors | {f"taste.{name}": tensor.cpu() for name, tensor in self.taste.tensors().items()}
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], item_counts_I: np.ndarray) -> RivalModels:
@@ -73,7 +74,7 @@ class RivalModels:
             Periods(starts, factor_IP, 0.0),
             rate_IG,
             TransitionCounts.from_arrays(_part(arrays, "transition."), item_counts_I),
-            TasteClusters.from_arrays(_part(arrays, "taste."), n_items),
+            TasteClusters.from_tensors(_part(tensors, "taste."), n_items),
         )
 
     @torch.no_grad()
@@ -89,24 +90,22 @@ class RivalModels:
         factor_N = self.periods.popularity_factor_IP[histories.items, period_N]
         ratio_NR[:, 0] = self.rate_IG[histories.items, np.maximum(period_N - 1, 0)]
         ratio_NR[:, 1] = self.transitions.ratios(histories, factor_N, ordered=ordered)
-        user_N, parts = histories.owners, histories.split_long(_LONGEST)
-        ones, shape = np.ones(len(user_N)), (len(histories.indptr) - 1, len(user_N))
-        by_user_UN = sparse.csr_array((ones, (user_N, np.arange(len(user_N)))), shape)
+        device, parts = denoiser.log_cause_prior_K.device, histories.split_long(_LONGEST)
+        by_user = GroupSums(index_tensor(histories.owners, device), len(histories.indptr) - 1)
+        taste, item_N = self.taste.to(device), index_tensor(histories.items, device)
         for _ in range(_PASSES):
             ratio_NM = content_ratios(denoiser, parts, KnownSideInformation(period_N, ratio_NR))
-            ratio_NK = np.concatenate([ratio_NR, ratio_NM], 1).astype(np.float64)
-            r_NK, posterior_NC = np.zeros_like(ratio_NK), self.taste.start(histories.items)
+            ratio_NK = torch.as_tensor(np.concatenate([ratio_NR, ratio_NM], 1).astype(np.float64)).to(device)
+            r_NK, posterior_NC = torch.zeros_like(ratio_NK), taste.start(item_N)
             for _ in range(_STEPS):
-                r_NK = responsibilities(denoiser, by_user_UN, user_N, r_NK, ratio_NK)
-                ratio_NK[:, 2], posterior_NC = self.taste.fold_in(
-                    histories.items, by_user_UN, user_N, r_NK[:, 2], posterior_NC
-                )
-            ratio_NR[:, 2] = ratio_NK[:, 2]
+                r_NK = responsibilities(denoiser, by_user, r_NK, ratio_NK)
+                ratio_NK[:, 2], posterior_NC = taste.fold_in(item_N, by_user, r_NK[:, 2], posterior_NC)
+            ratio_NR[:, 2] = ratio_NK[:, 2].cpu().numpy()
         return KnownSideInformation(period_N, ratio_NR)
 
 
-def _part(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
-    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+def _part(values: Mapping[str, Value], prefix: str) -> dict[str, Value]:
+    return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
 
 
 @torch.no_grad()
@@ -123,20 +122,18 @@ def content_ratios(denoiser: Denoiser, histories: Histories, source: SideInforma
 
 
 @torch.no_grad()
-def responsibilities(
-    denoiser: Denoiser, by_user_UN: sparse.csr_array, user_N: np.ndarray, r_NK: np.ndarray, ratio_NK: np.ndarray
-) -> np.ndarray:
+def responsibilities(denoiser: Denoiser, by_user: GroupSums, r_NK: Tensor, ratio_NK: Tensor) -> Tensor:
     """Return new responsibilities (N, K) of single causes with the density ratios ``ratio_NK``: one E step.
 
-    Two causes at once are left to the denoiser. ``by_user_UN`` sums over the interactions of each user.
+    Two causes at once are left to the denoiser. ``by_user`` sums over the interactions of each user.
     """
-    count_UK = by_user_UN @ r_NK if denoiser.users_differ else None
-    device = denoiser.log_cause_prior_K.device
-    normalised_NK = np.empty_like(ratio_NK)
-    for start in range(0, len(ratio_NK), _ROWS_AT_ONCE):  # so few that they stay in the cache
-        rows = slice(start, start + _ROWS_AT_ONCE)
-        counts_RK = np.zeros_like(r_NK[rows]) if count_UK is None else count_UK[user_N[rows]] - r_NK[rows]
-        share_RK = denoiser.shares_from_counts(torch.as_tensor(counts_RK).to(device)).cpu().numpy()
-        joint_RK = share_RK * ratio_NK[rows]
-        np.divide(joint_RK, joint_RK.sum(1, keepdims=True), out=normalised_NK[rows])
+    count_UK = by_user.of_columns(r_NK) if denoiser.users_differ else None
+    normalised_NK = torch.empty_like(ratio_NK)
+    priors = denoiser.cause_priors(ratio_NK.dtype)
+    for rows in row_blocks(len(ratio_NK), ratio_NK.device, _ROWS_AT_ONCE):
+        counts_RK = torch.zeros_like(r_NK[rows])
+        if count_UK is not None:
+            counts_RK = count_UK.index_select(0, by_user.group_N[rows]) - r_NK[rows]
+        joint_RK = priors.shares(counts_RK).mul_(ratio_NK[rows])
+        torch.div(joint_RK, joint_RK.sum(1, keepdim=True), out=normalised_NK[rows])
     return normalised_NK

@@ -17,8 +17,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from demure.data.histories import Histories
+from demure.model.group_sums import GroupSums, index_tensor, row_blocks, take
+from demure.model.mass_product import CPU
 
 WINDOW = 5
 """Largest distance of a pair in a history."""
@@ -29,74 +33,103 @@ _TINY = 1e-12
 
 
 class Transition:
-    """Transition counts over the training interactions of the users ``user_N``.
+    """Transition counts over the training interactions of the users ``user_N``, fitted on ``device``, in float64.
 
     ``popularity_factor_N``: how much more popular each item was at the time of the interaction than on the whole.
     """
 
-    def __init__(self, train: Histories, user_N: np.ndarray, n_items: int, popularity_factor_N: np.ndarray) -> None:
+    def __init__(
+        self,
+        train: Histories,
+        user_N: np.ndarray,
+        n_items: int,
+        popularity_factor_N: np.ndarray,
+        device: torch.device = CPU,
+    ) -> None:
         item_N = train.items
-        source_E, self._target_E, self._kind_E = _pairs(train, user_N)
-        self._kind_starts = np.searchsorted(self._kind_E, np.arange(2 * WINDOW + 1))
-        j, i, user = item_N[source_E], item_N[self._target_E], user_N[self._target_E]
-        self._n, self._n_items, self._from_E = len(item_N), n_items, j
-        self._key, self._pair_E = np.unique(j * np.int64(n_items) + i, return_inverse=True)
-        # A user's own pairs are no evidence for the user's interactions: they are subtracted in `update`.
-        self._own_pair_E = np.unique(user * np.int64(len(self._key) + 1) + self._pair_E, return_inverse=True)[1]
-        self._own_from_E = np.unique(user * np.int64(n_items) + j, return_inverse=True)[1]
+        source_E, target_E, kind_E = _pairs(train, user_N)
+        ends = np.searchsorted(kind_E, np.arange(1, 2 * WINDOW + 1)).tolist()
+        del kind_E
+        self._kinds = [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
+        """The pairs of each kind; no two of them have the same target."""
+        j, i, user = item_N[source_E], item_N[target_E], user_N[target_E]
+        del source_E
+        self._n, self._n_items = len(item_N), n_items
+        self._key, pair_E = _number(j * np.int64(n_items) + i)
         self._base_I = _base(np.bincount(item_N, minlength=n_items))
-        self._base_E = self._base_I[i] * popularity_factor_N[self._target_E]
-        self.share_SK = np.full((2 * WINDOW, len(_STRENGTHS)), 1.0 / (2 * WINDOW * len(_STRENGTHS)))
-        self._count: np.ndarray = np.zeros(len(self._key))
-        self._row_I: np.ndarray = np.zeros(n_items)
+        self._base_E = torch.as_tensor(self._base_I[i] * popularity_factor_N[target_E]).to(device)
+        self._target_E = index_tensor(target_E, device)
+        del i, target_E
+        # A user's own pairs are no evidence for the user's interactions: they are subtracted in `update`.
+        self._by_pair, self._by_own_pair = (
+            GroupSums(index_tensor(pair_E, device), len(self._key)),
+            _sums_of(user * np.int64(len(self._key) + 1) + pair_E, device),
+        )
+        self._by_source = GroupSums(index_tensor(j, device), n_items)
+        self._by_own_source = _sums_of(user * np.int64(n_items) + j, device)
+        share = 1.0 / (2 * WINDOW * len(_STRENGTHS))
+        self.share_SK = torch.full((2 * WINDOW, len(_STRENGTHS)), share, dtype=torch.float64, device=device)
+        self._count = self.share_SK.new_zeros(len(self._key))
+        self._row_I = self.share_SK.new_zeros(n_items)
 
-    def update(self, weight_N: np.ndarray) -> np.ndarray:
+    def update(self, weight_N: Tensor) -> Tensor:
         """Fit to the interactions weighted by ``weight_N``; return p(i | before) / p_t(i) of each (N,)."""
-        if not len(self._pair_E):
-            return np.ones(self._n)
-        weight_E = weight_N[self._target_E] * self.share_SK.sum(1)[self._kind_E]
-        self._count = np.bincount(self._pair_E, weight_E, len(self._key))
-        self._row_I = np.bincount(self._from_E, weight_E, self._n_items)
-        own_count = np.bincount(self._own_pair_E, weight_E)
-        own_row = np.bincount(self._own_from_E, weight_E)
+        if not len(self._target_E):
+            return torch.ones_like(weight_N)
+        weight_E = take(weight_N, self._target_E)
+        for pairs, share in zip(self._kinds, self.share_SK.sum(1), strict=True):
+            weight_E[pairs] *= share
+        self._count, self._row_I = self._by_pair(weight_E), self._by_source(weight_E)
+        own_count, own_row = self._by_own_pair(weight_E), self._by_own_source(weight_E)
         # New arrays of pairs cost more than what is computed in them: their pages of memory have to be cleared. So
         # there are few, and what needs more is done for as many pairs as stay in the cache.
-        ratio_KE = np.empty((len(_STRENGTHS), len(self._pair_E)))
-        for start in range(0, len(self._pair_E), _PAIRS_AT_ONCE):
-            rows = slice(start, start + _PAIRS_AT_ONCE)
-            count_R = self._count[self._pair_E[rows]] - own_count[self._own_pair_E[rows]]
-            row_R = self._row_I[self._from_E[rows]] - own_row[self._own_from_E[rows]]
-            ratio_KE[:, rows] = _ratios(np.maximum(count_R, 0.0), np.maximum(row_R, 0.0), self._base_E[rows])
-        kinds = [slice(*self._kind_starts[kind : kind + 2]) for kind in range(2 * WINDOW)]
-        density_E, scale_E = np.empty_like(weight_E), weight_E
+        ratio_KE = weight_E.new_empty((len(_STRENGTHS), len(weight_E)))
+        for rows in row_blocks(len(weight_E), weight_E.device, _PAIRS_AT_ONCE):
+            count_R = take(self._count, self._by_pair.group_N[rows])
+            count_R.sub_(take(own_count, self._by_own_pair.group_N[rows])).clamp_(min=0.0).div_(self._base_E[rows])
+            row_R = take(self._row_I, self._by_source.group_N[rows])
+            row_R.sub_(take(own_row, self._by_own_source.group_N[rows])).clamp_(min=0.0)
+            for ratio_E, strength in zip(ratio_KE, _STRENGTHS, strict=True):
+                torch.div(count_R + strength, row_R + strength, out=ratio_E[rows])
+        density_E, scale_E = torch.empty_like(weight_E), weight_E
         for _ in range(_EM_STEPS):
             share_SK = self.share_SK
             # Sums over the strengths, kind by kind: products with vectors, without arrays of pairs x strengths.
-            for rows, share_K in zip(kinds, share_SK, strict=True):
-                np.matmul(share_K, ratio_KE[:, rows], out=density_E[rows])
-            density_N = np.bincount(self._target_E, density_E, self._n)
-            np.take(weight_N / np.maximum(density_N, _TINY), self._target_E, out=scale_E, mode="clip")
-            expected_SK = np.stack([ratio_KE[:, rows] @ scale_E[rows] for rows in kinds]) * share_SK
+            for pairs, share_K in zip(self._kinds, share_SK, strict=True):
+                torch.mv(ratio_KE[:, pairs].T, share_K, out=density_E[pairs])
+            density_N = self._add_to_targets(torch.zeros_like(weight_N), density_E)
+            scale_E = take(weight_N / density_N.clamp(min=_TINY), self._target_E)
+            expected_SK = torch.stack([ratio_KE[:, pairs] @ scale_E[pairs] for pairs in self._kinds]) * share_SK
             self.share_SK = expected_SK + 1e-3
             self.share_SK /= self.share_SK.sum()
         # The shares of the sources that a short history lacks go to the popularity, whose ratio is 1.
-        missing_N = 1.0 - np.bincount(self._target_E, share_SK.sum(1)[self._kind_E], self._n)
-        ratio_N: np.ndarray = np.maximum(missing_N, 0.0) + density_N
-        return ratio_N
+        density_E.zero_()
+        for pairs, share in zip(self._kinds, share_SK.sum(1), strict=True):
+            density_E[pairs] += share
+        missing_N = 1.0 - self._add_to_targets(torch.zeros_like(weight_N), density_E)
+        return density_N.add_(missing_N.clamp_(min=0.0))
 
-    def state(self) -> dict[str, np.ndarray]:
-        """Return the fitted arrays under their names in rivals.safetensors."""
+    def _add_to_targets(self, total_N: Tensor, value_E: Tensor) -> Tensor:
+        """Add the values of the pairs to their targets in ``total_N``, kind by kind: always in the same order."""
+        for pairs in self._kinds:
+            total_N.index_add_(0, self._target_E[pairs], value_E[pairs])
+        return total_N
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the fitted tensors under their names in rivals.safetensors."""
         return {"share_SK": self.share_SK, "_count": self._count, "_row_I": self._row_I}
 
-    def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Set the arrays of :meth:`state`."""
-        self.share_SK, self._count, self._row_I = (state[name] for name in ("share_SK", "_count", "_row_I"))
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Set the tensors of :meth:`state`."""
+        device = self.share_SK.device
+        self.share_SK, self._count, self._row_I = (state[name].to(device) for name in ("share_SK", "_count", "_row_I"))
 
     def counts(self) -> TransitionCounts:
         """Return what the histories of new users need of the fit."""
         sources = np.arange(self._n_items + 1, dtype=np.int64) * self._n_items
         starts_I1, item_E = np.searchsorted(self._key, sources), self._key % max(self._n_items, 1)
-        return TransitionCounts(starts_I1, item_E, self._count, self._row_I, self._base_I, self.share_SK)
+        count_E, row_I, share_SK = (tensor.cpu().numpy() for tensor in (self._count, self._row_I, self.share_SK))
+        return TransitionCounts(starts_I1, item_E, count_E, row_I, self._base_I, share_SK)
 
     def next_ratio(self, before_BW: np.ndarray, item_B: np.ndarray, popularity_factor_B: np.ndarray) -> np.ndarray:
         """Return p(i | before) / p_t(i) (B,) of interactions after the training.
@@ -104,12 +137,13 @@ class Transition:
         ``before_BW``: the last items, newest first, -1 for none; ``popularity_factor_B`` as ``popularity_factor_N``.
         """
         ratio_B = np.ones(len(item_B))
+        count_E, row_I, share_SK = (tensor.cpu().numpy() for tensor in (self._count, self._row_I, self.share_SK))
         for gap, from_B in enumerate(before_BW.T[:WINDOW]):
             rows = np.flatnonzero((from_B >= 0) & (from_B != item_B))
-            count = _look_up(self._key, self._count, from_B[rows] * np.int64(self._n_items) + item_B[rows])
+            count = _look_up(self._key, count_E, from_B[rows] * np.int64(self._n_items) + item_B[rows])
             base = self._base_I[item_B[rows]] * popularity_factor_B[rows]
-            share_K = self.share_SK[gap]
-            ratio_B[rows] += share_K @ _ratios(count, self._row_I[from_B[rows]], base) - share_K.sum()
+            share_K = share_SK[gap]
+            ratio_B[rows] += share_K @ _ratios(count, row_I[from_B[rows]], base) - share_K.sum()
         return np.maximum(ratio_B, _TINY)
 
 
@@ -180,6 +214,18 @@ def _base(item_counts_I: np.ndarray) -> np.ndarray:
     """Return the smoothed popularity (I,) from the training interactions of each item."""
     base_I: np.ndarray = (item_counts_I + 1.0) / (item_counts_I.sum() + len(item_counts_I))
     return base_I
+
+
+def _number(key_E: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the different keys, ascending, and the number of each key among them; in half of NumPy's time."""
+    keys, number_E = torch.unique(torch.as_tensor(key_E), return_inverse=True)
+    return keys.numpy(), number_E.numpy()
+
+
+def _sums_of(key_E: np.ndarray, device: torch.device) -> GroupSums:
+    """Return the sums over pairs of the same key."""
+    keys, number_E = _number(key_E)
+    return GroupSums(index_tensor(number_E, device), len(keys))
 
 
 def _look_up(key_E: np.ndarray, count_E: np.ndarray, wanted: np.ndarray) -> np.ndarray:

@@ -27,28 +27,23 @@ if TYPE_CHECKING:
     from demure.training.rivals import Rivals
     from demure.training.validation import Validation
 
-_MAX_NUMBERS = 400_000_000  # interactions x clusters of all modalities: 1.6 GB of messages
-
 
 @torch.no_grad()
 def propagate_beliefs(
     denoiser: Denoiser,
     validation: Validation,
     max_passes: int,
-    max_numbers: int = _MAX_NUMBERS,
     listener: Listener = silent,
 ) -> list[Tensor] | None:
     """Add to each item's cluster memberships the messages of its choices, as long as the validation likelihood gains.
 
     At most ``max_passes`` passes. The sums of the messages stay with the items (``ClusterExpert.offset_IC``). Returns
-    the message of each training interaction, (N, C) for each modality; None if no pass was a gain, or if all
-    messages are more than ``max_numbers`` numbers. Users whom validation withholds from training send
-    no messages; histories longer than those of training are split.
+    the message of each training interaction, (N, C) for each modality; None if no pass was a gain. Users whom
+    validation withholds from training send no messages; histories longer than those of training are split.
     """
     train = validation.train
     experts = [channel.clusters for channel in denoiser.experts()]
-    n_numbers = len(train.items) * sum(len(expert.bias) for expert in experts)
-    if not max_passes or n_numbers > max_numbers:
+    if not max_passes:
         return None
     parts = train.split_long(validation.longest)
     messages, best = None, validation.log_likelihood(denoiser)
@@ -57,7 +52,7 @@ def propagate_beliefs(
     report = Steps(listener, MESSAGES, max_passes)
     for _ in range(max_passes):
         before = [expert.offset_IC.clone() for expert in experts]
-        new = [message_NC * sends_N1 for message_NC in _messages(denoiser, parts, messages, validation.rivals)]
+        new = [message_NC.mul_(sends_N1) for message_NC in _messages(denoiser, parts, messages, validation.rivals)]
         for expert, message_NC in zip(experts, new, strict=True):
             expert.offset_IC.copy_(torch.zeros(expert.offset_IC.shape).index_add_(0, items_N, message_NC))
         value = validation.log_likelihood(denoiser, new)

@@ -110,7 +110,7 @@ class _Stages:
     def fit_rivals(self) -> None:
         context = self.checkpoints.context
         if self._first_entry("rivals") is not None:
-            self.rivals.load(context.folder / RIVALS_FILE)
+            self.rivals.load(context.folder / RIVALS_FILE, self.denoiser.popularity_I.device)
             return
         context.listener(Progress(RIVALS, 0))
         self.rivals.fit(self.denoiser, context.listener)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from demure.model.batch import KnownSideInformation, SideInformation
 from demure.model.denoiser import RIVALS, Denoiser
@@ -64,10 +65,9 @@ class Rivals:
         self.periods: Periods = fit_periods(train.items, train.times, n_items)
         self.period_N = self.periods.assign(train.times, len(train.items))
         self.ratio_NR: np.ndarray | None = None
-        self._user_N = train.owners
         self._fold_U = np.random.default_rng(seed).integers(_FOLDS, size=self.n_users)
         self._models: _Models | None = None
-        self._r_NK = np.zeros((0, 0))
+        self._r_NK = torch.zeros((0, 0), dtype=torch.float64)
 
     def side_information(self, interactions_BT: np.ndarray, device: torch.device | str = "cpu") -> SideInformation:
         """Return periods and rival ratios of the training interactions with these indices, -1 for padding."""
@@ -106,50 +106,53 @@ class Rivals:
         ratio_BTR[rows, length_B] = np.stack([popularity_B, transition_B, taste_B], 1)
         return SideInformation(torch.as_tensor(period_BT).to(device), torch.as_tensor(ratio_BTR).to(device))
 
+    @torch.no_grad()
     def fit(self, denoiser: Denoiser, listener: Listener = silent) -> None:
         """Fit the rivals with the content ratios of `denoiser` fixed. A second call starts from the last fit."""
         first_steps = _FIRST_STEPS if self._models is None else 0
         step = Steps(listener, RIVALS_STAGE, first_steps + _STEPS + _FOLDS * _FOLD_STEPS)
-        ratio_NM = content_ratios(denoiser, self.train.split_long(_LONGEST), self)
-        shape = (len(ratio_NM), len(RIVALS))
+        device = denoiser.popularity_I.device
+        ratio_NM = torch.as_tensor(content_ratios(denoiser, self.train.split_long(_LONGEST), self)).to(device)
+        everyone_N = torch.ones_like(ratio_NM[:, 0])
+        unexplained_NR = everyone_N[:, None].expand(-1, len(RIVALS))
         if self._models is None:
-            self._models = self._build_models()
-            self._r_NK = np.zeros((shape[0], shape[1] + ratio_NM.shape[1]))
+            self._models = self._build_models(device)
+            self._r_NK = everyone_N.new_zeros((len(ratio_NM), len(RIVALS) + ratio_NM.shape[1]))
             for _ in range(_FIRST_STEPS):
-                self._r_NK = self._expect(self._r_NK, np.ones(shape), ratio_NM, denoiser)
+                self._r_NK = self._expect(self._r_NK, unexplained_NR, ratio_NM, denoiser)
                 step()
         models = self._models
-        everyone_N = np.ones(shape[0])
         for _ in range(_STEPS):
             ratio_NR = self._maximise(models, models.taste, self._r_NK, everyone_N)
             self._r_NK = self._expect(self._r_NK, ratio_NR, ratio_NM, denoiser)
             step()
-        crossfit_ratio_NR = ratio_NR.astype(np.float32)
+        crossfit_ratio_NR = ratio_NR.float()
+        fold_N = torch.as_tensor(self._fold_U[self.train.owners]).to(device)
         for fold, taste in enumerate(models.fold_tastes):
             assert models.taste.cluster_posterior_NC is not None
-            r_NK, taste.cluster_posterior_NC = self._r_NK, models.taste.cluster_posterior_NC.copy()
-            others_N = (self._fold_U[self._user_N] != fold).astype(np.float64)
+            r_NK, taste.cluster_posterior_NC = self._r_NK, models.taste.cluster_posterior_NC.clone()
+            own_N = fold_N == fold
+            others_N = (~own_N).double()
             for _ in range(_FOLD_STEPS):
                 ratio_NR = self._maximise(models, taste, r_NK, others_N)
                 r_NK = self._expect(r_NK, ratio_NR, ratio_NM, denoiser)
                 step()
-            own_N = others_N == 0
-            crossfit_ratio_NR[own_N] = ratio_NR[own_N]
+            crossfit_ratio_NR = torch.where(own_N[:, None], ratio_NR.float(), crossfit_ratio_NR)
             taste.cluster_posterior_NC = None  # the next fit starts from that of all users
-        self.ratio_NR = crossfit_ratio_NR
+        self.ratio_NR = crossfit_ratio_NR.cpu().numpy()
 
     @staticmethod
-    def _maximise(models: _Models, taste: Taste, r_NK: np.ndarray, learn_mask_N: np.ndarray) -> np.ndarray:
+    def _maximise(models: _Models, taste: Taste, r_NK: Tensor, learn_mask_N: Tensor) -> Tensor:
         """Update the counts by the responsibilities and return the density ratios (N, R).
 
         ``taste`` learns its clusters from the interactions where ``learn_mask_N`` is 1.
         """
         # If a choice pair's own responsibility weighed it, the pair would confirm itself. So this weight is the share
         # that the content does not explain.
-        left_N = 1 - r_NK[:, len(RIVALS) :].sum(1) / np.maximum(1 - r_NK[:, 1], 1e-6)
-        popularity_N = models.popularity.update(r_NK[:, 0])
+        left_N = 1 - r_NK[:, len(RIVALS) :].sum(1) / (1 - r_NK[:, 1]).clamp(min=1e-6)
+        popularity_N = models.popularity.update(r_NK[:, 0].contiguous())
         transition_N = models.transition.update(left_N)
-        return np.stack([popularity_N, transition_N, taste.update(r_NK[:, 2], learn_mask_N)], 1)
+        return torch.stack([popularity_N, transition_N, taste.update(r_NK[:, 2].contiguous(), learn_mask_N)], 1)
 
     def for_new_users(self) -> RivalModels:
         """Return the fit without the training interactions, for the histories of new users."""
@@ -161,37 +164,35 @@ class Rivals:
     def save(self, path: Path) -> None:
         """Write the fit to ``path``, for a training that is resumed."""
         assert self._models is not None
-        tensors = {"responsibilities": self._r_NK, "ratio": self.ratio_NR}
+        tensors = {"responsibilities": self._r_NK, "ratio": torch.as_tensor(self.ratio_NR)}
         for number, model in enumerate(self._models.all()):
-            tensors |= {f"{number}.{name}": array for name, array in model.state().items()}
-        write_unfinished(path, {name: torch.as_tensor(array) for name, array in tensors.items()})
+            tensors |= {f"{number}.{name}": tensor for name, tensor in model.state().items()}
+        write_unfinished(path, {name: tensor.cpu() for name, tensor in tensors.items()})
 
-    def load(self, path: Path) -> None:
-        """Restore what :meth:`save` wrote. Raises ``RunError`` where it cannot be read."""
-        arrays = {name: tensor.numpy() for name, tensor in read_unfinished(path)[0].items()}
-        self._r_NK, self.ratio_NR = arrays["responsibilities"], arrays["ratio"]
-        self._models = self._build_models()
+    def load(self, path: Path, device: torch.device) -> None:
+        """Restore on ``device`` what :meth:`save` wrote. Raises ``RunError`` where it cannot be read."""
+        tensors = read_unfinished(path)[0]
+        self._r_NK, self.ratio_NR = tensors["responsibilities"].to(device), tensors["ratio"].numpy()
+        self._models = self._build_models(device)
         for number, model in enumerate(self._models.all()):
-            model.restore(strip_prefix(arrays, f"{number}."))
+            model.restore(strip_prefix(tensors, f"{number}."))
 
-    def _build_models(self) -> _Models:
+    def _build_models(self, device: torch.device) -> _Models:
         train, popularity_factor_IP = self.train, self.periods.popularity_factor_IP
         popularity_factor_N = popularity_factor_IP[train.items, self.period_N]
-        shape_UI = (self.n_users, self.n_items)
+        shape_UI, clusters = (self.n_users, self.n_items), _TASTE_CLUSTERS
         taste = Taste(
-            self._user_N, train.items, shape_UI, self.period_N, popularity_factor_IP, _TASTE_CLUSTERS, self._seed
+            train.owners, train.items, shape_UI, self.period_N, popularity_factor_IP, clusters, self._seed, device
         )
         return _Models(
-            Popularity(train.items, self.period_N, self.periods),
-            Transition(train, self._user_N, self.n_items, popularity_factor_N),
+            Popularity(train.items, self.period_N, self.periods, device),
+            Transition(train, train.owners, self.n_items, popularity_factor_N, device),
             taste,
             [taste.unfitted() for _ in range(_FOLDS)],
         )
 
-    def _expect(
-        self, r_NK: np.ndarray, rival_ratio_NR: np.ndarray, ratio_NM: np.ndarray, denoiser: Denoiser
-    ) -> np.ndarray:
+    def _expect(self, r_NK: Tensor, rival_ratio_NR: Tensor, ratio_NM: Tensor, denoiser: Denoiser) -> Tensor:
         """Return new responsibilities (N, K) of single causes, one step of the fixed point."""
         assert self._models is not None
-        ratio_NK = np.concatenate([rival_ratio_NR, ratio_NM], 1)
-        return responsibilities(denoiser, self._models.taste.by_user_UN, self._user_N, r_NK, ratio_NK)
+        ratio_NK = torch.cat([rival_ratio_NR, ratio_NM], 1)
+        return responsibilities(denoiser, self._models.taste.by_user, r_NK, ratio_NK)

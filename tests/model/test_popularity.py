@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from support.histories_by_hand import histories
 
 from demure.data.histories import Histories
@@ -102,7 +103,7 @@ def test_the_popularity_rival_has_its_own_rates():
     train = histories([[0, 1]] * 10, times=False)
     flat = Periods(np.zeros(0), np.ones((2, 1), np.float32), 0.0)
     model = Popularity(train.items, np.zeros(20, np.int64), flat)
-    ratio = model.update((train.items == 0).astype(float))
+    ratio = model.update(torch.as_tensor(train.items == 0).double()).numpy()
     # Ten choices by popularity, of which five of each item are expected; a choice itself is left out of both.
     assert ratio[0] == pytest.approx((9 + 3) / (5 * 0.9 + 3))
     assert ratio[1] == pytest.approx(3 / (5 * 0.9 + 3))
@@ -114,6 +115,6 @@ def test_a_state_is_restored():
     periods = fit_periods(item, time, ITEMS)
     period = periods.assign(time, len(time))
     fitted, restored = (Popularity(item, period, periods) for _ in range(2))
-    fitted.update(np.random.default_rng(0).random(len(item)))
+    fitted.update(torch.as_tensor(np.random.default_rng(0).random(len(item))))
     restored.restore(fitted.state())
     assert np.array_equal(fitted.next_ratio(item, period), restored.next_ratio(item, period))

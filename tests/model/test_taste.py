@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+import torch
 
+from demure.model.group_sums import GroupSums
 from demure.model.taste import Taste
 
 USERS, ITEMS = 200, 40
@@ -27,10 +29,14 @@ def taste(user, item, clusters=4, seed=0):
     return Taste(user, item, (USERS, ITEMS), np.zeros(len(user), np.int64), flat, clusters, seed)
 
 
+def update(model, weight, learn):
+    return model.update(torch.as_tensor(weight), torch.as_tensor(learn)).numpy()
+
+
 def updated(model, learn=None, times=15):
-    n = len(model._user)
+    n = len(model.by_user.group_N)
     for _ in range(times):
-        ratio = model.update(np.ones(n), np.ones(n) if learn is None else learn)
+        ratio = update(model, np.ones(n), np.ones(n) if learn is None else learn)
     return ratio
 
 
@@ -98,7 +104,7 @@ def test_choices_without_weight_form_no_taste():
     user, item, _ = two_groups()
     model = taste(user, item)
     for _ in range(5):
-        ratio = model.update(np.full(len(user), 1e-9), np.ones(len(user)))
+        ratio = update(model, np.full(len(user), 1e-9), np.ones(len(user)))
     np.testing.assert_allclose(ratio, 1, atol=1e-3)
 
 
@@ -134,11 +140,12 @@ def test_users_of_whom_nothing_is_learned_are_new_users():
     model._leave_one_out_factor_N[:] = 1.0  # a new user's choice is no part of the popularity
     weight = np.random.default_rng(1).uniform(0.2, 1, len(user))
     weight[~outside] = 1
-    before = model.cluster_posterior_NC[outside]
-    expected = model.update(weight, learn)[outside]
+    before = model.cluster_posterior_NC[outside]  # a copy
+    expected = update(model, weight, learn)[outside]
     clusters = model.for_new_users()
-    by_user = model.by_user_UN[:, np.flatnonzero(outside)]
-    ratio, posterior = clusters.fold_in(item[outside], by_user, user[outside], weight[outside], before)
+    by_user = GroupSums(torch.as_tensor(user[outside]), USERS)
+    items = torch.as_tensor(item[outside])
+    ratio, posterior = clusters.fold_in(items, by_user, torch.as_tensor(weight[outside]), before)
     np.testing.assert_allclose(ratio, expected, rtol=1e-6)
     np.testing.assert_allclose(posterior, model.cluster_posterior_NC[outside], rtol=1e-6)
-    assert np.allclose(clusters.start(item).sum(1), 1)
+    assert np.allclose(clusters.start(torch.as_tensor(item)).sum(1), 1)

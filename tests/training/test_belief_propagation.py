@@ -131,10 +131,6 @@ def test_as_often_as_it_helps_and_no_more():
     assert propagate_beliefs(off, Dictated(train_part, [], 30), 0) is None
 
 
-def test_messages_that_are_too_many_to_hold_are_left_out():
-    assert propagate_beliefs(small_denoiser(), Dictated(random_histories(30), [], 30), 3, max_numbers=10) is None
-
-
 def test_users_kept_from_training_send_no_messages():
     train_part = random_histories(60)
     validation = validation_of(train_part, histories_of([[]] * 60))

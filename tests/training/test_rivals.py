@@ -8,6 +8,7 @@ from support.small_models import ITEMS, small_denoiser
 
 from demure.data.histories import Histories
 from demure.errors import RunError
+from demure.model.mass_product import CPU
 from demure.training.rivals import Rivals
 
 USERS = 60
@@ -114,7 +115,7 @@ def test_the_seed_decides_every_number(rivals):
 def test_saved_and_read_back_they_predict_the_same(rivals, tmp_path):
     rivals.save(tmp_path / "rivals.safetensors")
     again = Rivals(rivals.train, ITEMS, 0)
-    again.load(tmp_path / "rivals.safetensors")
+    again.load(tmp_path / "rivals.safetensors", CPU)
     assert np.array_equal(again.ratio_NR, rivals.ratio_NR)
     assert torch.equal(next_choices(again).rival_ratio_BTR, next_choices(rivals).rival_ratio_BTR)
 
@@ -123,7 +124,7 @@ def test_fitted_again_it_makes_no_difference_whether_they_were_read_back(tmp_pat
     first = fitted()
     first.save(tmp_path / "rivals.safetensors")
     second = Rivals(first.train, ITEMS, 0)
-    second.load(tmp_path / "rivals.safetensors")
+    second.load(tmp_path / "rivals.safetensors", CPU)
     denoiser = small_denoiser(seed=3)
     for rivals in (first, second):
         rivals.fit(denoiser)
@@ -137,7 +138,7 @@ def test_what_cannot_be_read_is_refused(tmp_path):
         if content is not None:
             path.write_bytes(content)
         with pytest.raises(RunError, match=r"cannot be read.*--overwrite"):
-            Rivals(linked(), ITEMS, 0).load(path)
+            Rivals(linked(), ITEMS, 0).load(path, CPU)
 
 
 def test_items_that_come_and_go_have_periods_and_a_choice_is_of_its_own():
