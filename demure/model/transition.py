@@ -61,16 +61,15 @@ class Transition:
         self._target_E = index_tensor(target_E, device)
         del i, target_E
         # A user's own pairs are no evidence for the user's interactions: they are subtracted in `update`.
-        self._by_pair, self._by_own_pair = (
-            GroupSums(index_tensor(pair_E, device), len(self._key)),
-            _sums_of(user * np.int64(len(self._key) + 1) + pair_E, device),
-        )
+        self._by_pair = GroupSums(index_tensor(pair_E, device), len(self._key))
+        self._by_own_pair = _sums_of(user * np.int64(len(self._key) + 1) + pair_E, device)
         self._by_source = GroupSums(index_tensor(j, device), n_items)
         self._by_own_source = _sums_of(user * np.int64(n_items) + j, device)
         share = 1.0 / (2 * WINDOW * len(_STRENGTHS))
         self.share_SK = torch.full((2 * WINDOW, len(_STRENGTHS)), share, dtype=torch.float64, device=device)
         self._count = self.share_SK.new_zeros(len(self._key))
         self._row_I = self.share_SK.new_zeros(n_items)
+        self._on_host: tuple[np.ndarray, np.ndarray] | None = None
 
     def update(self, weight_N: Tensor) -> Tensor:
         """Fit to the interactions weighted by ``weight_N``; return p(i | before) / p_t(i) of each (N,)."""
@@ -79,7 +78,7 @@ class Transition:
         weight_E = take(weight_N, self._target_E)
         for pairs, share in zip(self._kinds, self.share_SK.sum(1), strict=True):
             weight_E[pairs] *= share
-        self._count, self._row_I = self._by_pair(weight_E), self._by_source(weight_E)
+        self._count, self._row_I, self._on_host = self._by_pair(weight_E), self._by_source(weight_E), None
         own_count, own_row = self._by_own_pair(weight_E), self._by_own_source(weight_E)
         # New arrays of pairs cost more than what is computed in them: their pages of memory have to be cleared. So
         # there are few, and what needs more is done for as many pairs as stay in the cache.
@@ -123,13 +122,19 @@ class Transition:
         """Set the tensors of :meth:`state`."""
         device = self.share_SK.device
         self.share_SK, self._count, self._row_I = (state[name].to(device) for name in ("share_SK", "_count", "_row_I"))
+        self._on_host = None
 
     def counts(self) -> TransitionCounts:
         """Return what the histories of new users need of the fit."""
         sources = np.arange(self._n_items + 1, dtype=np.int64) * self._n_items
         starts_I1, item_E = np.searchsorted(self._key, sources), self._key % max(self._n_items, 1)
-        count_E, row_I, share_SK = (tensor.cpu().numpy() for tensor in (self._count, self._row_I, self.share_SK))
-        return TransitionCounts(starts_I1, item_E, count_E, row_I, self._base_I, share_SK)
+        return TransitionCounts(starts_I1, item_E, *self._count_and_row(), self._base_I, self.share_SK.cpu().numpy())
+
+    def _count_and_row(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the counts of the pairs and of their sources on the host, copied once for each fit."""
+        if self._on_host is None:
+            self._on_host = self._count.cpu().numpy(), self._row_I.cpu().numpy()
+        return self._on_host
 
     def next_ratio(self, before_BW: np.ndarray, item_B: np.ndarray, popularity_factor_B: np.ndarray) -> np.ndarray:
         """Return p(i | before) / p_t(i) (B,) of interactions after the training.
@@ -137,7 +142,8 @@ class Transition:
         ``before_BW``: the last items, newest first, -1 for none; ``popularity_factor_B`` as ``popularity_factor_N``.
         """
         ratio_B = np.ones(len(item_B))
-        count_E, row_I, share_SK = (tensor.cpu().numpy() for tensor in (self._count, self._row_I, self.share_SK))
+        count_E, row_I = self._count_and_row()
+        share_SK = self.share_SK.cpu().numpy()
         for gap, from_B in enumerate(before_BW.T[:WINDOW]):
             rows = np.flatnonzero((from_B >= 0) & (from_B != item_B))
             count = _look_up(self._key, count_E, from_B[rows] * np.int64(self._n_items) + item_B[rows])

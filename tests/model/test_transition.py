@@ -122,6 +122,18 @@ def test_a_state_is_restored():
     assert np.array_equal(update(fitted_model, np.ones(600)), update(restored, np.ones(600)))
 
 
+def test_later_choices_are_explained_by_the_last_fit():
+    """Whoever asks between two fits changes nothing."""
+    train, weight = linked(), np.ones(1800)
+    asked, fitted_model = fitted(train, times=1)[0], fitted(train, times=2)[0]
+    before, item, ones = np.full((2, 5), LINK[0]), np.array([LINK[1], 7]), np.ones(2)
+    first = asked.next_ratio(before, item, ones)
+    update(asked, weight)
+    second = asked.next_ratio(before, item, ones)
+    assert not np.array_equal(first, second)
+    assert np.array_equal(second, fitted_model.next_ratio(before, item, ones))
+
+
 @pytest.mark.parametrize("times", [True, False])
 def test_users_who_weigh_nothing_are_new_users(times):
     """The fit leaves them out of its counts, so that its own ratios for them are those of new users."""
