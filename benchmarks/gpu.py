@@ -29,7 +29,7 @@ import pandas as pd
 import torch
 import typer
 from encoder_rates import best_rates, cpu_seconds, run_once
-from engine import Trainer
+from engine import Trainer, drawn, drawn_denoiser
 from ranking_problem import Problem, bare, ours, synchronize
 from support.operators import count_operators
 from support.small_sets import QUICK, SMALL, dataset_folder, prepared
@@ -37,9 +37,11 @@ from support.small_sets import QUICK, SMALL, dataset_folder, prepared
 from demure.compute.device import pick_device
 from demure.compute.threads import usable_cores
 from demure.data.dataset import Dataset
+from demure.data.histories import Histories
 from demure.demo.planted import PlantedOptions
 from demure.extraction.extract import extract
 from demure.progress import Progress, ValidatedEpoch
+from demure.training.rivals import Rivals
 from demure.training.run import train
 
 
@@ -52,6 +54,7 @@ class Sizes:
         recipe: overrides of the default recipe.
         steps: training steps that are timed.
         images, side: number and size of the pictures; ``texts``, ``words``: of the texts.
+        rivals: users and items of the log that the rivals of content are fitted on.
         ranked: items -> users of the rankings.
         repeats: turns of each rate, of which the best counts.
     """
@@ -63,6 +66,7 @@ class Sizes:
     side: int
     texts: int
     words: int
+    rivals: tuple[int, int]
     ranked: dict[int, int]
     repeats: int
 
@@ -70,10 +74,10 @@ class Sizes:
 ML_100K = PlantedOptions(users=943, items=1682, length=(20, 192), dimensions=384)
 """As many users, items and interactions as ML-100K has."""
 EPOCHS = ("training.epochs=2", "training.popularity_only_epochs=1", "training.offset_epochs=0")
-GPU = Sizes(ML_100K, (), 10, 12_000, 256, 12_000, 60, {10_000: 100_000, 1_000_000: 2_000}, 2)
-CPU = Sizes(ML_100K, (), 5, 256, 256, 512, 60, {10_000: 10_000, 1_000_000: 128}, 2)
+GPU = Sizes(ML_100K, (), 10, 12_000, 256, 12_000, 60, (20_000, 10_000), {10_000: 100_000, 1_000_000: 2_000}, 2)
+CPU = Sizes(ML_100K, (), 5, 256, 256, 512, 60, (2_000, 1_000), {10_000: 10_000, 1_000_000: 128}, 2)
 QUICK_RECIPE = (*QUICK, "denoiser.rounds=1", "training.belief_passes=0")
-TINY = Sizes(SMALL, QUICK_RECIPE, 2, 12, 48, 24, 6, {200: 60, 1_000: 30}, 1)
+TINY = Sizes(SMALL, QUICK_RECIPE, 2, 12, 48, 24, 6, (40, 30), {200: 60, 1_000: 30}, 1)
 
 app = typer.Typer(add_completion=False)
 
@@ -170,6 +174,32 @@ def measure_stages(dataset: Path, sizes: Sizes, device: torch.device, folder: Pa
     stages["finish"] = now(device) - last
     named = ", ".join(f"{name} {taken:.1f}" for name, taken in sorted(stages.items(), key=lambda stage: -stage[1]))
     show(f"training of 2 epochs: {named}", f"{sum(stages.values()):.1f} s")
+
+
+def measure_rivals(sizes: Sizes, device: torch.device) -> None:
+    """Print the seconds of the first fit of the rivals of content, and how far it is from that of a CPU."""
+    users, items = sizes.rivals
+    history = drawn(users, items, 10)
+    times = np.arange(len(history.items), dtype=np.float64)
+
+    def fit(where: torch.device) -> tuple[float, np.ndarray]:
+        rivals = Rivals(Histories(history.indptr, history.items, times), items, 0)
+        denoiser = drawn_denoiser(history, items).to(where)
+        taken = seconds(lambda: rivals.fit(denoiser), where)
+        assert rivals.ratio_NR is not None
+        return taken, rivals.ratio_NR
+
+    subject, (taken, ratio_NR) = f"fit of the rivals, {len(times):,} interactions", fit(device)
+    if device.type == "cpu":
+        show(subject, f"{taken:.1f} s")
+        return
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    alone, expected_NR = fit(torch.device("cpu"))
+    torch.set_num_threads(threads)
+    show(f"{subject}, beside one CPU thread", f"{taken:.1f} s", f"{alone:.1f} s", alone / taken)
+    difference = float(np.abs(ratio_NR / expected_NR - 1).max())
+    show("largest relative difference of their ratios from the CPU's", f"{difference:.1e}")
 
 
 def drawn_items(folder: Path, sizes: Sizes) -> tuple[Path, pd.DataFrame]:
@@ -279,6 +309,7 @@ def main(
         folder = Path(name)
         dataset = dataset_folder(folder / "planted", sizes.planted)
         measure_step(Dataset.load(dataset), sizes, chosen, folder / "step")
+        measure_rivals(sizes, chosen)
         measure_stages(dataset, sizes, chosen, folder / "run")
         measure_extraction(sizes, chosen, folder, small)
         measure_ranking(sizes, chosen)

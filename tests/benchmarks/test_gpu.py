@@ -12,6 +12,7 @@ BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 ROWS = (
     "training step, beside its products alone",
     "operators of a step",
+    "fit of the rivals, ",
     "training of 2 epochs: ",
     "`extract`, small CLIP, 12 JPEGs of 48 px, beside a DataLoader",
     "`extract`, small CLIP, 12 JPEGs of 48 px, beside the encoder alone",
