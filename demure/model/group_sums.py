@@ -78,13 +78,6 @@ class GroupSums:
         return torch.cat([starts_P, starts_G1[-1:]]), parts_of_G1
 
 
-def take(value_J: Tensor, index_N: Tensor) -> Tensor:
-    """Return the values (N,) at ``index_N``; on a CPU NumPy takes them in a third of torch's time."""
-    if value_J.device.type in _BY_SCIPY:
-        return torch.as_tensor(np.take(value_J.numpy(), index_N.numpy()))
-    return value_J.index_select(0, index_N)
-
-
 def row_blocks(count: int, device: torch.device, on_cpu: int) -> Iterator[slice]:
     """Yield slices of ``count`` rows: ``on_cpu`` rows each on a CPU, where they stay in its cache, else many more."""
     size = on_cpu if device.type in _BY_SCIPY else _BLOCK

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from demure.model.group_sums import GroupSums, index_tensor, take
+from demure.model.group_sums import GroupSums, index_tensor
 from demure.model.mass_product import CPU
 
 if TYPE_CHECKING:
@@ -154,8 +154,8 @@ class Popularity:
         observed_IG = count_IG @ self._neighbour_weight_GG
         expected_IG = (self._base_IG * size_G) @ self._neighbour_weight_GG
         self._rate_IG = (observed_IG + _RATE_STRENGTH) / (expected_IG + _RATE_STRENGTH)
-        observed_N = take(observed_IG.view(-1), entry_N).sub_(weight_N).clamp_(min=0.0)
-        expected_N = take(expected_IG.view(-1), entry_N).mul_(self._leave_one_out_factor_N)
+        observed_N = observed_IG.view(-1).index_select(0, entry_N).sub_(weight_N).clamp_(min=0.0)
+        expected_N = expected_IG.view(-1).index_select(0, entry_N).mul_(self._leave_one_out_factor_N)
         return observed_N.add_(_RATE_STRENGTH).div_(expected_N.add_(_RATE_STRENGTH))
 
     def state(self) -> dict[str, Tensor]:

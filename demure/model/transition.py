@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from demure.data.histories import Histories
-from demure.model.group_sums import GroupSums, index_tensor, row_blocks, take
+from demure.model.group_sums import GroupSums, index_tensor, row_blocks
 from demure.model.mass_product import CPU
 
 WINDOW = 5
@@ -75,7 +75,7 @@ class Transition:
         """Fit to the interactions weighted by ``weight_N``; return p(i | before) / p_t(i) of each (N,)."""
         if not len(self._target_E):
             return torch.ones_like(weight_N)
-        weight_E = take(weight_N, self._target_E)
+        weight_E = weight_N.index_select(0, self._target_E)
         for pairs, share in zip(self._kinds, self.share_SK.sum(1), strict=True):
             weight_E[pairs] *= share
         self._count, self._row_I, self._on_host = self._by_pair(weight_E), self._by_source(weight_E), None
@@ -84,10 +84,11 @@ class Transition:
         # there are few, and what needs more is done for as many pairs as stay in the cache.
         ratio_KE = weight_E.new_empty((len(_STRENGTHS), len(weight_E)))
         for rows in row_blocks(len(weight_E), weight_E.device, _PAIRS_AT_ONCE):
-            count_R = take(self._count, self._by_pair.group_N[rows])
-            count_R.sub_(take(own_count, self._by_own_pair.group_N[rows])).clamp_(min=0.0).div_(self._base_E[rows])
-            row_R = take(self._row_I, self._by_source.group_N[rows])
-            row_R.sub_(take(own_row, self._by_own_source.group_N[rows])).clamp_(min=0.0)
+            count_R = self._count.index_select(0, self._by_pair.group_N[rows])
+            count_R.sub_(own_count.index_select(0, self._by_own_pair.group_N[rows])).clamp_(min=0.0)
+            count_R.div_(self._base_E[rows])
+            row_R = self._row_I.index_select(0, self._by_source.group_N[rows])
+            row_R.sub_(own_row.index_select(0, self._by_own_source.group_N[rows])).clamp_(min=0.0)
             for ratio_E, strength in zip(ratio_KE, _STRENGTHS, strict=True):
                 torch.div(count_R + strength, row_R + strength, out=ratio_E[rows])
         density_E, scale_E = torch.empty_like(weight_E), weight_E
@@ -97,7 +98,7 @@ class Transition:
             for pairs, share_K in zip(self._kinds, share_SK, strict=True):
                 torch.mv(ratio_KE[:, pairs].T, share_K, out=density_E[pairs])
             density_N = self._add_to_targets(torch.zeros_like(weight_N), density_E)
-            scale_E = take(weight_N / density_N.clamp(min=_TINY), self._target_E)
+            torch.index_select(weight_N / density_N.clamp(min=_TINY), 0, self._target_E, out=scale_E)
             expected_SK = torch.stack([ratio_KE[:, pairs] @ scale_E[pairs] for pairs in self._kinds]) * share_SK
             self.share_SK = expected_SK + 1e-3
             self.share_SK /= self.share_SK.sum()
