@@ -66,6 +66,10 @@ class Tfidf:
         self.dim = max(1, min(wanted, *(side - 1 for side in sample.shape)))
         self.svd = TruncatedSVD(self.dim, algorithm="randomized", n_iter=4, random_state=0)
         self.svd.fit(sample)
+        # Before scikit-learn 1.5 the signs were others. A stored vector is compared with one that is made again.
+        axes = self.svd.components_
+        largest = np.take_along_axis(axes, np.abs(axes).argmax(axis=1, keepdims=True), axis=1)
+        self.svd.components_ = axes * np.where(largest < 0, -1.0, 1.0)
 
     def count_words(self, texts: Sequence[str]) -> Any:
         """Fit the vocabulary and return the texts' TF-IDF, sparse (n, words); None if no word is within the limits."""

@@ -64,6 +64,26 @@ def test_directions_come_from_a_sample_of_many_texts(texts, monkeypatch):
     assert np.mean([texts[0][k] == texts[0][other] for k, other in enumerate(nearest(vectors))]) > 0.95
 
 
+def test_vectors_do_not_depend_on_the_signs_that_scikit_learn_gives(texts, monkeypatch):
+    from sklearn.decomposition import TruncatedSVD
+
+    _, written = texts
+    encoder, fit = Tfidf(), TruncatedSVD.fit
+    encoder.fit(written)
+    largest = encoder.svd.components_[np.arange(encoder.dim), np.abs(encoder.svd.components_).argmax(axis=1)]
+    assert (largest > 0).all()
+
+    def fit_with_other_signs(self, counts):
+        fit(self, counts)
+        self.components_ = self.components_ * np.resize([-1.0, 1.0, -1.0], (len(self.components_), 1))
+        return self
+
+    monkeypatch.setattr(TruncatedSVD, "fit", fit_with_other_signs)
+    other = Tfidf()
+    other.fit(written)
+    np.testing.assert_array_equal(other.encode(written), encoder.encode(written))
+
+
 def test_years_ids_and_model_numbers_are_left_out_and_counted():
     texts = [f"red chair ({1990 + k % 2}) sku00{100 + k}" for k in range(4)] + ["blue cup 500ml 1990"]
     encoder = Tfidf()
