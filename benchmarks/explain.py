@@ -20,7 +20,7 @@ from PIL import Image
 
 from demure.demo.affinity import cluster_affinity, draw_interests, zipf_popularity
 from demure.demo.simulation import ContentProcess, simulate
-from demure.diagnosis.attribution import GRID, explain_choice
+from demure.diagnosis.attribution import GRID, ChoiceExplainer
 from demure.diagnosis.reader import DiagnosisReader
 from demure.extraction.extract import extract
 from demure.preparation.prepare import PrepareOptions, prepare
@@ -87,11 +87,11 @@ def hit_rates(marked: Marked, run: Path, choices: int, seed: int = 0) -> dict[st
     diagnosis = pd.read_parquet(run / "diagnosis.parquet")
     caused = diagnosis[diagnosis["verdict"] == "poi"].merge(marked.truth, on=["user_id", "item_id", "modality"])
     rates = {}
-    reader = DiagnosisReader.open(run)
+    explainer = ChoiceExplainer(DiagnosisReader.open(run), device="cpu")
     for name, rows in caused[caused["caused"] == 1].groupby("modality"):
         hits = []
         for row in rows.sample(min(choices, len(rows)), random_state=seed).itertuples():
-            explained = explain_choice(reader, str(row.user_id), str(row.item_id), device="cpu")
+            explained = explainer.explain(str(row.user_id), str(row.item_id))
             if name == "text":
                 hits.append(explained.texts[0].words[0].word == marked.word[str(row.item_id)])
             else:

@@ -3,8 +3,13 @@
 import importlib.util
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from support.small_sets import QUICK
+
+from demure.model.variants import ChoiceVariants
+from demure.runs.new_content import ContentEncoder, EncodedContent
 
 BENCHMARK = Path(__file__).resolve().parents[2] / "benchmarks" / "explain.py"
 
@@ -21,10 +26,43 @@ def benchmark():
     del sys.modules[spec.name]
 
 
-def test_the_word_and_the_patch_that_mattered_come_first(benchmark, tmp_path):
-    marked = benchmark.make(tmp_path, users=150, items=120)
-    benchmark.train(marked.dataset, tmp_path / "run", overrides=QUICK, device="cpu")
-    rates = benchmark.hit_rates(marked, tmp_path / "run", choices=12)
+@pytest.fixture(scope="module")
+def trained(benchmark, tmp_path_factory):
+    """The marked items and a run on them, after six steps of training."""
+    folder = tmp_path_factory.mktemp("marked")
+    marked = benchmark.make(folder, users=150, items=120)
+    benchmark.train(marked.dataset, folder / "run", overrides=QUICK, device="cpu")
+    return marked, folder / "run"
+
+
+@pytest.mark.parametrize(("nats", "rate"), [(3.0, 1.0), (-3.0, 0.0)])
+def test_the_evidence_lies_where_it_comes_from(benchmark, trained, monkeypatch, nats, rate):
+    """However well the model is trained: here the evidence is how much of the mark is left, or the contrary of it."""
+    whole = (benchmark.PATCH / benchmark.SIDE) ** 2
+
+    def encoded(shares):
+        content = np.array(shares, np.float32)[:, None]
+        return EncodedContent(content, content, np.ones(len(content), bool), [])
+
+    def coloured(_, name, images, rows):  # the ground is grey
+        return encoded([(np.ptp(np.asarray(image, np.float32), axis=2) > 30).mean() / whole for image in images])
+
+    def with_theme(_, name, texts, rows):
+        return encoded([not set(benchmark.THEMES).isdisjoint(text.split()) for text in texts])
+
+    monkeypatch.setattr(ContentEncoder, "encode_images", coloured)
+    monkeypatch.setattr(ContentEncoder, "encode_texts", with_theme)
+    monkeypatch.setattr(ChoiceVariants, "ratios", lambda _, m, content, present: torch.exp(nats * content[:, 0]))
+    assert benchmark.hit_rates(*trained, choices=8) == {"image": (rate, 8), "text": (rate, 8)}
+
+
+def test_a_trained_model_finds_the_word_and_the_patch(benchmark, trained):
+    """Versions of torch draw other random numbers, with which the rates of pictures are from .67 to .80.
+
+    By chance the strongest cell lies in the patch in a tenth of the choices, the strongest word is the right one in a
+    thirteenth: 5 pictures or more would be hit in .004 of such tests, 7 words or more in .00001.
+    """
+    rates = benchmark.hit_rates(*trained, choices=12)
     assert {name: count for name, (_, count) in rates.items()} == {"image": 12, "text": 12}
-    assert rates["text"][0] >= 0.8
-    assert rates["image"][0] >= 0.8
+    assert rates["text"][0] >= 7 / 12
+    assert rates["image"][0] >= 5 / 12
