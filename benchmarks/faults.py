@@ -3,7 +3,8 @@
 DEMO is the folder of `demure demo --out DEMO`. Two raylets on this machine stand for two machines, with a worker on
 each. A stage is disturbed at evenly spaced moments of its undisturbed time (SIGKILL). After a worker or a raylet was
 lost, the command must end with the bytes of an undisturbed one in a single process. After the command was killed,
-files under their own names must be whole, and the same command must end with the same bytes.
+files under their own names must be whole, and the same command must end with the same bytes. `train` takes the first
+users of the demo, and writes a checkpoint whenever it may; `prepare` takes its interactions as Parquet in small parts.
 """
 
 from __future__ import annotations
@@ -26,9 +27,10 @@ import typer
 from demure.cluster.choose import open_executor
 from demure.cluster.executor import Executor
 
-STAGES = ("recommend", "eval", "export", "report", "extract", "train")
+STAGES = ("recommend", "eval", "export", "report", "extract", "prepare", "train")
 FAULTS = ("worker", "raylet", "driver")
-_RECIPE = ["training.epochs=3", "training.offset_epochs=1"]
+_RECIPE = ["training.epochs=3", "training.offset_epochs=1", "modalities=[text]"]
+_TRAINED_USERS = 60
 _LONGEST = 300.0  # seconds
 _OF_A_RUN = ("model.safetensors", "diagnosis.parquet", "supports.parquet", "reliance.parquet")
 app = typer.Typer(add_completion=False)
@@ -37,12 +39,14 @@ app = typer.Typer(add_completion=False)
 def small_blocks() -> None:
     """Let a small set have many blocks."""
     from demure.diagnosis import history_export, suggest_many
+    from demure.preparation.partitioned import prepare as in_parts
     from demure.report import user_bodies
     from demure.runs import ranking
     from demure.runs import recommend as recommending
 
     for module in (recommending, suggest_many, user_bodies, history_export):
         vars(module)["_USERS_AT_ONCE"] = 32
+    in_parts.SIZES = in_parts.PartSizes(part=1000, bucket=1000, partition=1000)
     suggest_many._PAST_ITEMS_AT_ONCE = 32
     ranking._USERS_AT_ONCE = 32
     vars(ranking)["users_at_once"] = lambda _: 32
@@ -84,18 +88,26 @@ def _do(stage: str, demo: Path, out: Path, executor: Executor) -> None:
         if not (out / "dataset").exists():
             shutil.copytree(demo / "dataset", out / "dataset", ignore=shutil.ignore_patterns("features"))
         extract(out / "dataset", text="tfidf", image="color", executor=executor)
+    elif stage == "prepare":
+        from demure.preparation.prepare import PrepareOptions, prepare
+
+        catalogue = demo / "catalogue"
+        described = {"items": catalogue / "items.csv", "images": catalogue}
+        prepare(PrepareOptions(demo / "log.parquet", out / "dataset", **described, split="all", k_core=3), **options)
     else:
         from demure.training.on_cluster import train_on
 
         resume = (out / "run").exists()  # without it, an unfinished training is refused
-        options |= {"overrides": _RECIPE, "seed": 0, "device": "cpu", "resume": resume}
-        train_on(dataset=demo / "dataset", out=out / "run", **options)
+        options |= {"overrides": _RECIPE, "seed": 0, "device": "cpu", "resume": resume, "checkpoint_minutes": 0.0}
+        train_on(dataset=demo / "small", out=out / "run", **options)
 
 
 def results(stage: str, out: Path) -> dict[str, str]:
     """Return file -> hash of the results of a stage that are there under their own names."""
     if stage == "extract":
         files = [path for path in (out / "dataset").rglob("features/*/*") if ".work" not in str(path)]
+    elif stage == "prepare":
+        files = list((out / "dataset").rglob("*"))
     elif stage == "train":
         files = [out / "run" / name for name in _OF_A_RUN]
     else:
@@ -215,7 +227,7 @@ def run(
     times: int = 10,
 ) -> None:
     """Disturb each stage ``times`` times by each fault."""
-    _write_histories(demo)
+    _write_inputs(demo)
     os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112
     machines = Machines()
     with tempfile.TemporaryDirectory() as folder:
@@ -245,13 +257,25 @@ def run(
     machines.cluster.shutdown()
 
 
-def _write_histories(demo: Path) -> None:
-    """Write the training histories under new names, as a file of new users."""
+def _write_inputs(demo: Path) -> None:
+    """Write what stages read beside the demo: the training histories under new names, as a file of new users; its
+    interactions as Parquet; and a dataset of the first users, with features of the texts."""
     import pandas as pd
+
+    from demure.extraction.extract import extract
+    from demure.preparation.prepare import PrepareOptions, prepare
 
     frame = pd.read_parquet(demo / "dataset" / "interactions.parquet")
     frame = frame[frame["split"] == "train"][["user_id", "item_id", "timestamp"]]
     frame.assign(user_id="new-" + frame["user_id"]).to_csv(demo / "histories.csv", index=False)
+    log = pd.read_csv(demo / "catalogue" / "interactions.csv")
+    log.to_parquet(demo / "log.parquet", row_group_size=500)
+    users = log["user_id"].drop_duplicates()[:_TRAINED_USERS]
+    log[log["user_id"].isin(users)].to_parquet(demo / "small.parquet")
+    shutil.rmtree(demo / "small", ignore_errors=True)
+    items = {"items": demo / "catalogue" / "items.csv", "images": demo / "catalogue"}
+    prepare(PrepareOptions(demo / "small.parquet", demo / "small", **items))
+    extract(demo / "small", text="tfidf")
 
 
 if __name__ == "__main__":
