@@ -33,7 +33,9 @@ CHANGED = "was changed after it was made"
 KEPT_HASHES = ".checked.json"
 _SMALL = 32 << 20
 _SETTLED = 3.0  # seconds: FAT keeps file times in steps of two
-_checked: dict[Path, tuple[list[int], str]] = {}  # of this process: path -> state of the file, SHA-256
+Hashes = Mapping[Path, tuple[list[int], str]]
+"""Path -> state of the file, SHA-256."""
+_checked: dict[Path, tuple[list[int], str]] = {}  # of this process
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,13 @@ class CheckedFolder:
     def has(self, name: str) -> bool:
         """Return whether the folder was made with this file, or holds it where it was made by an early version."""
         return (self.path / name).is_file() if self.sha256 is None else name in self.sha256
+
+    def check(self, *names: str) -> None:
+        """Check those of the files that the folder was made with, so that processes that :func:`take_hashes` of this
+        one need not hash them. Raises ``error`` if one is missing or was changed."""
+        for name in names:
+            if self.has(name):
+                self.file(name)
 
     def failed(self, name: str, reason: object) -> DemureError:
         """Return the error for a file that cannot be used for ``reason``, a text or an exception."""
@@ -157,6 +166,17 @@ def hash_of(path: Path) -> str:
             with contextlib.suppress(DemureError):  # a folder that cannot be written is hashed again
                 write_json(path.parent / KEPT_HASHES, {**_kept(path.parent), path.name: [state, digest]})
     return digest
+
+
+def hashes_below(folders: Collection[Path]) -> Hashes:
+    """Return the files that this process has hashed below ``folders``, for :func:`take_hashes` in another process."""
+    return {path: kept for path, kept in _checked.items() if any(folder in path.parents for folder in folders)}
+
+
+def take_hashes(hashes: Hashes) -> None:
+    """Use hashes of another process for files whose size, inode, mtime and ctime are the same here as they were there,
+    as those in ``.checked.json``; others are hashed."""
+    _checked.update(hashes)
 
 
 def _state(path: Path) -> list[int]:

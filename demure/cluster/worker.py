@@ -14,6 +14,7 @@ from demure import __version__
 from demure.cluster.executor import MeetingPoint, Task
 from demure.errors import MachineError, StorageError
 from demure.files import sha256_file
+from demure.integrity import Hashes, hashes_below, take_hashes
 from demure.progress import silent
 from demure.storage.elsewhere import FetchedFolders
 from demure.storage.names import is_remembered
@@ -22,18 +23,21 @@ from demure.storage.names import is_remembered
 @dataclass(frozen=True)
 class SentTask:
     """A task as it travels: ``number`` of the task in its executor, the ``version`` of demure that sends it, the
-    SHA-256 of the ``files`` that it shares, and the folders that were ``fetched`` from URLs."""
+    SHA-256 of the ``files`` that it shares, the folders that were ``fetched`` from URLs, and what the sender has
+    ``hashed`` in the folders of those files."""
 
     number: int
     task: Task[Any, Any]
     files: Mapping[str, str]
     version: str = __version__
     fetched: FetchedFolders = field(default_factory=FetchedFolders)
+    hashed: Hashes = field(default_factory=dict)
 
     @classmethod
     def of(cls, number: int, task: Task[Any, Any]) -> SentTask:
         files = {os.path.abspath(path): sha256_file(path) for path in task.shared_files()}
-        return cls(number, task, files, fetched=FetchedFolders.of_this_process())
+        hashed = hashes_below({Path(name).parent for name in files})
+        return cls(number, task, files, fetched=FetchedFolders.of_this_process(), hashed=hashed)
 
 
 class WorkerStorageError(StorageError):
@@ -87,7 +91,7 @@ class Worker:
 
 
 def check_worker(sent: SentTask) -> None:
-    """Fetch the folders at URLs that the task reads.
+    """Fetch the folders at URLs that the task reads, and take over the hashes of files that are the same here.
 
     Raises ``MachineError`` if this process has another demure, or not the files that the task shares; ``StorageError``
     if a folder cannot be fetched.
@@ -112,3 +116,4 @@ def check_worker(sent: SentTask) -> None:
         if is_remembered(path):
             remedy = "set DEMURE_CACHE to a folder that all machines of the cluster see"
         raise MachineError(problem, where=path, remedy=remedy)
+    take_hashes(sent.hashed)

@@ -28,6 +28,11 @@ class Histories:
         lengths: np.ndarray = np.diff(self.indptr)
         return lengths
 
+    def lengths_of(self, users: np.ndarray) -> np.ndarray:
+        """Return the number of interactions of ``users``, (B,) int64, without a look at other users."""
+        lengths: np.ndarray = self.indptr[users + 1] - self.indptr[users]
+        return lengths
+
     @property
     def owners(self) -> np.ndarray:
         """(N,) int64: the user of each interaction."""
@@ -48,7 +53,7 @@ class Histories:
 
     def select_users(self, users: np.ndarray) -> Histories:
         """Return the histories of ``users``, renumbered from 0 in the order of ``users``."""
-        lengths = self.lengths[users]
+        lengths = self.lengths_of(users)
         indptr = np.concatenate([[0], np.cumsum(lengths)])
         return self._take(indptr, np.repeat(self.indptr[users] - indptr[:-1], lengths) + np.arange(indptr[-1]))
 
@@ -87,8 +92,7 @@ class Histories:
 
     def interaction_indices(self, users: np.ndarray, longest: int | None = None) -> np.ndarray:
         """Return the index in ``items`` of every interaction of :meth:`padded`: (B, T) int64, -1 after the end."""
-        stop = self.indptr[users + 1]
-        lengths = stop - self.indptr[users]
+        stop, lengths = self.indptr[users + 1], self.lengths_of(users)
         if longest is not None:
             lengths = np.minimum(lengths, longest)
         column = np.arange(max(int(lengths.max(initial=0)), 1))
@@ -102,7 +106,7 @@ class Histories:
         A group has at most ``max_users`` users and B x T x T at most ``max_cells``, where histories count as at most
         ``longest`` long; a single user is a group even where it exceeds ``max_cells``.
         """
-        lengths = np.minimum(self.lengths[users], longest)
+        lengths = np.minimum(self.lengths_of(users), longest)
         ordered = users[np.argsort(lengths, kind="stable")]
         lengths = np.sort(lengths, kind="stable")
         start = 0

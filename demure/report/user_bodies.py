@@ -14,6 +14,7 @@ from demure.diagnosis.reader import DiagnosisReader
 from demure.progress import Listener, Progress
 from demure.report.item_numbers import ItemCodes
 from demure.report.payload import PayloadBuilder, UserBody
+from demure.runs.folder import SUPPORTS
 from demure.runs.manifest import manifest_files
 
 _USERS_AT_ONCE = 1024
@@ -47,6 +48,8 @@ class BodyTask(Task[np.ndarray, list[UserBody]]):
 
 def user_bodies(builder: PayloadBuilder, users: np.ndarray, executor: Executor, listener: Listener) -> list[UserBody]:
     """Return the details of ``users`` (n,), codes, without recommendations; their items are codes, too."""
+    if not executor.is_local:
+        builder.reader.files.check(SUPPORTS)
     task = BodyTask(Path(os.path.abspath(builder.reader.run)))
     task.share(builder)
     bodies: list[UserBody] = []

@@ -21,7 +21,7 @@ from demure.errors import RunError
 from demure.model.item_item import ItemItemFit, fit_item_item, item_item_sums
 from demure.model.item_item_density import ItemItemParameters
 from demure.recipe.load import load_recipe
-from demure.runs.folder import MANIFEST, RECIPE
+from demure.runs.folder import INTERESTS, MANIFEST, NEAREST_ITEMS, RECIPE, WEIGHTS
 from demure.runs.manifest import RunManifest, run_files
 
 if TYPE_CHECKING:
@@ -64,11 +64,14 @@ class RunTask(Task[Part, Result]):
 def fit_for_workers(run: Path, manifest: RunManifest, dataset: Dataset, executor: Executor) -> RunFit | None:
     """Return what the model of ``run`` takes from all interactions of its ``dataset``; the sums are those of workers.
 
-    None in one process, and for a model that needs no sums. Raises as ``load_run``.
+    None in one process, and for a model that needs no sums. The files of the model are hashed here, so that no worker
+    has to. Raises as ``load_run``.
     """
     if executor.is_local:
         return None
-    recipe = load_recipe(run_files(run, manifest).file(RECIPE))
+    files = run_files(run, manifest)
+    files.check(WEIGHTS, NEAREST_ITEMS, INTERESTS)
+    recipe = load_recipe(files.file(RECIPE))
     if is_closed_form(recipe.model):
         baseline = make_baseline(recipe.model, **recipe.baseline)
         if not isinstance(baseline, SummedBaseline):

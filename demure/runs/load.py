@@ -68,6 +68,7 @@ class LoadedRun:
     learned: Learned | None = None
     new_item_ids: np.ndarray = field(default_factory=lambda: np.zeros(0, object))
     fit: RunFit | None = None
+    _last_histories: tuple[tuple[str, ...], Histories] | None = field(default=None, init=False, repr=False)
 
     @property
     def item_ids(self) -> np.ndarray:
@@ -77,6 +78,17 @@ class LoadedRun:
     @cached_property
     def _interest_names(self) -> InterestNames:
         return InterestNames(self.path, self.manifest, self.recommender)
+
+    @cached_property
+    def _user_codes(self) -> dict[str, int]:
+        return {str(user): code for code, user in enumerate(self.dataset.user_ids)}
+
+    def _histories(self, *splits: str) -> Histories:
+        """Return the histories of all users, those of the last call if it was of the same splits: callers come with a
+        block of users at a time."""
+        if self._last_histories is None or self._last_histories[0] != splits:
+            self._last_histories = splits, self.dataset.histories(*splits)
+        return self._last_histories[1]
 
     def scorer(self, split: str) -> Scorer:
         """Return a scorer of users by their history before ``split`` (before ``test``: train and valid)."""
@@ -125,7 +137,7 @@ class LoadedRun:
         of the denoiser's content ratio.
         Raises ``RunError`` for an unknown user.
         """
-        codes = {str(user): code for code, user in enumerate(self.dataset.user_ids)}
+        codes = self._user_codes
         unknown = [user for user in users if user not in codes]
         if unknown:
             near = nearest_names(unknown[0], list(codes)[:20_000], 3)
@@ -136,7 +148,7 @@ class LoadedRun:
             )
         user_codes = np.array([codes[user] for user in users], np.int64)
         splits = SPLIT_NAMES if before is None else EARLIER[before]
-        return self._recommend(self.dataset.histories(*splits), user_codes, users, k, only_new)
+        return self._recommend(self._histories(*splits), user_codes, users, k, only_new)
 
     def recommend_to(
         self, user_ids: Sequence[str], histories: Histories, k: int = 20, *, only_new: bool = False
@@ -224,7 +236,7 @@ def _top_k_with_ties_by_content(
 
 def _blocks(histories: Histories, user_codes: np.ndarray, device: torch.device | None) -> list[np.ndarray]:
     """Return the positions of the users in blocks with histories of similar length, so that little is padded."""
-    order = np.argsort(histories.lengths[user_codes], kind="stable")
+    order = np.argsort(histories.lengths_of(user_codes), kind="stable")
     size = _USERS_AT_ONCE if device is None or device.type == "cpu" else _USERS_AT_ONCE_ON_ACCELERATOR
     return [order[start : start + size] for start in range(0, len(order), size)]
 

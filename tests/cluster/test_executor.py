@@ -1,9 +1,11 @@
 """Executors, and what goes wrong with a cluster, without a cluster."""
 
+import os
 import pickle
 import platform
 import random
 import re
+import shutil
 import socket
 import sys
 from dataclasses import dataclass, replace
@@ -15,12 +17,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.executors import PickledExecutor
 
+from demure import integrity
 from demure.cluster.choose import open_executor
 from demure.cluster.executor import LOCAL, Task, ranges
 from demure.cluster.plan import Room, plan_workers, with_helpers
 from demure.cluster.ray_cluster import _failed, check_address
 from demure.cluster.worker import SentTask, Worker, check_worker
 from demure.errors import DemureError, MachineError, StorageError
+from demure.files import sha256_file
 from demure.progress import silent
 from demure_cli.app import main
 
@@ -89,6 +93,31 @@ def test_a_worker_that_sees_other_files_does_no_work(tmp_path):
         Worker(1).work(sent, 1)
     with pytest.raises(MachineError, match=r"has demure 0\.0, and|has demure .*, and this is 0\.0; install the same"):
         check_worker(replace(sent, files={}, version="0.0"))
+
+
+def test_a_worker_hashes_what_is_not_the_file_that_the_command_hashed(tmp_path, monkeypatch):
+    monkeypatch.setattr(integrity, "_SETTLED", -1.0)
+    manifest, model, elsewhere = tmp_path / "a" / "run.json", tmp_path / "a" / "x" / "model", tmp_path / "b"
+    for file in (manifest, model, elsewhere):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("1")
+        integrity.hash_of(file)
+    sent = pickle.loads(pickle.dumps(SentTask.of(0, Doubles(2, manifest))))
+    assert sent.hashed.keys() == {manifest, model}
+
+    monkeypatch.setattr(integrity, "_checked", {})
+    check_worker(sent)
+    hashed = []
+    monkeypatch.setattr(integrity, "sha256_file", lambda path: hashed.append(path) or sha256_file(path))
+    assert integrity.hash_of(model) == sha256_file(model)
+    assert hashed == []
+    times = model.stat()
+    shutil.copy2(model, tmp_path / "copy")
+    (tmp_path / "copy").write_text("2")
+    os.utime(tmp_path / "copy", ns=(times.st_atime_ns, times.st_mtime_ns))
+    os.replace(tmp_path / "copy", model)  # as on a machine that has another file there, of the same size and mtime
+    assert integrity.hash_of(model) == sha256_file(model)
+    assert hashed == [model]
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ from support.executors import PickledExecutor
 from support.manifests import record
 from support.small_sets import QUICK
 
+from demure import integrity
+from demure.cluster.worker import Worker
 from demure.data.dataset import Dataset
 from demure.diagnosis import history_export, suggest_many
 from demure.diagnosis.export import export
@@ -24,6 +26,7 @@ from demure.diagnosis.reader import EXPORT_COLUMNS, DiagnosisReader
 from demure.errors import DemureError
 from demure.evaluation.ranking import Evaluation
 from demure.extraction.extract import extract
+from demure.files import sha256_file
 from demure.progress import silent
 from demure.report import user_bodies
 from demure.report.build import report
@@ -53,6 +56,26 @@ def test_recommend(run, tmp_path, monkeypatch):
     assert filecmp.cmp(local.written, remote.written, shallow=False)
     assert (local.users, local.rows) == (remote.users, remote.rows)
     assert local.preview.equals(remote.preview)
+
+
+def test_workers_hash_no_file_that_the_command_has_hashed(run, tmp_path, monkeypatch):
+    """Each worker as in a process of its own, which has hashed nothing."""
+    monkeypatch.setattr(integrity, "_SETTLED", -1.0)
+    do, hashes, names = Worker.work, {}, []
+
+    def work(worker, sent, part):
+        with pytest.MonkeyPatch.context() as process:
+            process.setattr(integrity, "_checked", hashes.setdefault(worker, {}))
+            process.setattr(integrity, "sha256_file", lambda path: names.append(path.name) or sha256_file(path))
+            return do(worker, sent, part)
+
+    monkeypatch.setattr(Worker, "work", work)
+    executor = PickledExecutor(2)
+    evaluate_runs([run], split="valid", executor=executor)
+    recommend(run, tmp_path / "top.parquet", executor=executor)
+    report(run, tmp_path / "page.html", executor=executor)
+    assert len(hashes) > 4
+    assert names == []
 
 
 @pytest.mark.parametrize("relative", [False, True])

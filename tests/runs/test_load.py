@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from support.manifests import rewrite
 from support.small_sets import QUICK, SMALL, dataset_folder
 
+from demure.data.dataset import Dataset
 from demure.errors import DatasetError, DemureError, RunError
 from demure.evaluation.ranking import evaluate
 from demure.files import read_json, sha256_file, write_json
@@ -48,6 +49,18 @@ def test_a_run_read_back_scores_as_it_did(timed, tmp_path, monkeypatch):
         again.scorer("valid"), data.histories("valid"), data.histories("train"), (20,), data.n_items
     ).means()  # fmt: skip
     assert {name: means[name] for name in report.valid} == pytest.approx(report.valid, abs=1e-6)
+
+
+def test_recommending_block_by_block_reads_the_histories_once(run, monkeypatch):
+    loaded, read, splits = load_run(run), Dataset.histories, []
+    users = [str(user) for user in loaded.dataset.user_ids]
+    together = loaded.recommend(users, 3)
+    monkeypatch.setattr(Dataset, "histories", lambda *arguments: splits.append(arguments[1:]) or read(*arguments))
+    blocks = [loaded.recommend([user], 3) for user in users[:4]]
+    pd.testing.assert_frame_equal(pd.concat(blocks, ignore_index=True), together.iloc[:12])
+    assert splits == []
+    loaded.recommend(users[:1], 3, before="valid")
+    assert splits == [("train",)]
 
 
 def test_scores_do_not_depend_on_company(loaded):
