@@ -92,7 +92,7 @@ def _do(stage: str, demo: Path, out: Path, executor: Executor) -> None:
         from demure.preparation.prepare import PrepareOptions, prepare
 
         catalogue = demo / "catalogue"
-        described = {"items": catalogue / "items.csv", "images": catalogue}
+        described: dict[str, Any] = {"items": catalogue / "items.csv", "images": catalogue}
         prepare(PrepareOptions(demo / "log.parquet", out / "dataset", **described, split="all", k_core=3), **options)
     else:
         from demure.training.on_cluster import train_on
@@ -273,8 +273,7 @@ def _write_inputs(demo: Path) -> None:
     users = log["user_id"].drop_duplicates()[:_TRAINED_USERS]
     log[log["user_id"].isin(users)].to_parquet(demo / "small.parquet")
     shutil.rmtree(demo / "small", ignore_errors=True)
-    items = {"items": demo / "catalogue" / "items.csv", "images": demo / "catalogue"}
-    prepare(PrepareOptions(demo / "small.parquet", demo / "small", **items))
+    prepare(PrepareOptions(demo / "small.parquet", demo / "small", items=demo / "catalogue" / "items.csv"))
     extract(demo / "small", text="tfidf")
 
 
