@@ -80,8 +80,8 @@ Device = Annotated[
     typer.Option(
         "--device",
         metavar="DEVICE",
-        help="The device that computes: cpu, cuda, cuda:N, mps (for `extract` alone), or auto (a supported GPU, else the "
-        "CPU).",
+        help="The device that computes: cpu, cuda, cuda:N, mps (for `extract` alone), or auto (a supported GPU, "
+        "else the CPU).",
     ),
 ]
 On = Annotated[
