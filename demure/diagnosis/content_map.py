@@ -138,7 +138,7 @@ def _layout(vectors_ND: np.ndarray, seed: int) -> np.ndarray:
     start += 1e-6 * np.random.default_rng(seed).normal(size=start.shape)
     perplexity = min(_PERPLEXITY, (len(points) - 1) / 3)
     layout = TSNE(2, perplexity=perplexity, init=start.astype(np.float32), angle=_ANGLE, random_state=seed)
-    laid = layout.fit_transform(points)
+    laid = layout.fit_transform(points).astype(np.float64)
     low, high = laid.min(axis=0), laid.max(axis=0)
     scaled: np.ndarray = (laid - (low + high) / 2) / max(float((high - low).max()), 1e-9) + 0.5
     return scaled * _SIDE
