@@ -4,11 +4,15 @@ import importlib.util
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from demure_extractors.builtin import Tfidf
 from support.small_sets import QUICK
 
+from demure.diagnosis.attribution import explain_choice
 from demure.model.variants import ChoiceVariants
+from demure.runs.load import load_run
 from demure.runs.new_content import ContentEncoder, EncodedContent
 
 BENCHMARK = Path(__file__).resolve().parents[2] / "benchmarks" / "explain.py"
@@ -54,6 +58,33 @@ def test_the_evidence_lies_where_it_comes_from(benchmark, trained, monkeypatch, 
     monkeypatch.setattr(ContentEncoder, "encode_texts", with_theme)
     monkeypatch.setattr(ChoiceVariants, "ratios", lambda _, m, content, present: torch.exp(nats * content[:, 0]))
     assert benchmark.hit_rates(*trained, choices=8) == {"image": (rate, 8), "text": (rate, 8)}
+
+
+def test_what_is_left_is_the_ratio_of_the_text_without_the_word(trained):
+    """The user's history from the diagnosis, an encoder fitted again, and the model's projection, put together here."""
+    run, frame = load_run(trained[1], "cpu"), pd.read_parquet(trained[1] / "diagnosis.parquet")
+    user, item = frame[frame["modality"] == "text"].sort_values("evidence").iloc[-1][["user_id", "item_id"]]
+    explained = explain_choice(trained[1], user, item, device="cpu").texts[0]
+    encoder = Tfidf()
+    encoder.fit(run.dataset.items["description"].tolist())
+    words = [effect.word for effect in explained.words]
+    texts = [" ".join(word for word in explained.text.split() if word != left_out) for left_out in ["", *words]]
+    encoder_of_run = ContentEncoder(run, "cpu")
+    code = list(run.dataset.item_ids).index(item)
+    trend = encoder_of_run.encode_texts("text", [explained.text], np.array([code])).coordinates
+    whole, present = encoder.encode(texts), np.ones(len(texts), bool)
+    coordinates = encoder_of_run.projections["text"].apply(whole, present)
+    coordinates += trend - coordinates[:1]  # what the item's features tell of the time of its choices
+    names = list(run.manifest.modalities)
+    own = {name: frame[(frame["user_id"] == user) & (frame["modality"] == name)] for name in names}
+    chosen = own["text"]["item_id"].tolist()
+    items = torch.tensor([list(run.dataset.item_ids).index(name) for name in chosen])
+    weights = torch.tensor([own[name]["poi_probability"].tolist() for name in names]).T
+    position = len(chosen) - 1 - chosen[::-1].index(item)
+    variants = ChoiceVariants(run.recommender.denoiser, items, weights, position)
+    ratios = variants.ratios(names.index("text"), torch.tensor(coordinates), torch.tensor(present).float())
+    assert [effect.left for effect in explained.words] == pytest.approx((ratios[1:] / ratios[0]).tolist(), rel=1e-3)
+    assert explained.words[-1].left - explained.words[0].left > 0.1
 
 
 def test_a_trained_model_finds_the_word_and_the_patch(benchmark, trained):
