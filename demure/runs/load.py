@@ -69,6 +69,7 @@ class LoadedRun:
     new_item_ids: np.ndarray = field(default_factory=lambda: np.zeros(0, object))
     fit: RunFit | None = None
     _last_histories: tuple[tuple[str, ...], Histories] | None = field(default=None, init=False, repr=False)
+    _last_scorer: tuple[Histories, Scorer] | None = field(default=None, init=False, repr=False)
 
     @property
     def item_ids(self) -> np.ndarray:
@@ -89,6 +90,13 @@ class LoadedRun:
         if self._last_histories is None or self._last_histories[0] != splits:
             self._last_histories = splits, self.dataset.histories(*splits)
         return self._last_histories[1]
+
+    def _scorer_by(self, histories: Histories) -> Scorer:
+        """Return what ``scorer_of`` returns, that of the last call if it was of the same histories: making it may take
+        all of them."""
+        if self._last_scorer is None or self._last_scorer[0] is not histories:
+            self._last_scorer = histories, self.scorer_of(histories)
+        return self._last_scorer[1]
 
     def scorer(self, split: str) -> Scorer:
         """Return a scorer of users by their history before ``split`` (before ``test``: train and valid)."""
@@ -172,7 +180,7 @@ class LoadedRun:
         import pandas as pd
 
         model, item_ids = self.recommender, self.item_ids
-        scorer = self.scorer_of(histories) if model is None else None
+        scorer = self._scorer_by(histories) if model is None else None
         reasons = np.array([*self.manifest.modalities, HISTORY], dtype=object)
         k = min(k, len(item_ids))
         item_UK, value_UK = np.zeros((len(user_codes), k), np.int64), np.zeros((len(user_codes), k))

@@ -51,8 +51,14 @@ def test_a_run_read_back_scores_as_it_did(timed, tmp_path, monkeypatch):
     assert {name: means[name] for name in report.valid} == pytest.approx(report.valid, abs=1e-6)
 
 
-def test_recommending_block_by_block_reads_the_histories_once(run, monkeypatch):
-    loaded, read, splits = load_run(run), Dataset.histories, []
+@pytest.mark.parametrize("recipe", ["default", "item-knn"])
+def test_recommending_block_by_block_reads_the_histories_once(run, timed, tmp_path, monkeypatch, recipe):
+    if recipe != "default":
+        run = tmp_path / "run"
+        train(timed, run, recipe=recipe, device="cpu")
+    loaded, read, splits, scorers = load_run(run), Dataset.histories, [], []
+    score = loaded.scorer_of
+    monkeypatch.setattr(loaded, "scorer_of", lambda histories: scorers.append(histories) or score(histories))
     users = [str(user) for user in loaded.dataset.user_ids]
     together = loaded.recommend(users, 3)
     monkeypatch.setattr(Dataset, "histories", lambda *arguments: splits.append(arguments[1:]) or read(*arguments))
@@ -61,6 +67,7 @@ def test_recommending_block_by_block_reads_the_histories_once(run, monkeypatch):
     assert splits == []
     loaded.recommend(users[:1], 3, before="valid")
     assert splits == [("train",)]
+    assert len(scorers) == (0 if recipe == "default" else 2)
 
 
 def test_scores_do_not_depend_on_company(loaded):
