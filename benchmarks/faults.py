@@ -190,12 +190,15 @@ def disturb(
     assert process.stdout is not None
     process.stdout.readline()
     with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(delay)
-        return f"{_compare(stage, out, expected)} (it ended before the fault)"
+        code = process.wait(delay)
+        return f"{_compare(stage, out, expected)} (it ended before the fault)" if code == 0 else f"exit code {code}"
     if fault == "driver":
         process.kill()
         process.wait()
-        damaged = {name for name, digest in results(stage, out).items() if expected.get(name) != digest}
+        there = results(stage, out)
+        if there == expected:  # a finished training is not resumed
+            return "same (it ended before the fault)"
+        damaged = {name for name, digest in there.items() if expected.get(name) != digest}
         if damaged and stage != "train":  # a checkpoint is a file of its own; weights change until the end
             return f"half-written: {sorted(damaged)}"
         ending = finish(start(stage, demo, out, "ray", machines.cluster.address))
