@@ -56,8 +56,8 @@ def gs():
 
 
 @pytest.fixture(scope="module")
-def abfs():
-    """The settings of a server."""
+def abfs(tmp_path_factory):
+    """The settings of a server, which leaves a log in its folder."""
     program = shutil.which("azurite-blob")
     assert program, "no azurite-blob in PATH"
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -65,7 +65,7 @@ def abfs():
     address = f"http://127.0.0.1:{port}/devstoreaccount1"
     # Its newest version may be older than the protocol of the newest client.
     options = ["--inMemoryPersistence", "--skipApiVersionCheck", "--silent", "--blobPort", str(port)]
-    server = subprocess.Popen([program, *options])
+    server = subprocess.Popen([program, *options], cwd=tmp_path_factory.mktemp("azurite"))
     try:
         for _ in range(300):
             try:
