@@ -97,20 +97,20 @@ class Transition:
             # Sums over the strengths, kind by kind: products with vectors, without arrays of pairs x strengths.
             for pairs, share_K in zip(self._kinds, share_SK, strict=True):
                 torch.mv(ratio_KE[:, pairs].T, share_K, out=density_E[pairs])
-            density_N = self._add_to_targets(torch.zeros_like(weight_N), density_E)
+            density_N = self._sum_by_target(density_E)
             torch.index_select(weight_N / density_N.clamp(min=_TINY), 0, self._target_E, out=scale_E)
             expected_SK = torch.stack([ratio_KE[:, pairs] @ scale_E[pairs] for pairs in self._kinds]) * share_SK
             self.share_SK = expected_SK + 1e-3
             self.share_SK /= self.share_SK.sum()
         # The shares of the sources that a short history lacks go to the popularity, whose ratio is 1.
-        density_E.zero_()
         for pairs, share in zip(self._kinds, share_SK.sum(1), strict=True):
-            density_E[pairs] += share
-        missing_N = 1.0 - self._add_to_targets(torch.zeros_like(weight_N), density_E)
+            density_E[pairs] = share
+        missing_N = 1.0 - self._sum_by_target(density_E)
         return density_N.add_(missing_N.clamp_(min=0.0))
 
-    def _add_to_targets(self, total_N: Tensor, value_E: Tensor) -> Tensor:
-        """Add the values of the pairs to their targets in ``total_N``, kind by kind: always in the same order."""
+    def _sum_by_target(self, value_E: Tensor) -> Tensor:
+        """Return the sum of the values of the pairs of each target (N,), kind by kind: always in the same order."""
+        total_N = value_E.new_zeros(self._n)
         for pairs in self._kinds:
             total_N.index_add_(0, self._target_E[pairs], value_E[pairs])
         return total_N
